@@ -1,0 +1,178 @@
+"""The shapes of what people declare: fields, codes, flags, gates, event types, write kinds, products.
+
+Here: frozen models, and look-ups on them that need no more than their own content. Not here: reading files
+(`contracts`), and any decision about a patient (the other modules of `domain`).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+FieldType = Literal[
+    "string", "text", "code", "codes", "boolean", "tri", "quantity", "date", "instant",
+    "integer", "group", "list", "consent", "attachment",
+]  # fmt: skip
+Required = Literal["submit", "gate", "program", "prior_auth", "conditional", "no", "auto"]
+Severity = Literal["red", "amber", "info"]
+Stage = Literal["lead", "intake", "clinical_review", "active_treatment", "paused_or_discontinued"]
+
+
+class Declared(BaseModel):
+    """Base of everything in a contract file: frozen, a typo is an error, and no value is echoed in an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Field(Declared):
+    """One thing that may be known of a patient."""
+
+    name: str
+    section: str
+    label: str
+    type: FieldType
+    unit: str | None = None
+    """UCUM unit of the canonical value (quantities alone)."""
+    codes: str | None = None
+    """Name of the code set in codes.csv."""
+    parts: tuple[str, ...] = ()
+    """Named parts of a group, or of each row of a list."""
+    required: Required = "no"
+    since: str = "1.0.0"
+    """First intake version that asks it."""
+    questions: dict[str, str] = {}
+    """Intake version -> question id, where it is not the field's name."""
+    units: dict[str, str] = {}
+    """Intake version -> the unit that its question fixed (a bare number is then no guess)."""
+    fhir: str = ""
+    loinc: str | None = None
+    sensitivity: str = "none"
+    """HIPAA Safe Harbor class letter(s) with a word, or `none`."""
+    owner: dict[Stage, str] = {}
+    conflict: str = ""
+    verify: str | None = None
+    """Set where a clinician still has to confirm the fact."""
+
+    def question(self, version: str) -> str:
+        return self.questions.get(version, self.name)
+
+    def asked_in(self, version: str) -> bool:
+        return version_key(version) >= version_key(self.since)
+
+
+class Code(Declared):
+    """A spelling and the code that it means."""
+
+    set: str
+    spelling: str
+    code: str
+    fhir_system: str = ""
+    fhir_code: str = ""
+    display: str = ""
+    verify: str = ""
+
+
+class FlagRule(Declared):
+    """A risk flag: what it is called, how bad, on what basis, who may override. When it fires is `domain.flags`."""
+
+    flag_id: str
+    label: str
+    severity: Severity
+    basis: str
+    applies_to: str
+    input: Literal["intake", "labs", "followup", "identity", "programme"]
+    """Which stream the inputs of the rule come from; only `intake` rules can fire on a submission."""
+    snomed: str = ""
+    icd10cm: str = ""
+    actcode: str = ""
+    trigger: str = ""
+    override: str = ""
+    verify: str = ""
+
+
+class Requirement(Declared):
+    """One line of a gate: the fields that must be known, when it applies, how fresh."""
+
+    name: str
+    fields: tuple[str, ...]
+    need: Literal["all", "any"] = "all"
+    accept: tuple[str, ...] = ("value",)
+    """States that satisfy it: value, unknown, declined, not_applicable."""
+    values: tuple[str, ...] = ()
+    """If set, the value must be one of these codes."""
+    when: str | None = None
+    """Name of an applicability rule in domain.gates."""
+    max_age_days: int | None = None
+    since: str = "1.0.0"
+    high_risk: bool = False
+    """A red question: its absence opens a task."""
+
+
+class Gate(Declared):
+    gate_id: str
+    version: str
+    blocks: str
+    requirements: tuple[Requirement, ...]
+
+
+class EventType(Declared):
+    type: str
+    emitter: str
+    description: str
+    data: tuple[str, ...] = ()
+    """Names that its data must have."""
+
+
+class TaskKind(Declared):
+    code: str
+    purpose: str
+    queue: str
+    owner: str
+    due_minutes: int
+    verify: str = ""
+
+
+class WriteKind(Declared):
+    """An outside effect: where to, how often tried, when given up."""
+
+    kind: str
+    target: str
+    description: str
+    max_tries: int
+    first_retry_seconds: float
+    max_retry_seconds: float
+    give_up_after_hours: float
+    rollback: str
+    max_in_flight: int = 4
+    max_conditional_entries: int | None = None
+
+
+class Contract(Declared):
+    """All that people declared, checked as a whole when it is read."""
+
+    version: str
+    """Hash of the contract files' content, twelve hex digits: stamped on all that is computed from them."""
+    form_id: str
+    form_versions: tuple[str, ...]
+    fields: dict[str, Field]
+    codes: dict[str, dict[str, Code]]
+    """Set -> folded spelling -> Code."""
+    flags: dict[str, FlagRule]
+    gates: dict[str, Gate]
+    event_types: dict[str, EventType]
+    tasks: dict[str, TaskKind]
+    writes: dict[str, WriteKind]
+    products: dict[str, dict[str, str]]
+    states_served: frozenset[str]
+
+    @cached_property
+    def asked(self) -> dict[str, frozenset[str]]:
+        """Intake version -> the fields that it asks."""
+        return {v: frozenset(n for n, f in self.fields.items() if f.asked_in(v)) for v in self.form_versions}
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Order of semantic versions: `10.0.0` comes after `9.0.0`."""
+    return tuple(int(part) for part in version.split("."))
