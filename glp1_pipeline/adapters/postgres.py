@@ -1,0 +1,304 @@
+"""The embedded Postgres 18: made safe at first start, found healthy by asking it, started again after any kind of death.
+
+Only the binaries of the wheel are used. What does not belong here: tables (Alembic), and who restarts it when it dies
+(sandbox/stack.py).
+"""
+
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import psycopg
+from psycopg import sql
+
+from glp1_pipeline.adapters import processes
+from glp1_pipeline.adapters.postgres_place import Place, PostgresError, choose_place
+from glp1_pipeline.adapters.settings import Settings, embedded_url, is_port_free
+
+MAJOR = "18"
+SETUP_ROLE = "glp1_setup"
+ROLES = ("glp1", "dagster")  # each owns the database of its name and is let into no other
+_SASL = 10
+
+# Passwords are 256 random bits: nobody guesses them, so the thousands of rounds that slow down a guesser of human
+# passwords would only slow down each of our own connections.
+_SCRAM_ROUNDS = 64
+
+_CONFIG = f"""\
+# Written anew at each start by glp1_pipeline/adapters/postgres.py.
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''          # no socket: its path may not be longer than 107 letters, and it has modes of its own
+max_connections = 200
+shared_buffers = 256MB
+work_mem = 16MB
+maintenance_work_mem = 128MB
+max_wal_size = 1GB                    # bounds recovery: about 9 s for 2 GB
+min_wal_size = 160MB
+checkpoint_timeout = 10min
+wal_level = minimal                   # nobody replicates a sandbox
+max_wal_senders = 0
+synchronous_commit = on
+password_encryption = scram-sha-256
+scram_iterations = {_SCRAM_ROUNDS}
+timezone = 'UTC'
+log_timezone = 'UTC'
+lc_messages = 'C'
+jit = off
+# A failed statement's text, values and row must not reach a log file: they may be a patient's.
+log_min_messages = log                # in this list `log` lies above `error`: starts and recovery, no failed statements
+log_min_error_statement = panic
+log_error_verbosity = terse
+log_statement = none
+log_checkpoints = off
+log_min_duration_statement = -1
+log_parameter_max_length = 0
+log_parameter_max_length_on_error = 0
+"""
+_HBA = "host all all 127.0.0.1/32 scram-sha-256\n"
+
+
+class EmbeddedPostgres:
+    def __init__(self, settings: Settings, say: Callable[[str], None] = print) -> None:
+        self._settings, self._say = settings, say
+        self._place: Place | None = None
+        self._lock: IO[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def place(self) -> Place:
+        if self._place is None:
+            raise PostgresError("Postgres has not been prepared.")
+        return self._place
+
+    @property
+    def port(self) -> int:
+        return int(self._settings.state.get("postgres_port"))
+
+    @property
+    def process(self) -> "subprocess.Popen[bytes] | None":
+        return self._process
+
+    def url(self, role: str, scheme: str = "postgresql") -> str:
+        database = role if role in ROLES else "postgres"
+        return embedded_url(scheme, role, self._settings.secrets.get(f"postgres_{role}"), self.port, database)
+
+    def prepare(self) -> None:
+        """All that comes before the program runs: place, lock, leftovers, initdb, configuration, port."""
+        self._settings.make_home()
+        self._place = choose_place(self._settings)
+        self._take_lock()
+        self.end_leftovers()
+        self._make_cluster()
+        self._write("glp1.conf", _CONFIG)
+        self._write("pg_hba.conf", _HBA)
+        port, given_up = self._settings.state.port("postgres_port")
+        if given_up:
+            self._say(f"Port {given_up} is used by another program now; Postgres moves to {port}.")
+
+    def command(self) -> tuple[list[str], tuple[int, int] | None, dict[str, str]]:
+        """How to run it in the foreground: arguments, account (user and group id, or none), environment."""
+        base = self.place.base
+        argv = [str(self.place.binaries / "postgres"), "-D", str(self.place.data), "-p", str(self.port)]
+        for name, value in (("config_file", base / "glp1.conf"), ("hba_file", base / "pg_hba.conf")):
+            argv += ["-c", f"{name}={value}"]
+        return argv, self.place.account, _environment()
+
+    def end_leftovers(self) -> None:
+        """Ends a server that its supervisor left behind, and removes its pid file: Postgres would take any living
+        process, or an unreaped dead one, that now has its number for a rival."""
+        left = processes.standing_in(self.place.data)
+        if left:
+            self._say("Ending a Postgres that an earlier start left behind.")
+            processes.end(left, signal.SIGINT, grace=20)
+        (self.place.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def wait_ready(self, timeout: float = 600, is_alive: Callable[[], bool] = lambda: True) -> None:
+        """Ready is an answered `SELECT 1`. A long recovery is waited for, with a line each 15 s."""
+        deadline, next_word = time.monotonic() + timeout, time.monotonic() + 15
+        while True:
+            try:
+                with psycopg.connect(self.url(SETUP_ROLE), connect_timeout=5) as connection:
+                    connection.execute("SELECT 1")
+                return
+            except psycopg.OperationalError as error:
+                if error.sqlstate == "28P01" or "password authentication failed" in str(error):
+                    raise PostgresError(self._wrong_password()) from None
+            if not is_alive():
+                raise PostgresError("Postgres ended while starting.")
+            if time.monotonic() > deadline:
+                raise PostgresError(f"Postgres did not answer within {timeout:.0f} s.")
+            if time.monotonic() > next_word:
+                self._say("Postgres is still starting (after a crash it first repeats its log); waiting.")
+                next_word += 15
+            time.sleep(0.03)
+
+    def set_up(self) -> None:
+        """Roles, databases, and the proof that nobody gets in without a password. Safe to repeat."""
+        self._prove_closed()
+        with psycopg.connect(self.url(SETUP_ROLE), autocommit=True) as connection:
+            for role in ROLES:
+                self._set_up_role(connection, role)
+            for database in ("postgres", "template1"):
+                connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
+
+    def start(self, timeout: float = 600) -> None:
+        """Runs it as this process's child (the stack does the same in its own way)."""
+        for attempt in range(3):
+            self.prepare()
+            argv, account, env = self.command()
+            with open(self._settings.home / "logs" / "postgres.log", "ab") as log:
+                self._process = processes.start(
+                    argv, env=env, cwd="/", output=log, account=account, signal_when_orphaned=signal.SIGINT
+                )
+            server = self._process
+            try:
+                self.wait_ready(timeout, lambda server=server: server.poll() is None)
+            except PostgresError:
+                port_was_lost = server.poll() is not None and not is_port_free(self.port)
+                self.stop()
+                if attempt == 2 or not port_was_lost:
+                    raise
+                continue
+            self.set_up()
+            return
+
+    def stop(self) -> None:
+        if self._process is not None and self._place is not None:
+            processes.end(processes.standing_in(self._place.data), signal.SIGINT, 20, leader=self._process.pid)
+            self._process.wait(10)
+            self._process = None
+        self.release()
+
+    def release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def remove(self) -> None:
+        """Deletes the data (and the copied binaries) for good."""
+        self.stop()
+        shutil.rmtree((self._place or choose_place(self._settings)).base, ignore_errors=True)
+
+    def _take_lock(self) -> None:
+        if self._lock is None:
+            lock = open(self.place.base / "lock", "w", encoding="ascii")  # noqa: SIM115 - held as long as the server
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+                raise PostgresError(
+                    f"The Postgres of {self._settings.home} is already run by another process. "
+                    "Stop that one first, or set GLP1_HOME to another folder."
+                ) from None
+            self._lock = lock
+
+    def _make_cluster(self) -> None:
+        data, done = self.place.data, self.place.base / "initdb.done"
+        if done.exists():
+            self._check_owner_and_version(done.read_text("ascii").strip())
+            return
+        if data.exists() and any(data.iterdir()):
+            aside = Path(tempfile.mkdtemp(prefix="data.half-made-", dir=self.place.base))
+            data.rename(aside / "data")
+            self._say(f"An earlier first start of Postgres was cut short; moved aside to {aside} and done again.")
+        data.mkdir(mode=0o700, exist_ok=True)
+        self.place.give(data)
+        with tempfile.NamedTemporaryFile("w", dir=self.place.base, prefix="pw") as password:
+            password.write(self._settings.secrets.get_or_create(f"postgres_{SETUP_ROLE}"))
+            password.flush()
+            self.place.give(Path(password.name))
+            argv = [str(self.place.binaries / "initdb"), "-D", str(data), "-U", SETUP_ROLE, f"--pwfile={password.name}"]
+            argv += ["--auth-local=reject", "--auth-host=scram-sha-256", "--data-checksums", "--encoding=UTF8"]
+            argv += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"]
+            argv += [
+                "-c",
+                f"scram_iterations={_SCRAM_ROUNDS}",
+                "-c",
+                "shared_buffers=64MB",
+                "-c",
+                "max_connections=200",
+            ]
+            log = self._settings.home / "logs" / "initdb.log"
+            with open(log, "wb") as output:
+                child = processes.start(argv, env=_environment(), cwd="/", output=output, account=self.place.account)
+                code = child.wait()
+        if code != 0:
+            raise PostgresError(f"Postgres could not make its database files (initdb ended with {code}); see {log}.")
+        self._write("initdb.done", MAJOR + "\n")
+
+    def _check_owner_and_version(self, made_by: str) -> None:
+        if made_by != MAJOR:
+            raise PostgresError(
+                f"The data in {self.place.data} was made by Postgres {made_by}; this is {MAJOR}. Dump it with the older "
+                "release of this project and load it here, or begin anew with `make clean`."
+            )
+        owner = self.place.data.stat().st_uid
+        if owner != (self.place.account or (os.geteuid(), 0))[0]:
+            raise PostgresError(
+                f"The data in {self.place.data} belongs to another user (id {owner}). Run as the user who made it, "
+                "or set GLP1_HOME to a new folder."
+            )
+
+    def _write(self, name: str, text: str) -> None:
+        path, draft = self.place.base / name, self.place.base / f".{name}.new"
+        draft.write_text(text, "utf-8")
+        draft.chmod(0o644 if self.place.account else 0o600)
+        draft.replace(path)
+
+    def _set_up_role(self, connection: "psycopg.Connection[tuple[object, ...]]", role: str) -> None:
+        password = self._settings.secrets.get_or_create(f"postgres_{role}")
+        exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
+        if not exists or not self._lets_in(role):
+            # Hashed here, so that the server never sees the password in a statement.
+            hashed = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
+            verb = "ALTER" if exists else "CREATE"
+            rights = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
+            connection.execute(
+                sql.SQL(verb + " ROLE {} " + rights + " PASSWORD {}").format(sql.Identifier(role), sql.Literal(hashed))
+            )
+        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [role]).fetchone():
+            # By file copy: two empty databases through the log would cost a second.
+            connection.execute(sql.SQL("CREATE DATABASE {0} OWNER {0} STRATEGY file_copy").format(sql.Identifier(role)))
+        connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(role)))
+        if role == "dagster":  # what Dagster records can be lost for the last half second; our own rows cannot
+            connection.execute("ALTER ROLE dagster SET synchronous_commit = off")
+
+    def _lets_in(self, role: str) -> bool:
+        try:
+            psycopg.connect(self.url(role), connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _prove_closed(self) -> None:
+        for role in (SETUP_ROLE, *ROLES):
+            if _first_demand(self.port, role) != _SASL:
+                raise PostgresError("Postgres did not ask for a password. It is not used like that; run `make clean`.")
+
+    def _wrong_password(self) -> str:
+        return (
+            f"The server on port {self.port} refuses the kept password. Put the folder {self._settings.home / 'secrets'} "
+            "back from a backup, or begin anew with `make clean`."
+        )
+
+
+def _first_demand(port: int, role: str) -> int | None:
+    """What the server asks of a client that has only said its name: 0 nothing, 3 and 5 weak passwords, 10 SCRAM."""
+    body = struct.pack("!I", 196608) + f"user\0{role}\0database\0postgres\0\0".encode()
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(struct.pack("!I", len(body) + 4) + body)
+        answer = connection.makefile("rb").read(9)
+    return struct.unpack("!I", answer[5:9])[0] if answer[:1] == b"R" else None
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}

@@ -1,0 +1,245 @@
+"""Where everything is: read from the environment when asked, never when imported.
+
+Also here: what a sandbox remembers of itself between two starts (`state.json`: ports and places, no password).
+What does not belong here: rules, and anything about a patient.
+"""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from glp1_pipeline.adapters.secrets import Secrets
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+class SettingsError(RuntimeError):
+    """A setting is missing or makes no sense; the message says how to mend it."""
+
+
+@dataclass(frozen=True)
+class Broker:
+    """How runs reach the workers: what both Dagster's launcher and the Celery worker must be told alike."""
+
+    url: str = field(repr=False)
+    backend: str = field(repr=False)
+    transport_options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that differs between two installations. Addresses may hold passwords, so they are kept out of `repr`."""
+
+    home: Path
+    database_url: str | None = field(default=None, repr=False)
+    dagster_database_url: str | None = field(default=None, repr=False)
+    ehr_url: str | None = None
+    ehr_client_id: str | None = None
+    ehr_client_secret: str | None = field(default=None, repr=False)
+    ehr_sandbox_auth: bool = False
+    landing_url: str = ""
+    broker_url: str | None = field(default=None, repr=False)
+    broker_result_url: str | None = field(default=None, repr=False)
+    ui_port: int = 3000
+    ui_port_is_asked_for: bool = False
+    workers: int = 2
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> "Settings":
+        env = os.environ if env is None else env
+
+        def text(name: str) -> str | None:
+            return env.get(name, "").strip() or None
+
+        home = Path(text("GLP1_HOME") or PROJECT / ".glp1").expanduser().absolute()
+        database_url, dagster_url = text("GLP1_DATABASE_URL"), text("GLP1_DAGSTER_DATABASE_URL")
+        if bool(database_url) != bool(dagster_url):
+            given, missing = ("GLP1_DATABASE_URL", "GLP1_DAGSTER_DATABASE_URL")[:: 1 if database_url else -1]
+            raise SettingsError(
+                f"{given} is set and {missing} is not. Set both (two databases, the second for Dagster's own records), "
+                "or neither to use the embedded Postgres."
+            )
+        client_id, client_secret = text("GLP1_EHR_CLIENT_ID"), text("GLP1_EHR_CLIENT_SECRET")
+        if bool(client_id) != bool(client_secret):
+            raise SettingsError("GLP1_EHR_CLIENT_ID and GLP1_EHR_CLIENT_SECRET go together: set both or neither.")
+        broker_url, result_url = text("GLP1_BROKER_URL"), text("GLP1_BROKER_RESULT_URL")
+        if broker_url and not result_url:
+            if not broker_url.startswith(("redis://", "rediss://")):
+                raise SettingsError("GLP1_BROKER_URL needs GLP1_BROKER_RESULT_URL beside it (for RabbitMQ: rpc://).")
+            result_url = broker_url
+        return cls(
+            home=home,
+            database_url=_with_scheme(database_url, "postgresql", "GLP1_DATABASE_URL"),
+            dagster_database_url=_with_scheme(dagster_url, "postgresql+psycopg2", "GLP1_DAGSTER_DATABASE_URL"),
+            ehr_url=(text("GLP1_EHR_URL") or "").rstrip("/") or None,
+            ehr_client_id=client_id,
+            ehr_client_secret=client_secret,
+            ehr_sandbox_auth=_choice(text("GLP1_EHR_SANDBOX_AUTH"), "GLP1_EHR_SANDBOX_AUTH"),
+            landing_url=text("GLP1_LANDING_URL") or str(home / "landing"),
+            broker_url=broker_url,
+            broker_result_url=result_url,
+            ui_port=_number(text("GLP1_UI_PORT"), "GLP1_UI_PORT", 3000, 1, 65535),
+            ui_port_is_asked_for=text("GLP1_UI_PORT") is not None,
+            workers=_number(text("GLP1_WORKERS"), "GLP1_WORKERS", 2, 1, 64),
+        )
+
+    @property
+    def secrets(self) -> Secrets:
+        return Secrets(self.home)
+
+    @property
+    def state(self) -> "State":
+        return State(self.home)
+
+    def store_url(self) -> str:
+        """The address of our own database, for psycopg 3 and SQLAlchemy alike."""
+        return self.database_url or self._embedded_url("glp1", "postgresql")
+
+    def dagster_url(self) -> str:
+        """The address of Dagster's own database. SQLAlchemy 2.1 takes a plain `postgresql:` for psycopg 3, which
+        dagster-postgres cannot use, so the driver is named."""
+        return self.dagster_database_url or self._embedded_url("dagster", "postgresql+psycopg2")
+
+    def _embedded_url(self, role: str, scheme: str) -> str:
+        port = self.state.get("postgres_port")
+        if port is None or not self.secrets.has(f"postgres_{role}"):
+            raise SettingsError(
+                f"There is no database yet in {self.home}. Start one with `glp1 up` or `make demo`, "
+                "or set GLP1_DATABASE_URL and GLP1_DAGSTER_DATABASE_URL."
+            )
+        return embedded_url(scheme, role, self.secrets.get(f"postgres_{role}"), int(port), role)
+
+    def ehr_base_url(self) -> str:
+        if self.ehr_url:
+            return self.ehr_url
+        port = self.state.get("ehr_port")
+        if port is None:
+            raise SettingsError(f"There is no EHR yet in {self.home}. Start one with `glp1 up`, or set GLP1_EHR_URL.")
+        return f"http://127.0.0.1:{port}/fhir"
+
+    def ehr_credentials(self) -> tuple[str, str] | None:
+        """Client id and secret for the EHR's token endpoint; None when it asks for none."""
+        if self.ehr_client_id and self.ehr_client_secret:
+            return self.ehr_client_id, self.ehr_client_secret
+        if self.ehr_url is None and self.ehr_sandbox_auth:
+            return "glp1-pipeline", self.secrets.get("ehr_client_secret")
+        return None
+
+    def broker(self) -> Broker:
+        if self.broker_url:
+            return Broker(self.broker_url, self.broker_result_url or self.broker_url, {})
+        folder = self.home / "broker"
+        return Broker(
+            "filesystem://",
+            f"file://{folder / 'results'}",
+            {
+                "data_folder_in": str(folder / "queue"),
+                "data_folder_out": str(folder / "queue"),
+                "control_folder": str(folder / "control"),  # kombu's default would be the folder one stands in
+                "polling_interval": 0.1,
+            },
+        )
+
+    def make_home(self) -> None:
+        """Makes the folder and those in it. Root's may be walked through (not listed) by the account of Postgres."""
+        if not self.home.exists():
+            self.home.mkdir(mode=0o700, parents=True)
+            self.home.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        if not os.access(self.home, os.W_OK | os.X_OK):
+            raise SettingsError(
+                f"{self.home} belongs to another user. Run as that user, or set GLP1_HOME to a new folder."
+            )
+        for name in ("logs", "run", "dagster", "broker", "broker/queue", "broker/control", "broker/results", "ehr"):
+            (self.home / name).mkdir(mode=0o700, exist_ok=True)
+        if "://" not in self.landing_url:
+            Path(self.landing_url).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+class State:
+    """What the sandbox remembers between two starts. A file of JSON, replaced whole, one writer at a time."""
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / "state.json"
+
+    def read(self) -> dict[str, Any]:
+        try:
+            state = json.loads(self._path.read_text("utf-8"))
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            raise SettingsError(f"{self._path} is damaged. Delete it: free ports are chosen anew.") from None
+        return state
+
+    def get(self, key: str) -> Any:
+        return self.read().get(key)
+
+    def keep(self, **values: Any) -> None:
+        with open(self._path.with_suffix(".lock"), "w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            draft = self._path.with_suffix(".new")
+            draft.write_text(json.dumps(self.read() | values, indent=1, sort_keys=True) + "\n", "utf-8")
+            draft.chmod(0o600)
+            draft.replace(self._path)
+
+    def port(self, key: str) -> tuple[int, int | None]:
+        """A free port on loopback: the one of last time if it still is free, else a new one, then kept.
+        The second number is the one that had to be given up."""
+        kept = self.get(key)
+        if kept is not None and is_port_free(kept):
+            return kept, None
+        others = {value for name, value in self.read().items() if name.endswith("_port")}
+        port = free_port(others)
+        self.keep(**{key: port})
+        return port, kept
+
+
+def is_port_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port(not_these: set[int]) -> int:
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        if port not in not_these:
+            return port
+
+
+def embedded_url(scheme: str, role: str, password: str, port: int, database: str) -> str:
+    return f"{scheme}://{role}:{quote(password, safe='')}@127.0.0.1:{port}/{database}?sslmode=disable"
+
+
+def _with_scheme(url: str | None, scheme: str, name: str) -> str | None:
+    if url is None:
+        return None
+    given, separator, rest = url.partition("://")
+    if not separator or given.split("+")[0] not in ("postgresql", "postgres"):
+        raise SettingsError(f"{name} must begin with postgresql:// (Postgres 15 or later).")
+    return f"{scheme}://{rest}"
+
+
+def _number(text: str | None, name: str, default: int, low: int, high: int) -> int:
+    if text is None:
+        return default
+    if not text.isdecimal() or not low <= int(text) <= high:
+        raise SettingsError(f"{name} must be a whole number from {low} to {high}.")
+    return int(text)
+
+
+def _choice(text: str | None, name: str) -> bool:
+    if text not in (None, "smart", "none"):
+        raise SettingsError(f"{name} is either smart or none.")
+    return text == "smart"
