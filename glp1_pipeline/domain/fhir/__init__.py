@@ -1,0 +1,28 @@
+"""How a chart looks in FHIR R4.
+
+Here: resources of a chart, of its submissions, and what goes around them when they are written; the public functions
+are named below. Not here: I/O, clocks, server ids, and the rules that raise a flag or open a task.
+
+A reported value is preliminary or unconfirmed with the patient as its voice; verification makes a new resource. What
+the patient no longer says is written again as entered in error. All instants come from the submissions, so the same
+set of submissions gives the same bytes in whatever order they arrived.
+"""
+
+from .answers import questionnaire_response
+from .elements import Resource, resource_id
+from .resources import chart_resources
+from .work import Raised, ToDo
+from .writes import TwiceInOneBundle, bundle, content_hash, provenance
+
+__all__ = [
+    "Raised",
+    "Resource",
+    "ToDo",
+    "TwiceInOneBundle",
+    "bundle",
+    "chart_resources",
+    "content_hash",
+    "provenance",
+    "questionnaire_response",
+    "resource_id",
+]

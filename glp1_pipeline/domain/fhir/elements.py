@@ -1,0 +1,101 @@
+"""The small pieces that every FHIR resource is made of: ids, references, instants, texts, concepts.
+
+Here: how one piece is spelled in FHIR R4, and the systems it is spelled in. Not here: what any resource says.
+
+Pieces are shared between resources and never copied (a chart is 25 of them, and speed counts): nobody may change a
+dict that came from here.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from datetime import UTC, datetime, timedelta
+from hashlib import sha1
+from typing import Any, Final
+
+Resource = dict[str, Any]
+
+RESOURCE_SYSTEM: Final = "urn:glp1-pipeline:resource"
+PATIENT_SYSTEM: Final = "urn:glp1-pipeline:patient"
+SUBMISSION_SYSTEM: Final = "urn:glp1-pipeline:submission"
+EVENT_SYSTEM: Final = "urn:glp1-pipeline:event"
+CODE_SYSTEM: Final = "urn:glp1-pipeline:code"
+DEVICE_SYSTEM: Final = "urn:glp1-pipeline:device"
+
+HL7: Final = "http://terminology.hl7.org/CodeSystem/"
+SNOMED: Final = "http://snomed.info/sct"
+LOINC: Final = "http://loinc.org"
+UCUM: Final = "http://unitsofmeasure.org"
+RXNORM: Final = "http://www.nlm.nih.gov/research/umls/rxnorm"
+
+ASSEMBLER: Final = {"type": "Device", "identifier": {"system": DEVICE_SYSTEM, "value": "glp1_pipeline"}}
+"""The pipeline as an author: a logical reference, since no server need hold a Device for it."""
+
+ABSENT: Final = {"unknown": "asked-unknown", "declined": "asked-declined", "held": "error"}
+"""State of a field -> why its element has no value. Not here: absent and not_asked (nobody answered, nothing is
+written) and not_applicable (there is nothing to say)."""
+
+_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, RESOURCE_SYSTEM).bytes
+_ZONE_LIMIT: Final = timedelta(hours=14)
+_FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_TEXT_BYTES: Final = 1024 * 1024
+
+
+def resource_id(patient_id: str, role: str) -> str:
+    """The id of what plays `role` for a patient: a name-based uuid, so a replay finds the resource it wrote before."""
+    # uuid.uuid5 by hand: its object costs more than its hash, 25 times a chart.
+    raw = bytearray(sha1(_NAMESPACE + f"{patient_id}\n{role}".encode("utf-8", "surrogatepass")).digest()[:16])
+    raw[6] = raw[6] & 0x0F | 0x50
+    raw[8] = raw[8] & 0x3F | 0x80
+    h = raw.hex()
+    return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
+
+
+def instant_utc(at: datetime) -> str:
+    """In UTC, whatever zone the reader of a table gave it: one instant has one spelling, or a replay would differ."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def instant_zoned(at: datetime) -> str:
+    """With the offset it was told in; FHIR has no offset past 14 hours and none with seconds."""
+    offset = at.utcoffset()
+    if offset is None or abs(offset) > _ZONE_LIMIT or offset.seconds % 60:
+        return instant_utc(at)
+    return at.isoformat()
+
+
+def clean(raw: str, event_id: str = "") -> str:
+    """A text as FHIR can carry it: forbidden characters replaced, a huge one cut with a pointer; blank is ""."""
+    if raw.isascii() and raw.isprintable() and len(raw) <= _TEXT_BYTES:
+        return raw if raw and not raw.isspace() else ""
+    if not raw.strip():
+        return ""
+    text = _FORBIDDEN.sub("\ufffd", raw)
+    if len(text) * 4 > _TEXT_BYTES and len(data := text.encode()) > _TEXT_BYTES:
+        pointer = f" [cut here; the whole answer is kept with event {event_id or 'as received'}]"
+        text = data[: _TEXT_BYTES - len(pointer.encode())].decode(errors="ignore") + pointer
+    return text
+
+
+def code_token(raw: str) -> str:
+    """Any name as a FHIR code: no blanks at the ends, single ones inside."""
+    return " ".join(clean(raw).split()) or "blank"
+
+
+def concept(system: str, code: str, text: str | None = None) -> Resource:
+    coding = [{"system": system, "code": code}]
+    return {"coding": coding, "text": text} if text else {"coding": coding}
+
+
+def absent_concept(reason: str) -> Resource:
+    return {"coding": [{"system": HL7 + "data-absent-reason", "code": reason}]}
+
+
+def absent_extension(reason: str) -> Resource:
+    """Stands in the place of a primitive that has no value (`_birthDate` and the like)."""
+    return {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": reason}]}
+
+
+ABSENT_CONCEPT: Final = {state: absent_concept(code) for state, code in ABSENT.items()}
+ABSENT_ELEMENT: Final = {state: absent_extension(code) for state, code in ABSENT.items()}

@@ -1,0 +1,197 @@
+"""Medicines and allergies as the patient reported them.
+
+Here: GLP-1 use, current medicines, earlier weight-loss medicines, allergies. A name that nobody mapped stays a text.
+Not here: orders and dispenses, and contraception, which stays in the answers (a flag reads it).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..chart import Value
+from .elements import CODE_SYSTEM, HL7, RXNORM, SNOMED, Resource, clean, code_token, concept
+from .history import told_codes
+from .page import Page, part
+
+_ALLERGY_ACTIVE: Final = concept(HL7 + "allergyintolerance-clinical", "active")
+_UNCONFIRMED: Final = concept(HL7 + "allergyintolerance-verification", "unconfirmed")
+_ERROR: Final = concept(HL7 + "allergyintolerance-verification", "entered-in-error")
+_NO_ALLERGY: Final = concept(SNOMED, "716186003", "No allergies, as told")
+_UNNAMED: Final = {"text": "Has a drug allergy, substance not named"}
+_SEVERITIES: Final = frozenset(("mild", "moderate", "severe"))
+_UNTOLD: Final = {"text": "Reaction not told"}
+_GLP1_STATUS: Final = {"current": "active"}
+_UNNAMED_GLP1: Final = {"text": "A GLP-1 medicine, product not named"}
+
+_ALLERGEN: Final = ("substance", "allergen", "name", "drug")
+_MEDICINE: Final = ("name", "drug", "medication", "product")
+
+Rows = list[tuple[str, dict[str, Any]]]
+
+
+def write_medicines(page: Page) -> None:
+    values = page.chart.values
+    if "med.glp1_history" in values:
+        _write_glp1(page, "med.glp1_history")
+    if "med.current_list" in values:
+        _write_rows(page, "MedicationStatement", "med.current_list", _MEDICINE, _write_medicine)
+    if "med.prior_weight_loss" in values:
+        _write_prior(page, "med.prior_weight_loss")
+
+
+def write_allergies(page: Page) -> None:
+    values = page.chart.values
+    if "allergy.list" in values:
+        _write_rows(page, "AllergyIntolerance", "allergy.list", _ALLERGEN, _write_allergy)
+    if "allergy.any" in values:
+        _write_any_allergy(page)
+
+
+def _rows(value: Value, names: tuple[str, ...]) -> Rows:
+    """The rows of a list by a key that outlives spelling and order; a name told twice counts up."""
+    told = value.get("value")
+    rows: Rows = []
+    seen: Counter[str] = Counter()
+    for row in told if isinstance(told, list) else ():
+        if isinstance(row, str):
+            row = {names[0]: row}
+        name = part(row, *names)
+        if not isinstance(name, str) or not clean(name):
+            continue
+        key = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        seen[key] += 1
+        rows.append((key if seen[key] == 1 else f"{key}#{seen[key]}", row))
+    return rows
+
+
+def _write_rows(
+    page: Page,
+    kind: str,
+    field: str,
+    names: tuple[str, ...],
+    write: Callable[[Page, Resource, str, dict[str, Any], bool], None],
+) -> None:
+    done: set[str] = set()
+    for key, row in _rows(page.chart.values[field], names):
+        done.add(key)
+        write(page, page.add(kind, f"{field}/{key}"), field, row, False)
+    for former in page.history(field):
+        for key, row in _rows(former, names):
+            if key not in done:
+                done.add(key)
+                write(page, page.add(kind, f"{field}/{key}"), field, row, True)
+
+
+def _text(row: Any, *names: str) -> str:
+    found = part(row, *names)
+    return clean(found) if isinstance(found, str) else clean(str(found)) if found is not None else ""
+
+
+def _named(row: dict[str, Any], names: tuple[str, ...]) -> Resource:
+    rxcui = part(row, "rxcui", "rxnorm", "code")
+    named: Resource = {"text": _text(row, *names)}
+    if rxcui is not None and str(rxcui).isascii() and str(rxcui).isdigit():
+        named["coding"] = [{"system": RXNORM, "code": str(rxcui)}]
+    return named
+
+
+def _statement(page: Page, told: Resource, field: str, status: str, medicine: Resource) -> None:
+    answers, authored = page.origin(field)
+    told["status"] = status
+    told["medicationCodeableConcept"] = medicine
+    told["subject"] = page.patient
+    told["dateAsserted"] = authored
+    told["informationSource"] = page.patient
+    told["derivedFrom"] = [answers]
+
+
+def _write_medicine(page: Page, told: Resource, field: str, row: dict[str, Any], retracted: bool) -> None:
+    _statement(page, told, field, "entered-in-error" if retracted else "active", _named(row, _MEDICINE))
+    dosage = " ".join(t for name in ("dose", "strength", "frequency", "route") if (t := _text(row, name)))
+    if dosage:
+        told["dosage"] = [{"text": dosage}]
+
+
+def _write_glp1(page: Page, field: str) -> None:
+    chart = page.chart
+    use = told_codes(chart.values[field])
+    status = _GLP1_STATUS.get(use[0], "completed") if use else "entered-in-error"
+    if not use and not any(told_codes(former) for former in page.history(field)):
+        return
+    told = page.add("MedicationStatement", field)
+    product = chart.get("med.glp1_product")
+    medicine = _UNNAMED_GLP1
+    key = product if isinstance(product, str) else part(product, "product", "product_key", "name")
+    if isinstance(key, str) and clean(key):
+        known = page.tables.contract.products.get(key, {})
+        words = known.get("label") or known.get("name") or known.get("brand") or clean(key)
+        medicine = concept(f"{CODE_SYSTEM}:product", code_token(key), words)
+    _statement(page, told, field, status, medicine)
+    source = chart.get("med.glp1_source")
+    if isinstance(source, str):
+        told["category"] = page.tables.concept("med.glp1_source", source)
+    last = chart.get("med.glp1_last_dose")
+    if isinstance(last, str):
+        if status == "active":
+            told["note"] = [{"text": f"Last dose told: {last}"}]
+        else:
+            told["effectivePeriod"] = {"end": last}
+    if dose := _text(product, "dose"):
+        told["dosage"] = [{"text": dose}]
+
+
+def _write_prior(page: Page, field: str) -> None:
+    done: set[str] = set()
+    for value, status in [(page.chart.values[field], "completed")] + [
+        (former, "entered-in-error") for former in page.history(field)
+    ]:
+        for code in told_codes(value):
+            if code not in done:
+                done.add(code)
+                told = page.add("MedicationStatement", f"{field}/{code}")
+                _statement(page, told, field, status, page.tables.concept(field, code))
+
+
+def _allergy(page: Page, told: Resource, field: str, code: Resource, retracted: bool) -> None:
+    _, authored = page.origin(field)
+    if not retracted:
+        told["clinicalStatus"] = _ALLERGY_ACTIVE
+    told["verificationStatus"] = _ERROR if retracted else _UNCONFIRMED
+    told["code"] = code
+    told["patient"] = page.patient
+    told["recordedDate"] = authored
+    told["recorder"] = page.patient
+    told["asserter"] = page.patient
+
+
+def _write_allergy(page: Page, told: Resource, field: str, row: dict[str, Any], retracted: bool) -> None:
+    _allergy(page, told, field, _named(row, _ALLERGEN), retracted)
+    reaction, severity = _text(row, "reaction"), _text(row, "severity").lower()
+    if reaction or severity in _SEVERITIES:
+        episode: Resource = {"manifestation": [{"text": reaction} if reaction else _UNTOLD]}
+        if severity in _SEVERITIES:
+            episode["severity"] = severity
+        told["reaction"] = [episode]
+
+
+def _write_any_allergy(page: Page) -> None:
+    """Says that there is none, or that there is one nobody named; the list, where there is one, says it better."""
+    field, chart = "allergy.any", page.chart
+    code = _unlisted(chart.values, field)
+    if code is not None:
+        _allergy(page, page.add("AllergyIntolerance", field), field, code, False)
+        return
+    # Alone, an earlier submission said it, and it was written then.
+    earlier = (c for s in chart.submissions[::-1] if (c := _unlisted(s.values, field)) is not None)
+    if len(chart.submissions) > 1 and (code := next(earlier, None)) is not None:
+        _allergy(page, page.add("AllergyIntolerance", field), field, code, True)
+
+
+def _unlisted(values: Any, field: str) -> Resource | None:
+    answer = values[field].get("value") if field in values else None
+    if answer not in ("yes", "no") or _rows(values.get("allergy.list", {}), _ALLERGEN):
+        return None
+    return _NO_ALLERGY if answer == "no" else _UNNAMED

@@ -1,0 +1,162 @@
+"""Observations: what the patient measured or told as a finding, and the body mass index computed from it.
+
+Here: reported values, always preliminary with the patient as performer. Not here: values that a clinician verified (a
+new resource derived from these), laboratory results, and substance use, which stays in the answers (42 CFR Part 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..chart import Value
+from .elements import ABSENT_CONCEPT, ASSEMBLER, CODE_SYSTEM, HL7, UCUM, Resource, clean, concept
+from .page import Page, loinc, part
+
+_CATEGORY: Final = HL7 + "observation-category"
+_VITAL: Final = [concept(_CATEGORY, "vital-signs")]
+_SOCIAL: Final = [concept(_CATEGORY, "social-history")]
+_LOCAL: Final = CODE_SYSTEM + ":observation"
+_NOT_APPLICABLE: Final = frozenset(("na", "n/a", "not_applicable"))
+
+_QUANTITIES: Final[dict[str, tuple[list[Resource], Resource, str]]] = {
+    "anthro.height": (_VITAL, loinc("8302-2", "Height as told"), "cm"),
+    "anthro.weight": (_VITAL, loinc("29463-7", "Weight as told"), "kg"),
+    "vitals.hr": (_VITAL, loinc("8867-4", "Resting pulse as told"), "/min"),
+    "anthro.highest_weight": (_SOCIAL, concept(_LOCAL, "highest-weight", "Highest weight as an adult, as told"), "kg"),
+    "anthro.pre_glp1_weight": (_SOCIAL, concept(_LOCAL, "pre-glp1-weight", "Weight before any GLP-1, as told"), "kg"),
+    "life.activity": (_SOCIAL, concept(_LOCAL, "active-minutes", "Active minutes a week, as told"), "min/wk"),
+}
+_CODED: Final = {
+    "preg.status": loinc("82810-3", "Pregnant or not, as told"),
+    "preg.breastfeeding": loinc("63895-7", "Nursing or not, as told"),
+}
+_LMP: Final = loinc("8665-2", "First day of the last period, as told")
+_BMI: Final = loinc("39156-5", "Body mass index, computed")
+_BP: Final = loinc("85354-9", "Blood pressure as told")
+_SIDES: Final = (
+    (loinc("8480-6", "Upper pressure"), ("systolic", "sys")),
+    (loinc("8462-4", "Lower pressure"), ("diastolic", "dia")),
+)
+
+Content = Callable[[Page, str, Value], "Resource | None"]
+"""The elements that carry a value document's content, or None where it says nothing to observe."""
+
+
+def write_observations(page: Page) -> None:
+    for field, (category, code, _) in _QUANTITIES.items():
+        _write(page, field, category, code, _quantity)
+    _write(page, "vitals.bp", _VITAL, _BP, _pressure)
+    for field, code in _CODED.items():
+        _write(page, field, _SOCIAL, code, _coded)
+    _write(page, "preg.lmp", _SOCIAL, _LMP, _date)
+    _write_bmi(page)
+
+
+def _write(page: Page, field: str, category: list[Resource], code: Resource, content: Content) -> None:
+    value = page.chart.values.get(field)
+    if value is None:
+        return
+    status = "preliminary"
+    told = content(page, field, value)
+    if told is None:
+        # Nothing to observe any more: what was written of an earlier answer must not stand.
+        status = "entered-in-error"
+        told = next((t for v in page.history(field) if (t := content(page, field, v)) is not None), None)
+        if told is None:
+            return
+    answers, authored = page.origin(field)
+    observation = page.add("Observation", field)
+    observation["status"] = status
+    observation["category"] = category
+    observation["code"] = code
+    observation["subject"] = page.patient
+    observation["effectiveDateTime"] = authored
+    observation["performer"] = [page.patient]
+    observation.update(told)
+    observation["derivedFrom"] = [answers]
+
+
+def _no_value(value: Value) -> Resource | None:
+    why = ABSENT_CONCEPT.get("held" if "held" in value else value["null"])
+    return {"dataAbsentReason": why} if why else None
+
+
+def _amount(value: float, unit: str) -> Resource:
+    return {"value": value, "unit": unit, "system": UCUM, "code": unit}
+
+
+def _quantity(page: Page, field: str, value: Value) -> Resource | None:
+    known = "value" in value
+    told = {"valueQuantity": _amount(value["value"], _QUANTITIES[field][2])} if known else _no_value(value)
+    if told is not None and field == "anthro.weight":
+        if weighed := page.chart.get("anthro.weight_measured_at"):
+            told["effectiveDateTime"] = weighed
+        method = page.chart.get("anthro.weight_method")
+        if isinstance(method, str):
+            told["method"] = page.tables.concept("anthro.weight_method", method)
+    return told
+
+
+def _pressure(page: Page, field: str, value: Value) -> Resource | None:
+    """Two numbers become components; a range stays the word it was: a number made of it would be invented."""
+    if "value" not in value:
+        return _no_value(value)
+    told = value["value"]
+    numbers = [part(told, *names) for _, names in _SIDES]
+    if any(_is_number(n) for n in numbers):
+        return {
+            "component": [
+                {"code": code, "valueQuantity": _amount(number, "mm[Hg]")}
+                if _is_number(number)
+                else {"code": code, "dataAbsentReason": ABSENT_CONCEPT["unknown"]}
+                for (code, _), number in zip(_SIDES, numbers, strict=True)
+            ]
+        }
+    word = told if isinstance(told, str) else part(told, "range", "category")
+    if not isinstance(word, str) or not clean(word):
+        return None
+    if word == "unknown":
+        return {"dataAbsentReason": ABSENT_CONCEPT["unknown"]}
+    return {"valueCodeableConcept": page.tables.concept(field, word)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _coded(page: Page, field: str, value: Value) -> Resource | None:
+    if "value" not in value:
+        return _no_value(value)
+    code = value["value"]
+    return None if code in _NOT_APPLICABLE else {"valueCodeableConcept": page.tables.concept(field, code)}
+
+
+def _date(page: Page, field: str, value: Value) -> Resource | None:
+    return {"valueDateTime": value["value"]} if "value" in value else _no_value(value)
+
+
+def _write_bmi(page: Page) -> None:
+    """Always computed from height and weight; as weak as its inputs."""
+    chart = page.chart
+    height, weight = chart.get("anthro.height"), chart.get("anthro.weight")
+    known = bool(height and weight)
+    if not known and not (_ever_told(page, "anthro.height") and _ever_told(page, "anthro.weight")):
+        return
+    _, authored = page.origin("anthro.weight")
+    bmi = page.add("Observation", "bmi")
+    bmi["status"] = "preliminary" if known else "entered-in-error"
+    bmi["category"] = _VITAL
+    bmi["code"] = _BMI
+    bmi["subject"] = page.patient
+    bmi["effectiveDateTime"] = chart.get("anthro.weight_measured_at") or authored
+    if known:
+        bmi["valueQuantity"] = _amount(round(weight / (height / 100) ** 2, 1), "kg/m2")
+    else:
+        bmi["dataAbsentReason"] = ABSENT_CONCEPT["held"]
+    bmi["device"] = ASSEMBLER
+    bmi["derivedFrom"] = [page.ref("Observation", "anthro.height"), page.ref("Observation", "anthro.weight")]
+
+
+def _ever_told(page: Page, field: str) -> bool:
+    return page.chart.get(field) is not None or any("value" in v for v in page.history(field))

@@ -1,0 +1,131 @@
+"""A page: what the writers of resources share while one chart is turned into FHIR.
+
+Here: tables worked out once per contract, the ids of the patient at hand, where each field's answer came from.
+Not here: what any resource says.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ..chart import Chart, Value
+from ..contract import Code, Contract
+from .elements import CODE_SYSTEM, LOINC, RESOURCE_SYSTEM, SNOMED, Resource, code_token, instant_utc, resource_id
+
+_SNOMED_ONLY = re.compile(r"\d{6,18}")
+_SNOMED_FIRST = re.compile(r"\s*(\d{6,18})\b")
+
+
+class Tables:
+    """What a contract says, in the form that resources need it."""
+
+    def __init__(self, contract: Contract) -> None:
+        self.contract = contract
+        self.codes: dict[str, dict[str, Code]] = {}
+        for name, spellings in contract.codes.items():
+            by_code = self.codes.setdefault(name, {})
+            for entry in spellings.values():
+                if entry.code not in by_code or (entry.fhir_code and not by_code[entry.code].fhir_code):
+                    by_code[entry.code] = entry
+        self.consents = tuple(name for name, field in contract.fields.items() if field.type == "consent")
+        self._concepts: dict[tuple[str, str, str], Resource] = {}
+
+    def concept(self, field: str, code: str, text: str = "", flag: str = "") -> Resource:
+        """A field's code: ours always, the standard one where people declared it (of the code set, else of `flag`)."""
+        key = (field, code, flag)
+        found = self._concepts.get(key)
+        if found is None:
+            found = self._concepts[key] = self._concept(field, code, text, flag)
+        return found
+
+    def _concept(self, field: str, code: str, text: str, flag: str) -> Resource:
+        declared = self.contract.fields.get(field)
+        set_name = (declared.codes if declared else None) or field
+        entry = self.codes.get(set_name, {}).get(code)
+        coding: list[Resource] = []
+        if entry and entry.fhir_code and entry.fhir_system:
+            coding.append({"system": entry.fhir_system, "code": entry.fhir_code})
+        elif snomed := self.flag_snomed(flag):
+            coding.append({"system": SNOMED, "code": snomed})
+        coding.append({"system": f"{CODE_SYSTEM}:{set_name}", "code": code_token(code)})
+        label = declared.label if declared else field
+        return {"coding": coding, "text": text or (entry.display if entry else "") or f"{label}: {code}"}
+
+    def flag_snomed(self, flag: str) -> str | None:
+        """The first SNOMED code of a flag; callers name a flag only where the first is what the patient said."""
+        rule = self.contract.flags.get(flag)
+        match = _SNOMED_FIRST.match(rule.snomed) if rule else None
+        return match[1] if match else None
+
+    def only_snomed(self, flag: str) -> str | None:
+        """The SNOMED code of a flag, where it has one alone: choosing among several would be a guess."""
+        rule = self.contract.flags.get(flag)
+        return rule.snomed if rule and _SNOMED_ONLY.fullmatch(rule.snomed) else None
+
+
+_last: tuple[Contract, Tables] | None = None
+
+
+def tables_of(contract: Contract) -> Tables:
+    """The tables of a contract, kept for the next chart: a process works with one contract."""
+    global _last
+    kept = _last
+    if kept is None or kept[0] is not contract:
+        kept = _last = (contract, Tables(contract))
+    return kept[1]
+
+
+class Page:
+    """One chart being written: `out` gathers the resources by Type/id."""
+
+    __slots__ = ("_origins", "chart", "out", "patient", "patient_id", "tables")
+
+    def __init__(self, contract: Contract, chart: Chart) -> None:
+        self.tables = tables_of(contract)
+        self.chart = chart
+        self.patient_id = chart.patient_id
+        self.patient: Resource = {"reference": f"Patient/{resource_id(chart.patient_id, 'Patient')}"}
+        self.out: dict[str, Resource] = {}
+        self._origins: dict[str, tuple[Resource, str]] = {}
+        for report in chart.submissions:
+            answers = resource_id(chart.patient_id, f"QuestionnaireResponse/{report.submission_id}")
+            self._origins[report.event_id] = (
+                {"reference": f"QuestionnaireResponse/{answers}"},
+                instant_utc(report.authored_at),
+            )
+
+    def origin(self, field: str) -> tuple[Resource, str]:
+        """The answers that a field's value came from, and when the patient gave them."""
+        return self._origins[self.chart.sources[field]]
+
+    def add(self, kind: str, role: str) -> Resource:
+        """Begin the resource that plays `role`."""
+        rid = resource_id(self.patient_id, f"{kind}/{role}")
+        resource: Resource = {
+            "resourceType": kind,
+            "id": rid,
+            "identifier": [{"system": RESOURCE_SYSTEM, "value": rid}],
+        }
+        self.out[f"{kind}/{rid}"] = resource
+        return resource
+
+    def ref(self, kind: str, role: str) -> Resource:
+        return {"reference": f"{kind}/{resource_id(self.patient_id, f'{kind}/{role}')}"}
+
+    def history(self, field: str) -> list[Value]:
+        """What earlier submissions said of a field, newest first: the source of retractions."""
+        return self.chart.former.get(field, [])[::-1]
+
+
+def loinc(code: str, text: str) -> Resource:
+    return {"coding": [{"system": LOINC, "code": code}], "text": text}
+
+
+def part(value: Any, *names: str) -> Any:
+    """The first of several spellings of a group's part."""
+    if isinstance(value, dict):
+        for name in names:
+            if (found := value.get(name)) not in (None, ""):
+                return found
+    return None
