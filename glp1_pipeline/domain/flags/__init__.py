@@ -1,0 +1,73 @@
+"""The risk flags of a chart, and which of them outlive the answer that raised them.
+
+Here: running the rules on a chart and over a patient's submissions. Not here: the rules (`rules`), what follows from
+a flag (`tasks`), overrides and their reasons (events of their own).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from ..chart import Chart, Reported, resolve
+from ..contract import Contract, Severity
+from .facts import Facts, bmi, kept
+from .rules import RULES, Rule
+
+__all__ = ["RULES", "Facts", "RaisedFlag", "bmi", "evaluate", "evaluate_history"]
+
+
+@dataclass(frozen=True, slots=True)
+class RaisedFlag:
+    """A flag on a patient's chart. `fields` and `event_id` are the evidence; neither carries an answer."""
+
+    flag_id: str
+    severity: Severity
+    fields: tuple[str, ...]
+    event_id: str
+    sticky: bool = False
+    """Raised by an earlier answer which the present chart no longer shows; stands until a provider refutes it."""
+
+
+@kept
+def _plan(contract: Contract) -> tuple[tuple[str, Severity, Rule], ...]:
+    wanted = [flag for flag in contract.flags.values() if flag.input == "intake"]
+    if lacking := sorted(f.flag_id for f in wanted if f.flag_id not in RULES):
+        raise LookupError(f"flags.csv has intake flags without a rule in domain.flags.rules: {', '.join(lacking)}")
+    return tuple((flag.flag_id, flag.severity, RULES[flag.flag_id]) for flag in wanted)
+
+
+def evaluate(contract: Contract, chart: Chart) -> dict[str, RaisedFlag]:
+    """The flags that this chart raises by itself, in the order of flags.csv."""
+    facts = Facts(contract, chart)
+    raised: dict[str, RaisedFlag] = {}
+    for flag_id, severity, fires in _plan(contract):
+        hit = fires(chart, facts)
+        if hit is not None:
+            event_id = next((chart.sources[n] for n in hit[1] if n in chart.sources), chart.latest.event_id)
+            raised[flag_id] = RaisedFlag(flag_id, hit[0] or severity, hit[1], event_id)
+    return raised
+
+
+def evaluate_history(
+    contract: Contract, patient_id: str, reports: Iterable[Reported], refuted: frozenset[str] = frozenset()
+) -> tuple[Chart, dict[str, RaisedFlag]]:
+    """The chart after all reports and its flags: red ones of every earlier chart, amber and info of the last alone.
+
+    Flags of basis `administrative` (state, identity, consent) follow the last chart: they are about paperwork, which
+    a patient may mend. `refuted` names the flags whose refutation the caller holds to be still in force.
+    """
+    ordered = sorted(reports, key=lambda r: r.order)
+    chart = resolve(contract, patient_id, ordered)
+    if not ordered:
+        return chart, {}
+    present = evaluate(contract, chart)
+    for end in range(len(ordered) - 1, 0, -1):
+        for flag_id, flag in evaluate(contract, resolve(contract, patient_id, ordered[:end])).items():
+            now = present.get(flag_id)
+            if flag.severity != "red" or (now and now.severity == "red"):
+                continue
+            if contract.flags[flag_id].basis.startswith("administrative"):
+                continue
+            present[flag_id] = replace(flag, sticky=True)
+    return chart, {flag_id: flag for flag_id, flag in present.items() if flag_id not in refuted}

@@ -1,0 +1,196 @@
+"""What is worked out of a chart once, for all the rules that ask: age, BMI, medicine groups, the product wanted.
+
+Here: arithmetic on a chart as of the instant its latest submission was received, and the named conditions under which
+a requirement applies. Not here: what any of it means (`rules`, `gates`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, tzinfo
+from functools import lru_cache
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from ..chart import Chart
+from ..contract import Contract, Requirement
+from .medicines import groups_in, ingredient_of
+
+Condition = Callable[["Facts"], bool]
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Facts:
+    """Per-chart facts. As of the receipt of the latest submission, not of today: a replay then gives the same."""
+
+    __slots__ = ("age", "bmi", "chart", "complete", "contract", "groups", "on", "product", "wanted")
+
+    def __init__(self, contract: Contract, chart: Chart) -> None:
+        latest = chart.latest
+        self.contract = contract
+        self.chart = chart
+        self.complete = chart.is_complete
+        self.on: date = latest.received_at.astimezone(zone(latest.time_zone)).date()
+        self.age = age_on(day(chart.get("demo.dob")), self.on)
+        self.bmi = bmi(chart)
+        rows = chart.get("med.current_list")
+        self.groups = groups_in(rows) if rows else frozenset()
+        self.product = text_of(chart.get("med.glp1_product"))
+        self.wanted = text_of(chart.get("rx.preference"))
+
+    def may_get(self, ingredient: str, route: str | None = None) -> bool:
+        """Whether the patient asks for, uses, or has left open a product with this ingredient (and route)."""
+        keys = [key for key in (self.wanted, self.product if self.uses_glp1 else None) if key]
+        if not self.wanted or self.wanted == "no_preference":
+            return True
+        for key in keys:
+            row = self.contract.products.get(key, {})
+            if (row.get("ingredient") or ingredient_of(key)) == ingredient and (
+                route is None or row.get("route", route) == route
+            ):
+                return True
+        return False
+
+    @property
+    def wanted_ingredient(self) -> str | None:
+        if not self.wanted or self.wanted == "no_preference":
+            return None
+        return self.contract.products.get(self.wanted, {}).get("ingredient") or ingredient_of(self.wanted)
+
+    @property
+    def uses_glp1(self) -> bool:
+        return self.chart.get("med.glp1_history") == "current"
+
+    @property
+    def has_comorbidity(self) -> bool | None:
+        """Yes, no, or None where the patient has not said."""
+        listed = self.chart.get("hx.comorbidities")
+        if self.chart.get("hx.t2dm") == "yes" or (isinstance(listed, list) and any(c != "none" for c in listed)):
+            return True
+        return False if isinstance(listed, list) else None
+
+
+@lru_cache(maxsize=512)
+def zone(name: str) -> tzinfo:
+    """The zone of that name; UTC where there is none, for a wrong device setting must not stop an intake."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return UTC
+
+
+def number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def text_of(value: Any) -> str | None:
+    """A code, whether it stands alone or as the first text of a group (product and dose)."""
+    if isinstance(value, dict):
+        value = value.get("product") or value.get("product_key") or value.get("name")
+    return value if isinstance(value, str) else None
+
+
+def day(value: Any) -> date | None:
+    """The date of a canonical date or instant; None where the text is neither."""
+    if not isinstance(value, str):
+        return None
+    try:
+        return date.fromisoformat(value[:10])
+    except ValueError:
+        return None
+
+
+def age_on(born: date | None, on: date) -> int | None:
+    """Whole years. Born on 29 February, a year is full on 1 March."""
+    return None if born is None else on.year - born.year - ((on.month, on.day) < (born.month, born.day))
+
+
+def bmi(chart: Chart) -> float | None:
+    """kg/m2 from the stored height and weight, never from what a form worked out."""
+    height, weight = number(chart.get("anthro.height")), number(chart.get("anthro.weight"))
+    if height is None or weight is None or height <= 0 or weight <= 0:
+        return None
+    return round(weight / (height / 100) ** 2, 2)
+
+
+def has_prior_glp1(facts: Facts) -> bool:
+    return facts.chart.get("med.glp1_history") not in (None, "never")
+
+
+def has_diabetes(facts: Facts) -> bool:
+    chart = facts.chart
+    listed = chart.get("hx.comorbidities")
+    return (
+        chart.get("hx.t1dm") == "yes"
+        or chart.get("hx.t2dm") == "yes"
+        or (isinstance(listed, list) and "t2dm" in listed)
+    )
+
+
+def bmi_27_to_30(facts: Facts) -> bool:
+    program = facts.contract.program
+    return facts.bmi is not None and program.bmi_min_with_comorbidity <= facts.bmi < program.bmi_min
+
+
+def may_be_pregnant(facts: Facts) -> bool:
+    """Anyone whose sex at birth is not known to be male: a question too many harms less than one too few."""
+    return facts.chart.get("demo.sex_at_birth") != "male"
+
+
+def uses_insurance(facts: Facts) -> bool:
+    return facts.chart.get("ins.has_coverage") is True
+
+
+def wants_compounded(facts: Facts) -> bool:
+    return (facts.wanted or "").startswith("comp_") or facts.chart.get("med.glp1_source") == "compounded"
+
+
+def has_allergy(facts: Facts) -> bool:
+    return facts.chart.get("allergy.any") == "yes"
+
+
+CONDITIONS: dict[str, Condition] = {
+    rule.__name__: rule
+    for rule in (
+        has_prior_glp1, has_diabetes, bmi_27_to_30, may_be_pregnant, uses_insurance, wants_compounded, has_allergy,
+    )
+}  # fmt: skip
+"""Name in gates.yaml (`when`) -> the condition."""
+
+
+def kept(build: Callable[[K], V]) -> Callable[[K], V]:
+    """Builds once for each frozen declaration, known by identity: hashing a whole contract would cost more."""
+    known: dict[int, tuple[K, V]] = {}
+
+    def get(declared: K) -> V:
+        found = known.get(id(declared))
+        if found is None or found[0] is not declared:
+            if len(known) >= 16:
+                known.clear()
+            found = known[id(declared)] = (declared, build(declared))
+        return found[1]
+
+    return get
+
+
+@kept
+def high_risk(contract: Contract) -> tuple[tuple[Requirement, Condition | None], ...]:
+    """The high-risk requirements of all gates, with the condition of each."""
+    lines = {r.name: r for gate in contract.gates.values() for r in gate.requirements if r.high_risk}
+    return tuple((r, CONDITIONS[r.when] if r.when else None) for r in lines.values())
+
+
+def unanswered(facts: Facts) -> dict[str, tuple[Requirement, str]]:
+    """High-risk field -> its requirement and why it has no answer. A blank counts once the patient has submitted."""
+    chart, found = facts.chart, {}
+    for requirement, applies in high_risk(facts.contract):
+        if applies is not None and not applies(facts):
+            continue
+        for name in requirement.fields:
+            state = chart.state(name)
+            if state == "value" or (state == "not_applicable" and state in requirement.accept):
+                continue
+            if facts.complete or state in ("unknown", "declined", "held"):
+                found[name] = (requirement, state)
+    return found

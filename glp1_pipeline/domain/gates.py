@@ -1,0 +1,242 @@
+"""Whether a chart holds what a step needs: one verdict for each patient, and counts for the batch.
+
+Here: the state of every requirement of a gate, and a pandera schema built from gates.yaml that says which states do.
+Not here: what a gate asks (gates.yaml), the conditions (`flags.facts`), the work a held patient makes (`tasks`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import pandera.pandas as pa
+from pandera.errors import SchemaError, SchemaErrors
+
+from .chart import Chart
+from .contract import Contract, Gate, Requirement, version_key
+from .flags import RaisedFlag
+from .flags.facts import CONDITIONS, Condition, Facts, day, kept
+
+EXEMPT = "exempt"
+"""The requirement does not apply to this patient, or no form that they saw asks it."""
+BY_TASK = "satisfied_by_task"
+"""An honest "I don't know" to a red question, let through because a provider gets a task for it."""
+STATES = (
+    "value", "unknown", "declined", "not_applicable", "absent", "held", "not_asked", "stale", "not_accepted",
+    BY_TASK, EXEMPT,
+)  # fmt: skip
+RED_WEIGHT = 3
+
+
+class GateFault(Exception):
+    """The gate itself, or a frame given to it, is malformed. Names columns and requirements, never a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    patient_id: str
+    gate_id: str
+    version: str
+    outcome: str
+    """passed or held."""
+    missing: tuple[tuple[str, str], ...]
+    """(field, or requirement where any one of its fields would do; its state)."""
+    score: float
+    """Satisfied share of what applies; a red question weighs three times."""
+    by_task: tuple[str, ...] = ()
+    """Fields let through on the condition that `tasks` opens a provider's task for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    requirement: Requirement
+    applies: Condition | None
+    since: tuple[int, ...]
+    weight: int
+    good: frozenset[str]
+    """States that satisfy it, as the schema judged them."""
+
+
+@kept
+def schema(gate: Gate) -> pa.DataFrameSchema:
+    """One column per requirement, of state names; a column's check is the states that gates.yaml accepts."""
+    columns = {r.name: pa.Column(object, pa.Check.isin(sorted(_accepted(r)))) for r in gate.requirements}
+    return pa.DataFrameSchema(columns, strict=True, name=f"{gate.gate_id} {gate.version}")
+
+
+def _accepted(requirement: Requirement) -> frozenset[str]:
+    accepted = {*requirement.accept, EXEMPT}
+    if requirement.high_risk and accepted & {"unknown", "declined"}:
+        accepted = accepted - {"unknown", "declined"} | {BY_TASK}
+    return frozenset(accepted)
+
+
+def failures(gate: Gate, frame: pd.DataFrame) -> set[tuple[int, str]]:
+    """(row label, requirement) of every state that the gate does not accept; states alone come back, by position.
+
+    Raises GateFault where the frame does not have the gate's columns. Pandera's own errors quote the data they saw,
+    so none leaves this function, not even as a cause.
+    """
+    fault = ""
+    try:
+        schema(gate).validate(frame, lazy=True)
+        return set()
+    except SchemaErrors as error:
+        cases = error.failure_cases
+        wrong = [e for e in error.schema_errors if not isinstance(e.check, pa.Check)]
+        if not wrong:
+            return {(int(row), str(name)) for row, name in zip(cases["index"], cases["column"], strict=True)}
+        fault = ", ".join(sorted({getattr(e.reason_code, "name", None) or "UNKNOWN" for e in wrong}))
+    except SchemaError as error:
+        fault = getattr(error.reason_code, "name", None) or "UNKNOWN"
+    lacking = sorted({r.name for r in gate.requirements} - {str(c) for c in frame.columns})
+    raise GateFault(
+        f"gate {gate.gate_id}: the frame does not fit its schema ({fault.lower()}); lacking columns: {lacking}"
+    )
+
+
+@kept
+def _lines(gate: Gate) -> tuple[_Line, ...]:
+    """The gate made ready. The schema judges each state of each requirement once; a verdict holds for every patient.
+
+    Checks are by single cell, so a look-up in these verdicts equals validating the patients' frame, at a hundredth of
+    its cost when patients arrive one by one. A test holds the two together.
+    """
+    names = [r.name for r in gate.requirements]
+    if len(set(names)) != len(names):
+        raise GateFault(f"gate {gate.gate_id}: two requirements of one name")
+    if lost := sorted({r.when for r in gate.requirements if r.when} - CONDITIONS.keys()):
+        raise GateFault(f"gate {gate.gate_id}: no condition named {lost} in domain.flags.facts")
+    failed = failures(gate, pd.DataFrame({name: pd.Series(STATES, dtype=object) for name in names}))
+    return tuple(
+        _Line(
+            r,
+            CONDITIONS[r.when] if r.when else None,
+            version_key(r.since),
+            RED_WEIGHT if r.high_risk else 1,
+            frozenset(state for i, state in enumerate(STATES) if (i, r.name) not in failed),
+        )
+        for r in gate.requirements
+    )
+
+
+def evaluate(
+    contract: Contract,
+    gate: Gate,
+    charts: Sequence[Chart],
+    flags: Sequence[Mapping[str, RaisedFlag]] | None = None,
+) -> list[GateResult]:
+    """One verdict per chart, in order. With the charts' flags, an eased answer passes only where a flag shows it."""
+    lines = _lines(gate)
+    raised = flags if flags is not None else [None] * len(charts)
+    return [_judge(contract, gate, lines, chart, shown) for chart, shown in zip(charts, raised, strict=True)]
+
+
+def frame(contract: Contract, gate: Gate, charts: Sequence[Chart]) -> pd.DataFrame:
+    """The states that `evaluate` judges, as the schema wants them: a row per chart, a column per requirement."""
+    lines = _lines(gate)
+    rows = [_states(lines, chart, Facts(contract, chart)) for chart in charts]
+    return pd.DataFrame(
+        {line.requirement.name: pd.Series([row[i][0] for row in rows], dtype=object) for i, line in enumerate(lines)}
+    )
+
+
+def _judge(
+    contract: Contract,
+    gate: Gate,
+    lines: tuple[_Line, ...],
+    chart: Chart,
+    flags: Mapping[str, RaisedFlag] | None,
+) -> GateResult:
+    if not chart.submissions:
+        return GateResult(chart.patient_id, gate.gate_id, gate.version, "held", (("submission", "absent"),), 0.0)
+    missing: list[tuple[str, str]] = []
+    by_task: list[str] = []
+    satisfied = applicable = 0
+    for line, (state, fields) in zip(lines, _states(lines, chart, Facts(contract, chart)), strict=True):
+        if state == EXEMPT:
+            continue
+        applicable += line.weight
+        if state in line.good:
+            satisfied += line.weight
+            by_task += [name for name, why in fields if why == BY_TASK]
+        elif line.requirement.need == "any":
+            missing.append((line.requirement.name, state))
+        else:
+            missing += [(name, why) for name, why in fields if why not in line.good]
+    if flags is not None:
+        missing += [(name, "unflagged") for name in by_task if not any(name in f.fields for f in flags.values())]
+    if not chart.is_complete:
+        missing = [("submission", "in_progress")]
+    score = round(satisfied / applicable, 4) if applicable else 1.0
+    outcome = "held" if missing else "passed"
+    return GateResult(chart.patient_id, gate.gate_id, gate.version, outcome, tuple(missing), score, tuple(by_task))
+
+
+_NONE: tuple[tuple[str, str], ...] = ()
+
+
+def _states(lines: tuple[_Line, ...], chart: Chart, facts: Facts) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
+    """For each requirement its state, and the state of each of its fields."""
+    newest = max(version_key(s.form_version) for s in chart.submissions)
+    found: list[tuple[str, tuple[tuple[str, str], ...]]] = []
+    for line in lines:
+        if newest < line.since or (line.applies is not None and not line.applies(facts)):
+            found.append((EXEMPT, _NONE))
+            continue
+        fields = tuple((name, _state(line.requirement, chart, facts, name)) for name in line.requirement.fields)
+        good = [why for _, why in fields if why in line.good]
+        if line.requirement.need == "any":
+            state = good[0] if good else fields[0][1]
+        elif len(good) == len(fields):
+            state = BY_TASK if BY_TASK in good else good[0]
+        else:
+            state = next(why for _, why in fields if why not in line.good)
+        found.append((state, fields))
+    return found
+
+
+def _state(requirement: Requirement, chart: Chart, facts: Facts, name: str) -> str:
+    state = chart.state(name)
+    if state != "value":
+        eased = requirement.high_risk and state in ("unknown", "declined") and state in requirement.accept
+        return BY_TASK if eased else state
+    value = chart.get(name)
+    if requirement.values and not _matches(value, requirement.values):
+        return "not_accepted"
+    if requirement.max_age_days is not None and (dated := day(value)) is not None:
+        age = (facts.on - dated).days
+        if age > requirement.max_age_days:
+            return "stale"
+        if age < -1:
+            return "not_accepted"
+    return "value"
+
+
+def _matches(value: Any, accepted: tuple[str, ...]) -> bool:
+    """A code, the status of a consent, or at least one of a list of codes."""
+    if isinstance(value, dict):
+        value = value.get("status")
+    if isinstance(value, list):
+        return any(item in accepted for item in value)
+    return value in accepted
+
+
+def batch_report(results: Iterable[GateResult]) -> dict[str, Any]:
+    """Numbers for a batch's quality check: no patient, no answer. Drafts count apart from the rate."""
+    results = list(results)
+    drafts = sum(("submission", "in_progress") in r.missing for r in results)
+    passed = sum(r.outcome == "passed" for r in results)
+    submitted = len(results) - drafts
+    return {
+        "charts": len(results),
+        "passed": passed,
+        "held": submitted - passed,
+        "in_progress": drafts,
+        "pass_rate": round(passed / submitted, 4) if submitted else 1.0,
+        "mean_score": round(sum(r.score for r in results) / len(results), 4) if results else 1.0,
+        "missing": dict(Counter(name for r in results for name, _ in r.missing if name != "submission").most_common()),
+    }

@@ -1,0 +1,94 @@
+"""The work that a chart makes for humans: one need per cause, the same set whenever it is worked out again.
+
+Here: which needs there are. Not here: opening and closing them (the store keeps the difference between the last set
+and this one), queues and due times (the contract's tasks), and work that labs, writes or check-ins make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from .chart import Chart
+from .contract import Contract
+from .flags import Facts, RaisedFlag
+from .flags.facts import unanswered
+from .gates import GateResult
+
+BY_FLAG = {
+    "SUICIDAL_ACTIVE": "crisis-protocol",
+    "BP_CRISIS": "urgent-safety-review",
+    "STATE_NOT_SERVED": "licensure-recheck",
+    "IDENTITY_UNVERIFIED": "resolve-identity",
+}
+"""Flags that are somebody's work by themselves; all others are read by the provider at review."""
+URGENT = ("crisis-protocol", "urgent-safety-review")
+"""Opened from a draft too: they cannot wait for the patient to press submit."""
+UNMAPPED = "unmapped"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TaskNeed:
+    """A task by what it is for: (patient, code, cause) is its identity."""
+
+    code: str
+    cause: str
+    """A field, flag or cause name; never an answer."""
+    queue: str
+    owner: str
+    due_minutes: int
+
+
+def derive(
+    contract: Contract,
+    chart: Chart,
+    flags: Mapping[str, RaisedFlag],
+    gate_result: GateResult,
+    problems: Iterable[tuple[str, str]] = (),
+) -> list[TaskNeed]:
+    """All that is needed now, each cause once, in a fixed order. `problems`: (field, cause) that the mapping held."""
+    needs: dict[tuple[str, str], TaskNeed] = {}
+
+    def need(code: str, cause: str, like: str | None = None) -> None:
+        kind, whose = contract.tasks[code], contract.tasks[like or code]
+        needs.setdefault((code, cause), TaskNeed(code, cause, whose.queue, whose.owner, kind.due_minutes))
+
+    for flag_id, code in BY_FLAG.items():
+        if flag_id in flags and (chart.is_complete or code in URGENT):
+            need(code, flag_id)
+    if not chart.is_complete:
+        return sorted(needs.values())
+
+    red = unanswered(Facts(contract, chart))
+    for name, (requirement, state) in red.items():
+        eased = state in ("unknown", "declined") and state in requirement.accept
+        need("missing-high-risk-input", name, like="provider-review-initial" if eased else None)
+    for report in chart.submissions:
+        for contradiction in report.contradictions:
+            need("clarify-contradiction", contradiction)
+    for name, cause in {*problems, *_held(chart)}:
+        if name not in red:
+            need(_held_code(name, cause), f"{name}:{cause}")
+    for name, why in gate_result.missing:
+        if why == "stale" and name.startswith("anthro."):
+            need("verify-weight", f"{name}:{why}")
+    if "WEIGHT_IMPLAUSIBLE" in flags and not any(code == "verify-weight" for code, _ in needs):
+        need("verify-weight", "WEIGHT_IMPLAUSIBLE")
+    if gate_result.outcome == "passed":
+        need("provider-review-initial", gate_result.gate_id)
+    return sorted(needs.values())
+
+
+def _held(chart: Chart) -> Iterable[tuple[str, str]]:
+    return ((name, str(value["held"])) for name, value in chart.values.items() if "held" in value)
+
+
+def _held_code(name: str, cause: str) -> str:
+    """Who can settle an answer that could not be mapped: who knows bodies, people, drugs; else who asks the patient."""
+    if name.startswith("anthro."):
+        return "verify-weight"
+    if name.startswith(("demo.dob", "demo.legal", "demo.sex", "id.")):
+        return "resolve-identity"
+    if name.startswith(("med.", "allergy.", "rx.")) or cause.startswith(UNMAPPED):
+        return "reconcile-medications"
+    return "clarify-contradiction"
