@@ -11,13 +11,13 @@ set of submissions gives the same bytes in whatever order they arrived.
 from .answers import questionnaire_response
 from .elements import Resource, resource_id
 from .resources import chart_resources
-from .work import Raised, ToDo
+from .work import Needed, Raised
 from .writes import TwiceInOneBundle, bundle, content_hash, provenance
 
 __all__ = [
+    "Needed",
     "Raised",
     "Resource",
-    "ToDo",
     "TwiceInOneBundle",
     "bundle",
     "chart_resources",

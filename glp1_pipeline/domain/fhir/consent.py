@@ -58,6 +58,7 @@ def _write(page: Page, field: str, decision: dict[str, Any], status: str) -> Non
     consent["patient"] = page.patient
     consent["dateTime"] = decision.get("at") or authored
     consent["performer"] = [page.patient]
-    consent["sourceReference"] = answers
+    if answers:
+        consent["sourceReference"] = answers
     consent["policyRule"] = rule
     consent["provision"] = _PERMIT if status == "active" else _DENY

@@ -131,7 +131,7 @@ def _write(page: Page, kind: str, field: str, code: str, said: Said, *, retracte
         told["recordedDate"] = authored
     told["recorder"] = page.patient
     told["asserter"] = page.patient
-    if kind == "Condition":
+    if kind == "Condition" and answers:
         told["evidence"] = [{"detail": [answers]}]
 
 

@@ -105,7 +105,8 @@ def _statement(page: Page, told: Resource, field: str, status: str, medicine: Re
     told["subject"] = page.patient
     told["dateAsserted"] = authored
     told["informationSource"] = page.patient
-    told["derivedFrom"] = [answers]
+    if answers:
+        told["derivedFrom"] = [answers]
 
 
 def _write_medicine(page: Page, told: Resource, field: str, row: dict[str, Any], retracted: bool) -> None:

@@ -74,7 +74,8 @@ def _write(page: Page, field: str, category: list[Resource], code: Resource, con
     observation["effectiveDateTime"] = authored
     observation["performer"] = [page.patient]
     observation.update(told)
-    observation["derivedFrom"] = [answers]
+    if answers:
+        observation["derivedFrom"] = [answers]
 
 
 def _no_value(value: Value) -> Resource | None:

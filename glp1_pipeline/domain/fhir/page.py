@@ -7,6 +7,7 @@ Not here: what any resource says.
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 
 from ..chart import Chart, Value
@@ -79,7 +80,7 @@ def tables_of(contract: Contract) -> Tables:
 class Page:
     """One chart being written: `out` gathers the resources by Type/id."""
 
-    __slots__ = ("_origins", "chart", "out", "patient", "patient_id", "tables")
+    __slots__ = ("_origins", "chart", "out", "patient", "patient_id", "received", "tables")
 
     def __init__(self, contract: Contract, chart: Chart) -> None:
         self.tables = tables_of(contract)
@@ -87,17 +88,24 @@ class Page:
         self.patient_id = chart.patient_id
         self.patient: Resource = {"reference": f"Patient/{resource_id(chart.patient_id, 'Patient')}"}
         self.out: dict[str, Resource] = {}
-        self._origins: dict[str, tuple[Resource, str]] = {}
+        self.received: dict[str, datetime] = {}
+        self._origins: dict[str, tuple[Resource | None, str]] = {}
         for report in chart.submissions:
-            answers = resource_id(chart.patient_id, f"QuestionnaireResponse/{report.submission_id}")
-            self._origins[report.event_id] = (
-                {"reference": f"QuestionnaireResponse/{answers}"},
-                instant_utc(report.authored_at),
-            )
+            self.received[report.event_id] = report.received_at
+            # The answers of a draft are not written, so nothing may point to them.
+            answers = None
+            if report.status != "in-progress":
+                answers = self.ref("QuestionnaireResponse", report.submission_id)
+            self._origins[report.event_id] = (answers, instant_utc(report.authored_at))
 
-    def origin(self, field: str) -> tuple[Resource, str]:
-        """The answers that a field's value came from, and when the patient gave them."""
+    def origin(self, field: str) -> tuple[Resource | None, str]:
+        """The written answers that a field's value came from, and when the patient gave them."""
         return self._origins[self.chart.sources[field]]
+
+    def received_at(self, field: str) -> datetime | None:
+        """When a field's answer came in; None where nobody answered."""
+        source = self.chart.sources.get(field)
+        return None if source is None or self.chart.state(field) == "absent" else self.received[source]
 
     def add(self, kind: str, role: str) -> Resource:
         """Begin the resource that plays `role`."""

@@ -5,7 +5,7 @@ Here: the order of the parts. Not here: the parts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..chart import Chart
 from ..contract import Contract
@@ -16,19 +16,23 @@ from .medicines import write_allergies, write_medicines
 from .observations import write_observations
 from .page import Page
 from .patient import write_patient
-from .work import Raised, ToDo, write_flags, write_tasks
+from .work import Needed, Raised, write_closed_tasks, write_flags, write_tasks
 
 
 def chart_resources(
     contract: Contract,
     chart: Chart,
-    flags: Iterable[Raised] = (),
-    tasks: Iterable[ToDo] = (),
+    flags: Mapping[str, Raised],
+    tasks: Iterable[Needed],
     *,
     accounts: Sequence[tuple[str, str]] = (),
-    closed_tasks: Iterable[ToDo] = (),
+    closed_tasks: Iterable[tuple[str, str]] = (),
 ) -> dict[str, Resource]:
-    """Type/id -> resource. The dicts share pieces: read them, do not change them."""
+    """Type/id -> resource, of a chart with a submission. The dicts share pieces: read them, do not change them.
+
+    `closed_tasks`: (code, cause) of tasks that this chart no longer needs. A flag no longer raised is not shown:
+    closing it in the EHR is the act of whoever refuted it.
+    """
     page = Page(contract, chart)
     write_patient(page, accounts)
     write_consents(page)
@@ -37,6 +41,6 @@ def chart_resources(
     write_allergies(page)
     write_medicines(page)
     write_flags(page, flags)
-    write_tasks(page, tasks, closed=False)
-    write_tasks(page, closed_tasks, closed=True)
+    write_tasks(page, tasks, flags)
+    write_closed_tasks(page, closed_tasks)
     return page.out

@@ -5,12 +5,12 @@ Here: how a raised flag, an open task and a closed one look. Not here: which are
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
-from typing import Final, Literal, NamedTuple, Protocol
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Final, Protocol
 
 from ..contract import FlagRule
-from .elements import ASSEMBLER, HL7, SNOMED, Resource, clean, code_token, concept, instant_utc
+from .elements import ASSEMBLER, HL7, SNOMED, Resource, code_token, concept, instant_utc
 from .page import Page
 
 FLAG_SYSTEM: Final = "urn:glp1-pipeline:flag"
@@ -30,23 +30,26 @@ class Raised(Protocol):
     def flag_id(self) -> str: ...
     @property
     def severity(self) -> str: ...
+    @property
+    def event_id(self) -> str: ...
 
 
-class ToDo(NamedTuple):
-    """A task to be shown: one for each code and cause."""
+class Needed(Protocol):
+    """What an open task must tell to be shown."""
 
-    code: str
-    cause: str
-    opened_at: datetime
-    due_at: datetime | None = None
-    closed_at: datetime | None = None
-    outcome: Literal["completed", "cancelled"] = "completed"
-    """How it ended, where it did."""
+    @property
+    def code(self) -> str: ...
+    @property
+    def cause(self) -> str: ...
+    @property
+    def owner(self) -> str: ...
+    @property
+    def due_minutes(self) -> int: ...
 
 
-def write_flags(page: Page, flags: Iterable[Raised]) -> None:
+def write_flags(page: Page, flags: Mapping[str, Raised]) -> None:
     rules = page.tables.contract.flags
-    for flag in flags:
+    for flag in flags.values():
         rule = rules[flag.flag_id]
         shown = page.add("Flag", flag.flag_id)
         shown["extension"] = [{"url": SEVERITY_URL, "valueCode": flag.severity}]
@@ -64,25 +67,51 @@ def _category(rule: FlagRule) -> list[Resource]:
     return _CATEGORIES[_BY_INPUT.get(rule.input) or _BY_ACTCODE.get(rule.actcode, "safety")]
 
 
-def write_tasks(page: Page, tasks: Iterable[ToDo], *, closed: bool) -> None:
-    kinds = page.tables.contract.tasks
+def write_tasks(page: Page, tasks: Iterable[Needed], flags: Mapping[str, Raised]) -> None:
     for task in tasks:
-        kind = kinds[task.code]
-        cause = clean(task.cause)
-        opened = instant_utc(task.opened_at)
-        ended = task.closed_at if closed else None
-        shown = page.add("Task", f"{task.code}/{task.cause}")
-        shown["status"] = task.outcome if closed else "requested"
-        shown["intent"] = "order"
-        shown["code"] = concept(TASK_SYSTEM, task.code, kind.purpose)
-        shown["for"] = page.patient
-        shown["authoredOn"] = opened
-        # inv-1: a clock of another machine may not make a change older than the task.
-        shown["lastModified"] = instant_utc(max(ended, task.opened_at)) if ended else opened
-        shown["requester"] = ASSEMBLER
-        if kind.owner:
-            shown["performerType"] = [{"text": kind.owner}]
-        if cause:
-            shown["reasonCode"] = concept(CAUSE_SYSTEM, code_token(cause))
-        if task.due_at is not None:
-            shown["restriction"] = {"period": {"end": instant_utc(task.due_at)}}
+        since = _arose(page, task.cause, flags)
+        shown = _task(page, task.code, task.cause, "requested", since, since)
+        shown["performerType"] = [{"text": task.owner}]
+        shown["restriction"] = {"period": {"end": instant_utc(since + timedelta(minutes=task.due_minutes))}}
+
+
+def write_closed_tasks(page: Page, closed: Iterable[tuple[str, str]]) -> None:
+    """As completed, with instants that no later submission moves: it would be written again for nothing."""
+    first = min(_submitted(page))
+    for code, cause in closed:
+        answered = page.received_at(cause.partition(":")[0])
+        _task(page, code, cause, "completed", first, max(first, answered or first))
+
+
+def _task(page: Page, code: str, cause: str, status: str, opened: datetime, changed: datetime) -> Resource:
+    kind = page.tables.contract.tasks.get(code)
+    shown = page.add("Task", f"{code}/{cause}")
+    shown["status"] = status
+    shown["intent"] = "order"
+    shown["code"] = concept(TASK_SYSTEM, code_token(code), kind.purpose if kind else None)
+    shown["for"] = page.patient
+    shown["authoredOn"] = instant_utc(opened)
+    shown["lastModified"] = instant_utc(changed)
+    shown["requester"] = ASSEMBLER
+    shown["reasonCode"] = concept(CAUSE_SYSTEM, code_token(cause))
+    return shown
+
+
+def _submitted(page: Page) -> list[datetime]:
+    """When each submission came in that the patient pressed submit on."""
+    told = page.chart.submissions
+    return [s.received_at for s in told if s.status != "in-progress"] or [s.received_at for s in told]
+
+
+def _arose(page: Page, cause: str, flags: Mapping[str, Raised]) -> datetime:
+    """When the cause of a task came in: with the answer or the flag it names; a blank one, with the first submission.
+
+    The patient's other causes (a gate was passed) hold since the last submission.
+    """
+    name = cause.partition(":")[0]
+    flag = flags.get(name)
+    answered = page.received_at(name) if flag is None else page.received.get(flag.event_id)
+    if answered is not None:
+        return answered
+    submitted = _submitted(page)
+    return min(submitted) if name in page.tables.contract.fields else max(submitted)
