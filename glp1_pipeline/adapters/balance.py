@@ -1,0 +1,152 @@
+"""Whether everything adds up: the ledger's balance, the state's fingerprint, and the EHR read back.
+
+Here: counts and comparisons alone. Not here: mending what does not add up (`charts`, `outbox`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+
+import psycopg
+
+# What means something, table by table: no clock, no counter of ours, so that a replay leaves it as it was.
+MEANING = {
+    "events": "select event_id, encode(sha256, 'hex'), status, reason, patient_id from phi.events",
+    "identifiers": "select system, value, patient_id from phi.identifiers",
+    "patient_values": "select event_id, patient_id, form_version, status, authored_at at time zone 'utc', voice, doc,"
+    " contradictions, held, contract_version from phi.patient_values",
+    "charts": "select patient_id, stage, doc, events, contract_version from phi.charts",
+    "risk_flags": "select patient_id, flag_id, severity, status, fields, event_id from phi.risk_flags",
+    "gate_results": "select patient_id, gate_id, gate_version, outcome, missing, score from ops.gate_results",
+    "tasks": "select patient_id, code, cause, queue, owner, status from ops.tasks",
+    "provider_queue": "select patient_id, reds, ambers, left_at is null from ops.provider_queue",
+    "copies": "select target, patient_id, planned from ops.copies",
+}
+
+
+def fingerprint(connection: psycopg.Connection) -> dict[str, str]:
+    """A hash per table and one of all (`state`), independent of row order and of when anything was done.
+
+    Sums 64-bit hashes of rows, so memory stays flat at any size.
+    """
+    found = {}
+    with connection.transaction():
+        connection.execute("set transaction isolation level repeatable read read only")
+        connection.execute("set local time zone 'UTC'")
+        for name, meaning in MEANING.items():
+            rows, first, second = connection.execute(
+                f"select count(*), coalesce(sum(hashtextextended(r::text, 1)::numeric), 0) % 18446744073709551616,"
+                f" coalesce(sum(hashtextextended(r::text, 2)::numeric), 0) % 18446744073709551616 from ({meaning}) as r"
+            ).fetchone()
+            found[name] = f"{rows}-{int(first) & (2**64 - 1):016x}{int(second) & (2**64 - 1):016x}"
+    found["state"] = hashlib.sha256("|".join(f"{k}={v}" for k, v in sorted(found.items())).encode()).hexdigest()[:32]
+    return found
+
+
+@dataclass
+class Balance:
+    """received = charted + waiting + rejected + dead, and what else must hold with it."""
+
+    received: int = 0
+    """Different events and quarantined lines, as counted while the drops were read."""
+    charted: int = 0
+    waiting: int = 0
+    rejected: int = 0
+    dead: int = 0
+    lines: int = 0
+    duplicates: int = 0
+    refused_drops: int = 0
+    patients: int = 0
+    writes: dict[str, int] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    """What does not hold, in words with counts."""
+
+    @property
+    def holds(self) -> bool:
+        return not self.faults
+
+    def count_fault(self, count: int, words: str) -> None:
+        if count:
+            self.faults.append(f"{count} {words}")
+
+    def as_dict(self) -> dict:
+        return asdict(self) | {"holds": self.holds}
+
+
+def balance(connection: psycopg.Connection) -> Balance:
+    """Count everything in one snapshot; every equation that does not hold is a fault."""
+    found = Balance()
+    with connection.transaction():
+        connection.execute("set transaction isolation level repeatable read read only")
+        one = lambda sql: connection.execute(sql).fetchone()  # noqa: E731
+        events, rejected, found.lines, found.duplicates = one(
+            "select coalesce(sum(events), 0)::bigint, coalesce(sum(rejected), 0)::bigint,"
+            " coalesce(sum(lines), 0)::bigint, coalesce(sum(duplicates), 0)::bigint from ops.drops"
+        )
+        found.received = events + rejected
+        (found.refused_drops,) = one("select count(*) from ops.drops where state = 'refused'")
+        by_status = dict(connection.execute("select status, count(*) from phi.events group by status").fetchall())
+        for status in ("charted", "waiting", "rejected", "dead"):
+            setattr(found, status, by_status.pop(status, 0))
+        (found.patients,) = one("select count(*) from phi.charts")
+        found.writes = dict(connection.execute("select status, count(*) from ops.writes group by status").fetchall())
+        told = found.charted + found.waiting + found.rejected + found.dead
+        found.count_fault(sum(by_status.values()), "events have a status nobody knows")
+        found.count_fault(found.received - told, "events were received and are not in the ledger (or the other way round)")
+        found.count_fault(found.lines - found.received - found.duplicates, "lines were read and are no event or duplicate")
+        for fault, sql in FAULTS.items():
+            found.count_fault(one(f"select count(*) from ({sql}) as fault")[0], fault)
+    return found
+
+
+FAULTS = {
+    "charted events say nothing in patient_values": "select from phi.events e where status = 'charted' and not exists"
+    " (select from phi.patient_values v where v.event_id = e.event_id)",
+    "values come from an event that is not charted": "select from phi.patient_values v where not exists"
+    " (select from phi.events e where e.event_id = v.event_id and e.status = 'charted')",
+    "patients have values and no chart": "select patient_id from phi.patient_values v where not exists"
+    " (select from phi.charts c where c.patient_id = v.patient_id and v.event_id = any(c.events))",
+    "writes have no body to send": "select from ops.writes w where not exists"
+    " (select from phi.write_bodies b where b.write_id = w.write_id)",
+    "open writes are in no lane that would carry them": "select from ops.writes w where status in ('ready', 'in_doubt')"
+    " and not exists (select from ops.lanes l where l.target = w.target and l.patient_id = w.patient_id and l.has_work)",
+    "patients passed the gate and are not in the queue": "select from ops.gate_results g where outcome = 'passed' and"
+    " not exists (select from ops.provider_queue q where q.patient_id = g.patient_id and q.left_at is null)",
+    "patients are in the queue without having passed": "select from ops.provider_queue q where left_at is null and not"
+    " exists (select from ops.gate_results g where g.patient_id = q.patient_id and g.outcome = 'passed')",
+    "patients have delivered writes and an unfinished copy": "select from ops.copies c where not exists"
+    " (select from ops.writes w where w.target = c.target and w.patient_id = c.patient_id and w.status <> 'delivered')"
+    " and exists (select from jsonb_object_keys(c.planned) k where not c.remote ? k)",
+}
+
+
+@dataclass
+class Compared:
+    """What the EHR holds, against what we believe we wrote."""
+
+    resources: int = 0
+    equal: int = 0
+    missing: int = 0
+    different: int = 0
+    not_sent_yet: int = 0
+
+    @property
+    def holds(self) -> bool:
+        return self.missing + self.different == 0
+
+
+def written(connection: psycopg.Connection, target: str, batch: int = 200) -> Iterator[list[tuple[str, dict, dict]]]:
+    """Batches of (patient, planned hashes, remote ids) of every patient with a copy in the target."""
+    last = "00000000-0000-0000-0000-000000000000"
+    while True:
+        rows = connection.execute(
+            "select c.patient_id::text, c.planned, c.remote from ops.copies c where c.target = %s and c.patient_id > %s"
+            " order by c.patient_id limit %s",
+            (target, last, batch),
+        ).fetchall()
+        if not rows:
+            return
+        last = rows[-1][0]
+        yield rows

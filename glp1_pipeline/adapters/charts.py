@@ -1,0 +1,406 @@
+"""The road's middle in Postgres: claims events, reads what is known of their patients, writes what was decided.
+
+Here: one transaction per batch, so that values, chart, flags, gate, tasks, queue and outbox move together or not at
+all. Not here: the decision (`domain.charting`), bytes into events (`ledger`), delivery (`outbox`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+import orjson
+import psycopg
+
+from ..domain.chart import Reported
+from ..domain.charting import ACCOUNT, Claimed, Decided, Known, PatientOutcome, decide
+from ..domain.contract import Contract
+from ..domain.events import Refused, parse_event
+from ..domain.fhir import resource_id
+from .cipher import Cipher
+from .ledger import read_document
+
+BATCH = 500
+TARGET = "ehr"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which events a run takes: those pending, or all of some days, or some by id."""
+
+    days: tuple[date, ...] = ()
+    event_ids: tuple[uuid.UUID, ...] = ()
+    is_replay: bool = False
+    """Recompute what is settled already, too."""
+
+
+@dataclass
+class Charted:
+    """What a run did, in counts."""
+
+    events: int = 0
+    rejected: int = 0
+    dead: int = 0
+    values: int = 0
+    held_values: int = 0
+    patients: int = 0
+    passed: int = 0
+    held: int = 0
+    entered_queue: int = 0
+    flags: dict[str, int] = field(default_factory=lambda: {"red": 0, "amber": 0, "info": 0})
+    tasks_opened: int = 0
+    tasks_closed: int = 0
+    writes: int = 0
+    resources: int = 0
+    missing: dict[str, int] = field(default_factory=dict)
+    problems: dict[str, int] = field(default_factory=dict)
+    queue_seconds: list[float] = field(default_factory=list)
+    """Receipt to queue, for those who entered it now."""
+
+
+def chart_events(connection: psycopg.Connection, contract: Contract, cipher: Cipher, scope: Scope) -> Charted:
+    """Chart every event in scope, a batch a transaction. Killed anywhere, a batch is done or not begun.
+
+    The connection must be in autocommit mode.
+    """
+    done, after = Charted(), 0
+    while True:
+        with connection.transaction():
+            rows = _claim(connection, scope, after)
+            if not rows:
+                return done
+            after = max(row[1] for row in rows) if scope.is_replay else 0
+            _chart_batch(connection, contract, cipher, rows, done)
+
+
+def pending_days(connection: psycopg.Connection) -> list[date]:
+    """Days of receipt that hold waiting events, oldest first."""
+    # A loose index scan: one index probe per day, however many events wait.
+    rows = connection.execute(
+        "with recursive days as ("
+        " (select received_on from phi.events where status = 'waiting' order by received_on limit 1)"
+        " union all select (select e.received_on from phi.events e where e.status = 'waiting'"
+        " and e.received_on > days.received_on order by e.received_on limit 1) from days"
+        " where days.received_on is not null) select received_on from days where received_on is not null"
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def _claim(connection, scope: Scope, after: int) -> list[tuple]:
+    condition, values = "status = 'waiting'", []
+    if scope.is_replay:
+        condition = "(status in ('waiting', 'charted', 'dead') or (status = 'rejected' and body is not null))"
+        condition += " and seq > %s"
+        values.append(after)
+    if scope.event_ids:
+        condition += " and event_id = any(%s)"
+        values.append(list(scope.event_ids))
+    if scope.days:
+        condition += " and received_on = any(%s)"
+        values.append(list(scope.days))
+    return connection.execute(
+        f"select event_id, seq, kid, body, received_at, status, reason from phi.events where {condition}"
+        f" order by seq limit {BATCH} for update skip locked",
+        values,
+    ).fetchall()
+
+
+def _chart_batch(connection, contract: Contract, cipher: Cipher, rows: list[tuple], done: Charted) -> None:
+    claimed, refused = [], []
+    for event_id, _, kid, body, received_at, status, reason in rows:
+        if reason == "conflict":
+            continue  # it stays rejected whatever the contract says: its twin came first
+        try:
+            document = read_document(cipher.open(kid, bytes(body), f"events|{event_id}"))
+            event, submission = parse_event(document, contract)
+            claimed.append(Claimed(str(event_id), received_at, event, submission))
+        except Refused as refusal:
+            refused.append((event_id, refusal.reason, refusal.hint))
+    known = _known(connection, cipher, claimed)
+    decided = decide(contract, claimed, known)
+    _save(connection, contract, cipher, claimed, decided, known, done)
+    _settle(connection, claimed, decided, refused)
+    done.events += len(claimed) - len(decided.dead)
+    done.rejected += len(refused)
+    done.dead += len(decided.dead)
+    for name, count in decided.problems.items():
+        done.problems[name] = done.problems.get(name, 0) + count
+
+
+def _known(connection, cipher: Cipher, claimed: Sequence[Claimed]) -> Known:
+    """Find each event's patient, lock the patients, and read what is known of them."""
+    if not claimed:
+        return Known()
+    subjects = sorted({(ACCOUNT + ":" + c.event.source, c.event.subject) for c in claimed})
+    first = {}
+    for c in claimed:
+        first.setdefault((ACCOUNT + ":" + c.event.source, c.event.subject), c.event_id)
+    made = [cipher.ring.patient_id(*subject) for subject in subjects]
+    systems, values = [s for s, _ in subjects], [v for _, v in subjects]
+    connection.execute(
+        "insert into phi.identifiers (system, value, patient_id, learned_by, learned_at)"
+        " select s, v, p, e, now() from unnest(%s::text[], %s::text[], %s::uuid[], %s::uuid[]) as t(s, v, p, e)"
+        " on conflict do nothing",
+        (systems, values, made, [first[s] for s in subjects]),
+    )
+    found = {
+        (system, value): str(patient_id)
+        for system, value, patient_id in connection.execute(
+            "select i.system, i.value, i.patient_id from phi.identifiers i"
+            " join unnest(%s::text[], %s::text[]) as t(s, v) on i.system = t.s and i.value = t.v",
+            (systems, values),
+        )
+    }
+    for c in claimed:
+        c.patient_id = found[(ACCOUNT + ":" + c.event.source, c.event.subject)]
+    patients = sorted(set(found.values()))
+    # The lock of a patient, always taken in one order: whoever charts a patient does it alone.
+    connection.execute(
+        "select pg_advisory_xact_lock(k) from (select distinct hashtextextended(p, 0) as k"
+        " from unnest(%s::text[]) p order by 1) as keys",
+        (patients,),
+    )
+    known = Known()
+    for (system, value), patient_id in found.items():
+        known.accounts.setdefault(patient_id, []).append((system, value))
+    taken = [c.event_id for c in claimed]
+    for row in connection.execute(
+        "select patient_id, event_id, submission_id, form_version, status, authored_at, received_at, time_zone,"
+        " doc, contradictions from phi.patient_values where patient_id = any(%s::uuid[])"
+        " and event_id <> all(%s::uuid[])",
+        (patients, taken),
+    ):
+        known.reports.setdefault(str(row[0]), []).append(Reported(str(row[1]), *row[2:9], tuple(row[9])))
+    for patient_id, n, planned in connection.execute(
+        "select patient_id, n, planned from ops.copies where target = %s and patient_id = any(%s::uuid[])",
+        (TARGET, patients),
+    ):
+        known.changes[str(patient_id)], known.planned[str(patient_id)] = n, planned
+    for patient_id, code, cause in connection.execute(
+        "select patient_id, code, cause from ops.tasks where patient_id = any(%s::uuid[])", (patients,)
+    ):
+        known.tasks.setdefault(str(patient_id), []).append((code, cause))
+    return known
+
+
+def _save(connection, contract: Contract, cipher: Cipher, claimed, decided: Decided, known: Known, done: Charted):
+    outcomes = sorted(decided.patients, key=lambda o: o.chart.patient_id)
+    if not outcomes:
+        return
+    now = connection.execute("select now()").fetchone()[0]
+    version = contract.version
+    _upsert(connection, "phi.patient_values", ("event_id",), _value_columns, (
+        (r.event_id, o.chart.patient_id, r.submission_id, r.form_version, r.status, r.authored_at, r.received_at,
+         r.time_zone, "reported", _json(r.values), list(r.contradictions),
+         sorted(n for n, v in r.values.items() if "held" in v), version)
+        for o in outcomes for r in o.reports
+    ))  # fmt: skip
+    _upsert(connection, "phi.charts", ("patient_id",),
+            ("patient_id", "stage", "doc", "events", "contract_version", "received_at"),
+            (_chart_row(o, version) for o in outcomes))  # fmt: skip
+    _upsert(connection, "phi.risk_flags", ("patient_id", "flag_id"),
+            ("patient_id", "flag_id", "severity", "status", "fields", "event_id", "contract_version"),
+            ((o.chart.patient_id, f.flag_id, f.severity, "sticky" if f.sticky else "active", list(f.fields),
+              f.event_id, version) for o in outcomes for f in o.flags.values()))  # fmt: skip
+    patients = [o.chart.patient_id for o in outcomes]
+    connection.execute(
+        "update phi.risk_flags set status = 'cleared' where patient_id = any(%s::uuid[]) and status <> 'cleared' and"
+        " not exists (select from unnest(%s::uuid[], %s::text[]) as t(p, f) where p = patient_id and f = flag_id)",
+        (
+            patients,
+            [o.chart.patient_id for o in outcomes for _ in o.flags],
+            [f for o in outcomes for f in o.flags],
+        ),
+    )
+    _upsert(connection, "ops.gate_results", ("patient_id", "gate_id"),
+            ("patient_id", "gate_id", "gate_version", "outcome", "missing", "score", "contract_version", "since"),
+            ((o.chart.patient_id, o.gate.gate_id, o.gate.version, o.gate.outcome,
+              [f"{name}:{state}" for name, state in o.gate.missing], o.gate.score, version, now) for o in outcomes),
+            keep="since = case when t.outcome = excluded.outcome then t.since else excluded.since end")  # fmt: skip
+    _save_queue(connection, outcomes, now, done)
+    _save_tasks(connection, outcomes, now, done)
+    _save_writes(connection, cipher, outcomes, now, done)
+    done.patients += len(outcomes)
+    for outcome in outcomes:
+        done.passed += outcome.gate.outcome == "passed"
+        done.held += outcome.gate.outcome == "held"
+        for name, state in outcome.gate.missing:
+            done.missing[f"{name}:{state}"] = done.missing.get(f"{name}:{state}", 0) + 1
+        for flag in outcome.flags.values():
+            done.flags[flag.severity] += 1
+        for report in outcome.reports:
+            done.values += len(report.values)
+            done.held_values += sum("held" in value for value in report.values.values())
+
+
+_value_columns = (
+    "event_id", "patient_id", "submission_id", "form_version", "status", "authored_at", "received_at", "time_zone",
+    "voice", "doc", "contradictions", "held", "contract_version",
+)  # fmt: skip
+
+
+def _chart_row(outcome: PatientOutcome, version: str) -> tuple:
+    chart = outcome.chart
+    events = [s.event_id for s in chart.submissions]
+    place = {event_id: index for index, event_id in enumerate(events)}
+    doc = {name: {**value, "event": place[chart.sources[name]]} for name, value in chart.values.items()}
+    stage = "clinical_review" if outcome.gate.outcome == "passed" else "intake"
+    return chart.patient_id, stage, _json(doc), events, version, max(s.received_at for s in chart.submissions)
+
+
+def _save_queue(connection, outcomes: list[PatientOutcome], now: datetime, done: Charted) -> None:
+    passed = [o for o in outcomes if o.gate.outcome == "passed"]
+    if passed:
+        entered = connection.execute(
+            "insert into ops.provider_queue as t (patient_id, reds, ambers, submitted_at, entered_at)"
+            " select p, r, a, s, clock_timestamp()"
+            " from unnest(%s::uuid[], %s::int[], %s::int[], %s::timestamptz[]) as u(p, r, a, s)"
+            " on conflict (patient_id) do update set reds = excluded.reds, ambers = excluded.ambers,"
+            " left_at = null returning entered_at - submitted_at, entered_at >= %s",
+            (
+                [o.chart.patient_id for o in passed],
+                [sum(f.severity == "red" for f in o.flags.values()) for o in passed],
+                [sum(f.severity == "amber" for f in o.flags.values()) for o in passed],
+                [min(s.received_at for s in o.chart.submissions) for o in passed],
+                now,
+            ),
+        ).fetchall()
+        seconds = [waited.total_seconds() for waited, is_new in entered if is_new]
+        done.entered_queue += len(seconds)
+        done.queue_seconds += seconds
+    held = [o.chart.patient_id for o in outcomes if o.gate.outcome != "passed"]
+    if held:
+        connection.execute(
+            "update ops.provider_queue set left_at = now() where patient_id = any(%s::uuid[]) and left_at is null",
+            (held,),
+        )
+
+
+def _save_tasks(connection, outcomes: list[PatientOutcome], now: datetime, done: Charted) -> None:
+    rows = []
+    for outcome in outcomes:
+        patient_id = outcome.chart.patient_id
+        for task in outcome.tasks:
+            task_id = resource_id(patient_id, f"Task/{task.code}/{task.cause}")
+            rows.append((task_id, patient_id, task.code, task.cause, task.queue, task.owner, task.due_minutes))
+    if rows:
+        opened = connection.execute(
+            "insert into ops.tasks as t (task_id, patient_id, code, cause, queue, owner, status, opened_at, due_at)"
+            " select i, p, c, x, q, o, 'open', %s, %s + make_interval(mins => d) from unnest(%s::uuid[], %s::uuid[],"
+            " %s::text[], %s::text[], %s::text[], %s::text[], %s::int[]) as u(i, p, c, x, q, o, d)"
+            " on conflict (task_id) do update set status = 'open', queue = excluded.queue, owner = excluded.owner,"
+            " closed_at = null, opened_at = case when t.status = 'open' then t.opened_at else excluded.opened_at end,"
+            " due_at = case when t.status = 'open' then t.due_at else excluded.due_at end"
+            " returning opened_at = %s",
+            (now, now, *(list(column) for column in zip(*rows, strict=True)), now),
+        ).fetchall()
+        done.tasks_opened += sum(is_new for (is_new,) in opened)
+    closed = [resource_id(o.chart.patient_id, f"Task/{code}/{cause}") for o in outcomes for code, cause in o.closed]
+    if closed:
+        done.tasks_closed += connection.execute(
+            "update ops.tasks set status = 'done', closed_at = now() where task_id = any(%s::uuid[])"
+            " and status = 'open'",
+            (closed,),
+        ).rowcount
+
+
+def _save_writes(connection, cipher: Cipher, outcomes: list[PatientOutcome], now: datetime, done: Charted) -> None:
+    writes = [o.write for o in outcomes if o.write is not None]
+    if not writes:
+        return
+    # The lane first: its lock makes the order of writes the order of commits, and wakes the deliverer.
+    connection.execute(
+        "insert into ops.lanes (target, patient_id, has_work, next_at) select %s, p, true, now()"
+        " from unnest(%s::uuid[]) p on conflict (target, patient_id) do update set has_work = true",
+        (TARGET, [w.patient_id for w in writes]),
+    )
+    ids = connection.execute(
+        "insert into ops.writes (target, patient_id, n, kind, resources, sha256, status, events, created_at)"
+        " select %s, p, n, 'ehr_chart', r, s, 'ready', string_to_array(e, ',')::uuid[], %s"
+        " from unnest(%s::uuid[], %s::int[], %s::int[], %s::bytea[], %s::text[]) as u(p, n, r, s, e)"
+        " returning patient_id, write_id",
+        (
+            TARGET,
+            now,
+            [w.patient_id for w in writes],
+            [w.n for w in writes],
+            [len(w.hashes) + 1 for w in writes],
+            [hashlib.sha256(w.body).digest() for w in writes],
+            [",".join(w.event_ids) for w in writes],
+        ),
+    ).fetchall()
+    write_ids = {str(patient_id): write_id for patient_id, write_id in ids}
+    with connection.cursor() as cursor, cursor.copy("copy phi.write_bodies (write_id, kid, body) from stdin") as copy:
+        for write in writes:
+            write_id = write_ids[write.patient_id]
+            copy.write_row((write_id, *cipher.seal(write.body, f"writes|{write_id}")))
+    connection.execute(
+        "insert into ops.copies as t (target, patient_id, n, planned) select %s, p, n, h"
+        " from unnest(%s::uuid[], %s::int[], %s::jsonb[]) as u(p, n, h)"
+        " on conflict (target, patient_id) do update set n = excluded.n, planned = t.planned || excluded.planned",
+        (TARGET, [w.patient_id for w in writes], [w.n for w in writes], [_json(w.hashes) for w in writes]),
+    )
+    done.writes += len(writes)
+    done.resources += sum(len(w.hashes) for w in writes)
+
+
+def _settle(connection, claimed: list[Claimed], decided: Decided, refused: list[tuple]) -> None:
+    alive = [c for c in claimed if c.event_id not in decided.dead]
+    if alive:
+        connection.execute(
+            "update phi.events e set status = 'charted', reason = null, hint = null, patient_id = u.p,"
+            " settled_at = clock_timestamp(), source = u.s, source_id = u.i, type = u.t, version = u.v, subject = u.j,"
+            " occurred_at = u.o from unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[],"
+            " %s::text[], %s::timestamptz[]) as u(e, p, s, i, t, v, j, o) where e.event_id = u.e",
+            tuple(
+                list(column)
+                for column in zip(
+                    *(
+                        (c.event_id, c.patient_id, c.event.source, c.event.source_id, c.event.type, c.event.version,
+                         c.event.subject, c.event.occurred_at)
+                        for c in alive
+                    ), strict=True,
+                )
+            ),
+        )  # fmt: skip
+    _mark(connection, "dead", [(i, r, "our code failed on it: mend the code, then replay") for i, r in decided.dead.items()])
+    _mark(connection, "rejected", refused)
+
+
+def _mark(connection, status: str, rows: list[tuple]) -> None:
+    if rows:
+        connection.execute(
+            "update phi.events e set status = %s, reason = u.r, hint = u.h, settled_at = clock_timestamp()"
+            " from unnest(%s::uuid[], %s::text[], %s::text[]) as u(e, r, h) where e.event_id = u.e",
+            (status, *(list(column) for column in zip(*rows, strict=True))),
+        )
+
+
+def _upsert(
+    connection, table: str, key: tuple[str, ...], columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]], keep=""
+) -> None:
+    """Write rows by COPY, then insert or update by key; `keep` is a clause that decides for one column."""
+    staging = "incoming_" + table.split(".")[1]
+    names = ", ".join(columns)
+    connection.execute(
+        f"create temp table if not exists {staging} on commit delete rows as select {names} from {table} with no data"
+    )
+    with connection.cursor() as cursor:
+        with cursor.copy(f"copy {staging} ({names}) from stdin") as copy:
+            for row in rows:
+                copy.write_row(row)
+        kept = keep.split(" = ")[0] if keep else None
+        sets = [f"{c} = excluded.{c}" for c in columns if c not in key and c != kept] + ([keep] if keep else [])
+        cursor.execute(
+            f"insert into {table} as t ({names}) select {names} from {staging} order by {', '.join(key)}"
+            f" on conflict ({', '.join(key)}) do update set {', '.join(sets)}"
+        )
+        cursor.execute(f"truncate {staging}")
+
+
+def _json(content: Any) -> str:
+    return orjson.dumps(content).decode()

@@ -1,0 +1,295 @@
+"""The landing zone: where producers put drops, and how a drop is read without ever trusting it.
+
+A producer writes `.name` or `name.tmp`, then renames it into place (on an object store one PUT does the same).
+Here: which files are ready, opening one safely, reading lines under a limit, putting a drop away afterwards.
+Not here: what a line means (`domain.events`) and the ledger (`ledger`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import os
+import stat
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import fsspec
+
+from .cipher import Cipher
+
+MAX_LINE_BYTES = 1024 * 1024
+SETTLE_SECONDS = 2.0
+"""Where the system cannot tell whether a file is still open for writing, it must have been still for this long."""
+UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".swp")
+PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
+DROPS = uuid.UUID("6f0c43ac-3ff6-5ac1-b3a8-0a9c5c8f3f57")
+CHUNK = 1024 * 1024
+SETTLED = ".settled-"
+
+
+class Unreadable(Exception):
+    """A thing in the landing zone that is no readable file: `reason` and `hint`, never its name."""
+
+    def __init__(self, reason: str, hint: str) -> None:
+        super().__init__(reason)
+        self.reason, self.hint = reason, hint
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    number: int
+    content: bytes
+    """Without its line end; only the first MAX_LINE_BYTES where `is_too_long`."""
+    is_too_long: bool
+    end: int
+    """Offset of the byte after it."""
+
+
+class Folder:
+    """A landing zone in a local folder."""
+
+    def __init__(self, path: Path, archive: Path | None, cipher: Cipher) -> None:
+        """`archive` is the folder where settled drops are kept encrypted; None deletes them."""
+        self.path, self.archive, self.cipher = path, archive, cipher
+        self._still: dict[str, tuple[int, int, float]] = {}
+
+    def ready(self, limit: int = 500) -> list[str]:
+        """Names of drops that nobody is writing any more, oldest first, at most `limit`."""
+        found = []
+        with os.scandir(self.path) as entries:
+            for entry in entries:
+                # A settled drop is still here only if we died between its two last steps: it is read again, as known.
+                hidden = entry.name.startswith(".") and not entry.name.startswith(SETTLED)
+                if not hidden and not entry.name.endswith(UNFINISHED):
+                    found.append(entry)
+        found = [e.name for e in sorted(found, key=_modified) if self._is_finished(e)]
+        return found[:limit]
+
+    def _is_finished(self, entry: os.DirEntry) -> bool:
+        """A read lease is refused while anyone holds the file open for writing; elsewhere wait until it is still."""
+        if not entry.is_file(follow_symlinks=False):
+            return True  # it is refused, with a reason, when it is opened
+        try:
+            descriptor = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            return True
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            return True
+        except BlockingIOError:
+            return False
+        except (OSError, AttributeError):
+            status = os.fstat(descriptor)
+            size, modified, since = self._still.get(entry.name, (-1, -1, 0.0))
+            if (size, modified) != (status.st_size, status.st_mtime_ns):
+                self._still[entry.name] = (status.st_size, status.st_mtime_ns, time.monotonic())
+                return False
+            return time.monotonic() - since >= SETTLE_SECONDS
+        finally:
+            os.close(descriptor)
+
+    def wait(self, timeout: float, step: float = 0.05) -> bool:
+        """True as soon as a drop is ready, False after `timeout` seconds."""
+        ends = time.monotonic() + timeout
+        while True:
+            if self.ready(limit=1):
+                return True
+            if time.monotonic() >= ends:
+                return False
+            time.sleep(step)
+
+    def open(self, name: str) -> BinaryIO:
+        """The drop, opened as the regular file that it must be."""
+        try:
+            descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise Unreadable(*_unreadable(error, self.path / name)) from None
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            os.close(descriptor)
+            raise Unreadable(
+                "not_a_file", "the landing zone takes regular files alone: put the events in a file and drop that"
+            )
+        return os.fdopen(descriptor, "rb", buffering=CHUNK)
+
+    def put_away(self, name: str, drop_id: uuid.UUID, stream: BinaryIO | None) -> None:
+        """Keep a settled drop encrypted under its own id, or delete it. A name that is gone already is fine."""
+        path = self.path / name
+        if stream is not None and self.archive is not None:
+            self.archive.mkdir(parents=True, exist_ok=True)
+            target = self.archive / f"{drop_id}.sealed"
+            if not target.exists():
+                _seal_file(self.cipher, stream, target, drop_id)
+        self._remove(path, drop_id, stream)
+
+    def _remove(self, path: Path, drop_id: uuid.UUID, stream: BinaryIO | None) -> None:
+        """What was never read is only hidden; what was read is removed, unless a new file took its name meanwhile."""
+        aside = self.path / (f".refused-{drop_id}" if stream is None else f"{SETTLED}{drop_id}")
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            return
+        if stream is None:
+            return
+        ours, there = os.fstat(stream.fileno()), aside.lstat()
+        if (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino):
+            aside.unlink()
+        else:
+            aside.rename(self.path / f"again-{uuid.uuid4()}")
+
+    def put(self, name: str, stream: BinaryIO) -> None:
+        """Drop a file as a good producer does: written beside, flushed, renamed."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        unfinished = self.path / f".{uuid.uuid4()}.tmp"
+        with unfinished.open("wb") as file:
+            while chunk := stream.read(CHUNK):
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.rename(self.path / name)
+
+
+class Bucket(Folder):
+    """A landing zone behind an fsspec URL (s3, gs, abfs, sftp …): an object appears whole or not at all."""
+
+    def __init__(self, url: str, archive: Path | None, cipher: Cipher) -> None:
+        self.filesystem, self.root = fsspec.core.url_to_fs(url)
+        self.archive, self.cipher = archive, cipher
+        self.filesystem.makedirs(self.root, exist_ok=True)
+
+    def ready(self, limit: int = 500) -> list[str]:
+        self.filesystem.invalidate_cache()
+        names = [
+            entry["name"].rstrip("/").rsplit("/", 1)[-1]
+            for entry in self.filesystem.ls(self.root, detail=True)
+            if entry["type"] == "file"
+        ]
+        return sorted(n for n in names if not n.startswith(".") and not n.endswith(UNFINISHED))[:limit]
+
+    def wait(self, timeout: float, step: float = 0.5) -> bool:
+        return super().wait(timeout, step)
+
+    def open(self, name: str) -> BinaryIO:
+        return self.filesystem.open(f"{self.root}/{name}", "rb")
+
+    def put_away(self, name: str, drop_id: uuid.UUID, stream: BinaryIO | None) -> None:
+        if stream is not None and self.archive is not None:
+            self.archive.mkdir(parents=True, exist_ok=True)
+            target = self.archive / f"{drop_id}.sealed"
+            if not target.exists():
+                _seal_file(self.cipher, stream, target, drop_id)
+        try:
+            self.filesystem.rm(f"{self.root}/{name}")
+        except FileNotFoundError:
+            return
+
+    def put(self, name: str, stream: BinaryIO) -> None:
+        with self.filesystem.open(f"{self.root}/{name}", "wb") as file:
+            while chunk := stream.read(CHUNK):
+                file.write(chunk)
+
+
+def landing_zone(url: str, archive: Path | None, cipher: Cipher) -> Folder:
+    """The landing zone at a URL or a folder path."""
+    if "://" in url and not url.startswith("file://"):
+        return Bucket(url, archive, cipher)
+    path = Path(url.removeprefix("file://"))
+    path.mkdir(parents=True, exist_ok=True)
+    return Folder(path, archive, cipher)
+
+
+def digest(stream: BinaryIO) -> tuple[bytes, int]:
+    """SHA-256 and size of a stream, which is left at its start."""
+    sha256, size = hashlib.sha256(), 0
+    while chunk := stream.read(CHUNK):
+        sha256.update(chunk)
+        size += len(chunk)
+    stream.seek(0)
+    return sha256.digest(), size
+
+
+def packed_as(stream: BinaryIO) -> str | None:
+    """The name of the compression a file uses, or None. A packed drop is refused: it could grow without end."""
+    start = stream.read(8)
+    stream.seek(0)
+    return next((name for magic, name in PACKED.items() if start.startswith(magic)), None)
+
+
+def lines(stream: BinaryIO, offset: int, number: int) -> Iterator[Line]:
+    """Lines from `offset` on, each at most MAX_LINE_BYTES in memory; blank ones are passed over, yet numbered."""
+    stream.seek(offset)
+    while True:
+        content = stream.readline(MAX_LINE_BYTES + 2)
+        if not content:
+            return
+        number += 1
+        offset += len(content)
+        is_too_long = len(content) > MAX_LINE_BYTES + 1 and not content.endswith(b"\n")
+        rest = content
+        while is_too_long and rest and not rest.endswith(b"\n"):
+            rest = stream.readline(CHUNK)
+            offset += len(rest)
+        content = content.rstrip(b"\r\n")
+        if number == 1:
+            content = content.removeprefix(b"\xef\xbb\xbf")
+        if content.strip():
+            yield Line(number, content[:MAX_LINE_BYTES], is_too_long or len(content) > MAX_LINE_BYTES, offset)
+
+
+def whole(stream: BinaryIO) -> Line:
+    """The file as one line: a document that spans many."""
+    content = stream.read()
+    return Line(1, content.removeprefix(b"\xef\xbb\xbf").strip(), False, len(content))
+
+
+def _modified(entry: os.DirEntry) -> tuple[float, str]:
+    try:
+        return entry.stat(follow_symlinks=False).st_mtime, entry.name
+    except FileNotFoundError:
+        return 0.0, entry.name
+
+
+def _unreadable(error: OSError, path: Path) -> tuple[str, str]:
+    if path.is_symlink():
+        return "symlink", "a link could point anywhere: drop the file itself"
+    if isinstance(error, PermissionError):
+        return "unreadable", "the pipeline's account may not read it: give the file mode 0640 and the landing zone's group"
+    return "not_a_file", "the landing zone takes regular files alone: put the events in a file and drop that"
+
+
+def _seal_file(cipher: Cipher, stream: BinaryIO, target: Path, drop_id: uuid.UUID) -> None:
+    """Frames of at most CHUNK bytes, each sealed at its own place: 4 bytes length, then key id and body."""
+    stream.seek(0)
+    unfinished = target.with_suffix(".tmp")
+    with unfinished.open("wb") as file:
+        index = 0
+        while chunk := stream.read(CHUNK):
+            kid, body = cipher.seal(chunk, f"archive|{drop_id}|{index}")
+            frame = kid.encode() + b"\0" + body
+            file.write(len(frame).to_bytes(4, "big") + frame)
+            index += 1
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.rename(target)
+
+
+def open_archived(cipher: Cipher, path: Path) -> BinaryIO:
+    """An archived drop, opened again: the bytes as they came."""
+    drop_id, opened = path.stem, io.BytesIO()
+    with path.open("rb") as file:
+        index = 0
+        while size := file.read(4):
+            kid, body = file.read(int.from_bytes(size, "big")).split(b"\0", 1)
+            opened.write(cipher.open(kid.decode(), body, f"archive|{drop_id}|{index}"))
+            index += 1
+    opened.seek(0)
+    return opened

@@ -1,0 +1,310 @@
+"""The event ledger: drops become rows of phi.events, each exactly once, with their bytes, a verdict and a place.
+
+Here: reading a drop in chunks that commit with the place reached, duplicates, conflicts, quarantine. Not here: what
+an event means (`domain`), and what becomes of it afterwards (`charts`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from typing import Any, BinaryIO
+
+import orjson
+import psycopg
+
+from ..domain.contract import Contract
+from ..domain.events import Refused, parse_event
+from .cipher import Cipher
+from .landing import MAX_LINE_BYTES, Folder, Line, Unreadable, digest, lines, packed_as, whole
+from .landing import DROPS as NAMESPACE
+
+CHUNK_LINES = 1000
+CHUNK_BYTES = 8 * 1024 * 1024
+COLUMNS = (
+    "event_id", "drop_id", "line", "source", "source_id", "type", "version", "subject", "occurred_at", "received_at",
+    "received_on", "sha256", "kid", "body", "status", "reason", "hint",
+)  # fmt: skip
+
+
+@dataclass
+class Received:
+    """What one reading of the landing zone brought."""
+
+    drops: int = 0
+    refused_drops: int = 0
+    lines: int = 0
+    events: int = 0
+    rejected: int = 0
+    duplicates: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+
+
+def take(connection: psycopg.Connection, landing: Folder, contract: Contract, cipher: Cipher) -> Received:
+    """Bring every ready drop into the ledger. Safe to kill and to run twice at any point.
+
+    The connection must be in autocommit mode: each chunk is a transaction of its own.
+    """
+    received = Received()
+    for name in landing.ready():
+        try:
+            stream = landing.open(name)
+        except FileNotFoundError:
+            continue  # another run settled it between our look and our open
+        except Unreadable as refusal:
+            _refuse(connection, landing, name, refusal, received)
+            continue
+        with stream:
+            sha256, size = digest(stream)
+            drop_id = uuid.uuid5(NAMESPACE, sha256.hex())
+            _take_drop(connection, contract, cipher, stream, drop_id, sha256, size, received)
+            landing.put_away(name, drop_id, stream)
+    return received
+
+
+def _refuse(connection, landing: Folder, name: str, refusal: Unreadable, received: Received) -> None:
+    drop_id = uuid.uuid4()  # nothing was read, so there is no content to know it by
+    with connection.transaction():
+        connection.execute(
+            "insert into ops.drops (drop_id, sha256, size_bytes, received_on, received_at, settled_at, state, reason,"
+            " hint, times_delivered) values (%s, '', 0, (now() at time zone 'utc')::date, now(), now(), 'refused', %s,"
+            " %s, 1)",
+            (drop_id, refusal.reason, refusal.hint),
+        )
+    landing.put_away(name, drop_id, None)
+    received.refused_drops += 1
+    received.reasons[refusal.reason] = received.reasons.get(refusal.reason, 0) + 1
+
+
+def _take_drop(
+    connection, contract: Contract, cipher: Cipher, stream: BinaryIO, drop_id, sha256: bytes, size: int, received
+) -> None:
+    # One reader per content, for as long as this session lives: two runs never read the same drop side by side.
+    lock = int.from_bytes(drop_id.bytes[:8], "big", signed=True)
+    connection.execute("select pg_advisory_lock(%s)", (lock,))
+    try:
+        state, offset, number = connection.execute(
+            "insert into ops.drops (drop_id, sha256, size_bytes, received_on, received_at, state) values"
+            " (%s, %s, %s, (now() at time zone 'utc')::date, now(), 'reading')"
+            " on conflict (drop_id) do update set size_bytes = excluded.size_bytes returning state, read_bytes, lines",
+            (drop_id, sha256, size),
+        ).fetchone()
+        received.drops += 1
+        if state == "reading":
+            for chunk in _chunks(_lines_of(stream, size, offset)):
+                _write_chunk(connection, contract, cipher, drop_id, chunk, received)
+            connection.execute(
+                "update ops.drops set state = 'settled', settled_at = now(), times_delivered = 1 where drop_id = %s",
+                (drop_id,),
+            )
+        else:
+            again = connection.execute(
+                "update ops.drops set lines = lines + lines / times_delivered, times_delivered = times_delivered + 1,"
+                " duplicates = duplicates + lines / times_delivered where drop_id = %s"
+                " returning lines / times_delivered",
+                (drop_id,),
+            ).fetchone()
+            received.lines += again[0]
+            received.duplicates += again[0]
+    finally:
+        connection.execute("select pg_advisory_unlock(%s)", (lock,))
+
+
+def _lines_of(stream: BinaryIO, size: int, offset: int) -> Iterator[Line]:
+    packed = packed_as(stream)
+    if packed:
+        start = stream.read(64)
+        yield Line(1, packed.encode() + b"\0" + start, False, size)
+        return
+    if size <= MAX_LINE_BYTES and not _is_line_by_line(stream):
+        stream.seek(0)
+        yield whole(stream)
+        return
+    # The number of a line is its place in the file, blank lines included; resuming counts on from the bytes read.
+    stream.seek(0)
+    number = stream.read(offset).count(b"\n") if offset else 0
+    yield from lines(stream, offset, number)
+
+
+def _is_line_by_line(stream: BinaryIO) -> bool:
+    """NDJSON if any early line is a JSON object by itself; else one document that spans the file."""
+    stream.seek(0)
+    for line in islice(stream, 50):
+        if line.lstrip(b"\xef\xbb\xbf \t").startswith(b"{") and line.rstrip().endswith(b"}"):
+            try:
+                orjson.loads(line.lstrip(b"\xef\xbb\xbf"))
+                return True
+            except orjson.JSONDecodeError:
+                continue
+    return False
+
+
+def _chunks(found: Iterable[Line]) -> Iterator[list[Line]]:
+    chunk, size = [], 0
+    for line in found:
+        chunk.append(line)
+        size += len(line.content)
+        if len(chunk) >= CHUNK_LINES or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _write_chunk(connection, contract, cipher, drop_id, chunk: list[Line], received: Received) -> None:
+    """One transaction: the events of these lines, and how far the drop is read."""
+    with connection.transaction():
+        now = connection.execute("select now()").fetchone()[0]
+        known: dict[uuid.UUID, bytes] = {}
+        rows: dict[uuid.UUID, tuple] = {}
+        again: list[tuple] = []
+        for line in chunk:
+            row = _row(contract, cipher, drop_id, line, now)
+            event_id = row[0]
+            if event_id in rows:
+                again.append(row)
+            else:
+                rows[event_id], known[event_id] = row, row[11]
+        fresh = _insert(connection, rows.values())
+        stale = [event_id for event_id in rows if event_id not in fresh]
+        if stale:
+            known |= dict(
+                connection.execute(
+                    "select event_id, sha256 from phi.events where event_id = any(%s)", (stale,)
+                ).fetchall()
+            )
+        again += [rows[event_id] for event_id in stale]
+        conflicts = {}
+        duplicates = 0
+        for row in again:
+            if bytes(known[row[0]]) == row[11]:
+                duplicates += 1
+            else:
+                conflict = _conflict(cipher, row)
+                duplicates += conflict[0] in conflicts
+                conflicts[conflict[0]] = conflict
+        added = _insert(connection, conflicts.values())
+        duplicates += len(conflicts) - len(added)
+        reasons: dict[str, int] = {}
+        for event_id in fresh:
+            if (reason := rows[event_id][15]) is not None:
+                reasons[reason] = reasons.get(reason, 0) + 1
+        if added:
+            reasons["conflict"] = len(added)
+        rejected = sum(reasons.values())
+        events = len(fresh) + len(added) - rejected
+        connection.execute(
+            "update ops.drops set read_bytes = %s, lines = lines + %s, events = events + %s, rejected = rejected + %s,"
+            " duplicates = duplicates + %s where drop_id = %s",
+            (chunk[-1].end, len(chunk), events, rejected, duplicates, drop_id),
+        )
+    received.lines += len(chunk)
+    received.events += events
+    received.rejected += rejected
+    received.duplicates += duplicates
+    for reason, count in reasons.items():
+        received.reasons[reason] = received.reasons.get(reason, 0) + count
+
+
+def _row(contract: Contract, cipher: Cipher, drop_id, line: Line, now: datetime) -> tuple:
+    content, sha256 = line.content, hashlib.sha256(line.content).digest()
+    try:
+        event = read_event(contract, content, line.is_too_long)
+        event_id = uuid.uuid5(NAMESPACE, f"{event.source}\x1f{event.source_id}".encode(errors="replace").decode())
+        told: tuple[Any, ...] = (
+            event.source, event.source_id, event.type, event.version, event.subject, event.occurred_at,
+        )  # fmt: skip
+        status, reason, hint = "waiting", None, None
+    except Refused as refusal:
+        event_id = uuid.uuid5(NAMESPACE, "line " + sha256.hex())
+        told, status, reason, hint = (None,) * 6, "rejected", refusal.reason, refusal.hint
+    kid, body = cipher.seal(content, f"events|{event_id}")
+    return (event_id, drop_id, line.number, *told, now, now.date(), sha256, kid, body, status, reason, hint)
+
+
+def read_event(contract: Contract, content: bytes, is_too_long: bool = False):
+    """The envelope of a line's event, or Refused with the reason of its quarantine."""
+    return parse_event(read_document(content, is_too_long), contract)[0]
+
+
+def read_document(content: bytes, is_too_long: bool = False) -> dict:
+    """Bytes to a JSON object, strictly: UTF-8, no NaN, no key twice, no depth without end."""
+    if is_too_long:
+        raise Refused("line_too_long", "one event may have 1 MiB: send photos as references, not inside the event")
+    if b"\0" in content[:8]:
+        packed = content.split(b"\0", 1)[0]
+        if packed.decode("ascii", "replace") in ("gzip", "zip", "zstd", "bzip2", "xz"):
+            raise Refused("compressed", "the landing zone takes plain JSON: unpack the drop before you send it")
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refused("not_utf8", "the bytes are not UTF-8: export the drop as UTF-8") from None
+    try:
+        document = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise Refused("malformed_json", f"no JSON at character {error.pos}: check that the file was not cut off") from None
+    if not isinstance(document, dict):
+        raise Refused("not_an_object", "an event is a JSON object: one per line, or one per file")
+    if _has_key_twice(content):
+        raise Refused("key_twice", "an object names one key twice: which answer holds cannot be known")
+    return document
+
+
+class _KeyTwice(Exception):
+    pass
+
+
+def _has_key_twice(content: bytes) -> bool:
+    def pairs(found: list) -> None:
+        if len(found) != len({key for key, _ in found}):
+            raise _KeyTwice
+
+    try:
+        json.loads(content, object_pairs_hook=pairs)
+    except _KeyTwice:
+        return True
+    return False
+
+
+def _conflict(cipher: Cipher, row: tuple) -> tuple:
+    """The same source and id with other content: kept beside the first, rejected, never overwriting it."""
+    values = dict(zip(COLUMNS, row, strict=True))
+    event_id = uuid.uuid5(NAMESPACE, f"conflict {values['event_id']} {values['sha256'].hex()}")
+    content = cipher.open(values["kid"], values["body"], f"events|{values['event_id']}")
+    kid, body = cipher.seal(content, f"events|{event_id}")
+    values |= {
+        "event_id": event_id, "kid": kid, "body": body, "status": "rejected", "reason": "conflict",
+        "hint": "an event of this source and id came before with other content: send a correction under a new id",
+    }  # fmt: skip
+    return tuple(values[column] for column in COLUMNS)
+
+
+def _insert(connection, rows: Iterable[tuple]) -> set[uuid.UUID]:
+    """Insert what is not there yet; the ids that were new."""
+    rows = list(rows)
+    if not rows:
+        return set()
+    columns = ", ".join(COLUMNS)
+    connection.execute(
+        "create temp table if not exists incoming_events on commit delete rows as"
+        f" select {columns} from phi.events with no data"
+    )
+    with connection.cursor() as cursor:
+        with cursor.copy(f"copy incoming_events ({columns}) from stdin") as copy:
+            for row in rows:
+                copy.write_row(row)
+        # In order of id, so that two transactions never wait for each other in a circle.
+        cursor.execute(
+            f"insert into phi.events ({columns}) select {columns} from incoming_events order by event_id"
+            " on conflict (event_id) do nothing returning event_id"
+        )
+        fresh = {event_id for (event_id,) in cursor}
+        cursor.execute("truncate incoming_events")
+    return fresh
+
+

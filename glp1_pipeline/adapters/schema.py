@@ -1,0 +1,63 @@
+"""Brings a database's schema up to date by the migrations, once, whoever asks at the same moment.
+
+Not here: what the tables are (`tables`).
+"""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, text
+
+from .tables import SCHEMAS, metadata
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def engine_url(url: str) -> str:
+    """The libpq URL as SQLAlchemy wants it for psycopg 3."""
+    return "postgresql+psycopg://" + url.split("://", 1)[1]
+
+
+def alembic_config(connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+def migrate(url: str) -> None:
+    """Create the schemas and run every migration that the database lacks; a second call does nothing."""
+    engine = create_engine(engine_url(url), hide_parameters=True)
+    try:
+        with engine.begin() as connection:
+            # One at a time: two starts at once would both see an empty database.
+            connection.execute(text("select pg_advisory_xact_lock(hashtext('glp1_pipeline.migrate'))"))
+            for schema in SCHEMAS:
+                connection.execute(text(f"create schema if not exists {schema}"))
+            command.upgrade(alembic_config(connection), "head")
+    finally:
+        engine.dispose()
+
+
+def drift(url: str) -> list:
+    """What differs between the declared tables and the database: empty when the migrations tell the truth."""
+    from alembic.autogenerate import compare_metadata
+
+    engine = create_engine(engine_url(url), hide_parameters=True)
+    try:
+        with engine.connect() as connection:
+            context = MigrationContext.configure(
+                connection,
+                opts={
+                    "include_schemas": True,
+                    "include_name": lambda name, kind, _: kind != "schema" or name in ("phi", "ops"),
+                    "version_table": "schema_version",
+                    "version_table_schema": "ops",
+                },
+            )
+            return compare_metadata(context, metadata)
+    finally:
+        engine.dispose()

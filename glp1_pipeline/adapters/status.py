@@ -1,0 +1,131 @@
+"""Answers for people: how the whole stands, and for one patient every unmet thing, since when, and whose it is.
+
+Here: reading, in names, counts and times, never a value. Not here: whether it adds up (`balance`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import psycopg
+
+
+def status(connection: psycopg.Connection) -> dict[str, Any]:
+    """Counts along the road, why what is held is held, and how long each hop takes (median and p95, last day)."""
+    rows = lambda sql: connection.execute(sql).fetchall()  # noqa: E731
+    found: dict[str, Any] = {
+        "events": dict(rows("select status, count(*) from phi.events group by 1 order by 1")),
+        "rejected": dict(
+            rows("select reason, count(*) from phi.events where status = 'rejected' group by 1 order by 2 desc, 1")
+        ),
+        "refused_drops": dict(
+            rows("select reason, count(*) from ops.drops where state = 'refused' group by 1 order by 2 desc")
+        ),
+        "duplicates": rows("select coalesce(sum(duplicates), 0)::bigint from ops.drops")[0][0],
+        "patients": rows("select count(*) from phi.charts")[0][0],
+        "gate": dict(rows("select outcome, count(*) from ops.gate_results group by 1 order by 1")),
+        "missing": dict(
+            rows("select m, count(*) from ops.gate_results, unnest(missing) m group by 1 order by 2 desc, 1 limit 12")
+        ),
+        "queue": rows("select count(*) from ops.provider_queue where left_at is null")[0][0],
+        "flags": dict(
+            rows("select severity, count(*) from phi.risk_flags where status <> 'cleared' group by 1 order by 1")
+        ),
+        "tasks_open": dict(
+            rows("select code, count(*) from ops.tasks where status = 'open' group by 1 order by 2 desc, 1")
+        ),
+        "tasks_overdue": rows("select count(*) from ops.tasks where status = 'open' and due_at < now()")[0][0],
+        "writes": dict(rows("select status, count(*) from ops.writes group by 1 order by 1")),
+        "blocked_lanes": dict(
+            rows("select blocked, count(*) from ops.lanes where blocked is not null group by 1 order by 2 desc")
+        ),
+        "breakers": dict(rows("select target, state from ops.breakers order by 1")),
+    }
+    for name, sql in LATENCIES.items():
+        median, p95 = rows(sql)[0]
+        found[name] = {"median": _seconds(median), "p95": _seconds(p95)}
+    return found
+
+
+_QUANTILES = (
+    "select percentile_cont(0.5) within group (order by {0}), percentile_cont(0.95) within group (order by {0})"
+)
+LATENCIES = {
+    "seconds_receipt_to_queue": _QUANTILES.format("extract(epoch from entered_at - submitted_at)")
+    + " from ops.provider_queue where entered_at > now() - interval '1 day'",
+    "seconds_change_to_ehr": _QUANTILES.format("extract(epoch from settled_at - created_at)")
+    + " from ops.writes where status = 'delivered' and settled_at > now() - interval '1 day'",
+}
+
+
+def find_patient(connection: psycopg.Connection, name: str) -> str | None:
+    """Our id of a patient: given as our id itself, or as an identifier that a system gave."""
+    try:
+        candidate = str(uuid.UUID(name))
+        row = connection.execute("select patient_id from phi.charts where patient_id = %s", (candidate,)).fetchone()
+        if row:
+            return candidate
+    except ValueError:
+        candidate = name
+    row = connection.execute(
+        "select patient_id from phi.identifiers where value = %s order by learned_at limit 1", (name,)
+    ).fetchone()
+    return str(row[0]) if row else None
+
+
+def why(connection: psycopg.Connection, patient_id: str) -> dict[str, Any]:
+    """Every unmet thing of a patient: what, since when, whose, until when. Names and times, never a value."""
+    rows = lambda sql: connection.execute(sql, (patient_id,)).fetchall()  # noqa: E731
+    chart = rows("select stage, received_at, cardinality(events) from phi.charts where patient_id = %s")
+    queue = rows("select entered_at, left_at from ops.provider_queue where patient_id = %s")
+    return {
+        "patient_id": patient_id,
+        "stage": chart[0][0] if chart else None,
+        "events": chart[0][2] if chart else 0,
+        "last_heard_of": chart[0][1] if chart else None,
+        "in_queue_since": queue[0][0] if queue and queue[0][1] is None else None,
+        "gates": [
+            {"gate": g, "outcome": o, "since": s, "missing": [_missing(m) for m in missing]}
+            for g, o, s, missing in rows(
+                "select gate_id, outcome, since, missing from ops.gate_results where patient_id = %s order by 1"
+            )
+        ],
+        "tasks": [
+            {"task": c, "cause": x, "queue": q, "owner": o, "since": s, "due": d}
+            for c, x, q, o, s, d in rows(
+                "select code, cause, queue, owner, opened_at, due_at from ops.tasks where patient_id = %s"
+                " and status = 'open' order by due_at, code, cause"
+            )
+        ],
+        "flags": [
+            {"flag": f, "severity": s, "status": t, "fields": list(fields)}
+            for f, s, t, fields in rows(
+                "select flag_id, severity, status, fields from phi.risk_flags where patient_id = %s and status <>"
+                " 'cleared' order by array_position(array['red', 'amber', 'info'], severity), flag_id"
+            )
+        ],
+        "writes": [
+            {"write": n, "status": s, "tries": t, "since": c, "last": last}
+            for n, s, t, c, last in rows(
+                "select n, status, tries, created_at, last_class from ops.writes where patient_id = %s"
+                " and status <> 'delivered' order by n"
+            )
+        ],
+        "blocked": [b for (b,) in rows("select blocked from ops.lanes where patient_id = %s and blocked is not null")],
+        "events_not_charted": [
+            {"event_id": str(e), "status": s, "reason": r, "hint": h}
+            for e, s, r, h in rows(
+                "select event_id, status, reason, hint from phi.events where patient_id = %s and status <> 'charted'"
+            )
+        ],
+    }
+
+
+def _missing(entry: str) -> dict[str, str]:
+    name, _, state = entry.rpartition(":")
+    return {"field": name, "state": state}
+
+
+def _seconds(value) -> float | None:
+    return None if value is None else round(float(value), 3)

@@ -1,0 +1,161 @@
+"""The chart: events become values, charts, risk flags, gate results, tasks, the provider's queue and writes."""
+
+from __future__ import annotations
+
+import statistics
+from datetime import timedelta
+
+import dagster as dg
+
+from ..adapters import charts
+from .describe import CLINICAL, OPS, spec
+from .intake import EVENTS, Scope
+from .partitions import DAYS, days_of
+from .resources import Road
+
+VALUES = spec(
+    "patient_values",
+    group="chart",
+    deps=(EVENTS,),
+    why="What each submission says, field by field, mapped by the contract: value, unknown, declined or held, never a "
+    "guess. A correction of the contract and a replay of the days mend every value.",
+)
+CHARTS = spec(
+    "charts",
+    group="chart",
+    owner=CLINICAL,
+    deps=(VALUES,),
+    why="The chart of each patient: per field the newest answer that says something, with its source.",
+)
+FLAGS = spec(
+    "risk_flags",
+    group="chart",
+    owner=CLINICAL,
+    deps=(CHARTS,),
+    why="Red, amber and informative risk flags for triage. Recomputing adds; a red one stays until a provider "
+    "refutes it.",
+)
+GATES = spec(
+    "gate_results",
+    group="chart",
+    owner=CLINICAL,
+    deps=(CHARTS, FLAGS),
+    kinds=("pandera",),
+    why="The completeness gate: who may enter the provider's queue, and what is missing for those who may not.",
+)
+TASKS = spec(
+    "tasks",
+    group="chart",
+    owner=OPS,
+    deps=(GATES, FLAGS),
+    why="Work for people, one task per cause, with its queue, owner and due time. It closes itself when the missing "
+    "answer arrives.",
+)
+QUEUE = spec(
+    "provider_queue",
+    group="chart",
+    owner=CLINICAL,
+    deps=(GATES,),
+    fresh_for=timedelta(hours=24),
+    why="Patients whose chart is complete, waiting for a provider; plotted with the seconds from receipt to queue.",
+)
+WRITES = spec(
+    "writes",
+    group="delivery",
+    deps=(CHARTS, FLAGS, TASKS),
+    kinds=("fhir",),
+    why="The outbox: every change that the EHR must hear, made in the transaction of the change itself. A replay that "
+    "changes nothing makes none.",
+)
+
+
+class ChartConfig(dg.Config):
+    """What to chart of the days of this run."""
+
+    scope: Scope = Scope.WHOLE_DAY
+
+
+@dg.multi_asset(
+    specs=[VALUES, CHARTS, FLAGS, GATES, TASKS, QUEUE, WRITES],
+    name="chart",
+    partitions_def=DAYS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    can_subset=False,
+    check_specs=[
+        dg.AssetCheckSpec(
+            "mapped_without_correction",
+            asset="patient_values",
+            description="Share of the answers of this run that mapped without a person's help; the goal is 95 %. Below "
+            "it a field or a spelling is new: its name is in the numbers.",
+        ),
+        dg.AssetCheckSpec(
+            "no_event_died",
+            asset="patient_values",
+            description="Events on which our own code failed. Each is kept: mend the code, then replay the day.",
+        ),
+        dg.AssetCheckSpec(
+            "chart_completeness",
+            asset="gate_results",
+            description="Share of the patients of this run who passed the completeness gate, and how often each field "
+            "was missing. One incomplete patient holds nobody else, so this warns and never blocks.",
+        ),
+    ],
+)
+def chart(context: dg.AssetExecutionContext, config: ChartConfig, road: Road):
+    """Chart what is pending in the days of this run, or with scope WHOLE_DAY all that was received in them."""
+    scope = charts.Scope(days=days_of(context), is_replay=config.scope is Scope.WHOLE_DAY)
+    with road.connect("glp1 chart") as connection:
+        done = charts.chart_events(connection, road.contract, road.cipher, scope)
+    yield from _results(done)
+
+
+def _results(done: charts.Charted):
+    answered = done.values or 1
+    judged = done.passed + done.held
+    yield dg.MaterializeResult(
+        "patient_values",
+        metadata={"events": done.events, "values": done.values, "held values": done.held_values, "dead": done.dead},
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="mapped_without_correction",
+                passed=done.held_values / answered <= 0.05,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={"mapped share": round(1 - done.held_values / answered, 4), **_most(done.problems)},
+            ),
+            dg.AssetCheckResult(
+                check_name="no_event_died",
+                passed=done.dead == 0,
+                severity=dg.AssetCheckSeverity.ERROR,
+                metadata={"dead": done.dead},
+            ),
+        ],
+    )
+    yield dg.MaterializeResult("charts", metadata={"patients": done.patients})
+    yield dg.MaterializeResult("risk_flags", metadata=dict(done.flags))
+    yield dg.MaterializeResult(
+        "gate_results",
+        metadata={"passed": done.passed, "held": done.held},
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="chart_completeness",
+                passed=done.held == 0,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={
+                    "complete share": round(done.passed / judged, 4) if judged else 1.0,
+                    "held": done.held,
+                    **_most(done.missing),
+                },
+            )
+        ],
+    )
+    yield dg.MaterializeResult("tasks", metadata={"opened": done.tasks_opened, "closed": done.tasks_closed})
+    seconds = {"seconds from receipt to queue (median)": round(statistics.median(done.queue_seconds), 3)} if (
+        done.queue_seconds
+    ) else {}
+    yield dg.MaterializeResult("provider_queue", metadata={"entered": done.entered_queue, **seconds})
+    yield dg.MaterializeResult("writes", metadata={"writes": done.writes, "resources": done.resources})
+
+
+def _most(counts: dict[str, int], n: int = 20) -> dict[str, int]:
+    """The most frequent names with their counts: names of fields and causes, never values."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:n])

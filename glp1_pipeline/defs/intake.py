@@ -1,0 +1,121 @@
+"""Intake: the landing zone becomes the event ledger, and one run carries what is pending to the provider's queue."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from enum import Enum
+
+import dagster as dg
+
+from ..adapters import ledger
+from ..adapters.charts import pending_days
+from .describe import spec
+from .partitions import DAYS, days_of, today
+from .resources import Road
+
+WAIT_SECONDS = 20.0
+"""How long a tick waits for a drop; a tick may last 60 s, and the daemon starts one every 5 s."""
+IN_PROGRESS = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING,
+               dg.DagsterRunStatus.STARTED]  # fmt: skip
+
+
+class Scope(Enum):
+    PENDING = "pending"
+    WHOLE_DAY = "whole_day"
+
+
+DROPS = spec(
+    "drops",
+    group="intake",
+    kinds=("file",),
+    fresh_for=timedelta(hours=24),
+    why="Files that producers dropped into the landing zone, how far each was read and what came of its lines.",
+)
+EVENTS = spec(
+    "events",
+    group="intake",
+    deps=(DROPS,),
+    fresh_for=timedelta(hours=24),
+    why="The event ledger: every event we ever received, once, with its exact bytes sealed. Nothing later is lost, "
+    "since all else is recomputed from here.",
+)
+
+
+@dg.multi_asset(
+    specs=[DROPS, EVENTS],
+    name="receive",
+    partitions_def=DAYS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    can_subset=False,
+    check_specs=[
+        dg.AssetCheckSpec(
+            "every_line_understood",
+            asset="events",
+            description="Lines of this run that were quarantined: malformed, of an unknown version, in conflict. Each "
+            "is kept with its reason; `glp1 status` lists the reasons. A warning, since the rest went on.",
+        )
+    ],
+)
+def receive(context: dg.AssetExecutionContext, road: Road):
+    """Read every ready drop into the ledger; a replay of a past day finds nothing new and says so."""
+    with road.connect("glp1 receive") as connection:
+        got = ledger.take(connection, road.landing, road.contract, road.cipher)
+    yield dg.MaterializeResult("drops", metadata={"drops": got.drops, "refused": got.refused_drops, "lines": got.lines})
+    yield dg.MaterializeResult(
+        "events",
+        metadata={"events": got.events, "rejected": got.rejected, "duplicates": got.duplicates},
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="every_line_understood",
+                passed=got.rejected + got.refused_drops == 0,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={"rejected": got.rejected, "refused drops": got.refused_drops, **got.reasons},
+            )
+        ],
+    )
+
+
+def is_running(instance: dg.DagsterInstance, job: str) -> bool:
+    """Whether a run of the job is on its way: it takes all that is pending, so a second one waits."""
+    return bool(instance.get_run_records(dg.RunsFilter(job_name=job, statuses=IN_PROGRESS), limit=1))
+
+
+def wait_until(timeout: float, is_due, is_busy) -> bool:
+    """True as soon as there is work and no run at it; False when the time is over."""
+    ends = time.monotonic() + timeout
+    while (left := ends - time.monotonic()) > 0:
+        if not is_due(left):
+            continue
+        if not is_busy():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def intake_sensor(job) -> dg.SensorDefinition:
+    @dg.sensor(
+        name="intake_drops",
+        job=job,
+        minimum_interval_seconds=1,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Waits for drops in the landing zone and asks for one run that carries all of them, and whatever "
+        "a killed run left behind, to the provider's queue. Remembers nothing: what is new is in the landing zone, "
+        "what is pending is in the ledger.",
+    )
+    def intake_drops(context: dg.SensorEvaluationContext, road: Road):
+        with road.connect("glp1 intake sensor") as connection:
+
+            def is_due(left: float) -> bool:
+                return bool(pending_days(connection)) or road.landing.wait(min(left, 1.0))
+
+            if not wait_until(WAIT_SECONDS, is_due, lambda: is_running(context.instance, job.name)):
+                return dg.SkipReason("nothing new in the landing zone, nothing pending in the ledger")
+            days = {*pending_days(connection)} | ({today()} if road.landing.ready(limit=1) else set())
+        config = {"ops": {"chart": {"config": {"scope": Scope.PENDING.name}}}}
+        return [dg.RunRequest(partition_key=day.isoformat(), run_config=config) for day in sorted(days)]
+
+    return intake_drops
+
+
+__all__ = ["DROPS", "EVENTS", "Scope", "days_of", "intake_sensor", "receive"]

@@ -1,0 +1,99 @@
+"""What assets and sensors reach the world with: one resource, `road`, opened once a run and warm between runs.
+
+Here: settings, contract, cipher, landing zone, connections. Not here: what is done with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import dagster as dg
+import psycopg
+
+from .. import contracts
+from ..adapters.cipher import Cipher, KeyRing
+from ..adapters.ehr import Ehr
+from ..adapters.landing import Folder, landing_zone
+from ..adapters.settings import Settings
+from ..domain.contract import Contract
+
+KEYS = "keys.json"
+
+
+def connect(settings: Settings, name: str) -> psycopg.Connection:
+    """A connection to our own store, in autocommit: every piece of work opens its own transaction."""
+    try:
+        return psycopg.connect(settings.store_url(), autocommit=True, application_name=name, connect_timeout=10)
+    except psycopg.OperationalError:
+        # The driver's text names the server and the account: say what to do instead.
+        raise ConnectionError(
+            "the store does not answer: start it with `glp1 up`, or check GLP1_DATABASE_URL"
+        ) from None
+
+
+def key_ring(settings: Settings) -> KeyRing:
+    return KeyRing.load(settings.home / "secrets" / KEYS)
+
+
+@lru_cache(maxsize=4)
+def _contract(signature: tuple) -> Contract:
+    return contracts.load()
+
+
+def contract() -> Contract:
+    """The contract as it lies on disk now: read again only when one of its files changed."""
+    files = sorted(p for p in Path(contracts.__file__).parent.rglob("*") if p.suffix in (".yaml", ".csv"))
+    return _contract(tuple((str(p), p.stat().st_mtime_ns, p.stat().st_size) for p in files))
+
+
+@lru_cache(maxsize=1)
+def _parts(settings: Settings) -> tuple[Cipher, Folder]:
+    cipher = Cipher(key_ring(settings))
+    archive = settings.home / "archive" if settings.keeps_drops else None
+    return cipher, landing_zone(settings.landing_url, archive, cipher)
+
+
+@lru_cache(maxsize=1)
+def _ehr(settings: Settings) -> Ehr:
+    return Ehr(settings.ehr_base_url(), credentials=settings.ehr_credentials())
+
+
+class Road(dg.ConfigurableResource):
+    """Our store, the landing zone, the EHR and the contract. Set up by GLP1_* variables; the UI never shows them."""
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Road]:
+        run_id = context.run_id
+        if run_id is None:
+            yield self
+            return
+        # Held as long as this run lives: whoever finds it free knows that the run is dead (see `recovery`).
+        with self.connect("glp1 run") as alive:
+            alive.execute("select pg_advisory_lock_shared(hashtextextended(%s, 7))", (run_id,))
+            yield self
+
+    @property
+    def settings(self) -> Settings:
+        return Settings.from_env()
+
+    @property
+    def contract(self) -> Contract:
+        return contract()
+
+    @property
+    def cipher(self) -> Cipher:
+        return _parts(self.settings)[0]
+
+    @property
+    def landing(self) -> Folder:
+        return _parts(self.settings)[1]
+
+    @property
+    def ehr(self) -> Ehr:
+        return _ehr(self.settings)
+
+    def connect(self, name: str = "glp1") -> psycopg.Connection:
+        return connect(self.settings, name)
