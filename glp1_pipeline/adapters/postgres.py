@@ -173,7 +173,8 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         if self._process is not None and self._place is not None:
-            processes.end(processes.standing_in(self._place.data), signal.SIGINT, 20, leader=self._process.pid)
+            leader = processes.find(self._process.pid)
+            processes.end([leader] if leader else [], signal.SIGINT, grace=20)
             self._process.wait(10)
             self._process = None
         self.release()
@@ -229,8 +230,7 @@ class EmbeddedPostgres:
             ]
             log = self._settings.home / "logs" / "initdb.log"
             with open(log, "wb") as output:
-                child = processes.start(argv, env=_environment(), cwd="/", output=output, account=self.place.account)
-                code = child.wait()
+                code = processes.run(argv, env=_environment(), cwd="/", output=output, account=self.place.account)
         if code != 0:
             raise PostgresError(f"Postgres could not make its database files (initdb ended with {code}); see {log}.")
         self._write("initdb.done", MAJOR + "\n")

@@ -18,6 +18,10 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
+class ProcessesUnknown(RuntimeError):
+    """This system does not tell of its processes the way Linux does."""
+
+
 @dataclass(frozen=True)
 class Process:
     """A process as /proc tells it. The start (ticks since boot) tells a process from a later one of the same number."""
@@ -40,6 +44,20 @@ def find(pid: int) -> Process | None:
     return Process(pid, int(fields[1]), int(fields[3]), int(fields[19]))
 
 
+def own() -> Process:
+    process = find(os.getpid())
+    if process is None:
+        raise ProcessesUnknown(
+            "The sandbox needs Linux (on Windows: WSL 2): it looks after its processes by means of /proc."
+        )
+    return process
+
+
+def boot() -> str:
+    """Names this run of the machine: process numbers mean nothing after the next one."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+
+
 def find_all() -> list[Process]:
     found = (find(int(entry)) for entry in (os.listdir("/proc") if _libc else ()) if entry.isdecimal())
     return [process for process in found if process]
@@ -57,7 +75,7 @@ def family(pid: int) -> list[Process]:
 
 
 def standing_in(folder: Path) -> list[Process]:
-    """Processes whose current folder is this one: how a Postgres is known, since each of its parts stands in its data."""
+    """Processes whose current folder is this one. Each part of a Postgres stands in its data folder."""
     target = os.path.realpath(folder)
     return [process for process in find_all() if current_folder(process.pid) == target]
 
@@ -108,6 +126,25 @@ def start(
     )
 
 
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path | str,
+    output: IO[bytes] | int,
+    account: tuple[int, int] | None = None,
+) -> int:
+    """Runs a program to its end; if we are interrupted, so is the program."""
+    child = start(argv, env=env, cwd=cwd, output=output, account=account)
+    try:
+        return child.wait()
+    finally:
+        if child.poll() is None:
+            leader = find(child.pid)
+            end([leader] if leader else [], signal.SIGTERM, grace=5)
+            child.wait(5)
+
+
 def signal_all(processes: Sequence[Process], number: signal.Signals) -> None:
     for process in processes:
         if is_alive(process):
@@ -128,21 +165,17 @@ def wait_gone(processes: Sequence[Process], seconds: float, hurry: Callable[[], 
 
 
 def end(
-    processes: Sequence[Process],
+    leaders: Sequence[Process],
     first: signal.Signals,
     grace: float,
     hurry: Callable[[], bool] = lambda: False,
-    leader: int | None = None,
 ) -> None:
-    """Asks (the leader alone, if one is named), waits, and then kills whoever is left of them and their children."""
-    everyone = {process.pid: process for process in processes}
-    if leader is not None:
-        everyone |= {process.pid: process for process in family(leader)}
-    asked = [process for process in everyone.values() if leader is None or process.pid == leader]
-    signal_all(asked, first)
-    wait_gone(asked, grace, hurry)
-    if leader is not None:
-        everyone |= {process.pid: process for process in family(leader)}
-    left = wait_gone(list(everyone.values()), 0.0 if hurry() else 2.0, hurry)
+    """Asks the leaders, waits for them, and then kills whoever is left of them and of all they started."""
+    everyone = {process.pid: process for leader in leaders for process in [leader, *family(leader.pid)]}
+    signal_all(leaders, first)
+    wait_gone(leaders, grace, hurry)
+    for leader in leaders:  # born meanwhile; a number that now is someone else's has another session and parent
+        everyone |= {p.pid: p for p in family(leader.pid) if p.pid != leader.pid}
+    left = wait_gone(list(everyone.values()), 2.0, hurry)
     signal_all(left, signal.SIGKILL)
     wait_gone(left, 5.0)

@@ -42,7 +42,7 @@ class Secrets:
             raise SecretError(f"The secret {path} can be read by others. Close it: chmod 600 {path}")
         if not value:
             raise SecretError(
-                f"The secret {path} is empty. Put it back from a backup, or delete the file if it is new."
+                f"The secret {path} is empty. Put it back from a backup, or delete it if it is new."
             )
         return value
 

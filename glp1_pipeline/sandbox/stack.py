@@ -1,0 +1,234 @@
+"""The whole sandbox on one machine: Postgres, the EHR, and Dagster's four processes, on loopback.
+
+What does not belong here: how processes are kept alive (supervisor.py), tables (a function is handed in), samples (cli.py).
+"""
+
+import http.client
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from urllib.parse import urlsplit
+
+from glp1_pipeline.adapters import processes
+from glp1_pipeline.adapters.postgres import EmbeddedPostgres, PostgresError
+from glp1_pipeline.adapters.settings import Settings, is_port_free
+from glp1_pipeline.sandbox.dagster_home import WORKSPACE, dagster_env, write_dagster_yaml
+from glp1_pipeline.sandbox.ehr import ehr_command
+from glp1_pipeline.sandbox.supervisor import Program, StackError, Supervisor
+
+POSTGRES, EHR, CODE = "Postgres", "sandbox EHR", "code server"
+DAEMON, WORKER, WEB = "daemon", "worker", "web server"
+_OLD_RESULT = 86_400.0
+
+
+@dataclass(frozen=True)
+class Modules:
+    """What the processes of Dagster load; a test may name others."""
+
+    definitions: str = "glp1_pipeline.definitions"
+    worker: str = "glp1_pipeline.defs.worker"
+
+
+class Stack:
+    """`with Stack(settings, migrate) as stack: stack.start(); stack.wait()`. Leaving it ends all that it started."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        migrate: Callable[[Settings], None],
+        *,
+        say: Callable[[str], None] = print,
+        modules: Modules | None = None,
+        extra_env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.settings, self._migrate = settings, migrate
+        self._modules, self._extra = modules or Modules(), dict(extra_env or {})
+        self.supervisor = Supervisor(settings.home, say)
+        self._say = self.supervisor.say
+        self._signals = self.supervisor.signals()
+        self._postgres = EmbeddedPostgres(settings, self._say) if settings.database_url is None else None
+        self._env: dict[str, str] = {}
+
+    @property
+    def ui_url(self) -> str:
+        return f"http://127.0.0.1:{self.settings.state.get('ui_port')}"
+
+    def __enter__(self) -> "Stack":
+        self.settings.make_home()
+        self.supervisor.open()
+        self._signals.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        try:
+            self.supervisor.stop()
+            if self._postgres:
+                self._postgres.release()
+        finally:
+            self._signals.__exit__(None, None, None)
+
+    def start(self) -> None:
+        """Returns when all of it answers. What needs no database starts while Postgres does."""
+        ui_port = self._choose_ui_port()
+        self._env = _inherited() | {"GLP1_HOME": str(self.settings.home)} | self._extra
+        if self.settings.ehr_url is None:
+            self._launch_ehr()
+        if self._postgres:
+            self._start_postgres(self._postgres)
+        write_dagster_yaml(self.settings)
+        self._prune_results()
+        self._env |= dagster_env(self.settings)
+        self._launch_code_server()
+        self._migrate(self.settings)
+        self._prepare_dagster()
+        self._launch(DAEMON, ["-m", "dagster._daemon", "run", "-w", str(WORKSPACE)], self._has_begun(DAEMON))
+        self._launch(WORKER, self._worker_arguments(), self._log_says(WORKER, "ready."), grace=20)
+        web = ["-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(ui_port), "-w", str(WORKSPACE)]
+        self._launch(WEB, web, _answers(f"http://127.0.0.1:{ui_port}/server_info"))
+        self.supervisor.wait_ready(*([EHR] if self.settings.ehr_url is None else []), CODE, WORKER, WEB, DAEMON)
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Until Ctrl-C (which raises KeyboardInterrupt), or for so many seconds."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while deadline is None or time.monotonic() < deadline:
+            time.sleep(0.2)
+
+    # ---- the programs
+
+    def _start_postgres(self, postgres: EmbeddedPostgres) -> None:
+        for attempt in range(3):
+            postgres.prepare()
+            argv, account, env = postgres.command()
+            program = Program(
+                POSTGRES,
+                argv,
+                env,
+                lambda: True,
+                account=account,
+                stop_signal=signal.SIGINT,
+                grace=30,
+                before_restart=postgres.end_leftovers,
+            )
+            self.supervisor.launch(program)
+            try:
+                postgres.wait_ready(is_alive=lambda: not self.supervisor.has_ended(POSTGRES))
+            except PostgresError:
+                port_was_lost = self.supervisor.has_ended(POSTGRES) and not is_port_free(postgres.port)
+                if attempt == 2 or not port_was_lost:
+                    raise
+                continue
+            self.supervisor.wait_ready(POSTGRES)
+            postgres.set_up()
+            return
+
+    def _launch_ehr(self) -> None:
+        argv, env = ehr_command(self.settings, self._port("ehr_port", "the sandbox EHR"))
+        ready = _answers(self.settings.ehr_base_url() + "/metadata")
+        self.supervisor.launch(Program(EHR, argv, self._env | env, ready, wave=1))
+
+    def _launch_code_server(self) -> None:
+        port = self._port("code_port", "the code server")
+        self._env["GLP1_CODE_PORT"] = str(port)
+        argv = ["-m", "dagster", "api", "grpc", "-m", self._modules.definitions, "-h", "127.0.0.1", "-p", str(port)]
+        self._launch(CODE, [*argv, "--location-name", "glp1_pipeline"], lambda: not is_port_free(port), wave=1)
+
+    def _worker_arguments(self) -> list[str]:
+        argv = ["-m", "celery", "-A", self._modules.worker, "worker", "-Q", "dagster", "-l", "INFO"]
+        return [*argv, "-c", str(self.settings.workers), "--without-gossip", "--without-mingle", "--without-heartbeat"]
+
+    def _launch(
+        self, name: str, arguments: list[str], is_ready: Callable[[], bool], wave: int = 2, grace: float = 10
+    ) -> None:
+        program = Program(name, [sys.executable, *arguments], dict(self._env), is_ready, wave=wave, grace=grace)
+        self.supervisor.launch(program)
+
+    def _prepare_dagster(self) -> None:
+        """Makes Dagster's tables once, before four processes would each try to."""
+        version = _dagster_version()
+        made_for = f"{version} {self.settings.dagster_database_url is not None} {self._cluster_id()}"
+        if self.settings.state.get("dagster_schema") == made_for:
+            return
+        log = self.supervisor.log_of("dagster tables")
+        log.touch(mode=0o600)
+        with open(log, "ab") as output:
+            argv = [sys.executable, "-m", "dagster", "instance", "migrate"]
+            code = processes.run(argv, env=self._env, cwd=self.settings.home / "run", output=output)
+        if code:
+            raise StackError(f"Dagster could not make its tables (exit code {code}); see {log}.")
+        self.settings.state.keep(dagster_schema=made_for)
+
+    def _cluster_id(self) -> str:
+        """Tells this database from one that lay here before and was deleted."""
+        return str((self._postgres.place.base / "initdb.done").stat().st_mtime_ns) if self._postgres else "external"
+
+    def _prune_results(self) -> None:
+        """One small file per run piles up with the broker of files."""
+        for path in (self.settings.home / "broker" / "results").iterdir():
+            if path.stat().st_mtime < time.time() - _OLD_RESULT:
+                path.unlink(missing_ok=True)
+
+    # ---- ports and readiness
+
+    def _port(self, key: str, whose: str) -> int:
+        port, given_up = self.settings.state.port(key)
+        if given_up:
+            self._say(f"Port {given_up} is used by another program now; {whose} moves to {port}.")
+        return port
+
+    def _choose_ui_port(self) -> int:
+        wanted = self.settings.ui_port
+        if not is_port_free(wanted) and self.settings.ui_port_is_asked_for:
+            raise StackError(f"Port {wanted} is in use by another program. Choose another: GLP1_UI_PORT={wanted + 1}")
+        port = next((p for p in range(wanted, min(wanted + 100, 65536)) if is_port_free(p)), None)
+        if port is None:
+            raise StackError(f"No port from {wanted} on is free for the web page. Choose one: GLP1_UI_PORT=...")
+        if port != wanted:
+            self._say(f"Port {wanted} is in use by another program; the web page is on {port} (GLP1_UI_PORT chooses).")
+        self.settings.state.keep(ui_port=port)
+        return port
+
+    def _log_says(self, name: str, words: str) -> Callable[[], bool]:
+        log = self.supervisor.log_of(name)
+        old = log.stat().st_size if log.exists() else 0
+
+        def looks() -> bool:
+            with open(log, "rb") as file:
+                file.seek(old if log.stat().st_size >= old else 0)
+                return words.encode() in file.read()
+
+        return looks
+
+    def _has_begun(self, name: str) -> Callable[[], bool]:
+        return self._log_says(name, "following daemons")
+
+
+def _answers(url: str) -> Callable[[], bool]:
+    parts = urlsplit(url)
+
+    def asks() -> bool:
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
+        try:
+            connection.request("GET", parts.path)
+            return connection.getresponse().status in (200, 401)
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    return asks
+
+
+def _inherited() -> dict[str, str]:
+    """Ours, without what would slow the children down or lead them to another database."""
+    unwanted = {"PYTHONDONTWRITEBYTECODE", "DAGSTER_HOME"}
+    return {name: value for name, value in os.environ.items() if name not in unwanted and not name.startswith("PG")}
+
+
+def _dagster_version() -> str:
+    from importlib.metadata import version
+
+    return version("dagster")
