@@ -6,8 +6,9 @@ Here: frozen models, and look-ups on them that need no more than their own conte
 
 from __future__ import annotations
 
+import unicodedata
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,6 +19,20 @@ FieldType = Literal[
 Required = Literal["submit", "gate", "program", "prior_auth", "conditional", "no", "auto"]
 Severity = Literal["red", "amber", "info"]
 Stage = Literal["lead", "intake", "clinical_review", "active_treatment", "paused_or_discontinued"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+Format = Literal[
+    "", "name", "phone", "email", "timezone", "uuid", "zip", "bin", "ncpdp", "state", "integer", "number", "date",
+    "blood_pressure", "medicines", "address",
+]  # fmt: skip
+ConflictRule = Literal[
+    "owner_wins", "hold_for_steward", "hold_and_block", "latest_stated", "latest_verified", "most_restrictive",
+    "most_cautious", "worst_status", "append", "immutable", "union", "red_sticks", "recomputed", "first_write",
+    "per_encounter", "state_machine", "eligibility_wins", "true_wins",
+]  # fmt: skip
+
+
+APPLICABILITY = frozenset({"has_prior_glp1", "has_diabetes", "bmi_27_to_30", "may_be_pregnant"})
+"""Names of the rules in `domain.gates` that a requirement's `when` may use."""
 
 
 class Declared(BaseModel):
@@ -54,6 +69,20 @@ class Field(Declared):
     conflict: str = ""
     verify: str | None = None
     """Set where a clinician still has to confirm the fact."""
+    owned_as: str = ""
+    """Row of ownership.csv that `owner` and `conflict` came from."""
+    format: Format = ""
+    """What a string must look like, or how a group is read."""
+    low: float | None = None
+    high: float | None = None
+    """Limits of what a body can be, in the field's unit; outside of them an answer is held."""
+    part_formats: dict[str, Format] = {}
+    part_codes: dict[str, str] = {}
+    """Part -> code set, where a part is coded."""
+    lone_part: str = ""
+    """The part that a bare scalar means, where a group was expected."""
+    hidden_when: dict[str, tuple[str | bool, ...]] = {}
+    """Other field -> its answers under which the form does not show this one."""
 
     def question(self, version: str) -> str:
         return self.questions.get(version, self.name)
@@ -71,6 +100,39 @@ class Code(Declared):
     fhir_system: str = ""
     fhir_code: str = ""
     display: str = ""
+    verify: str = ""
+
+
+class Ownership(Declared):
+    """Who may write a record in each stage of a patient's way, and what happens when two disagree."""
+
+    record: str
+    phi: str
+    lead: str
+    intake: str
+    clinical_review: str
+    active_treatment: str
+    paused_or_discontinued: str
+    conflict: ConflictRule
+    note: str = ""
+
+    @property
+    def owner(self) -> dict[Stage, str]:
+        return {stage: getattr(self, stage) for stage in STAGES}
+
+
+class Program(Declared):
+    """Thresholds of the programme: configuration that a clinical lead signs, not law."""
+
+    bmi_min: float = 30
+    bmi_min_with_comorbidity: float = 27
+    age_min: int = 18
+    age_elderly: int = 75
+    bp_amber: tuple[int, int] = (160, 100)
+    bp_red: tuple[int, int] = (180, 120)
+    hr_amber: int = 110
+    weight_max_age_days: int = 30
+    low_effort_seconds: int = 60
     verify: str = ""
 
 
@@ -166,6 +228,10 @@ class Contract(Declared):
     writes: dict[str, WriteKind]
     products: dict[str, dict[str, str]]
     states_served: frozenset[str]
+    program: Program = Program()
+    ownership: dict[str, Ownership] = {}
+    dose_ladders: dict[str, tuple[dict[str, str], ...]] = {}
+    """Product key -> its steps, lowest dose first."""
 
     @cached_property
     def asked(self) -> dict[str, frozenset[str]]:
@@ -176,3 +242,8 @@ class Contract(Declared):
 def version_key(version: str) -> tuple[int, ...]:
     """Order of semantic versions: `10.0.0` comes after `9.0.0`."""
     return tuple(int(part) for part in version.split("."))
+
+
+def fold(spelling: str) -> str:
+    """The form in which spellings are compared: compatibility forms unified, case folded, spaces collapsed."""
+    return " ".join(unicodedata.normalize("NFKC", spelling).casefold().split())

@@ -1,0 +1,159 @@
+"""Facts that people sign, read into one checked, frozen Contract.
+
+Here: which file becomes what. Not here: logic about patients (`domain`), or anything that the files could say.
+An owner called `nobody` means that no system may write the field in that stage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from ..domain.contract import (
+    Code,
+    Contract,
+    EventType,
+    Field,
+    FlagRule,
+    Gate,
+    Ownership,
+    Program,
+    Requirement,
+    TaskKind,
+    WriteKind,
+    fold,
+)
+from .checks import check
+from .reading import ContractError, Fault, Folder, Lined, Model
+
+__all__ = ["ContractError", "Fault", "load"]
+
+HERE = Path(__file__).parent
+PRODUCT = (
+    "product_key", "brand", "ingredient", "route", "form", "frequency", "indication", "us_status_2026", "min_age",
+    "verification",
+)  # fmt: skip
+STEP = (
+    "product_key", "step", "phase", "dose", "dose_unit", "frequency", "min_days_before_next", "rxcui_scd", "rxcui_sbd",
+    "maintenance_allowed", "verification",
+)  # fmt: skip
+
+
+def load(path: Path | None = None) -> Contract:
+    """Read and check all contract files; raises ContractError with every fault at once."""
+    folder = Folder(path or HERE)
+    form = folder.tree("form.yaml")
+    program = folder.tree("program.yaml")
+    ownership = read_table(folder, "ownership.csv", Ownership, "record")
+    contract = Contract.model_construct(
+        version="",
+        form_id=form.get("form_id", ""),
+        form_versions=tuple(form.get("versions", ())),
+        fields=read_fields(folder, ownership),
+        codes=read_codes(folder),
+        flags=read_table(folder, "flags.csv", FlagRule, "flag_id"),
+        gates=read_gates(folder),
+        event_types=read_named(folder, "events.yaml", EventType, "type"),
+        tasks=read_table(folder, "tasks.csv", TaskKind, "code"),
+        writes=read_named(folder, "writes.yaml", WriteKind, "kind"),
+        products=read_products(folder),
+        states_served=frozenset(program.get("states_served", ())),
+        program=folder.build(Program, program.get("thresholds", {}), "program", "thresholds", ("program.yaml", 1))
+        or Program(),
+        ownership=ownership,
+        dose_ladders=read_ladders(folder),
+    )
+    if not folder.faults:  # a file that cannot be read would only raise false alarms in the others
+        check(contract, folder)
+    if folder.faults:
+        raise ContractError(folder.faults)
+    digest = hashlib.sha256()
+    for name, content in sorted(folder.content.items()):
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return Contract(**{**dict(contract), "version": digest.hexdigest()[:12]})
+
+
+def read_fields(folder: Folder, ownership: dict[str, Ownership]) -> dict[str, Field]:
+    fields: dict[str, Field] = {}
+    files = sorted(path.name for path in (folder.path / "fields").glob("*.yaml"))
+    if not files:
+        folder.fault("fields/", 0, "there is no field file", "restore the folder from version control")
+    for file in (f"fields/{name}" for name in files):
+        tree = folder.tree(file)
+        usual = {key: tree[key] for key in ("section", "owned_as", "sensitivity") if key in tree}
+        for key in tree.keys() - {"section", "owned_as", "sensitivity", "fields"}:
+            folder.fault(file, tree.lines[key], f"`{key}` is not known at the top", "state it in a field")
+        for name, stanza in folder.branch(tree, "fields", file).items():
+            values = Lined({**usual, **(stanza or {}), "name": name})
+            values.lines = getattr(stanza, "lines", {})
+            line = tree["fields"].lines[name]
+            owned = ownership.get(values.get("owned_as", ""))
+            if owned is None:
+                folder.fault(file, values.lines.get("owned_as", line), f"`{name}`: no such row", "see ownership.csv")
+            else:
+                values |= {"owner": owned.owner, "conflict": owned.conflict}
+            if field := folder.build(Field, values, "field", name, (file, line)):
+                fields[name] = field
+    return fields
+
+
+def read_codes(folder: Folder) -> dict[str, dict[str, Code]]:
+    sets: dict[str, dict[str, Code]] = {}
+    for line, row in folder.rows("codes.csv", tuple(Code.model_fields)):
+        folded, at = fold(row["spelling"]), ("codes.csv", line)
+        code = folder.build(Code, row, "code", f"{row['set']} {folded}", at)
+        if code and not code.code:
+            folder.fault(*at, "the row has no code", "say what the spelling means")
+        elif code:
+            sets.setdefault(code.set, {})[folded] = code
+    return sets
+
+
+def read_gates(folder: Folder) -> dict[str, Gate]:
+    gates: dict[str, Gate] = {}
+    tree = folder.tree("gates.yaml")
+    for gate_id in tree:
+        stanza = folder.branch(tree, gate_id, "gates.yaml")
+        needs = folder.branch(stanza, "requirements", "gates.yaml")
+        built = [
+            folder.build(
+                Requirement, {"name": name, **(need or {})}, "requirement", f"{gate_id} {name}", ("gates.yaml", line)
+            )
+            for name, need in needs.items()
+            for line in [needs.lines[name]]
+        ]
+        values = {**stanza, "gate_id": gate_id, "requirements": tuple(need for need in built if need)}
+        if gate := folder.build(Gate, values, "gate", gate_id, ("gates.yaml", tree.lines[gate_id])):
+            gates[gate_id] = gate
+    return gates
+
+
+def read_named(folder: Folder, file: str, model: type[Model], key: str) -> dict[str, Model]:
+    """Entries of a YAML file whose name is their key."""
+    tree, found = folder.tree(file), {}
+    for name in tree:
+        entry = folder.branch(tree, name, file)
+        if made := folder.build(model, {key: name, **entry}, key, name, (file, tree.lines[name])):
+            found[name] = made
+    return found
+
+
+def read_table(folder: Folder, file: str, model: type[Model], key: str) -> dict[str, Model]:
+    """Rows of a CSV file whose columns are the model's fields."""
+    found: dict[str, Any] = {}
+    for line, row in folder.rows(file, tuple(model.model_fields)):
+        if made := folder.build(model, row, key, row[key], (file, line)):
+            found[row[key]] = made
+    return found
+
+
+def read_products(folder: Folder) -> dict[str, dict[str, str]]:
+    return {row["product_key"]: row for _, row in folder.rows("products.csv", PRODUCT)}
+
+
+def read_ladders(folder: Folder) -> dict[str, tuple[dict[str, str], ...]]:
+    ladders: dict[str, list[dict[str, str]]] = {}
+    for _, row in folder.rows("dose_ladders.csv", STEP):
+        ladders.setdefault(row["product_key"], []).append(row)
+    return {key: tuple(sorted(steps, key=lambda step: int(step["step"]))) for key, steps in ladders.items()}

@@ -1,0 +1,132 @@
+"""What the contract files must agree on as a whole.
+
+Here: every reference resolves, every field has an owner, no question means two things. Not here: reading files
+(`reading`), and the shape of one entry (the models in `domain.contract`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..domain.contract import APPLICABILITY, STAGES, Contract, fold, version_key
+from .reading import Folder
+
+CODED = {"code", "codes", "quantity"}
+COMPUTED = {"bmi"}
+"""Names that a gate may ask for though no question does."""
+NEEDED_SETS = {"null_answers", "yes_no", "consent_status", "medicines", "email_domain_typos"}
+"""Code sets that mapping uses by name."""
+
+
+def check(contract: Contract, folder: Folder) -> None:
+    check_sets(contract, folder)
+    check_fields(contract, folder)
+    check_questions(contract, folder)
+    check_gates(contract, folder)
+    check_products(contract, folder)
+    known_states = {code.code for code in contract.codes.get("states", {}).values()}
+    for state in sorted(contract.states_served - known_states):
+        folder.fault("program.yaml", 1, f"state `{state}` is not in code set `states`", "use its two letters")
+
+
+def check_sets(contract: Contract, folder: Folder) -> None:
+    for name in sorted(NEEDED_SETS - contract.codes.keys()):
+        folder.fault("codes.csv", 1, f"code set `{name}` is missing", "mapping needs it: restore its rows")
+    nulls = {code.code for code in contract.codes.get("null_answers", {}).values()}
+    for code in sorted(nulls - {"unknown", "declined", "not_applicable", "absent"}):
+        at = next(c.spelling for c in contract.codes["null_answers"].values() if c.code == code)
+        folder.fault_at("code", f"null_answers {fold(at)}", f"`{code}` is no kind of null", "see IFACE: four kinds")
+
+
+def check_fields(contract: Contract, folder: Folder) -> None:
+    for name, field in contract.fields.items():
+
+        def wrong(what: str, mend: str, name: str = name) -> None:
+            folder.fault_at("field", name, f"field `{name}` {what}", mend)
+
+        if field.type in CODED and not field.codes:
+            wrong("has no code set", "name one in `codes`")
+        if field.codes and field.codes not in contract.codes:
+            wrong(f"names code set `{field.codes}`, which is not there", "add its spellings to codes.csv")
+        if (field.type == "quantity") != bool(field.unit):
+            wrong("must have a unit exactly if it is a quantity", "state its UCUM unit in `unit`")
+        if field.type in {"group", "list", "consent", "attachment"} and not field.parts:
+            wrong("has no parts", "name them in `parts`")
+        for part in [*field.part_formats, *field.part_codes, *filter(None, [field.lone_part])]:
+            if part not in field.parts:
+                wrong(f"names part `{part}`, which it has not", "add it to `parts`")
+        for part, codes in field.part_codes.items():
+            if codes not in contract.codes:
+                wrong(f"part `{part}` names code set `{codes}`, which is not there", "add it to codes.csv")
+        check_field_versions(contract, folder, name)
+        for stage in STAGES:
+            if not field.owner.get(stage):
+                wrong(f"has no owner in stage {stage}", "name a row of ownership.csv in `owned_as`")
+        for other, answers in field.hidden_when.items():
+            master = contract.fields.get(other)
+            if master is None:
+                wrong(f"is hidden by `{other}`, which is no field", "mend `hidden_when`")
+            elif master.codes and not set(answers) <= codes_of(contract, master.codes):
+                wrong(f"is hidden by an answer that `{other}` cannot have", "use its canonical codes")
+
+
+def check_field_versions(contract: Contract, folder: Folder, name: str) -> None:
+    field = contract.fields[name]
+    for version in {field.since, *field.questions, *field.units} - set(contract.form_versions):
+        folder.fault_at("field", name, f"field `{name}` names form version `{version}`", "see form.yaml for versions")
+    for version in field.questions:
+        if version in contract.form_versions and not field.asked_in(version):
+            folder.fault_at("field", name, f"field `{name}` has a question before `since`", "lower `since`")
+    if field.units and field.codes:
+        for unit in set(field.units.values()) - codes_of(contract, field.codes):
+            folder.fault_at("field", name, f"field `{name}` fixes unit `{unit}`", "use a code of its unit set")
+
+
+def check_questions(contract: Contract, folder: Folder) -> None:
+    """A question id means one field, in every version: a draft may be finished on a newer form."""
+    meaning: dict[str, str] = {name: name for name in contract.fields}
+    for version in contract.form_versions:
+        for name, field in contract.fields.items():
+            if not field.asked_in(version):
+                continue
+            question = field.question(version)
+            if meaning.setdefault(question, name) != name:
+                what = f"question `{question}` of version {version} means both `{name}` and `{meaning[question]}`"
+                folder.fault_at("field", name, what, "give one of them another id")
+
+
+def check_gates(contract: Contract, folder: Folder) -> None:
+    for gate in contract.gates.values():
+        for need in gate.requirements:
+            at = f"{gate.gate_id} {need.name}"
+            for name in need.fields:
+                if name not in contract.fields and name not in COMPUTED:
+                    folder.fault_at("requirement", at, f"`{name}` is no field", "name a field, or `bmi`")
+            if need.when and need.when not in APPLICABILITY:
+                rules = ", ".join(sorted(APPLICABILITY))
+                folder.fault_at("requirement", at, f"rule `{need.when}` is not known", f"known: {rules}")
+            if need.since not in contract.form_versions:
+                folder.fault_at("requirement", at, f"version `{need.since}` is not in form.yaml", "mend `since`")
+            for name in need.fields:
+                field = contract.fields.get(name)
+                if field is None:
+                    continue
+                if need.need == "all" and version_key(need.since) < version_key(field.since):
+                    what = f"`{name}` is asked since {field.since}, required since {need.since}"
+                    folder.fault_at("requirement", at, what, "raise `since`, or it holds those whom nobody asked")
+                known = codes_of(contract, "consent_status" if field.type == "consent" else field.codes or "")
+                if need.values and not set(need.values) <= known:
+                    folder.fault_at("requirement", at, f"`{name}` cannot have these values", "use its codes")
+
+
+def check_products(contract: Contract, folder: Folder) -> None:
+    for key in contract.dose_ladders.keys() - contract.products.keys():
+        folder.fault("dose_ladders.csv", 1, f"product `{key}` is not in products.csv", "add it there")
+    for set_name in ("glp1_products", "product_preference"):
+        for key in sorted(contract.products.keys() - codes_of(contract, set_name)):
+            folder.fault("codes.csv", 1, f"product `{key}` has no spelling in `{set_name}`", "add a row for it")
+
+
+def codes_of(contract: Contract, set_name: str) -> set[str | bool]:
+    codes: Iterable[str] = (code.code for code in contract.codes.get(set_name, {}).values())
+    return set(codes)
