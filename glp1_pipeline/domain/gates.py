@@ -18,7 +18,7 @@ from pandera.errors import SchemaError, SchemaErrors
 from .chart import Chart
 from .contract import Contract, Gate, Requirement, version_key
 from .flags import RaisedFlag
-from .flags.facts import CONDITIONS, Condition, Facts, day, kept
+from .flags.facts import BMI_PLAUSIBLE, CONDITIONS, Condition, Facts, day, kept
 
 EXEMPT = "exempt"
 """The requirement does not apply to this patient, or no form that they saw asks it."""
@@ -200,6 +200,10 @@ def _states(lines: tuple[_Line, ...], chart: Chart, facts: Facts) -> list[tuple[
 
 
 def _state(requirement: Requirement, chart: Chart, facts: Facts, name: str) -> str:
+    if name == "bmi":
+        if facts.bmi is None:
+            return "absent"
+        return "value" if BMI_PLAUSIBLE[0] <= facts.bmi <= BMI_PLAUSIBLE[1] else "not_accepted"
     state = chart.state(name)
     if state != "value":
         eased = requirement.high_risk and state in ("unknown", "declined") and state in requirement.accept

@@ -70,10 +70,12 @@ def derive(
         if name not in red:
             need(_held_code(name, cause), f"{name}:{cause}")
     for name, why in gate_result.missing:
-        if why == "stale" and name.startswith("anthro."):
+        if (why == "stale" and name.startswith("anthro.")) or (name, why) == ("bmi", "not_accepted"):
             need("verify-weight", f"{name}:{why}")
     if "WEIGHT_IMPLAUSIBLE" in flags and not any(code == "verify-weight" for code, _ in needs):
         need("verify-weight", "WEIGHT_IMPLAUSIBLE")
+    if chart.state("vitals.bp") == "unknown":  # passes the gate, but somebody has to take it
+        need("clarify-answer", "vitals.bp:unknown")
     if gate_result.outcome == "passed":
         need("provider-review-initial", gate_result.gate_id)
     return sorted(needs.values())
@@ -91,4 +93,4 @@ def _held_code(name: str, cause: str) -> str:
         return "resolve-identity"
     if name.startswith(("med.", "allergy.", "rx.")) or cause.startswith(UNMAPPED):
         return "reconcile-medications"
-    return "clarify-contradiction"
+    return "clarify-answer"

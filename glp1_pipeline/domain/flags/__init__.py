@@ -1,7 +1,7 @@
 """The risk flags of a chart, and which of them outlive the answer that raised them.
 
-Here: running the rules on a chart and over a patient's submissions. Not here: the rules (`rules`), what follows from
-a flag (`tasks`), overrides and their reasons (events of their own).
+Here: running the rules on a chart and over a patient's submissions. Not here: the rules (`answers`, `measures`), what
+follows from a flag (`tasks`), overrides and their reasons (events of their own).
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 
 from ..chart import Chart, Reported, resolve
 from ..contract import Contract, Severity
+from . import answers, measures  # importing them registers their rules
 from .facts import Facts, bmi, kept
-from .rules import RULES, Rule
+from .registry import RULES, Rule
 
-__all__ = ["RULES", "Facts", "RaisedFlag", "bmi", "evaluate", "evaluate_history"]
+__all__ = ["RULES", "Facts", "RaisedFlag", "answers", "bmi", "evaluate", "evaluate_history", "measures"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class RaisedFlag:
 def _plan(contract: Contract) -> tuple[tuple[str, Severity, Rule], ...]:
     wanted = [flag for flag in contract.flags.values() if flag.input == "intake"]
     if lacking := sorted(f.flag_id for f in wanted if f.flag_id not in RULES):
-        raise LookupError(f"flags.csv has intake flags without a rule in domain.flags.rules: {', '.join(lacking)}")
+        raise LookupError(f"flags.csv has intake flags without a rule in domain.flags: {', '.join(lacking)}")
     return tuple((flag.flag_id, flag.severity, RULES[flag.flag_id]) for flag in wanted)
 
 

@@ -1,7 +1,7 @@
 """What is worked out of a chart once, for all the rules that ask: age, BMI, medicine groups, the product wanted.
 
 Here: arithmetic on a chart as of the instant its latest submission was received, and the named conditions under which
-a requirement applies. Not here: what any of it means (`rules`, `gates`).
+a requirement applies. Not here: what any of it means (`answers`, `measures`, `gates`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from .medicines import groups_in, ingredient_of
 Condition = Callable[["Facts"], bool]
 K = TypeVar("K")
 V = TypeVar("V")
+
+BMI_PLAUSIBLE = (15, 80)
+"""Beyond these a slip of unit is likelier than the body."""
 
 
 class Facts:
@@ -85,9 +88,9 @@ def number(value: Any) -> float | None:
 
 
 def text_of(value: Any) -> str | None:
-    """A code, whether it stands alone or as the first text of a group (product and dose)."""
+    """A code, whether it stands alone or as the product of a group."""
     if isinstance(value, dict):
-        value = value.get("product") or value.get("product_key") or value.get("name")
+        value = value.get("product")
     return value if isinstance(value, str) else None
 
 

@@ -1,13 +1,13 @@
 """Which of the medicine groups that matter to a GLP-1 prescriber a medicine's name belongs to.
 
 Here: a small table of ingredient and brand words, and the look-up of a medicine list in it. Not here: what a group
-means for the patient (`rules`), and full drug coding (the mapping holds what it cannot name).
+means for the patient (`answers`), and full drug coding (the mapping holds what it cannot name).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 GLP1 = "glp1"
@@ -17,6 +17,7 @@ NARROW_INDEX = "narrow_index"
 CONTRACEPTIVE = "contraceptive"
 CYP3A4 = "cyp3a4"
 LEVOTHYROXINE = "levothyroxine"
+PROKINETIC = "prokinetic"
 
 INGREDIENTS: dict[str, str] = {
     "semaglutide": "semaglutide ozempic wegovy rybelsus",
@@ -49,7 +50,19 @@ _GROUPS: dict[str, str] = {
         "phenobarbital primidone apalutamide enzalutamide mitotane hypericum wort cyclosporine ciclosporin gemfibrozil"
     ),
     LEVOTHYROXINE: "levothyroxine synthroid levoxyl unithroid euthyrox tirosint",
+    PROKINETIC: "metoclopramide reglan domperidone prucalopride motegrity",
 }
+_CLASSES: dict[str, str] = {
+    "glp1": GLP1,
+    "insulin": INSULIN,
+    "sulfonylurea": SULFONYLUREA,
+    "warfarin": NARROW_INDEX,
+    "oral_contraceptive": CONTRACEPTIVE,
+    "cyp3a4_strong": CYP3A4,
+    "levothyroxine": LEVOTHYROXINE,
+    "prokinetic": PROKINETIC,
+}
+"""Codes of set `medicines`, where the mapping knew the medicine."""
 _PHRASES = {"birth control pill": CONTRACEPTIVE, "the pill": CONTRACEPTIVE, "oral contraceptive": CONTRACEPTIVE}
 _NOT_ORAL = frozenset({"iud", "iu", "intrauterine", "patch", "ring", "implant", "mirena", "kyleena", "vaginal"})
 _RXCUI: dict[str, tuple[str, ...]] = {
@@ -85,14 +98,17 @@ def groups_of(text: str) -> set[str]:
 
 
 def groups_in(rows: Any) -> frozenset[str]:
-    """Groups of a medicine list (`[{"name": …, "rxcui": …}, …]`), from any of the texts and codes in its rows."""
+    """Groups of a list of medicines or allergens, by name, RxNorm code and class: any of them is enough."""
     found: set[str] = set()
-    if not isinstance(rows, list | tuple):
-        return frozenset()
-    for row in rows:
-        for text in _texts(row):
-            found |= groups_of(text)
-            found.update(_RXCUI.get(text.strip(), ()))
+    for row in rows if isinstance(rows, list | tuple) else ():
+        if not isinstance(row, Mapping):
+            continue
+        for part in ("name", "substance"):
+            if isinstance(name := row.get(part), str):
+                found |= groups_of(name)
+        found.update(_RXCUI.get(str(row.get("rxnorm", row.get("rxcui"))), ()))
+        if group := _CLASSES.get(str(row.get("class"))):
+            found.add(group)
     return frozenset(found)
 
 
@@ -100,9 +116,3 @@ def ingredient_of(text: str) -> str | None:
     """The GLP-1 ingredient that a name or product key speaks of."""
     found = groups_of(text.replace("_", " "))
     return next((name for name in INGREDIENTS if name in found), None)
-
-
-def _texts(row: Any) -> Iterable[str]:
-    if isinstance(row, str):
-        return (row,)
-    return (part for part in row.values() if isinstance(part, str)) if isinstance(row, dict) else ()

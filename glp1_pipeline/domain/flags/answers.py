@@ -1,55 +1,22 @@
-"""When each risk flag of the intake stream fires: one small rule per flag.
+"""Risk flags that answers raise: a coded answer, a medicine or allergen in a list, a date, a consent, a blank.
 
-Here: the branches and the arithmetic. Not here: a flag's default severity, basis and wording (flags.csv), thresholds
-(the contract's programme), and flags that labs, check-ins or duplicate search raise.
+Here: one small rule per flag. Not here: a flag's default severity, basis and wording (flags.csv), flags that numbers
+raise (`measures`), and flags of labs, check-ins and duplicate search.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 from ..chart import Chart
 from ..contract import Severity
 from . import medicines as med
-from .facts import Facts, day, number, unanswered
-
-Hit = tuple[Severity | None, tuple[str, ...]] | None
-"""Severity (None: the flag's own) and the fields that the flag rests on."""
-Rule = Callable[[Chart, Facts], Hit]
-
-RULES: dict[str, Rule] = {}
+from .facts import Facts, day, unanswered
+from .registry import Hit, rule, says, takes
 
 CONSENTS = ("consent.telehealth", "consent.treatment", "consent.privacy_npp")
-UNIT_SLIP_KG, FAST_SHARE, FAST_DAYS, HEIGHT_SLIP_CM = 25, 0.10, 14, 3
-BMI_DOUBTFUL = (15, 80)
-"""Beyond these a unit slip is likelier than the body."""
-MILD = ("mild", "moderate", "low")
+MILD = ("mild", "moderate")
 SURGERY_DAYS = 30
-
-
-def rule(flag_id: str) -> Callable[[Rule], Rule]:
-    def register(function: Rule) -> Rule:
-        if flag_id in RULES:
-            raise ValueError(f"two rules for {flag_id}")
-        RULES[flag_id] = function
-        return function
-
-    return register
-
-
-def says(name: str, *codes: str, severity: Severity | None = None) -> Rule:
-    """Fires where the field's value is one of the codes."""
-    hit: Hit = (severity, (name,))
-    return lambda chart, facts: hit if chart.get(name) in codes else None
-
-
-def takes(group: str) -> Rule:
-    """Fires where the medicine list holds a medicine of the group."""
-    hit: Hit = (None, ("med.current_list",))
-    return lambda chart, facts: hit if group in facts.groups else None
-
 
 for _flag, _rule in {
     "MTC_PERSONAL": says("hx.mtc_personal", "yes"),
@@ -58,7 +25,6 @@ for _flag, _rule in {
     "PANCREATITIS_ACTIVE": says("hx.pancreatitis", "current"),
     "PANCREATITIS_HX": says("hx.pancreatitis", "past"),
     "GALLBLADDER_ACTIVE": says("hx.gallbladder", "stones"),
-    "GASTROPARESIS_SEVERE": says("hx.gastroparesis", "yes"),
     "T1DM": says("hx.t1dm", "yes"),
     "DIABETIC_RETINOPATHY": says("hx.retinopathy", "yes"),
     "RENAL_CKD4_5": says("hx.kidney", "ckd"),
@@ -73,6 +39,7 @@ for _flag, _rule in {
     "TRANSPLANT_IMMUNOSUPP": says("hx.transplant", "yes"),
     "BARIATRIC_RECENT": says("hx.bariatric", "<12mo"),
     "IDENTITY_UNVERIFIED": says("id.verification_status", "failed"),
+    "SUD_UNTREATED": says("hx.substance", "untreated"),
     "TRYING_TO_CONCEIVE": says("preg.planning", "within_2mo"),
     "INSULIN_USE": takes(med.INSULIN),
     "SULFONYLUREA": takes(med.SULFONYLUREA),
@@ -92,6 +59,14 @@ def mtc_family(chart: Chart, facts: Facts) -> Hit:
 def pregnant(chart: Chart, facts: Facts) -> Hit:
     """`possible` counts: the label's answer to doubt is a test first."""
     return (None, ("preg.status",)) if chart.get("preg.status") in ("yes", "possible") else None
+
+
+@rule("GASTROPARESIS_SEVERE")
+def gastroparesis(chart: Chart, facts: Facts) -> Hit:
+    """A prokinetic alone is amber: it may have been given for something else."""
+    if chart.get("hx.gastroparesis") == "yes":
+        return None, ("hx.gastroparesis",)
+    return ("amber", ("med.current_list",)) if med.PROKINETIC in facts.groups else None
 
 
 @rule("HYPERSENS_GLP1")
@@ -148,98 +123,10 @@ def levothyroxine(chart: Chart, facts: Facts) -> Hit:
     return (None, ("med.current_list",)) if held else None
 
 
-@rule("BMI_BELOW")
-def bmi_below(chart: Chart, facts: Facts) -> Hit:
-    """Between the two thresholds a comorbidity admits; one not yet told is amber, for it may still be told."""
-    program, bmi = facts.contract.program, facts.bmi
-    if bmi is None or bmi >= program.bmi_min:
-        return None
-    if bmi < program.bmi_min_with_comorbidity:
-        return "red", ("anthro.height", "anthro.weight")
-    told = facts.has_comorbidity
-    if told or (told is None and not facts.complete):
-        return None
-    return "red" if told is False else "amber", ("anthro.height", "anthro.weight", "hx.comorbidities")
-
-
-@rule("BMI_UNVERIFIED")
-def bmi_unverified(chart: Chart, facts: Facts) -> Hit:
-    stated = facts.bmi is not None and chart.get("anthro.weight_method") not in ("clinic", "device")
-    return (None, ("anthro.weight", "anthro.weight_method")) if stated else None
-
-
-@rule("AGE_OUT")
-def age_out(chart: Chart, facts: Facts) -> Hit:
-    program, age = facts.contract.program, facts.age
-    if age is None or program.age_min <= age < program.age_elderly:
-        return None
-    return "red" if age < program.age_min else "amber", ("demo.dob",)
-
-
-def _pressure(chart: Chart) -> tuple[float, float, str]:
-    """Systolic, diastolic (0 where not given) and the coded category."""
-    value = chart.get("vitals.bp")
-    if not isinstance(value, dict):
-        return 0, 0, value if isinstance(value, str) else ""
-    sys, dia = value.get("systolic"), value.get("diastolic")
-    return number(sys) or 0, number(dia) or 0, str(value.get("category") or "")
-
-
-@rule("BP_CRISIS")
-def bp_crisis(chart: Chart, facts: Facts) -> Hit:
-    systolic, diastolic, coded = _pressure(chart)
-    red = facts.contract.program.bp_red
-    return (None, ("vitals.bp",)) if systolic >= red[0] or diastolic >= red[1] or coded == "crisis" else None
-
-
-@rule("BP_STAGE2")
-def bp_stage2(chart: Chart, facts: Facts) -> Hit:
-    """A coded `stage2` starts lower than the threshold and may hide a reading above it, so it counts."""
-    systolic, diastolic, coded = _pressure(chart)
-    amber = facts.contract.program.bp_amber
-    high = systolic >= amber[0] or diastolic >= amber[1] or coded == "stage2"
-    return (None, ("vitals.bp",)) if high and bp_crisis(chart, facts) is None else None
-
-
-@rule("HR_HIGH")
-def heart_rate_high(chart: Chart, facts: Facts) -> Hit:
-    rate = number(chart.get("vitals.hr"))
-    return (None, ("vitals.hr",)) if rate is not None and rate > facts.contract.program.hr_amber else None
-
-
 @rule("SURGERY_ANESTHESIA")
 def surgery(chart: Chart, facts: Facts) -> Hit:
     on = day(chart.get("hx.surgery_planned"))
     return (None, ("hx.surgery_planned",)) if on and 0 <= (on - facts.on).days <= SURGERY_DAYS else None
-
-
-@rule("WEIGHT_IMPLAUSIBLE")
-def weight_implausible(chart: Chart, facts: Facts) -> Hit:
-    """A reading held as implausible, a BMI that no unit explains, or a jump from the reading before it."""
-    fields = [n for n in ("anthro.weight", "anthro.height") if _held_implausible(chart, n)]
-    if facts.bmi is not None and not BMI_DOUBTFUL[0] <= facts.bmi <= BMI_DOUBTFUL[1]:
-        fields += ["anthro.height", "anthro.weight"]
-    if chart.former and not fields:
-        fields += [n for n in ("anthro.weight", "anthro.height") if _jumped(chart, n)]
-    return (None, tuple(fields)) if fields else None
-
-
-def _held_implausible(chart: Chart, name: str) -> bool:
-    value = chart.values.get(name)
-    return value is not None and str(value.get("held", "")).startswith("implausible")
-
-
-def _jumped(chart: Chart, name: str) -> bool:
-    now = number(chart.get(name))
-    readings = [(r.authored_at, number(r.values[name].get("value"))) for r in chart.submissions if name in r.values]
-    earlier: list[tuple[datetime, float]] = [(at, value) for at, value in readings if value is not None]
-    if now is None or len(earlier) < 2:
-        return False
-    (before_at, before), (now_at, _) = earlier[-2:]
-    change = abs(now - before)
-    if name == "anthro.height":
-        return change > HEIGHT_SLIP_CM
-    return change > UNIT_SLIP_KG or (change > FAST_SHARE * before and (now_at - before_at).days <= FAST_DAYS)
 
 
 @rule("STATE_NOT_SERVED")

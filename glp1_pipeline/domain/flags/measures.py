@@ -1,0 +1,103 @@
+"""Risk flags that numbers raise: BMI, age, blood pressure, heart rate, a weight that cannot be.
+
+Here: comparison with the programme's thresholds and with the reading before. Not here: the thresholds themselves
+(the contract's programme), flags that coded answers raise (`answers`).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ..chart import Chart
+from .facts import BMI_PLAUSIBLE, Facts, number
+from .registry import Hit, rule
+
+UNIT_SLIP_KG, FAST_SHARE, FAST_DAYS, HEIGHT_SLIP_CM = 25, 0.10, 14, 3
+
+
+@rule("BMI_BELOW")
+def bmi_below(chart: Chart, facts: Facts) -> Hit:
+    """Between the two thresholds a comorbidity admits; one not yet told is amber, for it may still be told."""
+    program, bmi = facts.contract.program, facts.bmi
+    if bmi is None or bmi >= program.bmi_min:
+        return None
+    if bmi < program.bmi_min_with_comorbidity:
+        return "red", ("anthro.height", "anthro.weight")
+    told = facts.has_comorbidity
+    if told or (told is None and not facts.complete):
+        return None
+    return "red" if told is False else "amber", ("anthro.height", "anthro.weight", "hx.comorbidities")
+
+
+@rule("BMI_UNVERIFIED")
+def bmi_unverified(chart: Chart, facts: Facts) -> Hit:
+    stated = facts.bmi is not None and chart.get("anthro.weight_method") not in ("clinic", "device")
+    return (None, ("anthro.weight", "anthro.weight_method")) if stated else None
+
+
+@rule("AGE_OUT")
+def age_out(chart: Chart, facts: Facts) -> Hit:
+    program, age = facts.contract.program, facts.age
+    if age is None or program.age_min <= age < program.age_elderly:
+        return None
+    return "red" if age < program.age_min else "amber", ("demo.dob",)
+
+
+def _pressure(chart: Chart) -> tuple[float, float, str]:
+    """Systolic, diastolic (0 where not given) and the coded category."""
+    value = chart.get("vitals.bp")
+    if not isinstance(value, dict):
+        return 0, 0, value if isinstance(value, str) else ""
+    sys, dia = value.get("systolic"), value.get("diastolic")
+    return number(sys) or 0, number(dia) or 0, str(value.get("category") or "")
+
+
+@rule("BP_CRISIS")
+def bp_crisis(chart: Chart, facts: Facts) -> Hit:
+    systolic, diastolic, coded = _pressure(chart)
+    red = facts.contract.program.bp_red
+    return (None, ("vitals.bp",)) if systolic >= red[0] or diastolic >= red[1] or coded == "crisis" else None
+
+
+@rule("BP_STAGE2")
+def bp_stage2(chart: Chart, facts: Facts) -> Hit:
+    """A coded `stage2` starts lower than the threshold and may hide a reading above it, so it counts."""
+    systolic, diastolic, coded = _pressure(chart)
+    amber = facts.contract.program.bp_amber
+    high = systolic >= amber[0] or diastolic >= amber[1] or coded == "stage2"
+    return (None, ("vitals.bp",)) if high and bp_crisis(chart, facts) is None else None
+
+
+@rule("HR_HIGH")
+def heart_rate_high(chart: Chart, facts: Facts) -> Hit:
+    rate = number(chart.get("vitals.hr"))
+    return (None, ("vitals.hr",)) if rate is not None and rate > facts.contract.program.hr_amber else None
+
+
+@rule("WEIGHT_IMPLAUSIBLE")
+def weight_implausible(chart: Chart, facts: Facts) -> Hit:
+    """A reading held as implausible, a BMI that no unit explains, or a jump from the reading before it."""
+    fields = [n for n in ("anthro.weight", "anthro.height") if _held_implausible(chart, n)]
+    if facts.bmi is not None and not BMI_PLAUSIBLE[0] <= facts.bmi <= BMI_PLAUSIBLE[1]:
+        fields += ["anthro.height", "anthro.weight"]
+    if chart.former and not fields:
+        fields += [n for n in ("anthro.weight", "anthro.height") if _jumped(chart, n)]
+    return (None, tuple(fields)) if fields else None
+
+
+def _held_implausible(chart: Chart, name: str) -> bool:
+    value = chart.values.get(name)
+    return value is not None and str(value.get("held", "")).startswith("implausible")
+
+
+def _jumped(chart: Chart, name: str) -> bool:
+    now = number(chart.get(name))
+    readings = [(r.authored_at, number(r.values[name].get("value"))) for r in chart.submissions if name in r.values]
+    earlier: list[tuple[datetime, float]] = [(at, value) for at, value in readings if value is not None]
+    if now is None or len(earlier) < 2:
+        return False
+    (before_at, before), (now_at, _) = earlier[-2:]
+    change = abs(now - before)
+    if name == "anthro.height":
+        return change > HEIGHT_SLIP_CM
+    return change > UNIT_SLIP_KG or (change > FAST_SHARE * before and (now_at - before_at).days <= FAST_DAYS)
