@@ -84,8 +84,8 @@ class Supervisor:
             number = lock.read().strip() or "unknown"
             lock.close()
             raise StackError(
-                f"{self._home} is in use: process {number} is running it. Stop that one with Ctrl-C (or kill {number}), "
-                "or set GLP1_HOME to another folder for a second one."
+                f"{self._home} is in use: process {number} is running it. Stop that one with Ctrl-C "
+                f"(or kill {number}), or set GLP1_HOME to another folder for a second one."
             ) from None
         lock.truncate(0)
         lock.write(str(processes.own().pid))
