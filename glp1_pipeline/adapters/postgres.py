@@ -1,69 +1,29 @@
-"""The embedded Postgres 18: made safe at first start, found healthy by asking it, started again after any kind of death.
+"""The embedded Postgres 18: made safe at first start, found healthy by asking it, up again after any death.
 
-Only the binaries of the wheel are used. What does not belong here: tables (Alembic), and who restarts it when it dies
-(sandbox/stack.py).
+Only the binaries of the wheel are used. What does not belong here: tables (Alembic), its files (postgres_cluster.py),
+and who restarts it when it dies (sandbox/stack.py).
 """
 
 import fcntl
-import os
 import shutil
 import signal
 import socket
 import struct
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import IO
 
 import psycopg
 from psycopg import sql
 
 from glp1_pipeline.adapters import processes
+from glp1_pipeline.adapters.postgres_cluster import SETUP_ROLE, bare_environment, make_cluster
 from glp1_pipeline.adapters.postgres_place import Place, PostgresError, choose_place
 from glp1_pipeline.adapters.settings import Settings, embedded_url, is_port_free
 
-MAJOR = "18"
-SETUP_ROLE = "glp1_setup"
 ROLES = ("glp1", "dagster")  # each owns the database of its name and is let into no other
 _SASL = 10
-
-# Passwords are 256 random bits: nobody guesses them, so the thousands of rounds that slow down a guesser of human
-# passwords would only slow down each of our own connections.
-_SCRAM_ROUNDS = 64
-
-_CONFIG = f"""\
-# Written anew at each start by glp1_pipeline/adapters/postgres.py.
-listen_addresses = '127.0.0.1'
-unix_socket_directories = ''          # no socket: its path may not be longer than 107 letters, and it has modes of its own
-max_connections = 200
-shared_buffers = 256MB
-work_mem = 16MB
-maintenance_work_mem = 128MB
-max_wal_size = 1GB                    # bounds recovery: about 9 s for 2 GB
-min_wal_size = 160MB
-checkpoint_timeout = 10min
-wal_level = minimal                   # nobody replicates a sandbox
-max_wal_senders = 0
-synchronous_commit = on
-password_encryption = scram-sha-256
-scram_iterations = {_SCRAM_ROUNDS}
-timezone = 'UTC'
-log_timezone = 'UTC'
-lc_messages = 'C'
-jit = off
-# A failed statement's text, values and row must not reach a log file: they may be a patient's.
-log_min_messages = log                # in this list `log` lies above `error`: starts and recovery, no failed statements
-log_min_error_statement = panic
-log_error_verbosity = terse
-log_statement = none
-log_checkpoints = off
-log_min_duration_statement = -1
-log_parameter_max_length = 0
-log_parameter_max_length_on_error = 0
-"""
-_HBA = "host all all 127.0.0.1/32 scram-sha-256\n"
 
 
 class EmbeddedPostgres:
@@ -97,9 +57,7 @@ class EmbeddedPostgres:
         self._place = choose_place(self._settings)
         self._take_lock()
         self.end_leftovers()
-        self._make_cluster()
-        self._write("glp1.conf", _CONFIG)
-        self._write("pg_hba.conf", _HBA)
+        make_cluster(self._settings, self.place, self._say)
         port, given_up = self._settings.state.port("postgres_port")
         if given_up:
             self._say(f"Port {given_up} is used by another program now; Postgres moves to {port}.")
@@ -110,7 +68,7 @@ class EmbeddedPostgres:
         argv = [str(self.place.binaries / "postgres"), "-D", str(self.place.data), "-p", str(self.port)]
         for name, value in (("config_file", base / "glp1.conf"), ("hba_file", base / "pg_hba.conf")):
             argv += ["-c", f"{name}={value}"]
-        return argv, self.place.account, _environment()
+        return argv, self.place.account, bare_environment()
 
     def end_leftovers(self) -> None:
         """Ends a server that its supervisor left behind, and removes its pid file: Postgres would take any living
@@ -202,58 +160,6 @@ class EmbeddedPostgres:
                 ) from None
             self._lock = lock
 
-    def _make_cluster(self) -> None:
-        data, done = self.place.data, self.place.base / "initdb.done"
-        if done.exists():
-            self._check_owner_and_version(done.read_text("ascii").strip())
-            return
-        if data.exists() and any(data.iterdir()):
-            aside = Path(tempfile.mkdtemp(prefix="data.half-made-", dir=self.place.base))
-            data.rename(aside / "data")
-            self._say(f"An earlier first start of Postgres was cut short; moved aside to {aside} and done again.")
-        data.mkdir(mode=0o700, exist_ok=True)
-        self.place.give(data)
-        with tempfile.NamedTemporaryFile("w", dir=self.place.base, prefix="pw") as password:
-            password.write(self._settings.secrets.get_or_create(f"postgres_{SETUP_ROLE}"))
-            password.flush()
-            self.place.give(Path(password.name))
-            argv = [str(self.place.binaries / "initdb"), "-D", str(data), "-U", SETUP_ROLE, f"--pwfile={password.name}"]
-            argv += ["--auth-local=reject", "--auth-host=scram-sha-256", "--data-checksums", "--encoding=UTF8"]
-            argv += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"]
-            argv += [
-                "-c",
-                f"scram_iterations={_SCRAM_ROUNDS}",
-                "-c",
-                "shared_buffers=64MB",
-                "-c",
-                "max_connections=200",
-            ]
-            log = self._settings.home / "logs" / "initdb.log"
-            with open(log, "wb") as output:
-                code = processes.run(argv, env=_environment(), cwd="/", output=output, account=self.place.account)
-        if code != 0:
-            raise PostgresError(f"Postgres could not make its database files (initdb ended with {code}); see {log}.")
-        self._write("initdb.done", MAJOR + "\n")
-
-    def _check_owner_and_version(self, made_by: str) -> None:
-        if made_by != MAJOR:
-            raise PostgresError(
-                f"The data in {self.place.data} was made by Postgres {made_by}; this is {MAJOR}. Dump it with the older "
-                "release of this project and load it here, or begin anew with `make clean`."
-            )
-        owner = self.place.data.stat().st_uid
-        if owner != (self.place.account or (os.geteuid(), 0))[0]:
-            raise PostgresError(
-                f"The data in {self.place.data} belongs to another user (id {owner}). Run as the user who made it, "
-                "or set GLP1_HOME to a new folder."
-            )
-
-    def _write(self, name: str, text: str) -> None:
-        path, draft = self.place.base / name, self.place.base / f".{name}.new"
-        draft.write_text(text, "utf-8")
-        draft.chmod(0o644 if self.place.account else 0o600)
-        draft.replace(path)
-
     def _set_up_role(self, connection: "psycopg.Connection[tuple[object, ...]]", role: str) -> None:
         password = self._settings.secrets.get_or_create(f"postgres_{role}")
         exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
@@ -286,8 +192,8 @@ class EmbeddedPostgres:
 
     def _wrong_password(self) -> str:
         return (
-            f"The server on port {self.port} refuses the kept password. Put the folder {self._settings.home / 'secrets'} "
-            "back from a backup, or begin anew with `make clean`."
+            f"The server on port {self.port} refuses the kept password. Put back {self._settings.home / 'secrets'} from "
+            "a backup, or begin anew with `make clean`."
         )
 
 
@@ -298,7 +204,3 @@ def _first_demand(port: int, role: str) -> int | None:
         connection.sendall(struct.pack("!I", len(body) + 4) + body)
         answer = connection.makefile("rb").read(9)
     return struct.unpack("!I", answer[5:9])[0] if answer[:1] == b"R" else None
-
-
-def _environment() -> dict[str, str]:
-    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}

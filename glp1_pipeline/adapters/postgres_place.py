@@ -1,7 +1,8 @@
 """Where the embedded Postgres keeps its data and binaries, and under which account it runs.
 
 Postgres refuses to run as root. Root therefore hands it to the system account `glp1-postgres`; no folder that is not
-ours is opened up for that: if the account cannot reach the usual places, data and a copy of the binaries go to /var/lib.
+ours is opened up for that: if the account cannot reach the usual places, data and a copy of the binaries go to
+/var/lib.
 What does not belong here: running it (postgres.py).
 """
 

@@ -4,7 +4,6 @@ What does not belong here: which programs (stack.py).
 """
 
 import fcntl
-import json
 import shutil
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from glp1_pipeline.adapters import processes
+from glp1_pipeline.sandbox import leftovers
 
 _LOG_LIMIT = 20_000_000
 _LONGEST_PAUSE = 30.0
@@ -91,7 +91,8 @@ class Supervisor:
         lock.write(str(processes.own().pid))
         lock.flush()
         self._lock = lock
-        self._end_leftovers()
+        if number_of_ended := leftovers.end(self._run):
+            self.say(f"Ended {number_of_ended} processes that an earlier start left behind.")
         self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
         self._thread.start()
 
@@ -146,7 +147,8 @@ class Supervisor:
                 signal_when_orphaned=program.stop_signal,
             )
         running = _Running(program, popen, processes.find(popen.pid))
-        self._record(running)
+        everyone = [r for r in self._running.values() if r.program.name != program.name] + [running]
+        leftovers.record(self._run, [(r.process, r.program.stop_signal) for r in everyone if r.process])
         return running
 
     # ---- watching
@@ -218,7 +220,7 @@ class Supervisor:
         if self._thread is not None:
             self._thread.join(5)
         if self._lock is not None:
-            (self._run / "processes.json").unlink(missing_ok=True)
+            leftovers.forget(self._run)
             self._lock.close()
             self._lock = None
 
@@ -233,42 +235,6 @@ class Supervisor:
                 processes.end([running.process], number, 0 if asked_already else grace, self._hurry.is_set)
             running.popen.wait(10)
             self._running.pop(running.program.name)
-
-    # ---- what a killed supervisor leaves
-
-    def _record(self, running: _Running) -> None:
-        path = self._run / "processes.json"
-        everyone = [*(r for r in self._running.values() if r.program.name != running.program.name), running]
-        rows = [
-            {"pid": p.pid, "started": p.started, "boot": processes.boot(), "signal": r.program.stop_signal.value}
-            for r in everyone
-            if (p := r.process) is not None
-        ]
-        path.with_suffix(".new").write_text(json.dumps(rows), "ascii")
-        path.with_suffix(".new").replace(path)
-
-    def _end_leftovers(self) -> None:
-        path = self._run / "processes.json"
-        try:
-            rows = json.loads(path.read_text("ascii"))
-        except (FileNotFoundError, ValueError):
-            return
-        here = str(self._run.resolve())
-        left = []
-        for row in rows:
-            if row["boot"] != processes.boot():
-                continue
-            for process in processes.family(row["pid"]):
-                is_leader = process.pid == row["pid"] and process.started == row["started"]
-                if is_leader:
-                    processes.signal_all([process], signal.Signals(row["signal"]))
-                if is_leader or (process.pid != row["pid"] and processes.current_folder(process.pid) == here):
-                    left.append(process)
-        if left:
-            self.say(f"Ending {len(left)} processes that an earlier start left behind.")
-            processes.wait_gone(left, 10)
-            processes.end([process for process in left if processes.is_alive(process)], signal.SIGTERM, grace=5)
-        path.unlink()
 
     # ---- logs
 
