@@ -136,7 +136,7 @@ def _scalar(row: Any, event_id: str) -> Resource | None:
     if isinstance(row, int):
         if abs(row) < _INTEGER:
             return {"valueInteger": row}
-        return {"valueDecimal": row} if abs(row) < _DECIMAL else {"valueString": _as_text(row, event_id)}
+        return {"valueDecimal": row} if abs(row) < _DECIMAL else {"valueString": str(row)}
     if isinstance(row, float):
         return {"valueDecimal": row} if math.isfinite(row) else {"valueString": str(row)}
     text = clean(row, event_id) if isinstance(row, str) else ""
@@ -144,11 +144,6 @@ def _scalar(row: Any, event_id: str) -> Resource | None:
 
 
 def _as_text(row: Any, event_id: str) -> str:
-    if isinstance(row, int):
-        try:
-            return str(row)
-        except ValueError:  # Python writes no integer of more than 4300 digits.
-            return "[number too long to show; kept with the event as received]"
     try:
         return clean(orjson.dumps(row).decode(), event_id) or _TOO_DEEP
     except (orjson.JSONEncodeError, RecursionError):

@@ -38,7 +38,7 @@ written) and not_applicable (there is nothing to say)."""
 
 _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, RESOURCE_SYSTEM).bytes
 _ZONE_LIMIT: Final = timedelta(hours=14)
-_FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _TEXT_BYTES: Final = 1024 * 1024
 
 

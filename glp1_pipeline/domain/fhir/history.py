@@ -32,6 +32,11 @@ class Said(NamedTuple):
     text: str
     status: str = "active"
     flag: str = ""
+    like: str = ""
+    """The comorbidity that it is the same as."""
+
+    def as_concept(self) -> tuple[str, str, str]:
+        return self.text, self.flag, self.like
 
 
 _CONDITIONS: Final[dict[str, dict[str, Said]]] = {
@@ -44,11 +49,11 @@ _CONDITIONS: Final[dict[str, dict[str, Said]]] = {
     "hx.gallbladder": {"stones": Said("Stones in the gallbladder", flag="GALLBLADDER_ACTIVE")},
     "hx.gastroparesis": {"yes": Said("Slow stomach emptying or other severe gut trouble")},
     "hx.t1dm": {"yes": Said("Diabetes, type 1", flag="T1DM")},
-    "hx.t2dm": {"yes": Said("Diabetes, type 2")},
+    "hx.t2dm": {"yes": Said("Diabetes, type 2", like="t2dm")},
     "hx.retinopathy": {"yes": Said("Eye damage from diabetes", flag="DIABETIC_RETINOPATHY")},
     "hx.kidney": {"ckd": Said("Long-term kidney trouble"), "dialysis": Said("On dialysis")},
     "hx.liver": {
-        "masld": Said("Fatty liver"),
+        "masld": Said("Fatty liver", like="masld"),
         "cirrhosis": Said("Scarred liver", flag="LIVER_CIRRHOSIS"),
         "other": Said("Liver trouble, kind not said"),
     },
@@ -125,7 +130,7 @@ def _write(page: Page, kind: str, field: str, code: str, said: Said, *, retracte
         told["category"] = _PROBLEM
     else:
         told["status"] = "entered-in-error" if retracted else "completed"
-    told["code"] = page.tables.concept(field, code, said.text, said.flag)
+    told["code"] = page.tables.concept(field, code, *said.as_concept())
     told["subject"] = page.patient
     if kind == "Condition":
         told["recordedDate"] = authored

@@ -128,7 +128,7 @@ def _write_glp1(page: Page, field: str) -> None:
     key = product if isinstance(product, str) else part(product, "product", "product_key", "name")
     if isinstance(key, str) and clean(key):
         known = page.tables.contract.products.get(key, {})
-        words = known.get("label") or known.get("name") or known.get("brand") or clean(key)
+        words = known.get("brand") or clean(key)
         medicine = concept(f"{CODE_SYSTEM}:product", code_token(key), words)
     _statement(page, told, field, status, medicine)
     source = chart.get("med.glp1_source")
@@ -141,7 +141,7 @@ def _write_glp1(page: Page, field: str) -> None:
         else:
             told["effectivePeriod"] = {"end": last}
     if dose := _text(product, "dose"):
-        told["dosage"] = [{"text": dose}]
+        told["dosage"] = [{"text": f"{dose} {_text(product, 'dose_unit')}".strip()}]
 
 
 def _write_prior(page: Page, field: str) -> None:

@@ -14,6 +14,8 @@ from ..chart import Chart, Value
 from ..contract import Code, Contract
 from .elements import CODE_SYSTEM, LOINC, RESOURCE_SYSTEM, SNOMED, Resource, code_token, instant_utc, resource_id
 
+COMORBIDITIES = "comorbidities"
+"""The code set that a condition's code may be borrowed from."""
 _SNOMED_ONLY = re.compile(r"\d{6,18}")
 _SNOMED_FIRST = re.compile(r"\s*(\d{6,18})\b")
 
@@ -30,22 +32,28 @@ class Tables:
                 if entry.code not in by_code or (entry.fhir_code and not by_code[entry.code].fhir_code):
                     by_code[entry.code] = entry
         self.consents = tuple(name for name, field in contract.fields.items() if field.type == "consent")
-        self._concepts: dict[tuple[str, str, str], Resource] = {}
+        self._concepts: dict[tuple[str, str], Resource] = {}
 
-    def concept(self, field: str, code: str, text: str = "", flag: str = "") -> Resource:
-        """A field's code: ours always, the standard one where people declared it (of the code set, else of `flag`)."""
-        key = (field, code, flag)
+    def concept(self, field: str, code: str, text: str = "", flag: str = "", like: str = "") -> Resource:
+        """A field's code: ours always, the standard one where people declared it.
+
+        That is the one of the field's code set, else of the comorbidity that is `like` it, else of `flag`.
+        """
+        key = (field, code)
         found = self._concepts.get(key)
         if found is None:
-            found = self._concepts[key] = self._concept(field, code, text, flag)
+            found = self._concepts[key] = self._concept(field, code, text, flag, like)
         return found
 
-    def _concept(self, field: str, code: str, text: str, flag: str) -> Resource:
+    def _concept(self, field: str, code: str, text: str, flag: str, like: str) -> Resource:
         declared = self.contract.fields.get(field)
         set_name = (declared.codes if declared else None) or field
         entry = self.codes.get(set_name, {}).get(code)
+        if like and not (entry and entry.fhir_code):
+            entry = self.codes.get(COMORBIDITIES, {}).get(like)
         coding: list[Resource] = []
-        if entry and entry.fhir_code and entry.fhir_system:
+        if entry and entry.fhir_code and entry.fhir_system and not entry.verify:
+            # A code still to be verified is left out: our own code and words say it until people sign the standard one.
             coding.append({"system": entry.fhir_system, "code": entry.fhir_code})
         elif snomed := self.flag_snomed(flag):
             coding.append({"system": SNOMED, "code": snomed})
