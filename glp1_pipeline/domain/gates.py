@@ -29,6 +29,8 @@ STATES = (
     BY_TASK, EXEMPT,
 )  # fmt: skip
 RED_WEIGHT = 3
+COMPUTED = "bmi"
+"""The one name in gates.yaml that is no field: worked out, and then asked to be plausible."""
 
 
 class GateFault(Exception):
@@ -58,6 +60,8 @@ class _Line:
     weight: int
     good: frozenset[str]
     """States that satisfy it, as the schema judged them."""
+    plain: str
+    """Its only field, where nothing but the field's own state matters: most lines, and most of the time."""
 
 
 @kept
@@ -118,9 +122,16 @@ def _lines(gate: Gate) -> tuple[_Line, ...]:
             version_key(r.since),
             RED_WEIGHT if r.high_risk else 1,
             frozenset(state for i, state in enumerate(STATES) if (i, r.name) not in failed),
+            _plain(r),
         )
         for r in gate.requirements
     )
+
+
+def _plain(requirement: Requirement) -> str:
+    conditions = requirement.values or requirement.max_age_days is not None or BY_TASK in _accepted(requirement)
+    name = requirement.fields[0]
+    return "" if conditions or len(requirement.fields) > 1 or name == COMPUTED else name
 
 
 def evaluate(
@@ -187,6 +198,10 @@ def _states(lines: tuple[_Line, ...], chart: Chart, facts: Facts) -> list[tuple[
         if newest < line.since or (line.applies is not None and not line.applies(facts)):
             found.append((EXEMPT, _NONE))
             continue
+        if line.plain:
+            state = chart.state(line.plain)
+            found.append((state, ((line.plain, state),)))
+            continue
         fields = tuple((name, _state(line.requirement, chart, facts, name)) for name in line.requirement.fields)
         good = [why for _, why in fields if why in line.good]
         if line.requirement.need == "any":
@@ -200,7 +215,7 @@ def _states(lines: tuple[_Line, ...], chart: Chart, facts: Facts) -> list[tuple[
 
 
 def _state(requirement: Requirement, chart: Chart, facts: Facts, name: str) -> str:
-    if name == "bmi":
+    if name == COMPUTED:
         if facts.bmi is None:
             return "absent"
         return "value" if BMI_PLAUSIBLE[0] <= facts.bmi <= BMI_PLAUSIBLE[1] else "not_accepted"
