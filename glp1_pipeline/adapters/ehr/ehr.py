@@ -1,0 +1,234 @@
+"""What a write becomes on the EHR at hand: one transaction where it takes our ids, two calls where it makes its own.
+
+Not here: the call itself (`wire`), when to try again (`domain.outbox.retry`), rows (`adapters.outbox`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from glp1_pipeline.domain.outbox import (
+    Found,
+    Remote,
+    Trouble,
+    conditional_transaction,
+    first_creates,
+    rest_as_batch,
+    trouble_of,
+    worst_of,
+)
+from glp1_pipeline.domain.outbox.exchange import identity_query, is_ours
+
+from .wire import EhrFailure, EhrSettings, Wire
+
+
+@dataclass(slots=True)
+class Sent:
+    """What came of sending: what the EHR confirmed (id, version), and the worst trouble of the rest."""
+
+    remote: dict[str, list[str]] = field(default_factory=dict)
+    trouble: Trouble | None = None
+    status: int | None = None
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    takes_our_ids: bool
+    types_with_identifier: frozenset[str]
+
+
+class Ehr:
+    """One FHIR R4 server. Threads may share it."""
+
+    def __init__(self, settings: EhrSettings) -> None:
+        self.settings = settings
+        self.wire = Wire(settings)
+        self._lock = threading.Lock()
+        self._capability: Capability | None = None
+
+    @property
+    def capability(self) -> Capability:
+        """What the server says of itself; asked once per process."""
+        with self._lock:
+            if self._capability is None:
+                self._capability = _capability(self.wire.call("GET", "/metadata").content)
+            return self._capability
+
+    def existing(self, keys: Collection[str], until: float | None = None) -> set[str]:
+        """Which of our ids the server already holds: asked before creating, for not every server heeds ifNoneMatch."""
+        if not keys or not self.capability.takes_our_ids:
+            return set()
+        answers = self.batch_get(list(keys), until)
+        return {key for key, entry in zip(keys, answers, strict=True) if _entry_status(entry) not in (404, 410)}
+
+    def look(self, resources: dict[str, Any], remote: Remote, until: float | None = None) -> dict[str, Found | None]:
+        """What the server holds now of each resource of a write."""
+        found: dict[str, Found | None] = {}
+        urls = {key: self._url(key, resource, remote) for key, resource in resources.items()}
+        for (key, url), entry in zip(urls.items(), self.batch_get(list(urls.values()), until), strict=True):
+            found[key] = _searched(key, entry) if "?" in url else _read(key, url, entry)
+        return found
+
+    def send(self, bundle: dict[str, Any], remote: Remote, todo: Collection[str], until: float | None = None) -> Sent:
+        """Send a write. `todo`: what is not there yet, or not as it should be (a transaction sends all the same)."""
+        if self.capability.takes_our_ids:
+            return self._send_whole(bundle, remote, until)
+        return self._send_in_two(bundle, remote, todo, until)
+
+    def batch_get(self, urls: list[str], until: float | None = None) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = []
+        for start in range(0, len(urls), self.settings.max_batch_entries):
+            wanted = urls[start : start + self.settings.max_batch_entries]
+            gets = [{"request": {"method": "GET", "url": url}} for url in wanted]
+            reply = self.wire.call("POST", "", {"resourceType": "Bundle", "type": "batch", "entry": gets}, until)
+            answers = _entries(reply.content, reply.status, len(wanted))
+            for entry in answers:  # only "there" and "not there" are answers to a read
+                status = _entry_status(entry)
+                trouble = trouble_of(status)
+                if trouble and status not in (404, 410):
+                    raise EhrFailure(trouble, status)
+            entries += answers
+        return entries
+
+    def _url(self, key: str, resource: dict[str, Any], remote: Remote) -> str:
+        if self.capability.takes_our_ids:
+            return key
+        kind = key.partition("/")[0]
+        if known := remote.get(key):
+            return f"{kind}/{known[0]}"
+        return f"{kind}?{identity_query(key, resource, self.capability.types_with_identifier)}"
+
+    def _send_whole(self, bundle: dict[str, Any], remote: Remote, until: float | None) -> Sent:
+        try:
+            reply = self.wire.call("POST", "", conditional_transaction(bundle, remote), until)
+            answers = _entries(reply.content, reply.status, len(bundle["entry"]))
+            sent = Sent(status=reply.status)
+            for entry, answer in zip(bundle["entry"], answers, strict=True):
+                key = entry["request"]["url"]
+                place = _place(answer, key.partition("/")[0])
+                if trouble_of(_entry_status(answer)) or (place and place[0] != key.partition("/")[2]):
+                    raise EhrFailure("rubbish", reply.status)
+                if place:
+                    sent.remote[key] = place
+            if len(sent.remote) < len(answers):  # a server may keep versions to itself: then ask
+                resources = {e["request"]["url"]: e["resource"] for e in bundle["entry"]}
+                for key, there in self.look(resources, remote, until).items():
+                    if there is not None:
+                        sent.remote.setdefault(key, [there.remote_id, there.version])
+            return sent
+        except EhrFailure as failure:
+            return Sent({}, failure.trouble, failure.status, failure.retry_after)
+
+    def _send_in_two(self, bundle: dict[str, Any], remote: Remote, todo: Collection[str], until: float | None) -> Sent:
+        types = self.capability.types_with_identifier
+        sent = Sent()
+        keys, first = first_creates(bundle, remote, todo, types)
+        if keys and not self._send_part(sent, keys, first, until):
+            return sent
+        left = [key for key in todo if key not in sent.remote]
+        keys, rest = rest_as_batch(bundle, {**remote, **sent.remote}, left, types)
+        if keys:
+            self._send_part(sent, keys, rest, until)
+        return sent
+
+    def _send_part(self, sent: Sent, keys: list[str], part: dict[str, Any], until: float | None) -> bool:
+        try:
+            reply = self.wire.call("POST", "", part, until)
+            sent.status = reply.status
+            answers = _entries(reply.content, reply.status, len(keys))
+        except EhrFailure as failure:
+            sent.trouble, sent.status, sent.retry_after = failure.trouble, failure.status, failure.retry_after
+            return False
+        troubles: dict[Trouble, int] = {}
+        for key, entry, answer in zip(keys, part["entry"], answers, strict=True):
+            status = _entry_status(answer)
+            place = _place(answer, key.partition("/")[0])
+            is_create = entry["request"]["method"] == "POST"
+            if trouble := trouble_of(status):
+                troubles.setdefault(trouble, status)
+            elif is_create and status != 201:
+                troubles.setdefault("moved", status)  # it was there already: what it says must be read first
+            elif place is None or (not is_create and place[0] != entry["resource"]["id"]):
+                troubles.setdefault("rubbish", status)
+            else:
+                sent.remote[key] = place
+        sent.trouble = worst_of(set(troubles))
+        sent.status = troubles[sent.trouble] if sent.trouble else sent.status
+        return sent.trouble is None
+
+
+def _capability(statement: Any) -> Capability:
+    if not isinstance(statement, dict) or statement.get("resourceType") != "CapabilityStatement":
+        raise EhrFailure("rubbish", 200)
+    resources = [r for rest in statement.get("rest", ()) for r in rest.get("resource", ())]
+    return Capability(
+        any(r.get("type") == "Patient" and r.get("updateCreate") is True for r in resources),
+        frozenset(r["type"] for r in resources if any(p.get("name") == "identifier" for p in r.get("searchParam", ()))),
+    )
+
+
+def _entries(content: Any, status: int, expected: int) -> list[dict[str, Any]]:
+    """The entries of a transaction's or batch's answer, or EhrFailure when it is not the answer to what was asked."""
+    if isinstance(content, dict) and content.get("resourceType") == "Bundle":
+        entries = content.get("entry") or []
+        well_formed = isinstance(entries, list) and all(
+            isinstance(e, dict) and isinstance(e.get("response"), dict) for e in entries
+        )
+        if str(content.get("type", "")).endswith("-response") and well_formed and len(entries) == expected:
+            return entries
+    raise EhrFailure("rubbish", status)
+
+
+def _entry_status(entry: dict[str, Any]) -> int:
+    text = str(entry["response"].get("status", ""))[:3]
+    return int(text) if text.isascii() and text.isdigit() and len(text) == 3 else 0
+
+
+def _place(entry: dict[str, Any], kind: str) -> list[str] | None:
+    """Id and version of an answered entry, from its location and etag, else from the resource beside them."""
+    response = entry["response"]
+    parts = str(response.get("location") or "").split("/")
+    remote_id = version = ""
+    if kind in parts:
+        rest = parts[len(parts) - parts[::-1].index(kind) :]
+        remote_id = rest[0] if rest else ""
+        version = rest[2] if len(rest) > 2 and rest[1] == "_history" else ""
+    etag = str(response.get("etag") or "").removeprefix("W/").strip('"')
+    resource = entry.get("resource")
+    if isinstance(resource, dict) and resource.get("resourceType") == kind:
+        remote_id = remote_id or str(resource.get("id", ""))
+        version = version or str((resource.get("meta") or {}).get("versionId", ""))
+    return [remote_id, etag or version] if remote_id and (etag or version) else None
+
+
+def _read(key: str, url: str, entry: dict[str, Any]) -> Found | None:
+    status = _entry_status(entry)
+    remote_id = url.partition("/")[2]
+    if status == 404:
+        return None
+    if status == 410:
+        return Found(remote_id, "", None)
+    resource = entry.get("resource")
+    if not isinstance(resource, dict) or resource.get("resourceType") != key.partition("/")[0]:
+        raise EhrFailure("rubbish", status)
+    version = str((resource.get("meta") or {}).get("versionId", ""))
+    etag = str(entry["response"].get("etag") or "").removeprefix("W/").strip('"')
+    return Found(remote_id, etag or version, resource)
+
+
+def _searched(key: str, entry: dict[str, Any]) -> Found | None:
+    result = entry.get("resource")
+    if not isinstance(result, dict) or result.get("resourceType") != "Bundle":
+        raise EhrFailure("rubbish", _entry_status(entry))
+    hits = [r for r in _resources(result.get("entry") or ()) if is_ours(r, key)]
+    if not hits:
+        return None
+    return Found(hits[0]["id"], str((hits[0].get("meta") or {}).get("versionId", "")), hits[0], len(hits))
+
+
+def _resources(entries: Iterable[Any]) -> list[dict[str, Any]]:
+    return [e["resource"] for e in entries if isinstance(e, dict) and isinstance(e.get("resource"), dict)]

@@ -1,0 +1,12 @@
+"""The outbox at work: claims patients' lanes, delivers their next writes, settles what came of it (law 5).
+
+Killed at any instant it loses and doubles nothing: the intent (`in_doubt`) is committed before the call, so whoever
+finds it reads back before sending again. Here: `lanes` (claim, settle), `courier` (one write), `deliver` (the crew),
+`attend` (what people and sensors ask). Not here: planning a
+write (`charts`), HTTP (`ehr`), decisions (`domain.outbox`).
+"""
+
+from .attend import Pending, pending, retry_dead, wait_for_due
+from .deliver import DeliveryReport, deliver_pending
+
+__all__ = ["DeliveryReport", "Pending", "deliver_pending", "pending", "retry_dead", "wait_for_due"]

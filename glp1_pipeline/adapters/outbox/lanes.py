@@ -1,0 +1,221 @@
+"""Claiming lanes and settling what was done for them: all statements of the outbox that change a row.
+
+Whoever holds a lane's row lock may change its writes, nobody else: so each step takes the lane first, and reads in a
+statement of its own what an earlier holder left. Times are the database's. Not here: what an outcome means.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg import Connection
+from psycopg.types.json import Jsonb
+
+from glp1_pipeline.domain.outbox import Breaker
+
+
+@dataclass(slots=True)
+class Claimed:
+    """One write, ours until the lease ends."""
+
+    token: uuid.UUID
+    patient_id: uuid.UUID
+    write_id: int
+    n: int
+    tries: int
+    was: str
+    """Its status before the claim: ready, or in_doubt when an earlier try may have landed."""
+    age_hours: float
+    kid: str | None
+    body: bytes | None
+    remote: dict[str, list[str]]
+    claimed_at: float
+    """Our own monotonic clock, read before the claim: the lease never ends earlier than we think."""
+    bundle: dict[str, Any] = field(default_factory=dict)
+    is_known_there: bool = False
+
+
+@dataclass(slots=True)
+class Settled:
+    """What became of a claimed write. `outcome` None: it was given back untried."""
+
+    claimed: Claimed
+    status: str
+    outcome: str | None
+    last_class: str | None
+    http_status: int | None = None
+    ms: float = 0.0
+    remote: dict[str, list[str]] = field(default_factory=dict)
+    delay_seconds: float = 0.0
+    blocked: str | None = None
+    burns_try: bool = True
+
+
+def claim(
+    connection: Connection[Any], target: str, limit: int, lease_seconds: float, claimed_at: float
+) -> tuple[list[Claimed], Breaker]:
+    """Lease due lanes and mark the next write of each as begun, in one transaction; none while the breaker is open."""
+    token = uuid.uuid4()
+    with connection.transaction():
+        breaker, may_call, is_trial = _ask_breaker(connection, target, lease_seconds)
+        if not may_call:
+            return [], breaker
+        lanes = connection.execute(
+            "with due as (select target, patient_id from ops.lanes where target = %s and has_work and blocked is null"
+            " and next_at <= now() and (leased_until is null or leased_until < now())"
+            " order by next_at limit %s for update skip locked)"
+            " update ops.lanes l set token = %s, leased_until = now() + make_interval(secs => %s)"
+            " from due where l.target = due.target and l.patient_id = due.patient_id returning l.patient_id",
+            (target, 1 if is_trial else limit, token, lease_seconds),
+        ).fetchall()
+        patients = [patient_id for (patient_id,) in lanes]
+        # A second statement on purpose: it sees what the lanes' last holders committed before we got the locks.
+        rows = connection.execute(
+            "with heads as (select h.* from unnest(%s::uuid[]) p cross join lateral"
+            " (select write_id, patient_id, n, status, first_tried_at from ops.writes w where w.target = %s"
+            "  and w.patient_id = p and w.status in ('ready', 'in_doubt') order by w.n limit 1) h),"
+            " begun as (update ops.writes w set status = 'in_doubt', tries = w.tries + 1,"
+            "  first_tried_at = coalesce(w.first_tried_at, now()) from heads where w.write_id = heads.write_id"
+            "  returning w.write_id, w.tries)"
+            " select h.patient_id, h.write_id, h.n, begun.tries, h.status,"
+            " extract(epoch from now() - coalesce(h.first_tried_at, now()))::float8 / 3600, b.kid, b.body,"
+            " coalesce(c.remote, '{}') from heads h join begun using (write_id)"
+            " left join phi.write_bodies b using (write_id)"
+            " left join ops.copies c on c.target = %s and c.patient_id = h.patient_id",
+            (patients, target, target),
+        ).fetchall()
+        if len(rows) < len(patients):
+            with_work = {row[0] for row in rows}
+            connection.execute(
+                "update ops.lanes set has_work = false, token = null, leased_until = null"
+                " where target = %s and patient_id = any(%s)",
+                (target, [p for p in patients if p not in with_work]),
+            )
+        if is_trial and not rows:  # nothing to try it with: leave the trial to the next who has
+            connection.execute(
+                "update ops.breakers set state = 'open', open_until = now() where target = %s", (target,)
+            )
+    return [Claimed(token, *row, claimed_at=claimed_at) for row in rows], breaker
+
+
+def _ask_breaker(connection: Connection[Any], target: str, lease_seconds: float) -> tuple[Breaker, bool, bool]:
+    """The breaker, whether to call at all, and whether this is the one call that is let through to see."""
+    row = connection.execute(
+        "select state, failures, reason, coalesce(open_until > now(), false) from ops.breakers where target = %s",
+        (target,),
+    ).fetchone()
+    if row is None or row[0] == "closed":
+        return Breaker(failures=row[1] if row else 0), True, False
+    breaker = Breaker(*row[:3])
+    if row[3]:
+        return breaker, False, False
+    # Of several processes one wins; if it dies, the trial is free again when its lease is over.
+    won = connection.execute(
+        "update ops.breakers set state = 'half_open', open_until = now() + make_interval(secs => %s),"
+        " changed_at = now() where target = %s and state <> 'closed' and open_until <= now()",
+        (lease_seconds, target),
+    ).rowcount
+    return Breaker("half_open", row[1], row[2]), won == 1, True
+
+
+def settle(connection: Connection[Any], target: str, batch: Sequence[Settled]) -> list[Settled]:
+    """Write down what became of claimed writes; returns those that still were ours to settle.
+
+    The caller holds a transaction.
+    """
+    held = connection.execute(
+        "select l.patient_id, l.token from ops.lanes l join unnest(%s::uuid[], %s::uuid[]) as u(p, t)"
+        " on l.patient_id = u.p and l.token = u.t where l.target = %s order by l.patient_id for update of l",
+        ([s.claimed.patient_id for s in batch], [s.claimed.token for s in batch], target),
+    ).fetchall()
+    ours = set(held)
+    mine = [s for s in batch if (s.claimed.patient_id, s.claimed.token) in ours]
+    if not mine:
+        return []
+    tried = [s for s in mine if s.outcome is not None]
+    connection.execute(
+        "update ops.writes w set status = u.s, tries = w.tries - u.back, last_class = coalesce(u.c, w.last_class),"
+        " settled_at = case when u.s in ('delivered', 'dead') then now() end,"
+        " first_tried_at = case when w.tries > 1 or u.tried then w.first_tried_at end"
+        " from unnest(%s::bigint[], %s::text[], %s::text[], %s::int[], %s::bool[]) as u(w, s, c, back, tried)"
+        " where w.write_id = u.w",
+        (
+            [s.claimed.write_id for s in mine],
+            [s.status for s in mine],
+            [s.last_class for s in mine],
+            [0 if s.burns_try else 1 for s in mine],
+            [s.outcome is not None for s in mine],
+        ),
+    )
+    if learned := [s for s in mine if s.remote]:
+        connection.execute(
+            "insert into ops.copies as c (target, patient_id, remote)"
+            " select %s, p, r from unnest(%s::uuid[], %s::jsonb[]) as u(p, r)"
+            " on conflict (target, patient_id) do update set remote = c.remote || excluded.remote",
+            (target, [s.claimed.patient_id for s in learned], [Jsonb(s.remote) for s in learned]),
+        )
+    if tried:
+        connection.execute(
+            "insert into ops.deliveries (write_id, attempt, at, ms, http_status, outcome, delivered_on)"
+            " select w, a, now(), ms, h, o, (now() at time zone 'utc')::date"
+            " from unnest(%s::bigint[], %s::int[], %s::float8[], %s::int[], %s::text[]) as u(w, a, ms, h, o)",
+            (
+                [s.claimed.write_id for s in tried],
+                [s.claimed.tries for s in tried],
+                [s.ms for s in tried],
+                [s.http_status for s in tried],
+                [s.outcome for s in tried],
+            ),
+        )
+    # Last, in a statement of its own under the lane's lock: a write planned meanwhile is seen, or its planner
+    # waits for this lock and wakes the lane again.
+    connection.execute(
+        "update ops.lanes l set token = null, leased_until = null, blocked = u.b,"
+        " next_at = now() + make_interval(secs => u.d), has_work = exists (select 1 from ops.writes w"
+        "  where w.target = l.target and w.patient_id = l.patient_id and w.status in ('ready', 'in_doubt'))"
+        " from unnest(%s::uuid[], %s::text[], %s::float8[]) as u(p, b, d)"
+        " where l.target = %s and l.patient_id = u.p",
+        (
+            [s.claimed.patient_id for s in mine],
+            [s.blocked for s in mine],
+            [s.delay_seconds for s in mine],
+            target,
+        ),
+    )
+    return mine
+
+
+def lock_breaker(connection: Connection[Any], target: str) -> Breaker:
+    """The breaker's row, made if absent, locked for a change in the caller's transaction."""
+    connection.execute(
+        "insert into ops.breakers (target, state, changed_at) values (%s, 'closed', now()) on conflict do nothing",
+        (target,),
+    )
+    row = connection.execute(
+        "select state, failures, reason from ops.breakers where target = %s for update", (target,)
+    ).fetchone()
+    assert row is not None
+    return Breaker(*row)
+
+
+def save_breaker(connection: Connection[Any], target: str, breaker: Breaker, open_seconds: float | None) -> None:
+    connection.execute(
+        "update ops.breakers set state = %s, failures = %s, reason = %s, changed_at = now(),"
+        " open_until = case when %s = 'closed' then null when %s::float8 is null then open_until"
+        "  else greatest(open_until, now() + make_interval(secs => %s)) end where target = %s",
+        (breaker.state, breaker.failures, breaker.reason, breaker.state, open_seconds, open_seconds, target),
+    )
+
+
+def earlier_bodies(connection: Connection[Any], target: str, claimed: Claimed) -> list[tuple[int, str, str, bytes]]:
+    """Bodies that were sent for this patient before, newest first, with their writes' status: what we last said."""
+    with connection.transaction():
+        return connection.execute(
+            "select w.write_id, w.status, b.kid, b.body from ops.writes w join phi.write_bodies b using (write_id)"
+            " where w.target = %s and w.patient_id = %s and w.n < %s and w.status in ('delivered', 'dead')"
+            " order by w.n desc",
+            (target, claimed.patient_id, claimed.n),
+        ).fetchall()

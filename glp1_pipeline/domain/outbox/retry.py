@@ -1,0 +1,170 @@
+"""Troubles of delivery by class, when the next try is due, and how the breaker of a target moves.
+
+Not here: a clock or a random generator (both come in as numbers), and anything about a resource.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+from ..contract import WriteKind
+
+Trouble = Literal[
+    "unreachable",  # nothing was sent: no connection, no name, no TLS
+    "no_answer",  # sent, and then time ran out or the line was cut
+    "unavailable",  # 408, 425, 5xx
+    "rubbish",  # a success that is not the answer to what was asked
+    "throttled",  # 429
+    "unauthorized",  # 401 with a fresh token
+    "forbidden",  # 403
+    "redirected",  # 3xx: the address is wrong, and a body must not follow it
+    "moved",  # 409, 412: something is not as we last saw it
+    "rejected",  # any other 4xx
+    "unreadable",  # something of ours cannot be read now: a body, its key
+    "failed_here",  # our own code failed on it
+]
+
+BREAKER_OPENS_AFTER = 5
+LONGEST_WAIT_SECONDS = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    is_final: bool = False
+    """The same request will never be taken."""
+    is_in_doubt: bool = False
+    """It may have been executed: read back before sending again."""
+    burns_try: bool = True
+    """It says something of this write; else only of the target, and must not bring the write nearer to its death."""
+    gives_up: bool = True
+    breaker: Literal["none", "counts", "opens"] = "none"
+
+
+POLICIES: dict[Trouble, Policy] = {
+    "unreachable": Policy(burns_try=False, breaker="counts"),
+    "no_answer": Policy(is_in_doubt=True, breaker="counts"),
+    "unavailable": Policy(is_in_doubt=True, breaker="counts"),
+    "rubbish": Policy(is_in_doubt=True, breaker="counts"),
+    "throttled": Policy(burns_try=False, gives_up=False, breaker="opens"),
+    "unauthorized": Policy(burns_try=False, gives_up=False, breaker="opens"),
+    "forbidden": Policy(burns_try=False, gives_up=False, breaker="opens"),
+    "redirected": Policy(burns_try=False, gives_up=False, breaker="opens"),
+    "moved": Policy(is_in_doubt=True),
+    "rejected": Policy(is_final=True),
+    "unreadable": Policy(burns_try=False, gives_up=False),
+    "failed_here": Policy(is_in_doubt=True),
+}
+_WORST_FIRST: tuple[Trouble, ...] = (
+    "rejected", "unauthorized", "forbidden", "redirected", "throttled", "rubbish", "unavailable", "no_answer",
+    "unreachable", "moved", "unreadable", "failed_here",
+)  # fmt: skip
+
+
+def trouble_of(status: int) -> Trouble | None:
+    """What an HTTP status means; None for success."""
+    if 200 <= status < 300:
+        return None
+    if status == 429:
+        return "throttled"
+    if status in (408, 425) or status >= 500 or status < 200:
+        return "unavailable"
+    if status < 400:
+        return "redirected"
+    return {401: "unauthorized", 403: "forbidden", 409: "moved", 412: "moved"}.get(status, "rejected")  # type: ignore[return-value]
+
+
+def worst_of(troubles: set[Trouble]) -> Trouble | None:
+    """Of several entries' troubles, the one that decides what becomes of the write."""
+    return next((trouble for trouble in _WORST_FIRST if trouble in troubles), None)
+
+
+def backoff_seconds(first: float, longest: float, tries: int, random: float) -> float:
+    """Full jitter: anywhere between now and the doubled-per-try ceiling, so that a crowd does not come back as one."""
+    return random * min(longest, first * 2.0 ** min(max(tries - 1, 0), 60))
+
+
+def retry_after_seconds(header: str | None, now: datetime) -> float | None:
+    """Seconds that a Retry-After asks for, in either of its spellings; None when absent or not understood."""
+    text = (header or "").strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), LONGEST_WAIT_SECONDS)
+    try:
+        until = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return None
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return min(max((until - now).total_seconds(), 0.0), LONGEST_WAIT_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of a write after a try that did not deliver it."""
+
+    status: Literal["ready", "in_doubt", "dead"]
+    outcome: Literal["retry", "in_doubt", "paused", "dead"]
+    delay_seconds: float = 0.0
+    blocked: str | None = None
+    burns_try: bool = True
+
+
+def decide(
+    kind: WriteKind,
+    trouble: Trouble,
+    *,
+    tries: int,
+    age_hours: float,
+    random: float,
+    retry_after: float | None = None,
+    is_partial: bool = False,
+) -> Decision:
+    """`tries` counts this one; `is_partial` says that some of the write's entries are known to be in the target."""
+    policy = POLICIES[trouble]
+    if policy.is_final:
+        return Decision("dead", "dead", blocked=trouble)
+    tried_enough = policy.burns_try and tries >= kind.max_tries
+    if policy.gives_up and (tried_enough or age_hours >= kind.give_up_after_hours):
+        return Decision("dead", "dead", blocked=f"gave_up_{trouble}")
+    in_doubt = policy.is_in_doubt or is_partial
+    delay = backoff_seconds(kind.first_retry_seconds, kind.max_retry_seconds, tries, random)
+    return Decision(
+        status="in_doubt" if in_doubt else "ready",
+        outcome="paused" if policy.breaker == "opens" else "in_doubt" if in_doubt else "retry",
+        delay_seconds=max(delay, retry_after or 0.0),
+        burns_try=policy.burns_try,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """Whether a target may be called. `half_open`: one write is let through to see."""
+
+    state: Literal["closed", "open", "half_open"] = "closed"
+    failures: int = 0
+    reason: str | None = None
+
+
+def after_success(breaker: Breaker) -> Breaker:
+    """Only the call let through closes an open breaker; a late answer to an older call does not."""
+    return breaker if breaker.state == "open" else Breaker()
+
+
+def after_failure(
+    breaker: Breaker, trouble: Trouble, kind: WriteKind, random: float, retry_after: float | None = None
+) -> tuple[Breaker, float | None]:
+    """The breaker after a trouble, and for how many seconds it is open (None: it is not)."""
+    policy = POLICIES[trouble]
+    if trouble in ("unreadable", "failed_here") or (breaker.state == "open" and policy.breaker != "opens"):
+        return breaker, None  # ours alone, or a late answer to a call made before it opened
+    if policy.breaker == "none":
+        return after_success(breaker), None  # the target answered, and sensibly
+    failures = breaker.failures + (breaker.state != "open")
+    is_open = policy.breaker == "opens" or breaker.state != "closed" or failures >= BREAKER_OPENS_AFTER
+    if not is_open:
+        return Breaker("closed", failures, trouble), None
+    beyond = failures if policy.breaker == "opens" else failures - BREAKER_OPENS_AFTER + 1
+    # Half of the wait is certain: a breaker that opens for no time at all protects nobody.
+    wait = backoff_seconds(kind.first_retry_seconds, kind.max_retry_seconds, beyond, 0.5 + random / 2)
+    return Breaker("open", failures, trouble), retry_after if retry_after is not None else wait
