@@ -192,7 +192,7 @@ class EmbeddedPostgres:
 
     def _wrong_password(self) -> str:
         return (
-            f"The server on port {self.port} refuses the kept password. Put back {self._settings.home / 'secrets'} from "
+            f"The server on port {self.port} refuses the kept password. Restore {self._settings.home / 'secrets'} from "
             "a backup, or begin anew with `make clean`."
         )
 

@@ -41,9 +41,7 @@ class Secrets:
         if mode & 0o077:
             raise SecretError(f"The secret {path} can be read by others. Close it: chmod 600 {path}")
         if not value:
-            raise SecretError(
-                f"The secret {path} is empty. Put it back from a backup, or delete it if it is new."
-            )
+            raise SecretError(f"The secret {path} is empty. Put it back from a backup, or delete it if it is new.")
         return value
 
     def get_or_create(self, name: str, n_bytes: int = 32) -> str:
