@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from glp1_pipeline.domain import flags, gates
 from glp1_pipeline.domain.chart import Chart, resolve
-from glp1_pipeline.domain.contract import Gate, Requirement
+from glp1_pipeline.domain.contract import APPLICABILITY, Gate, Requirement
+from glp1_pipeline.domain.flags.facts import CONDITIONS
 
 from .test_flags import CLEAN, CONTRACT, GIVEN, chart_of, known, null, report, timed, without
 
@@ -203,6 +204,10 @@ def test_states_that_fail_come_back_by_row_and_requirement():
 def test_a_gate_that_names_an_unknown_condition_is_refused():
     with pytest.raises(gates.GateFault, match="on_tuesdays"):
         gates.evaluate(CONTRACT, small(fields=("hx.men2",), when="on_tuesdays"), [chart_of()])
+
+
+def test_the_conditions_that_contract_files_may_name_are_those_that_exist():
+    assert set(APPLICABILITY) == CONDITIONS.keys()
 
 
 def test_a_list_satisfies_by_one_accepted_code():

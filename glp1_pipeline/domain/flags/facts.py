@@ -141,24 +141,9 @@ def may_be_pregnant(facts: Facts) -> bool:
     return facts.chart.get("demo.sex_at_birth") != "male"
 
 
-def uses_insurance(facts: Facts) -> bool:
-    return facts.chart.get("ins.has_coverage") is True
-
-
-def wants_compounded(facts: Facts) -> bool:
-    return (facts.wanted or "").startswith("comp_") or facts.chart.get("med.glp1_source") == "compounded"
-
-
-def has_allergy(facts: Facts) -> bool:
-    return facts.chart.get("allergy.any") == "yes"
-
-
 CONDITIONS: dict[str, Condition] = {
-    rule.__name__: rule
-    for rule in (
-        has_prior_glp1, has_diabetes, bmi_27_to_30, may_be_pregnant, uses_insurance, wants_compounded, has_allergy,
-    )
-}  # fmt: skip
+    rule.__name__: rule for rule in (has_prior_glp1, has_diabetes, bmi_27_to_30, may_be_pregnant)
+}
 """Name in gates.yaml (`when`) -> the condition."""
 
 
