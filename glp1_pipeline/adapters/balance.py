@@ -6,7 +6,6 @@ Here: counts and comparisons alone. Not here: mending what does not add up (`cha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
 import psycopg
@@ -36,10 +35,12 @@ def fingerprint(connection: psycopg.Connection) -> dict[str, str]:
         connection.execute("set transaction isolation level repeatable read read only")
         connection.execute("set local time zone 'UTC'")
         for name, meaning in MEANING.items():
-            rows, first, second = connection.execute(
-                f"select count(*), coalesce(sum(hashtextextended(r::text, 1)::numeric), 0) % 18446744073709551616,"
-                f" coalesce(sum(hashtextextended(r::text, 2)::numeric), 0) % 18446744073709551616 from ({meaning}) as r"
-            ).fetchone()
+            hashes = ", ".join(
+                f"coalesce(sum(hashtextextended(r::text, {seed})::numeric), 0) % 18446744073709551616" for seed in (1, 2)
+            )
+            row = connection.execute(f"select count(*), {hashes} from ({meaning}) as r".encode()).fetchone()
+            assert row is not None  # an aggregate always answers
+            rows, first, second = row
             found[name] = f"{rows}-{int(first) & (2**64 - 1):016x}{int(second) & (2**64 - 1):016x}"
     found["state"] = hashlib.sha256("|".join(f"{k}={v}" for k, v in sorted(found.items())).encode()).hexdigest()[:32]
     return found
@@ -80,7 +81,12 @@ def balance(connection: psycopg.Connection) -> Balance:
     found = Balance()
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
-        one = lambda sql: connection.execute(sql).fetchone()  # noqa: E731
+
+        def one(sql: str) -> tuple:
+            row = connection.execute(sql.encode()).fetchone()
+            assert row is not None  # an aggregate always answers
+            return row
+
         events, rejected, found.lines, found.duplicates = one(
             "select coalesce(sum(events), 0)::bigint, coalesce(sum(rejected), 0)::bigint,"
             " coalesce(sum(lines), 0)::bigint, coalesce(sum(duplicates), 0)::bigint from ops.drops"
@@ -94,8 +100,12 @@ def balance(connection: psycopg.Connection) -> Balance:
         found.writes = dict(connection.execute("select status, count(*) from ops.writes group by status").fetchall())
         told = found.charted + found.waiting + found.rejected + found.dead
         found.count_fault(sum(by_status.values()), "events have a status nobody knows")
-        found.count_fault(found.received - told, "events were received and are not in the ledger (or the other way round)")
-        found.count_fault(found.lines - found.received - found.duplicates, "lines were read and are no event or duplicate")
+        found.count_fault(
+            found.received - told, "events were received and are not in the ledger (or the other way round)"
+        )
+        found.count_fault(
+            found.lines - found.received - found.duplicates, "lines were read and are no event or duplicate"
+        )
         for fault, sql in FAULTS.items():
             found.count_fault(one(f"select count(*) from ({sql}) as fault")[0], fault)
     return found
@@ -111,7 +121,8 @@ FAULTS = {
     "writes have no body to send": "select from ops.writes w where not exists"
     " (select from phi.write_bodies b where b.write_id = w.write_id)",
     "open writes are in no lane that would carry them": "select from ops.writes w where status in ('ready', 'in_doubt')"
-    " and not exists (select from ops.lanes l where l.target = w.target and l.patient_id = w.patient_id and l.has_work)",
+    " and not exists (select from ops.lanes l where l.target = w.target and l.patient_id = w.patient_id"
+    " and l.has_work)",
     "patients passed the gate and are not in the queue": "select from ops.gate_results g where outcome = 'passed' and"
     " not exists (select from ops.provider_queue q where q.patient_id = g.patient_id and q.left_at is null)",
     "patients are in the queue without having passed": "select from ops.provider_queue q where left_at is null and not"
@@ -120,33 +131,3 @@ FAULTS = {
     " (select from ops.writes w where w.target = c.target and w.patient_id = c.patient_id and w.status <> 'delivered')"
     " and exists (select from jsonb_object_keys(c.planned) k where not c.remote ? k)",
 }
-
-
-@dataclass
-class Compared:
-    """What the EHR holds, against what we believe we wrote."""
-
-    resources: int = 0
-    equal: int = 0
-    missing: int = 0
-    different: int = 0
-    not_sent_yet: int = 0
-
-    @property
-    def holds(self) -> bool:
-        return self.missing + self.different == 0
-
-
-def written(connection: psycopg.Connection, target: str, batch: int = 200) -> Iterator[list[tuple[str, dict, dict]]]:
-    """Batches of (patient, planned hashes, remote ids) of every patient with a copy in the target."""
-    last = "00000000-0000-0000-0000-000000000000"
-    while True:
-        rows = connection.execute(
-            "select c.patient_id::text, c.planned, c.remote from ops.copies c where c.target = %s and c.patient_id > %s"
-            " order by c.patient_id limit %s",
-            (target, last, batch),
-        ).fetchall()
-        if not rows:
-            return
-        last = rows[-1][0]
-        yield rows

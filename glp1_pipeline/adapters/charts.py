@@ -90,28 +90,38 @@ def pending_days(connection: psycopg.Connection) -> list[date]:
     return [row[0] for row in rows]
 
 
-def _claim(connection, scope: Scope, after: int) -> list[tuple]:
-    condition, values = "status = 'waiting'", []
-    if scope.is_replay:
-        condition = "(status in ('waiting', 'charted', 'dead') or (status = 'rejected' and body is not null))"
-        condition += " and seq > %s"
-        values.append(after)
+def count(connection: psycopg.Connection, scope: Scope) -> int:
+    """How many events a scope holds now."""
+    condition, values = _condition(scope)
+    row = connection.execute(f"select count(*) from phi.events where {condition}".encode(), values).fetchone()
+    return row[0] if row else 0
+
+
+def _condition(scope: Scope) -> tuple[str, list]:
+    condition, values = "true" if scope.is_replay else "status = 'waiting'", []
     if scope.event_ids:
         condition += " and event_id = any(%s)"
         values.append(list(scope.event_ids))
     if scope.days:
         condition += " and received_on = any(%s)"
         values.append(list(scope.days))
+    return condition, values
+
+
+def _claim(connection, scope: Scope, after: int) -> list[tuple]:
+    condition, values = _condition(scope)
+    # A replay waits for a row that another run holds; a run of what is pending leaves it to that run.
+    locked = "" if scope.is_replay else "skip locked"
     return connection.execute(
-        f"select event_id, seq, kid, body, received_at, status, reason from phi.events where {condition}"
-        f" order by seq limit {BATCH} for update skip locked",
-        values,
+        f"select event_id, seq, kid, body, received_at, reason from phi.events where {condition} and seq > %s"
+        f" order by seq limit {BATCH} for update {locked}",
+        [*values, after if scope.is_replay else -1],
     ).fetchall()
 
 
 def _chart_batch(connection, contract: Contract, cipher: Cipher, rows: list[tuple], done: Charted) -> None:
     claimed, refused = [], []
-    for event_id, _, kid, body, received_at, status, reason in rows:
+    for event_id, _, kid, body, received_at, reason in rows:
         if reason == "conflict":
             continue  # it stays rejected whatever the contract says: its twin came first
         try:
@@ -174,7 +184,7 @@ def _known(connection, cipher: Cipher, claimed: Sequence[Claimed]) -> Known:
         " and event_id <> all(%s::uuid[])",
         (patients, taken),
     ):
-        known.reports.setdefault(str(row[0]), []).append(Reported(str(row[1]), *row[2:9], tuple(row[9])))
+        known.reports.setdefault(str(row[0]), []).append(_reported(row))
     for patient_id, n, planned in connection.execute(
         "select patient_id, n, planned from ops.copies where target = %s and patient_id = any(%s::uuid[])",
         (TARGET, patients),
@@ -185,6 +195,21 @@ def _known(connection, cipher: Cipher, claimed: Sequence[Claimed]) -> Known:
     ):
         known.tasks.setdefault(str(patient_id), []).append((code, cause))
     return known
+
+
+def _reported(row: tuple) -> Reported:
+    _, event_id, submission_id, version, status, authored_at, received_at, time_zone, values, contradictions = row
+    return Reported(
+        str(event_id),
+        submission_id,
+        version,
+        status,
+        authored_at,
+        received_at,
+        time_zone,
+        values,
+        tuple(contradictions),
+    )
 
 
 def _save(connection, contract: Contract, cipher: Cipher, claimed, decided: Decided, known: Known, done: Charted):
@@ -265,7 +290,7 @@ def _save_queue(connection, outcomes: list[PatientOutcome], now: datetime, done:
                 [o.chart.patient_id for o in passed],
                 [sum(f.severity == "red" for f in o.flags.values()) for o in passed],
                 [sum(f.severity == "amber" for f in o.flags.values()) for o in passed],
-                [min(s.received_at for s in o.chart.submissions) for o in passed],
+                [o.received_at for o in passed],
                 now,
             ),
         ).fetchall()
@@ -367,7 +392,11 @@ def _settle(connection, claimed: list[Claimed], decided: Decided, refused: list[
                 )
             ),
         )  # fmt: skip
-    _mark(connection, "dead", [(i, r, "our code failed on it: mend the code, then replay") for i, r in decided.dead.items()])
+    _mark(
+        connection,
+        "dead",
+        [(i, r, "our code failed on it: mend the code, then replay") for i, r in decided.dead.items()],
+    )
     _mark(connection, "rejected", refused)
 
 

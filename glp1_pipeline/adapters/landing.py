@@ -262,7 +262,10 @@ def _unreadable(error: OSError, path: Path) -> tuple[str, str]:
     if path.is_symlink():
         return "symlink", "a link could point anywhere: drop the file itself"
     if isinstance(error, PermissionError):
-        return "unreadable", "the pipeline's account may not read it: give the file mode 0640 and the landing zone's group"
+        return (
+            "unreadable",
+            "the pipeline's account may not read it: give the file mode 0640 and the landing zone's group",
+        )
     return "not_a_file", "the landing zone takes regular files alone: put the events in a file and drop that"
 
 

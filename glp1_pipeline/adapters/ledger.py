@@ -21,8 +21,8 @@ import psycopg
 from ..domain.contract import Contract
 from ..domain.events import Refused, parse_event
 from .cipher import Cipher
-from .landing import MAX_LINE_BYTES, Folder, Line, Unreadable, digest, lines, packed_as, whole
 from .landing import DROPS as NAMESPACE
+from .landing import MAX_LINE_BYTES, Folder, Line, Unreadable, digest, lines, packed_as, whole
 
 CHUNK_LINES = 1000
 CHUNK_BYTES = 8 * 1024 * 1024
@@ -88,10 +88,10 @@ def _take_drop(
     lock = int.from_bytes(drop_id.bytes[:8], "big", signed=True)
     connection.execute("select pg_advisory_lock(%s)", (lock,))
     try:
-        state, offset, number = connection.execute(
+        state, offset = connection.execute(
             "insert into ops.drops (drop_id, sha256, size_bytes, received_on, received_at, state) values"
             " (%s, %s, %s, (now() at time zone 'utc')::date, now(), 'reading')"
-            " on conflict (drop_id) do update set size_bytes = excluded.size_bytes returning state, read_bytes, lines",
+            " on conflict (drop_id) do update set size_bytes = excluded.size_bytes returning state, read_bytes",
             (drop_id, sha256, size),
         ).fetchone()
         received.drops += 1
@@ -247,7 +247,9 @@ def read_document(content: bytes, is_too_long: bool = False) -> dict:
     try:
         document = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise Refused("malformed_json", f"no JSON at character {error.pos}: check that the file was not cut off") from None
+        raise Refused(
+            "malformed_json", f"no JSON at character {error.pos}: check that the file was not cut off"
+        ) from None
     if not isinstance(document, dict):
         raise Refused("not_an_object", "an event is a JSON object: one per line, or one per file")
     if _has_key_twice(content):
@@ -306,5 +308,3 @@ def _insert(connection, rows: Iterable[tuple]) -> set[uuid.UUID]:
         fresh = {event_id for (event_id,) in cursor}
         cursor.execute("truncate incoming_events")
     return fresh
-
-

@@ -49,6 +49,8 @@ class Settings:
     ui_port: int = 3000
     ui_port_is_asked_for: bool = False
     workers: int = 2
+    keeps_drops: bool = True
+    """Keep each settled drop, sealed, in the folder `archive`; else it is deleted once the ledger has it."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> "Settings":
@@ -80,13 +82,14 @@ class Settings:
             ehr_url=(text("GLP1_EHR_URL") or "").rstrip("/") or None,
             ehr_client_id=client_id,
             ehr_client_secret=client_secret,
-            ehr_sandbox_auth=_choice(text("GLP1_EHR_SANDBOX_AUTH"), "GLP1_EHR_SANDBOX_AUTH"),
+            ehr_sandbox_auth=_one_of(text("GLP1_EHR_SANDBOX_AUTH"), "GLP1_EHR_SANDBOX_AUTH", "smart", "none", False),
             landing_url=text("GLP1_LANDING_URL") or str(home / "landing"),
             broker_url=broker_url,
             broker_result_url=result_url,
             ui_port=_number(text("GLP1_UI_PORT"), "GLP1_UI_PORT", 3000, 1, 65535),
             ui_port_is_asked_for=text("GLP1_UI_PORT") is not None,
             workers=_number(text("GLP1_WORKERS"), "GLP1_WORKERS", 2, 1, 64),
+            keeps_drops=_one_of(text("GLP1_KEEP_DROPS"), "GLP1_KEEP_DROPS", "yes", "no"),
         )
 
     @property
@@ -239,7 +242,7 @@ def _number(text: str | None, name: str, default: int, low: int, high: int) -> i
     return int(text)
 
 
-def _choice(text: str | None, name: str) -> bool:
-    if text not in (None, "smart", "none"):
-        raise SettingsError(f"{name} is either smart or none.")
-    return text == "smart"
+def _one_of(text: str | None, name: str, yes: str, no: str, default: bool = True) -> bool:
+    if text not in (None, yes, no):
+        raise SettingsError(f"{name} is either {yes} or {no}.")
+    return default if text is None else text == yes

@@ -149,9 +149,11 @@ def _results(done: charts.Charted):
         ],
     )
     yield dg.MaterializeResult("tasks", metadata={"opened": done.tasks_opened, "closed": done.tasks_closed})
-    seconds = {"seconds from receipt to queue (median)": round(statistics.median(done.queue_seconds), 3)} if (
-        done.queue_seconds
-    ) else {}
+    seconds = (
+        {"seconds from receipt to queue (median)": round(statistics.median(done.queue_seconds), 3)}
+        if (done.queue_seconds)
+        else {}
+    )
     yield dg.MaterializeResult("provider_queue", metadata={"entered": done.entered_queue, **seconds})
     yield dg.MaterializeResult("writes", metadata={"writes": done.writes, "resources": done.resources})
 

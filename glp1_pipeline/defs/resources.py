@@ -15,7 +15,7 @@ import psycopg
 
 from .. import contracts
 from ..adapters.cipher import Cipher, KeyRing
-from ..adapters.ehr import Ehr
+from ..adapters.ehr import Ehr, EhrSettings
 from ..adapters.landing import Folder, landing_zone
 from ..adapters.settings import Settings
 from ..domain.contract import Contract
@@ -58,7 +58,8 @@ def _parts(settings: Settings) -> tuple[Cipher, Folder]:
 
 @lru_cache(maxsize=1)
 def _ehr(settings: Settings) -> Ehr:
-    return Ehr(settings.ehr_base_url(), credentials=settings.ehr_credentials())
+    client_id, secret = settings.ehr_credentials() or (None, None)
+    return Ehr(EhrSettings(settings.ehr_base_url(), client_id=client_id, client_secret=secret))
 
 
 class Road(dg.ConfigurableResource):

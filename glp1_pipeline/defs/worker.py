@@ -17,6 +17,7 @@ app.conf.update(
     broker_transport_options=_broker.transport_options,
     broker_connection_retry_on_startup=True,
     task_default_queue="dagster",
+    task_track_started=True,  # else run monitoring takes a healthy run for lost
     worker_prefetch_multiplier=1,
     task_acks_late=True,
     worker_max_tasks_per_child=500,  # a slow leak anywhere never grows for longer than this

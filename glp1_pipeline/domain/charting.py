@@ -70,6 +70,8 @@ class PatientOutcome:
     chart: Chart
     reports: list[Reported]
     """The reports of this batch alone."""
+    received_at: datetime
+    """When the first event of this batch reached our ledger."""
     flags: dict[str, flags.RaisedFlag]
     gate: gates.GateResult
     tasks: list[tasks.TaskNeed]
@@ -129,7 +131,8 @@ def _outcome(contract: Contract, patient_id: str, items, chart: Chart, raised, g
     write = None
     if chart.is_complete:  # a draft stays with us: the EHR hears of a patient who pressed submit
         write = _write(contract, patient_id, items, chart, raised, needed, closed, known)
-    return PatientOutcome(chart, [report for _, report, _ in items], raised, gate, needed, closed, write)
+    first = min(item.received_at for item, _, _ in items)
+    return PatientOutcome(chart, [report for _, report, _ in items], first, raised, gate, needed, closed, write)
 
 
 def _write(contract, patient_id, items, chart, raised, needed, closed, known: Known) -> Write | None:
@@ -147,9 +150,7 @@ def _write(contract, patient_id, items, chart, raised, needed, closed, known: Kn
         return None
     n = known.changes.get(patient_id, 0) + 1
     event_ids = sorted({item.event_id for item, _, _ in items})
-    proof = fhir.provenance(
-        patient_id, n, sorted(changed), chart.latest.received_at, event_ids, contract.version
-    )
+    proof = fhir.provenance(patient_id, n, sorted(changed), chart.latest.received_at, event_ids, contract.version)
     content = {key: resources[key] for key in changed} | {f"Provenance/{proof['id']}": proof}
     return Write(patient_id, n, changed, orjson.dumps(fhir.bundle(content)), event_ids)
 
@@ -162,7 +163,8 @@ def reported(item: Claimed, values: Mapping[str, Any], contradictions: tuple[str
         form_version=submission.form_version,
         status=submission.status,
         authored_at=submission.authored_at,
-        received_at=item.received_at,
+        # When the form's own server had it, as the event says: ages and freshness are then the same at every replay.
+        received_at=min(submission.received_at or item.received_at, item.received_at),
         time_zone=submission.time_zone,
         values=dict(values),
         contradictions=contradictions,

@@ -1,0 +1,86 @@
+"""What the EHR itself holds, read back and compared with what we believe we wrote, resource by resource.
+
+Here: comparing. Not here: our own ledger's balance (`balance`), and mending (`outbox`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+import psycopg
+
+from ..domain.outbox.exchange import is_same, keys_of
+from .cipher import Cipher
+from .ehr import Ehr, count_by_identifier, read_back
+
+PATIENTS_AT_A_TIME = 100
+
+
+@dataclass
+class Compared:
+    """Counts of resources."""
+
+    resources: int = 0
+    """That we were told were written."""
+    equal: int = 0
+    missing: int = 0
+    different: int = 0
+    """Changed there by someone else, or not what we sent."""
+    doubled: int = 0
+    """There more than once under our identifier."""
+    not_sent_yet: int = 0
+
+    @property
+    def holds(self) -> bool:
+        return self.missing + self.different + self.doubled == 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"holds": self.holds}
+
+
+def compare(connection: psycopg.Connection, ehr: Ehr, cipher: Cipher, target: str = "ehr") -> Compared:
+    """Read every resource of ours back. Memory is flat: some patients at a time."""
+    found = Compared()
+    for planned, remote, sent in _patients(connection, cipher, target):
+        found.not_sent_yet += sum(key not in remote for key in planned)
+        written = {key: remote[key] for key in sent if key in remote}
+        found.resources += len(written)
+        back = {f"{key.partition('/')[0]}/{ids[0]}": key for key, ids in remote.items()}
+        for there in read_back(ehr, written):
+            if not there.exists:
+                found.missing += 1
+            elif is_same(sent[there.key], there.content, back):
+                found.equal += 1
+            else:
+                found.different += 1
+        # A server that takes our ids cannot hold one twice; of a patient it still could hold a stranger's copy.
+        keys = [k for k in written if k.startswith("Patient/") or not ehr.capability.takes_our_ids]
+        found.doubled += sum(count > 1 for _, count in count_by_identifier(ehr, keys))
+    return found
+
+
+def _patients(connection, cipher: Cipher, target: str) -> Iterator[tuple[dict, dict, dict]]:
+    """For some patients at a time: what is planned, what the target calls it, and what was last delivered of each."""
+    last = "00000000-0000-0000-0000-000000000000"
+    while True:
+        copies = connection.execute(
+            "select patient_id::text, planned, remote from ops.copies where target = %s and patient_id > %s"
+            " order by patient_id limit %s",
+            (target, last, PATIENTS_AT_A_TIME),
+        ).fetchall()
+        if not copies:
+            return
+        last = copies[-1][0]
+        sent: dict[str, Any] = {}
+        for write_id, kid, body in connection.execute(
+            "select w.write_id, b.kid, b.body from ops.writes w join phi.write_bodies b using (write_id)"
+            " where w.target = %s and w.patient_id = any(%s::uuid[]) and w.status = 'delivered' order by w.n",
+            (target, [row[0] for row in copies]),
+        ):
+            sent |= keys_of(orjson.loads(cipher.open(kid, bytes(body), f"writes|{write_id}")))
+        planned = {key: digest for _, hashes, _ in copies for key, digest in hashes.items()}
+        remote = {key: ids for _, _, ids_by_key in copies for key, ids in ids_by_key.items()}
+        yield planned, remote, sent

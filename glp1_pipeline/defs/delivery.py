@@ -1,0 +1,97 @@
+"""Delivery: the outbox goes out to the EHR, patients in parallel, each patient's changes in order."""
+
+from __future__ import annotations
+
+import statistics
+from datetime import timedelta
+
+import dagster as dg
+
+from ..adapters import outbox
+from ..adapters.charts import TARGET
+from .chart import WRITES
+from .describe import spec
+from .intake import WAIT_SECONDS, is_running, wait_until
+from .partitions import DAYS, today
+from .resources import Road
+
+KIND = "ehr_chart"
+RUN_SECONDS = 120.0
+"""A run delivers for so long at most; what is left is due for the next one."""
+
+DELIVERIES = spec(
+    "deliveries",
+    group="delivery",
+    deps=(WRITES,),
+    kinds=("fhir",),
+    fresh_for=timedelta(hours=24),
+    why="Every attempt to bring a change to the EHR over HTTP. A time-out is read back before anything is sent again,"
+    " so a chart is there once.",
+)
+
+
+@dg.multi_asset(
+    specs=[DELIVERIES],
+    name="deliver",
+    partitions_def=DAYS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    check_specs=[
+        dg.AssetCheckSpec(
+            "all_delivered",
+            asset="deliveries",
+            description="Writes that the EHR refused for good or that conflict with an edit there: each needs a person."
+            " `glp1 status` counts them, `glp1 why PATIENT` explains one.",
+        )
+    ],
+)
+def deliver(context: dg.AssetExecutionContext, road: Road):
+    """Deliver what is due now, whatever day it is from; a replay of a past day finds nothing due and says so."""
+    cipher = road.cipher
+    report = outbox.deliver_pending(
+        road.connect,
+        road.ehr,
+        road.contract.writes[KIND],
+        lambda kid, body, place: cipher.open(kid, body, place),
+        deadline=RUN_SECONDS,
+    )
+    with road.connect("glp1 delivery") as connection:
+        waiting = outbox.pending(connection, TARGET)
+    yield dg.MaterializeResult(
+        "deliveries",
+        metadata={
+            **dict(report.outcomes),
+            "resources": report.resources,
+            "still waiting": waiting.ready + waiting.in_doubt,
+            **({"milliseconds (median)": round(statistics.median(report.ms), 1)} if report.ms else {}),
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="all_delivered",
+                passed=waiting.dead == 0,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={"dead": waiting.dead},
+            )
+        ],
+    )
+
+
+def delivery_sensor(job) -> dg.SensorDefinition:
+    @dg.sensor(
+        name="ehr_writes_due",
+        job=job,
+        minimum_interval_seconds=1,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Waits until a write to the EHR is due (new, or its time to be tried again has come) and asks for a"
+        " run that delivers all that is due.",
+    )
+    def ehr_writes_due(context: dg.SensorEvaluationContext, road: Road):
+        with road.connect("glp1 delivery sensor") as connection:
+
+            def is_due(left: float) -> bool:
+                return outbox.wait_for_due(connection, TARGET, min(left, 1.0))
+
+            if not wait_until(WAIT_SECONDS, is_due, lambda: is_running(context.instance, job.name)):
+                return dg.SkipReason("no write to the EHR is due")
+        return dg.RunRequest(partition_key=today().isoformat())
+
+    return ehr_writes_due

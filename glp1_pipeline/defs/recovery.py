@@ -1,0 +1,156 @@
+"""Recovery: replays from the UI, the ledger's balance on a clock, and runs whose worker died are ended.
+
+Here: wiring. Not here: what is counted (`adapters.balance`) and how a batch is charted (`adapters.charts`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+from pydantic import Field
+
+from ..adapters import charts
+from ..adapters.balance import balance, fingerprint
+from .chart import WRITES
+from .describe import DATA, OPS
+from .intake import EVENTS
+from .resources import Road
+
+SILENT_AFTER = timedelta(seconds=30)
+"""A run this old that nobody holds the lock of has no worker any more."""
+
+LEDGER_BALANCE = dg.AssetSpec(
+    "ledger_balance",
+    deps=[EVENTS, WRITES],
+    group_name="recovery",
+    owners=[OPS],
+    kinds={"python", "postgres"},
+    description="received = charted + waiting + rejected + dead, counted every five minutes over everything we ever "
+    "received. If it does not hold, something was lost or doubled: the check says what, `glp1 reconcile` compares with "
+    "the EHR itself.",
+    freshness_policy=dg.FreshnessPolicy.time_window(
+        fail_window=timedelta(minutes=30), warn_window=timedelta(minutes=15)
+    ),
+)
+
+
+@dg.multi_asset(
+    specs=[LEDGER_BALANCE],
+    name="count_ledger",
+    check_specs=[
+        dg.AssetCheckSpec(
+            "nothing_lost",
+            asset="ledger_balance",
+            description="The ledger is in balance, and what must hold with it holds. An error: call the on-call owner.",
+        )
+    ],
+)
+def count_ledger(road: Road):
+    """Count everything in one snapshot."""
+    with road.connect("glp1 balance") as connection:
+        found = balance(connection)
+    numbers = found.as_dict()
+    faults, writes = numbers.pop("faults"), numbers.pop("writes")
+    yield dg.MaterializeResult(
+        "ledger_balance",
+        metadata={**numbers, **{f"writes {status}": count for status, count in writes.items()}},
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="nothing_lost",
+                passed=found.holds,
+                severity=dg.AssetCheckSeverity.ERROR,
+                description="; ".join(faults) or "everything adds up",
+                metadata={"faults": len(faults)},
+            )
+        ],
+    )
+
+
+class ReplayConfig(dg.Config):
+    """Which events to compute again. Safe as it stands: a dry run, which changes nothing."""
+
+    event_ids: list[str] = Field(
+        default=[], description="Ids of events, as `glp1 why` and `glp1 status` print them. For whole days, use the "
+        "Partitions tab of the asset `patient_values`.", max_length=10_000,
+    )  # fmt: skip
+    dry_run: bool = Field(default=True, description="Say what a replay would touch, and change nothing.")
+
+
+@dg.op(description="Chart the named events again from their sealed bytes, with the contract as it is now.")
+def replay(context: dg.OpExecutionContext, config: ReplayConfig, road: Road) -> None:
+    """Read the named events, chart them again, and say what changed in counts."""
+    try:
+        wanted = tuple(uuid.UUID(event_id) for event_id in config.event_ids)
+    except ValueError:
+        raise dg.Failure(
+            "an event id is no UUID: copy ids from `glp1 why` or `glp1 status`", allow_retries=False
+        ) from None
+    if not wanted:
+        raise dg.Failure("no event ids given: fill `event_ids` in the Launchpad", allow_retries=False)
+    with road.connect("glp1 replay") as connection:
+        (there,) = connection.execute(
+            "select count(*) from phi.events where event_id = any(%s)", (list(wanted),)
+        ).fetchone() or (0,)
+        if config.dry_run:
+            context.add_output_metadata({"found": there, "not found": len(wanted) - there, "dry run": True})
+            return
+        before = fingerprint(connection)["state"]
+        scope = charts.Scope(event_ids=wanted, is_replay=True)
+        done = charts.chart_events(connection, road.contract, road.cipher, scope)
+        changed = before != fingerprint(connection)["state"]
+    context.add_output_metadata(
+        {"events": done.events, "dead": done.dead, "rejected": done.rejected, "new writes": done.writes,
+         "state changed": changed}
+    )  # fmt: skip
+
+
+@dg.job(
+    name="replay_events",
+    description="Compute chosen events again from their sealed bytes: after a correction of the contract or of our "
+    "code. Replaying what did not change changes nothing and writes nothing.",
+    tags={"glp1/recovery": "replay"},
+    owners=[DATA],
+)
+def replay_events():
+    replay()
+
+
+@dg.sensor(
+    name="dead_runs",
+    minimum_interval_seconds=10,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Ends runs whose worker died, so that the next one may start. What they had not done is still pending "
+    "in our tables; nothing is lost.",
+)
+def dead_runs(context: dg.SensorEvaluationContext, road: Road):
+    """A living run holds a lock in our store; a run whose lock is free has no worker."""
+    ended = 0
+    running = context.instance.get_run_records(
+        dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
+    )
+    with road.connect("glp1 dead runs") as connection:
+        for record in running:
+            if datetime.now(UTC) - record.update_timestamp.replace(tzinfo=UTC) < SILENT_AFTER:
+                continue
+            run_id = record.dagster_run.run_id
+            (is_held,) = connection.execute(
+                "select not pg_try_advisory_lock(k) or not pg_advisory_unlock(k) from hashtextextended(%s, 7) k",
+                (run_id,),
+            ).fetchone() or (True,)
+            if not is_held:
+                context.instance.report_run_failed(
+                    record.dagster_run, "its worker died; what was pending goes on in a new run"
+                )
+                ended += 1
+    return dg.SkipReason(f"{ended} of {len(running)} running runs had no worker" if running else "no run is under way")
+
+
+balance_schedule = dg.ScheduleDefinition(
+    name="ledger_balance_every_5_minutes",
+    cron_schedule="*/5 * * * *",
+    target=dg.AssetSelection.assets("ledger_balance"),
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Counts the ledger every five minutes, so that its balance is known also when nothing arrives.",
+)

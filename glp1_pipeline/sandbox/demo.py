@@ -1,0 +1,148 @@
+"""`glp1 up` and `glp1 demo`: everything started, the samples dropped, their way shown, the outcome checked.
+
+Here: what a newcomer sees. Not here: how processes are kept alive (`supervisor`, `stack`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import psycopg
+
+from ..adapters.balance import balance
+from ..adapters.cipher import KeyMissing, KeyRing
+from ..adapters.postgres import PostgresError
+from ..adapters.schema import migrate
+from ..adapters.secrets import SecretError
+from ..adapters.settings import Settings, SettingsError
+from ..adapters.status import status
+from ..defs.resources import KEYS, Road, connect
+from .samples import Sample, differences, samples
+from .stack import Stack
+from .supervisor import StackError
+
+TELLING = (SettingsError, SecretError, StackError, PostgresError, KeyMissing, ConnectionError)
+"""Errors whose text tells a person what to do."""
+SETTLE_SECONDS = 900.0
+
+
+def prepare(settings: Settings) -> None:
+    """Bring the schema up to date; make the key ring where both it and the data are new."""
+    migrate(settings.store_url())
+    path = settings.home / "secrets" / KEYS
+    if not path.exists():
+        with connect(settings, "glp1 set-up") as connection:
+            filled = connection.execute("select exists (select from phi.events)").fetchone()
+        if filled and filled[0]:
+            raise KeyMissing(f"the database holds sealed events and there is no key ring at {path}: put the file back")
+        KeyRing.create(path)
+
+
+def up() -> None:
+    """Start everything and stay until Ctrl-C."""
+    settings = Settings.from_env()
+    begun = time.monotonic()
+    with Stack(settings, prepare) as stack:
+        stack.start()
+        print(f"Up after {time.monotonic() - begun:.1f} s.\n")
+        _invite(stack, settings)
+        _stay(stack)
+
+
+def run(once: bool) -> int:
+    """The demo; with `once` it ends when the samples have settled. The exit code: 1 if anything is not as expected."""
+    settings = Settings.from_env()
+    begun = time.monotonic()
+    with Stack(settings, prepare) as stack:
+        print("Starting Postgres, the sandbox EHR and Dagster …", flush=True)
+        stack.start()
+        print(f"Up after {time.monotonic() - begun:.1f} s. The Dagster UI: {stack.ui_url}\n", flush=True)
+        stories = samples()
+        landing = Road().landing
+        for sample in stories:
+            sample.drop(landing)
+        print(
+            f"Dropped {sum(len(s.files) for s in stories)} files of {len(stories)} stories into"
+            f" {settings.landing_url}\n"
+        )
+        with connect(settings, "glp1 demo") as connection:
+            settled = _watch(connection, lambda: bool(landing.ready(limit=1)))
+            code = _summary(connection, stories, settled)
+        if once:
+            return code
+        _invite(stack, settings)
+        _stay(stack)
+        return code
+
+
+def _watch(connection: psycopg.Connection, is_landing: Callable[[], bool]) -> bool:
+    """Print the way of the samples as it changes; True when nothing moves any more."""
+    begun, shown, quiet_since = time.monotonic(), "", None
+    while time.monotonic() - begun < SETTLE_SECONDS:
+        now = status(connection)
+        events, writes = now["events"], now["writes"]
+        waiting = events.get("waiting", 0)
+        on_their_way = writes.get("ready", 0) + writes.get("in_doubt", 0)
+        line = (
+            f"received {sum(events.values()):5}   mapped {events.get('charted', 0):5}   rejected"
+            f" {events.get('rejected', 0):3}   held {now['gate'].get('held', 0):4}   queued {now['queue']:5}"
+            f"   delivered {writes.get('delivered', 0):5} of {sum(writes.values()):5}"
+        )
+        if line != shown:
+            print(f"{time.monotonic() - begun:6.1f} s  {line}", flush=True)
+            shown = line
+        reading = connection.execute("select count(*) from ops.drops where state = 'reading'").fetchone()
+        if waiting or on_their_way or is_landing() or (reading and reading[0]) or not events:
+            quiet_since = None
+        else:
+            quiet_since = quiet_since or time.monotonic()
+            if time.monotonic() - quiet_since > 1.5:
+                return True
+        time.sleep(0.5)
+    return False
+
+
+def _summary(connection: psycopg.Connection, stories: list[Sample], settled: bool) -> int:
+    found, now = balance(connection), status(connection)
+    print("\nWhy patients are held:  " + ("  ".join(f"{k} {v}" for k, v in now["missing"].items()) or "nobody is"))
+    print("Why lines are rejected: " + ("  ".join(f"{k} {v}" for k, v in now["rejected"].items()) or "none is"))
+    for name, title in (("seconds_receipt_to_queue", "Receipt to queue"), ("seconds_change_to_ehr", "Change to EHR")):
+        print(f"{title}: median {now[name]['median']} s, p95 {now[name]['p95']} s")
+    wrong = 0
+    print()
+    for story in stories:
+        lines = differences(connection, story)
+        wrong += bool(lines)
+        print(f"{'as expected' if not lines else 'DIFFERENT  '}  {story.name}: {story.expected['story']}")
+        for line in lines:
+            print(f"             {line}")
+    print(
+        f"\nLedger: received {found.received} = charted {found.charted} + waiting {found.waiting} + rejected"
+        f" {found.rejected} + dead {found.dead}: {'in balance' if found.holds else 'OUT OF BALANCE'}"
+    )
+    for fault in found.faults:
+        print(f"FAULT: {fault}")
+    if not settled:
+        print(f"FAULT: not settled after {SETTLE_SECONDS:.0f} s; the logs are in the folder logs of GLP1_HOME")
+    print(f"{len(stories) - wrong} of {len(stories)} stories are as expected.\n", flush=True)
+    return 0 if settled and found.holds and not wrong else 1
+
+
+def _invite(stack: Stack, settings: Settings) -> None:
+    print(
+        f"The Dagster UI:   {stack.ui_url}\nThe EHR's pages:  {settings.ehr_base_url().removesuffix('/fhir')}/ui\n\n"
+        "Three things to try, in another terminal:\n"
+        "  1. .venv/bin/glp1 drop data_samples/clear_case_pen/input/*       and watch the asset `events` in the UI\n"
+        "  2. .venv/bin/glp1 why clear-case-pen                             what a patient waits for, and whose it is\n"
+        "  3. .venv/bin/glp1 reconcile                                      nothing lost, nothing doubled\n"
+        "\nCtrl-C stops everything.",
+        flush=True,
+    )
+
+
+def _stay(stack: Stack) -> None:
+    try:
+        stack.wait()
+    except KeyboardInterrupt:
+        print("\nStopping …", flush=True)

@@ -1,0 +1,123 @@
+"""The samples of data_samples/: what each drops, and whether it reached the state that it says it should.
+
+Here: reading the folders and asking the database. Not here: starting anything (`stack`) and showing it (`demo`).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from ..adapters.landing import DROPS, Folder, digest
+from ..adapters.settings import PROJECT
+
+FOLDER = PROJECT / "data_samples"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One story: a folder with `input/*` and `expected/outcome.json`."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def expected(self) -> dict[str, Any]:
+        """story, patients {account: {gate, missing, flags, tasks, queued, values}}, rejected {reason: n}, …"""
+        return json.loads((self.folder / "expected" / "outcome.json").read_text("utf-8"))
+
+    @property
+    def files(self) -> list[Path]:
+        """Input files in the order in which they are dropped: by name."""
+        return sorted(p for p in (self.folder / "input").iterdir() if p.is_file())
+
+    @property
+    def drop_ids(self) -> list[uuid.UUID]:
+        found = []
+        for file in self.files:
+            with file.open("rb") as stream:
+                found.append(uuid.uuid5(DROPS, digest(stream)[0].hex()))
+        return found
+
+    def drop(self, landing: Folder) -> None:
+        for file in self.files:
+            landing.put(f"{uuid.uuid4()}{file.suffix}", io.BytesIO(file.read_bytes()))
+
+
+def samples(folder: Path = FOLDER) -> list[Sample]:
+    return [Sample(path) for path in sorted(folder.iterdir()) if (path / "expected" / "outcome.json").is_file()]
+
+
+def differences(connection: psycopg.Connection, sample: Sample) -> list[str]:
+    """What is not as the sample says, in names; empty when all of it is."""
+    expected, found = sample.expected, []
+    drops = connection.execute(
+        "select count(*), coalesce(sum(events), 0)::int, coalesce(sum(duplicates - lines / greatest(times_delivered, 1)"
+        " * greatest(times_delivered - 1, 0)), 0)::int from ops.drops where drop_id = any(%s)",
+        (list(set(sample.drop_ids)),),
+    ).fetchone()
+    if drops is None or drops[0] != len(set(sample.drop_ids)):
+        return ["not every file reached the ledger"]
+    for name, count in (("events", drops[1]), ("duplicates", drops[2])):
+        if name in expected and expected[name] != count:
+            found.append(f"{name}: {count}, not {expected[name]}")
+    rejected = dict(
+        connection.execute(
+            "select reason, count(*) from phi.events where drop_id = any(%s) and status = 'rejected' group by 1",
+            (sample.drop_ids,),
+        ).fetchall()
+    )
+    if rejected != expected.get("rejected", {}):
+        found.append(f"rejected: {rejected}, not {expected.get('rejected', {})}")
+    for account, wanted in expected.get("patients", {}).items():
+        found += [f"{account}: {line}" for line in _patient(connection, account, wanted)]
+    return found
+
+
+def _patient(connection: psycopg.Connection, account: str, wanted: dict[str, Any]) -> list[str]:
+    row = connection.execute(
+        "select patient_id from phi.identifiers where value = %s and system like 'intake-account:%%'", (account,)
+    ).fetchone()
+    if row is None:
+        return [] if wanted.get("absent") else ["no patient"]
+    if wanted.get("absent"):
+        return ["there is a patient, and there should be none"]
+    one = lambda sql: connection.execute(sql, row).fetchall()  # noqa: E731
+    gate = one("select outcome, missing from ops.gate_results where patient_id = %s")
+    values = one("select doc from phi.charts where patient_id = %s")
+    chart = values[0][0] if values else {}
+    actual = {
+        "gate": gate[0][0] if gate else None,
+        "missing": sorted(gate[0][1]) if gate else [],
+        "flags": sorted(
+            flag for (flag,) in one("select flag_id from phi.risk_flags where patient_id = %s and status <> 'cleared'")
+        ),
+        "tasks": sorted(
+            f"{code}/{cause}"
+            for code, cause in one("select code, cause from ops.tasks where patient_id = %s and status = 'open'")
+        ),
+        "queued": bool(one("select 1 from ops.provider_queue where patient_id = %s and left_at is null")),
+        "changes": len(one("select 1 from ops.writes where patient_id = %s")),
+    }
+    found = []
+    for name, value in actual.items():
+        if name in wanted and (sorted(wanted[name]) if isinstance(value, list) else wanted[name]) != value:
+            found.append(f"{name}: {value}, not {wanted[name]}")
+    for field, value in wanted.get("values", {}).items():
+        there = {k: v for k, v in chart.get(field, {}).items() if k in value}
+        if there != value:
+            found.append(f"value of {field} differs (it has {sorted(chart.get(field, {}))})")
+    unsettled = one("select status from ops.writes where patient_id = %s and status <> 'delivered'")
+    if unsettled:
+        found.append(f"writes not delivered: {sorted(s for (s,) in unsettled)}")
+    return found
