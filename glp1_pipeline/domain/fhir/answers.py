@@ -99,21 +99,28 @@ def _details(submission: Submission, event_id: str) -> list[Resource]:
 def _items(link_id: str, answer: Any, event_id: str, depth: int) -> list[Resource]:
     """The items of one question: a list of groups repeats the item, and no item has both answers and items (qrs-1)."""
     name = clean(link_id) or "[blank question id]"
-    rows = answer if isinstance(answer, list) else [answer]
+    if not isinstance(answer, dict | list):
+        told = _scalar(answer, event_id)
+        return [{"linkId": name, "answer": [told]}] if told else [{"linkId": name}]
     answers: list[Resource] = []
     groups: list[Resource] = []
-    for row in rows:
-        if isinstance(row, dict | list) and row and depth >= _DEEPEST:
+    for row in answer if isinstance(answer, list) else (answer,):
+        if not isinstance(row, dict | list):
+            if told := _scalar(row, event_id):
+                answers.append(told)
+        elif not row:
+            continue
+        elif depth >= _DEEPEST:
             answers.append({"valueString": _as_text(row, event_id)})
-        elif isinstance(row, dict) and (quantity := _quantity(row)) is not None:
-            answers.append({"valueQuantity": quantity})
-        elif isinstance(row, dict) and row:
-            inner = [i for key, told in row.items() for i in _items(f"{name}.{key}", told, event_id, depth + 1)]
-            groups.append({"linkId": name, "item": inner})
-        elif isinstance(row, list) and row:
+        elif isinstance(row, list):
             groups.append({"linkId": name, "item": _items(f"{name}.row", row, event_id, depth + 1)})
-        elif (told := _scalar(row, event_id)) is not None:
-            answers.append(told)
+        elif (quantity := _quantity(row)) is not None:
+            answers.append({"valueQuantity": quantity})
+        else:
+            inner: list[Resource] = []
+            for key, told in row.items():
+                inner += _items(f"{name}.{key}", told, event_id, depth + 1)
+            groups.append({"linkId": name, "item": inner})
     if answers:
         return [{"linkId": name, "answer": answers}, *groups]
     return groups or [{"linkId": name}]
@@ -131,6 +138,8 @@ def _quantity(row: dict[str, Any]) -> Resource | None:
 
 def _scalar(row: Any, event_id: str) -> Resource | None:
     """None for what was left blank: the question is listed, without an answer."""
+    if isinstance(row, str):
+        return {"valueString": text} if (text := clean(row, event_id)) else None
     if isinstance(row, bool):
         return {"valueBoolean": row}
     if isinstance(row, int):
@@ -139,8 +148,7 @@ def _scalar(row: Any, event_id: str) -> Resource | None:
         return {"valueDecimal": row} if abs(row) < _DECIMAL else {"valueString": str(row)}
     if isinstance(row, float):
         return {"valueDecimal": row} if math.isfinite(row) else {"valueString": str(row)}
-    text = clean(row, event_id) if isinstance(row, str) else ""
-    return {"valueString": text} if text else None
+    return None
 
 
 def _as_text(row: Any, event_id: str) -> str:

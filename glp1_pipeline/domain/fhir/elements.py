@@ -40,6 +40,7 @@ _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, RESOURCE_SYSTEM).bytes
 _ZONE_LIMIT: Final = timedelta(hours=14)
 _FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _TEXT_BYTES: Final = 1024 * 1024
+_SURELY_FITS: Final = _TEXT_BYTES // 4
 
 
 def resource_id(patient_id: str, role: str) -> str:
@@ -67,12 +68,12 @@ def instant_zoned(at: datetime) -> str:
 
 def clean(raw: str, event_id: str = "") -> str:
     """A text as FHIR can carry it: forbidden characters replaced, a huge one cut with a pointer; blank is ""."""
-    if raw.isascii() and raw.isprintable() and len(raw) <= _TEXT_BYTES:
-        return raw if raw and not raw.isspace() else ""
-    if not raw.strip():
+    if not raw or raw.isspace():
         return ""
+    if raw.isprintable() and len(raw) <= _SURELY_FITS:
+        return raw
     text = _FORBIDDEN.sub("\ufffd", raw)
-    if len(text) * 4 > _TEXT_BYTES and len(data := text.encode()) > _TEXT_BYTES:
+    if len(text) > _SURELY_FITS and len(data := text.encode()) > _TEXT_BYTES:
         pointer = f" [cut here; the whole answer is kept with event {event_id or 'as received'}]"
         text = data[: _TEXT_BYTES - len(pointer.encode())].decode(errors="ignore") + pointer
     return text

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..chart import Value
-from .elements import ABSENT_CONCEPT, ASSEMBLER, CODE_SYSTEM, HL7, UCUM, Resource, clean, concept
+from .elements import ABSENT_CONCEPT, ASSEMBLER, CODE_SYSTEM, HL7, UCUM, Resource, absent_concept, clean, concept
 from .page import Page, loinc, part
 
 _CATEGORY: Final = HL7 + "observation-category"
 _VITAL: Final = [concept(_CATEGORY, "vital-signs")]
 _SOCIAL: Final = [concept(_CATEGORY, "social-history")]
 _LOCAL: Final = CODE_SYSTEM + ":observation"
+_NOT_TOLD: Final = absent_concept("unknown")
 _NOT_APPLICABLE: Final = frozenset(("na", "n/a", "not_applicable"))
 
 _QUANTITIES: Final[dict[str, tuple[list[Resource], Resource, str]]] = {
@@ -110,7 +111,7 @@ def _pressure(page: Page, field: str, value: Value) -> Resource | None:
             "component": [
                 {"code": code, "valueQuantity": _amount(number, "mm[Hg]")}
                 if _is_number(number)
-                else {"code": code, "dataAbsentReason": ABSENT_CONCEPT["unknown"]}
+                else {"code": code, "dataAbsentReason": _NOT_TOLD}
                 for (code, _), number in zip(_SIDES, numbers, strict=True)
             ]
         }
@@ -118,7 +119,7 @@ def _pressure(page: Page, field: str, value: Value) -> Resource | None:
     if not isinstance(word, str) or not clean(word):
         return None
     if word == "unknown":
-        return {"dataAbsentReason": ABSENT_CONCEPT["unknown"]}
+        return {"dataAbsentReason": _NOT_TOLD}
     return {"valueCodeableConcept": page.tables.concept(field, word)}
 
 
