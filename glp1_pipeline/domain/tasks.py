@@ -25,6 +25,7 @@ BY_FLAG = {
 URGENT = ("crisis-protocol", "urgent-safety-review")
 """Opened from a draft too: they cannot wait for the patient to press submit."""
 UNMAPPED = "unmapped"
+MEDICINES = "med.current_list"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -63,10 +64,9 @@ def derive(
     for name, (requirement, state) in red.items():
         eased = state in ("unknown", "declined") and state in requirement.accept
         need("missing-high-risk-input", name, like="provider-review-initial" if eased else None)
-    for report in chart.submissions:
-        for contradiction in report.contradictions:
-            need("clarify-contradiction", contradiction)
-    for name, cause in {*problems, *_held(chart)}:
+    for contradiction in _contradictions(chart):
+        need("clarify-contradiction", contradiction)
+    for name, cause in {*problems, *_held(chart), *_unmapped(chart)}:
         if name not in red:
             need(_held_code(name, cause), f"{name}:{cause}")
     for name, why in gate_result.missing:
@@ -83,6 +83,21 @@ def derive(
 
 def _held(chart: Chart) -> Iterable[tuple[str, str]]:
     return ((name, str(value["held"])) for name, value in chart.values.items() if "held" in value)
+
+
+def _unmapped(chart: Chart) -> Iterable[tuple[str, str]]:
+    """A medicine that the mapping kept as typed, without a class: any interaction rule may have missed it."""
+    rows = chart.get(MEDICINES)
+    if isinstance(rows, list) and any(isinstance(row, dict) and not row.get("class") for row in rows):
+        yield MEDICINES, "unmapped_medicine"
+
+
+def _contradictions(chart: Chart) -> Iterable[str]:
+    """Those of the newest full submission and of what amended it; a full one answers everything anew."""
+    for report in reversed(chart.submissions):
+        yield from report.contradictions
+        if report.status == "completed":
+            return
 
 
 def _held_code(name: str, cause: str) -> str:

@@ -109,8 +109,21 @@ def test_some_flags_are_work_by_themselves(answers, code, cause):
 
 def test_each_contradiction_is_clarified_once():
     one = dataclasses.replace(report(), contradictions=("insulin_without_diabetes",))
-    chart = resolve(CONTRACT, "p1", [one, dataclasses.replace(one, event_id="e2")])
-    assert keys(chart) == {REVIEW, ("clarify-contradiction", "insulin_without_diabetes")}
+    wanted = {REVIEW, ("clarify-contradiction", "insulin_without_diabetes")}
+    assert keys(resolve(CONTRACT, "p1", [one, dataclasses.replace(one, event_id="e2")])) == wanted
+    assert keys(resolve(CONTRACT, "p1", [one, report(2, {}, status="amended")])) == wanted
+
+
+def test_a_new_full_submission_ends_the_contradictions_of_the_one_before():
+    one = dataclasses.replace(report(), contradictions=("insulin_without_diabetes",))
+    assert keys(resolve(CONTRACT, "p1", [one, report(2)])) == {REVIEW}
+
+
+def test_a_medicine_without_a_class_is_reconciled_once_beside_the_review():
+    rows = [{"name": "Olympic"}, {"name": "Met forming"}, {"name": "lisinopril", "class": "ace_arb"}]
+    wanted = {REVIEW, ("reconcile-medications", "med.current_list:unmapped_medicine")}
+    assert keys(chart_of(med__current_list=rows)) == wanted
+    assert keys(chart_of(med__current_list=[])) == {REVIEW}
 
 
 def test_blood_pressure_not_known_passes_and_somebody_has_to_take_it():
