@@ -36,7 +36,8 @@ def fingerprint(connection: psycopg.Connection) -> dict[str, str]:
         connection.execute("set local time zone 'UTC'")
         for name, meaning in MEANING.items():
             hashes = ", ".join(
-                f"coalesce(sum(hashtextextended(r::text, {seed})::numeric), 0) % 18446744073709551616" for seed in (1, 2)
+                f"coalesce(sum(hashtextextended(r::text, {seed})::numeric), 0) % 18446744073709551616"
+                for seed in (1, 2)
             )
             row = connection.execute(f"select count(*), {hashes} from ({meaning}) as r".encode()).fetchone()
             assert row is not None  # an aggregate always answers

@@ -80,9 +80,9 @@ class KeyRing:
         return cls.load(path)
 
     def patient_id(self, system: str, value: str) -> uuid.UUID:
-        """Opaque id of the person first known by this identifier: the same at every replay, no guess without the key."""
+        """Opaque id of the person first known by this identifier: the same at every replay, no guess without a key."""
         digest = hmac.new(self.patient_key, f"{system}\x1f{value}".encode(errors="surrogatepass"), hashlib.sha256)
-        return uuid.UUID(bytes=digest.digest()[:16], version=8)
+        return uuid.UUID(bytes=digest.digest()[:16], version=4)
 
 
 class Cipher:
@@ -109,5 +109,7 @@ class Cipher:
             key = self._wrappers[kid].decrypt(sealed[:NONCE], sealed[NONCE:WRAPPED], aad)
             squeezed = AESGCM(key).decrypt(sealed[WRAPPED : WRAPPED + NONCE], sealed[WRAPPED + NONCE :], aad)
         except InvalidTag:
-            raise Tampered(f"sealed bytes at {place.split('|')[0]} do not open: wrong row, wrong key or changed") from None
+            raise Tampered(
+                f"sealed bytes at {place.split('|')[0]} do not open: wrong row, wrong key or changed"
+            ) from None
         return self._expand.decompress(squeezed, max_output_size=MAX_OPENED_BYTES)

@@ -1,0 +1,144 @@
+"""The landing zone promises: half-written files are never read, nothing outside it is ever touched, limits hold."""
+
+import io
+import os
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glp1_pipeline.adapters.cipher import Cipher, KeyRing
+from glp1_pipeline.adapters.landing import (
+    MAX_LINE_BYTES,
+    Bucket,
+    Folder,
+    Unreadable,
+    digest,
+    lines,
+    open_archived,
+    packed_as,
+)
+
+DROP = uuid.UUID(int=7)
+
+
+@pytest.fixture
+def cipher(tmp_path):
+    return Cipher(KeyRing.create(tmp_path / "keys.json"))
+
+
+@pytest.fixture
+def folder(tmp_path, cipher):
+    (tmp_path / "landing").mkdir()
+    return Folder(tmp_path / "landing", tmp_path / "archive", cipher)
+
+
+def test_a_file_still_open_for_writing_is_not_ready_and_is_ready_when_closed(folder):
+    with (folder.path / "slow.json").open("wb") as writer:
+        writer.write(b'{"half":')
+        writer.flush()
+        assert folder.ready() == []
+    assert folder.ready() == ["slow.json"]
+
+
+@pytest.mark.parametrize("name", [".hidden.json", "a.tmp", "b.part", "c.partial"])
+def test_a_name_that_says_unfinished_is_passed_over(folder, name):
+    (folder.path / name).write_bytes(b"{}")
+    assert folder.ready() == []
+
+
+def test_drops_are_ready_oldest_first(folder):
+    for age, name in ((5, "zebra.json"), (9, "yak.json"), (1, "ant.json")):
+        (folder.path / name).write_bytes(b"{}")
+        os.utime(folder.path / name, (1e9 - age, 1e9 - age))
+    assert folder.ready() == ["yak.json", "zebra.json", "ant.json"]
+    assert folder.ready(limit=1) == ["yak.json"]
+
+
+def test_a_symlink_is_refused_and_what_it_points_to_stays_untouched(folder, tmp_path):
+    secret = tmp_path / "outside.json"
+    secret.write_bytes(b"not yours")
+    (folder.path / "link.json").symlink_to(secret)
+    with pytest.raises(Unreadable) as refusal:
+        folder.open("link.json")
+    assert refusal.value.reason == "symlink"
+    folder.put_away("link.json", DROP, None)
+    assert secret.read_bytes() == b"not yours"
+    assert folder.ready() == []
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["fifo", "folder"])
+def test_what_is_no_regular_file_is_refused_without_waiting_for_it(folder, make):
+    make(folder.path / "odd")
+    with pytest.raises(Unreadable) as refusal:
+        folder.open("odd")
+    assert refusal.value.reason == "not_a_file"
+    folder.put_away("odd", DROP, None)
+    assert folder.ready() == []
+    assert (folder.path / f".refused-{DROP}").exists()
+
+
+def test_a_settled_drop_is_archived_sealed_and_opens_to_the_same_bytes(folder, cipher, tmp_path):
+    content = os.urandom(3_000_000) + b"Quentin Canary"
+    folder.put("big.bin", io.BytesIO(content))
+    with folder.open("big.bin") as stream:
+        folder.put_away("big.bin", DROP, stream)
+    assert folder.ready() == []
+    sealed = tmp_path / "archive" / f"{DROP}.sealed"
+    assert b"Canary" not in sealed.read_bytes()
+    assert open_archived(cipher, sealed).read() == content
+
+
+def test_a_new_file_that_took_the_name_of_a_settled_one_is_not_removed_with_it(folder):
+    folder.put("day.json", io.BytesIO(b"first"))
+    with folder.open("day.json") as stream:
+        folder.put("day.json", io.BytesIO(b"second"))
+        folder.put_away("day.json", DROP, stream)
+    (name,) = folder.ready()
+    with folder.open(name) as stream:
+        assert stream.read() == b"second"
+
+
+def test_a_drop_left_behind_between_the_two_last_steps_is_found_again(folder):
+    (folder.path / f".settled-{DROP}").write_bytes(b"{}")
+    assert folder.ready() == [f".settled-{DROP}"]
+
+
+def test_a_bucket_lands_drops_like_a_folder(tmp_path, cipher):
+    bucket = Bucket("memory://landing-test", tmp_path / "archive", cipher)
+    bucket.put("one.json", io.BytesIO(b"{}"))
+    assert bucket.ready() == ["one.json"]
+    with bucket.open("one.json") as stream:
+        assert digest(stream)[1] == 2
+        bucket.put_away("one.json", DROP, stream)
+    assert bucket.ready() == []
+
+
+@pytest.mark.parametrize(("start", "name"), [(b"\x1f\x8b\x08", "gzip"), (b"PK\x03\x04", "zip"), (b"{}", None)])
+def test_a_packed_file_is_known_by_its_first_bytes(start, name):
+    assert packed_as(io.BytesIO(start + b"....")) == name
+
+
+def test_a_line_too_long_is_cut_marked_and_the_next_one_is_whole():
+    found = list(lines(io.BytesIO(b"a" * (3 * MAX_LINE_BYTES) + b"\nshort\n"), 0, 0))
+    assert [(len(line.content), line.is_too_long, line.number) for line in found] == [
+        (MAX_LINE_BYTES, True, 1),
+        (5, False, 2),
+    ]
+
+
+def test_a_line_of_exactly_the_limit_is_not_too_long():
+    (line,) = lines(io.BytesIO(b"a" * MAX_LINE_BYTES + b"\r\n"), 0, 0)
+    assert not line.is_too_long
+    assert len(line.content) == MAX_LINE_BYTES
+
+
+@given(st.lists(st.binary(max_size=40).map(lambda b: b.replace(b"\n", b"").replace(b"\r", b"")), max_size=12))
+def test_reading_on_from_any_line_gives_the_lines_that_were_left(parts):
+    content = b"\n".join(parts)
+    everything = list(lines(io.BytesIO(content), 0, 0))
+    for index, line in enumerate(everything):
+        rest = list(lines(io.BytesIO(content), line.end, line.number))
+        assert [r.content for r in rest] == [e.content for e in everything[index + 1 :]]
+        assert [r.number for r in rest] == [e.number for e in everything[index + 1 :]]
