@@ -10,7 +10,7 @@ import pytest
 
 from glp1_pipeline import contracts
 from glp1_pipeline.domain import fhir
-from glp1_pipeline.domain.chart import Chart, Reported, resolve
+from glp1_pipeline.domain.chart import Chart, Reported, Value, resolve
 from glp1_pipeline.domain.flags import RaisedFlag
 from glp1_pipeline.domain.tasks import TaskNeed
 from glp1_pipeline_tests.fhir_rules import problems
@@ -26,7 +26,7 @@ def told(*submissions: dict[str, Any], status: str = "completed") -> Chart:
     reports = []
     for n, answers in enumerate(submissions):
         at = NOON + timedelta(days=n)
-        values = {
+        values: dict[str, Value] = {
             name: answer if isinstance(answer, dict) and {"null", "held"} & answer.keys() else {"value": answer}
             for name, answer in answers.items()
         }

@@ -185,14 +185,24 @@ def _write_any_allergy(page: Page) -> None:
     if code is not None:
         _allergy(page, page.add("AllergyIntolerance", field), field, code, False)
         return
-    # Alone, an earlier submission said it, and it was written then.
-    earlier = (c for s in chart.submissions[::-1] if (c := _unlisted(s.values, field)) is not None)
-    if len(chart.submissions) > 1 and (code := next(earlier, None)) is not None:
-        _allergy(page, page.add("AllergyIntolerance", field), field, code, True)
+    said = [c for s in chart.submissions[::-1] if (c := _answer(s.values, field)) is not None]
+    if said and any(_may_have_stood(s.values, field) for s in chart.submissions):
+        _allergy(page, page.add("AllergyIntolerance", field), field, said[0], True)
+
+
+def _may_have_stood(values: Any, field: str) -> bool:
+    """Whether, before other submissions came, this one let a bare yes or no be written."""
+    listed = values.get("allergy.list")
+    if listed is None or listed.get("null") == "absent":
+        return _answer(values, field) is not None
+    return not _rows(listed, _ALLERGEN)
+
+
+def _answer(values: Any, field: str) -> Resource | None:
+    answer = values[field].get("value") if field in values else None
+    return {"no": _NO_ALLERGY, "yes": _UNNAMED}.get(answer) if isinstance(answer, str) else None
 
 
 def _unlisted(values: Any, field: str) -> Resource | None:
-    answer = values[field].get("value") if field in values else None
-    if answer not in ("yes", "no") or _rows(values.get("allergy.list", {}), _ALLERGEN):
-        return None
-    return _NO_ALLERGY if answer == "no" else _UNNAMED
+    """What to write of the bare answer, where no list says it better."""
+    return None if _rows(values.get("allergy.list", {}), _ALLERGEN) else _answer(values, field)
