@@ -1,0 +1,85 @@
+"""One whole stack for the tests of the road: real Postgres, real EHR, real Dagster processes, on loopback."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+
+from glp1_pipeline.adapters.settings import Settings, free_port
+from glp1_pipeline.defs.resources import Road, connect
+from glp1_pipeline.sandbox.demo import prepare
+from glp1_pipeline.sandbox.stack import Stack
+
+SETTLE_SECONDS = 240
+
+
+@dataclass
+class Running:
+    """A running stack, and the questions that tests ask of it."""
+
+    stack: Stack
+    settings: Settings
+
+    @property
+    def road(self) -> Road:
+        return Road()
+
+    def connect(self) -> psycopg.Connection:
+        return connect(self.settings, "test")
+
+    def ask(self, query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
+        """A GraphQL question to the Dagster UI, as the browser asks it."""
+        answer = requests.post(
+            f"{self.stack.ui_url}/graphql", json={"query": query, "variables": variables or {}}, timeout=30
+        ).json()
+        assert "errors" not in answer, answer["errors"]
+        return answer["data"]
+
+    def wait(self, what: Callable[[], Any], seconds: float = SETTLE_SECONDS, message: str = "it did not happen") -> Any:
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            try:
+                if found := what():
+                    return found
+            except (psycopg.OperationalError, ConnectionError):
+                pass  # Postgres is being killed by this very test: ask again
+            time.sleep(0.25)
+        raise AssertionError(message)
+
+    def settle(self, seconds: float = SETTLE_SECONDS) -> None:
+        """Until nothing is in the landing zone, waiting, or on its way to the EHR."""
+
+        def is_settled() -> bool:
+            with self.connect() as connection:
+                row = connection.execute(
+                    "select (select count(*) from phi.events where status = 'waiting')"
+                    " + (select count(*) from ops.drops where state = 'reading')"
+                    " + (select count(*) from ops.writes where status in ('ready', 'in_doubt'))"
+                ).fetchone()
+            return row is not None and row[0] == 0 and not self.road.landing.ready(limit=1)
+
+        self.wait(is_settled, seconds, "not settled")
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory) -> Iterator[Running]:
+    home = Path(os.environ.get("GLP1_TEST_HOME") or tmp_path_factory.mktemp("glp1"))
+    before = {name: os.environ.get(name) for name in ("GLP1_HOME", "GLP1_UI_PORT")}
+    os.environ |= {"GLP1_HOME": str(home), "GLP1_UI_PORT": str(free_port(set()))}
+    settings = Settings.from_env()
+    try:
+        with Stack(settings, prepare) as stack:
+            stack.start()
+            yield Running(stack, settings)
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

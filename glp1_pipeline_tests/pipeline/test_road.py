@@ -1,0 +1,191 @@
+"""The whole road, as its users see it: a drop becomes a chart in the EHR, watched in the Dagster UI."""
+
+import io
+import json
+import time
+import uuid
+
+import orjson
+import pytest
+
+from glp1_pipeline.adapters.balance import balance, fingerprint
+from glp1_pipeline.adapters.ehr_compare import compare
+from glp1_pipeline.sandbox.samples import differences, samples
+from glp1_pipeline_tests.sample_inputs import clean_submission
+
+pytestmark = pytest.mark.timeout(600)
+
+LATEST = """
+query Latest($key: AssetKeyInput!) {
+  assetOrError(assetKey: $key) { ... on Asset { assetMaterializations(limit: 5) {
+    timestamp partition metadataEntries { label ... on IntMetadataEntry { intValue } }
+  } } }
+}"""
+
+LAUNCH = """
+mutation Launch($params: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $params) { __typename ... on LaunchBackfillSuccess { backfillId } }
+}"""
+
+
+def drop(running, event) -> None:
+    running.road.landing.put(f"{uuid.uuid4()}.json", io.BytesIO(orjson.dumps(event)))
+
+
+def patient_of(connection, event):
+    row = connection.execute(
+        "select patient_id from phi.identifiers where value = %s", (event["subject"],)
+    ).fetchone()
+    return row and row[0]
+
+
+def test_every_sample_reaches_the_state_that_its_story_tells(running):
+    stories = [s for s in samples() if not s.name.startswith("bulk")]
+    for story in stories:
+        story.drop(running.road.landing)
+        time.sleep(0.02)
+    running.settle()
+    with running.connect() as connection:
+        wrong = {s.name: found for s in stories if (found := differences(connection, s))}
+    assert wrong == {}
+
+
+def test_a_drop_made_by_hand_is_in_the_queue_and_in_the_ui_within_seconds(running):
+    event = clean_submission(900_001)
+    begun = time.time()
+    drop(running, event)
+
+    def is_queued():
+        with running.connect() as connection:
+            return connection.execute(
+                "select 1 from ops.provider_queue where patient_id = %s", (patient_of(connection, event),)
+            ).fetchone()
+
+    running.wait(is_queued, 20, "not in the provider's queue within 20 s")
+
+    def is_shown():
+        asset = running.ask(LATEST, {"key": {"path": ["provider_queue"]}})["assetOrError"]
+        return [m for m in asset["assetMaterializations"] if float(m["timestamp"]) / 1000 > begun]
+
+    (shown, *_) = running.wait(is_shown, 20, "no fresh materialization in the UI")
+    assert {e["label"]: e.get("intValue") for e in shown["metadataEntries"]}["entered"] == 1
+
+
+def test_the_ehr_holds_what_we_wrote_and_the_ledger_is_in_balance(running):
+    running.settle()
+    with running.connect() as connection:
+        found = balance(connection)
+        there = compare(connection, running.road.ehr, running.road.cipher)
+    assert found.faults == []
+    assert (there.missing, there.different, there.doubled, there.not_sent_yet) == (0, 0, 0, 0)
+    assert there.resources > 20
+
+
+def test_replaying_the_day_three_times_from_the_ui_leaves_the_same_state(running):
+    running.settle()
+    with running.connect() as connection:
+        before = fingerprint(connection)
+        (day,) = connection.execute("select max(received_on) from phi.events").fetchone()
+        (writes,) = connection.execute("select count(*) from ops.writes").fetchone()
+    for _ in range(3):
+        launched = running.ask(
+            LAUNCH,
+            {
+                "params": {
+                    "selector": None,
+                    "assetSelection": [{"path": [name]} for name in CHART],
+                    "partitionNames": [day.isoformat()],
+                    "fromFailure": False,
+                }
+            },
+        )["launchPartitionBackfill"]
+        assert launched["__typename"] == "LaunchBackfillSuccess", launched
+
+        def is_done(backfill=launched["backfillId"]):
+            status = running.ask(
+                "query($id: String!) { partitionBackfillOrError(backfillId: $id) {"
+                " ... on PartitionBackfill { status } } }",
+                {"id": backfill},
+            )["partitionBackfillOrError"]["status"]
+            assert "FAIL" not in status and "CANCEL" not in status
+            return status == "COMPLETED_SUCCESS"
+
+        running.wait(is_done, 120, "the backfill did not end")
+    with running.connect() as connection:
+        assert fingerprint(connection) == before
+        assert connection.execute("select count(*) from ops.writes").fetchone() == (writes,)
+
+
+CHART = ("patient_values", "charts", "risk_flags", "gate_results", "tasks", "provider_queue", "writes")
+
+
+def test_every_asset_check_sensor_and_job_is_described_for_a_newcomer(running):
+    found = running.ask(
+        "{ repositoriesOrError { ... on RepositoryConnection { nodes {"
+        " assetNodes { assetKey { path } description groupName kinds owners { ... on TeamAssetOwner { team }"
+        " ... on UserAssetOwner { email } } isExecutable"
+        " assetChecksOrError { ... on AssetChecks { checks { name description } } } }"
+        " sensors { name description sensorState { status } } schedules { name description scheduleState { status } }"
+        " jobs { name description isAssetJob } } } } }"
+    )["repositoriesOrError"]["nodes"]
+    (repository,) = found
+    names = {"/".join(a["assetKey"]["path"]) for a in repository["assetNodes"]}
+    assert names == {*CHART, "drops", "events", "deliveries", "ledger_balance"}
+    for asset in repository["assetNodes"]:
+        assert len(asset["description"]) > 60, asset["assetKey"]
+        assert asset["owners"], asset["assetKey"]
+        assert asset["kinds"], asset["assetKey"]
+        assert asset["groupName"] != "default", asset["assetKey"]
+        for check in asset["assetChecksOrError"].get("checks", []):
+            assert len(check["description"]) > 40, check
+    for part in (*repository["sensors"], *repository["schedules"]):
+        assert len(part["description"]) > 40, part
+    assert all(s["sensorState"]["status"] == "RUNNING" for s in repository["sensors"])
+    assert all(len(j["description"] or "") > 40 for j in repository["jobs"] if not j["name"].startswith("__"))
+
+
+def test_no_name_of_a_patient_is_in_dagsters_storage_or_any_log(running):
+    """Everyone in the samples is called Canary: the ledger knows them, Dagster and the logs must not."""
+    running.settle()
+    with running.connect() as connection:
+        (kid, body, event_id) = connection.execute(
+            "select kid, body, event_id from phi.events where status = 'charted' limit 1"
+        ).fetchone()
+        assert b"Canary" in running.road.cipher.open(kid, bytes(body), f"events|{event_id}")
+    import psycopg
+
+    found = []
+    url = running.settings.dagster_url().replace("postgresql+psycopg2", "postgresql")
+    with psycopg.connect(url) as connection:
+        tables = connection.execute(
+            "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname = 'public'"
+        ).fetchall()
+        for (table,) in tables:
+            (hits,) = connection.execute(f"select count(*) from {table} as t where t::text ilike '%canary%'").fetchone()
+            if hits:
+                found.append((table, hits))
+    for path in running.settings.home.rglob("*"):
+        is_ours = path.is_file() and not any(
+            part in ("ehr", "landing", "archive", "postgres", "secrets") for part in path.relative_to(running.settings.home).parts
+        )
+        if is_ours and b"canary" in path.read_bytes().lower():
+            found.append(str(path.relative_to(running.settings.home)))
+    assert found == []
+
+
+def test_the_command_line_answers_in_json(running, capsys):
+    from click.testing import CliRunner
+
+    from glp1_pipeline.cli import main
+
+    runner = CliRunner()
+    answer = json.loads(runner.invoke(main, ["status", "--json"]).output)
+    assert answer["events"]["charted"] > 0
+    reconciled = runner.invoke(main, ["reconcile", "--json"])
+    assert (reconciled.exit_code, json.loads(reconciled.output)["holds"]) == (0, True)
+    stories = {s.name for s in samples()}
+    assert "clear_case_pen" in stories
+    found = json.loads(runner.invoke(main, ["why", "clear-case-pen", "--json"]).output)
+    assert found["gates"][0]["outcome"] == "passed"
+    assert "Canary" not in json.dumps(found)
+    assert runner.invoke(main, ["why", "nobody"]).exit_code == 1
