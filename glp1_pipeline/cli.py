@@ -278,8 +278,11 @@ def _show_why(found: dict[str, Any]) -> None:
         )
     for reason in found["blocked"]:
         click.echo(f"nothing more is sent to the EHR: {reason}")
-    for event in found["events_not_charted"]:
-        click.echo(f"event {event['event_id']}: {event['status']}: {event['reason']}: {event['hint']}")
+    for event in found["last_events"]:
+        reason = f": {event['reason']}: {event['hint']}" if event["reason"] else ""
+        click.echo(
+            f"event {event['event_id']}: {event['type']}, {event['status']} {_age(event['received_at'])} ago{reason}"
+        )
     is_held = any(gate["outcome"] == "held" for gate in found["gates"])
     if not (is_held or found["tasks"] or found["writes"] or found["blocked"]):
         click.echo("nothing is unmet")

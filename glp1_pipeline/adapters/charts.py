@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -19,10 +19,10 @@ import psycopg
 from ..domain.chart import Reported
 from ..domain.charting import ACCOUNT, Claimed, Decided, Known, PatientOutcome, decide
 from ..domain.contract import Contract
-from ..domain.events import Refused, parse_event
+from ..domain.events import Event, Refused, parse_event
 from ..domain.fhir import resource_id
 from .cipher import Cipher
-from .ledger import read_document
+from .ledger import event_id_of, read_document
 
 BATCH = 500
 TARGET = "ehr"
@@ -62,10 +62,16 @@ class Charted:
     """Receipt to queue, for those who entered it now."""
 
 
-def chart_events(connection: psycopg.Connection, contract: Contract, cipher: Cipher, scope: Scope) -> Charted:
+def chart_events(
+    connection: psycopg.Connection,
+    contract: Contract,
+    cipher: Cipher,
+    scope: Scope,
+    progress: Callable[[Charted], None] = lambda _: None,
+) -> Charted:
     """Chart every event in scope, a batch a transaction. Killed anywhere, a batch is done or not begun.
 
-    The connection must be in autocommit mode.
+    The connection must be in autocommit mode. `progress` hears the counts after each batch.
     """
     done, after = Charted(), 0
     while True:
@@ -75,6 +81,7 @@ def chart_events(connection: psycopg.Connection, contract: Contract, cipher: Cip
                 return done
             after = max(row[1] for row in rows) if scope.is_replay else 0
             _chart_batch(connection, contract, cipher, rows, done)
+        progress(done)
 
 
 def pending_days(connection: psycopg.Connection) -> list[date]:
@@ -113,7 +120,7 @@ def _claim(connection, scope: Scope, after: int) -> list[tuple]:
     # A replay waits for a row that another run holds; a run of what is pending leaves it to that run.
     locked = "" if scope.is_replay else "skip locked"
     return connection.execute(
-        f"select event_id, seq, kid, body, received_at, reason from phi.events where {condition} and seq > %s"
+        f"select event_id, seq, kid, body, received_at, status, reason from phi.events where {condition} and seq > %s"
         f" order by seq limit {BATCH} for update {locked}",
         [*values, after if scope.is_replay else -1],
     ).fetchall()
@@ -121,12 +128,16 @@ def _claim(connection, scope: Scope, after: int) -> list[tuple]:
 
 def _chart_batch(connection, contract: Contract, cipher: Cipher, rows: list[tuple], done: Charted) -> None:
     claimed, refused = [], []
-    for event_id, _, kid, body, received_at, reason in rows:
+    for event_id, _, kid, body, received_at, status, reason in rows:
         if reason == "conflict":
             continue  # it stays rejected whatever the contract says: its twin came first
         try:
-            document = read_document(cipher.open(kid, bytes(body), f"events|{event_id}"))
-            event, submission = parse_event(document, contract)
+            content = cipher.open(kid, bytes(body), f"events|{event_id}")
+            event, submission = parse_event(read_document(content), contract)
+            if status == "rejected" and not _rename(connection, cipher, event_id, content, event):
+                refused.append((event_id, "came_again", "the same event came again since and was accepted then"))
+                continue
+            event_id = event_id_of(event) if status == "rejected" else event_id
             claimed.append(Claimed(str(event_id), received_at, event, submission))
         except Refused as refusal:
             refused.append((event_id, refusal.reason, refusal.hint))
@@ -139,6 +150,19 @@ def _chart_batch(connection, contract: Contract, cipher: Cipher, rows: list[tupl
     done.dead += len(decided.dead)
     for name, count in decided.problems.items():
         done.problems[name] = done.problems.get(name, 0) + count
+
+
+def _rename(connection, cipher: Cipher, event_id: uuid.UUID, content: bytes, event: Event) -> bool:
+    """Give a line that was quarantined, and is an event now, the id of that event; False if another row has it."""
+    wanted = event_id_of(event)
+    kid, body = cipher.seal(content, f"events|{wanted}")
+    return bool(
+        connection.execute(
+            "update phi.events set event_id = %s, kid = %s, body = %s where event_id = %s"
+            " and not exists (select from phi.events where event_id = %s)",
+            (wanted, kid, body, event_id, wanted),
+        ).rowcount
+    )
 
 
 def _known(connection, cipher: Cipher, claimed: Sequence[Claimed]) -> Known:

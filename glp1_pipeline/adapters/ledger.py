@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -19,7 +19,7 @@ import orjson
 import psycopg
 
 from ..domain.contract import Contract
-from ..domain.events import Refused, parse_event
+from ..domain.events import Event, Refused, parse_event
 from .cipher import Cipher
 from .landing import DROPS as NAMESPACE
 from .landing import MAX_LINE_BYTES, Folder, Line, Unreadable, digest, lines, packed_as, whole
@@ -43,14 +43,22 @@ class Received:
     rejected: int = 0
     duplicates: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    progress: Callable[[Received], None] = field(default=lambda _: None, repr=False)
 
 
-def take(connection: psycopg.Connection, landing: Folder, contract: Contract, cipher: Cipher) -> Received:
+def take(
+    connection: psycopg.Connection,
+    landing: Folder,
+    contract: Contract,
+    cipher: Cipher,
+    progress: Callable[[Received], None] = lambda _: None,
+) -> Received:
     """Bring every ready drop into the ledger. Safe to kill and to run twice at any point.
 
-    The connection must be in autocommit mode: each chunk is a transaction of its own.
+    The connection must be in autocommit mode: each chunk is a transaction of its own. `progress` hears the counts
+    after each.
     """
-    received = Received()
+    received = Received(progress=progress)
     for name in landing.ready():
         try:
             stream = landing.open(name)
@@ -209,13 +217,14 @@ def _write_chunk(connection, contract, cipher, drop_id, chunk: list[Line], recei
     received.duplicates += duplicates
     for reason, count in reasons.items():
         received.reasons[reason] = received.reasons.get(reason, 0) + count
+    received.progress(received)
 
 
 def _row(contract: Contract, cipher: Cipher, drop_id, line: Line, now: datetime) -> tuple:
     content, sha256 = line.content, hashlib.sha256(line.content).digest()
     try:
         event = read_event(contract, content, line.is_too_long)
-        event_id = uuid.uuid5(NAMESPACE, f"{event.source}\x1f{event.source_id}".encode(errors="replace").decode())
+        event_id = event_id_of(event)
         told: tuple[Any, ...] = (
             event.source, event.source_id, event.type, event.version, event.subject, event.occurred_at,
         )  # fmt: skip
@@ -225,6 +234,11 @@ def _row(contract: Contract, cipher: Cipher, drop_id, line: Line, now: datetime)
         told, status, reason, hint = (None,) * 6, "rejected", refusal.reason, refusal.hint
     kid, body = cipher.seal(content, f"events|{event_id}")
     return (event_id, drop_id, line.number, *told, now, now.date(), sha256, kid, body, status, reason, hint)
+
+
+def event_id_of(event: Event) -> uuid.UUID:
+    """An event is known by who sent it and what they call it, so that it is the same however often it comes."""
+    return uuid.uuid5(NAMESPACE, f"{event.source}\x1f{event.source_id}".encode(errors="replace").decode())
 
 
 def read_event(contract: Contract, content: bytes, is_too_long: bool = False):

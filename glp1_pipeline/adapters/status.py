@@ -113,10 +113,11 @@ def why(connection: psycopg.Connection, patient_id: str) -> dict[str, Any]:
             )
         ],
         "blocked": [b for (b,) in rows("select blocked from ops.lanes where patient_id = %s and blocked is not null")],
-        "events_not_charted": [
-            {"event_id": str(e), "status": s, "reason": r, "hint": h}
-            for e, s, r, h in rows(
-                "select event_id, status, reason, hint from phi.events where patient_id = %s and status <> 'charted'"
+        "last_events": [
+            {"event_id": str(e), "type": y, "received_at": r, "status": s, "reason": n, "hint": h}
+            for e, y, r, s, n, h in rows(
+                "select event_id, type, received_at, status, reason, hint from phi.events where patient_id = %s"
+                " order by seq desc limit 20"
             )
         ],
     }

@@ -9,7 +9,7 @@ import dagster as dg
 
 from ..adapters import charts
 from .describe import CLINICAL, OPS, spec
-from .intake import EVENTS, Scope
+from .intake import EVENTS, Scope, every_few_seconds
 from .partitions import DAYS, days_of
 from .resources import Road
 
@@ -105,7 +105,8 @@ def chart(context: dg.AssetExecutionContext, config: ChartConfig, road: Road):
     """Chart what is pending in the days of this run, or with scope WHOLE_DAY all that was received in them."""
     scope = charts.Scope(days=days_of(context), is_replay=config.scope is Scope.WHOLE_DAY)
     with road.connect("glp1 chart") as connection:
-        done = charts.chart_events(connection, road.contract, road.cipher, scope)
+        tell = every_few_seconds(lambda now: context.log.info(f"{now.events} events charted, {now.writes} writes made"))
+        done = charts.chart_events(connection, road.contract, road.cipher, scope, tell)
     yield from _results(done)
 
 

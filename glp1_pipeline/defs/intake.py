@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from enum import Enum
+from typing import Any
 
 import dagster as dg
 
 from ..adapters import ledger
 from ..adapters.charts import pending_days
 from .describe import spec
-from .partitions import DAYS, days_of, today
+from .partitions import DAYS, today
 from .resources import Road
 
 WAIT_SECONDS = 20.0
@@ -60,7 +62,8 @@ EVENTS = spec(
 def receive(context: dg.AssetExecutionContext, road: Road):
     """Read every ready drop into the ledger; a replay of a past day finds nothing new and says so."""
     with road.connect("glp1 receive") as connection:
-        got = ledger.take(connection, road.landing, road.contract, road.cipher)
+        tell = every_few_seconds(lambda now: context.log.info(f"{now.lines} lines read, {now.events} events new"))
+        got = ledger.take(connection, road.landing, road.contract, road.cipher, tell)
     yield dg.MaterializeResult("drops", metadata={"drops": got.drops, "refused": got.refused_drops, "lines": got.lines})
     yield dg.MaterializeResult(
         "events",
@@ -74,6 +77,19 @@ def receive(context: dg.AssetExecutionContext, road: Road):
             )
         ],
     )
+
+
+def every_few_seconds(tell: Callable[[Any], None], seconds: float = 5.0) -> Callable[[Any], None]:
+    """Progress of long work, as often as a person wants to hear of it: counts, never a value."""
+    last = time.monotonic()
+
+    def heard(now: Any) -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds:
+            last = time.monotonic()
+            tell(now)
+
+    return heard
 
 
 def is_running(instance: dg.DagsterInstance, job: str) -> bool:
@@ -116,6 +132,3 @@ def intake_sensor(job) -> dg.SensorDefinition:
         return [dg.RunRequest(partition_key=day.isoformat(), run_config=config) for day in sorted(days)]
 
     return intake_drops
-
-
-__all__ = ["DROPS", "EVENTS", "Scope", "days_of", "intake_sensor", "receive"]
