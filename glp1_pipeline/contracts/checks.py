@@ -14,7 +14,7 @@ from .reading import Folder
 CODED = {"code", "codes", "quantity"}
 COMPUTED = {"bmi"}
 """Names that a gate may ask for though no question does."""
-NEEDED_SETS = {"null_answers", "yes_no", "consent_status", "medicines", "email_domain_typos"}
+NEEDED_SETS = {"null_answers", "yes_no", "consent_status", "medicines", "no_entries", "email_domain_typos"}
 """Code sets that mapping uses by name."""
 
 

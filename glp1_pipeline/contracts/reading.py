@@ -131,7 +131,9 @@ class Folder:
                 rows.append((reader.line_num, dict(zip(columns, row, strict=True))))
         return rows
 
-    def build(self, model: type[Model], values: Mapping[str, Any], kind: str, name: str, at: tuple[str, int]) -> Model | None:
+    def build(
+        self, model: type[Model], values: Mapping[str, Any], kind: str, name: str, at: tuple[str, int]
+    ) -> Model | None:
         """A model of the values, or None with a fault for each thing that is wrong with them."""
         if (kind, name) in self.where:
             file, line = self.where[kind, name]

@@ -22,7 +22,7 @@ Stage = Literal["lead", "intake", "clinical_review", "active_treatment", "paused
 STAGES: tuple[Stage, ...] = get_args(Stage)
 Format = Literal[
     "", "name", "phone", "email", "timezone", "uuid", "zip", "bin", "ncpdp", "state", "integer", "number", "date",
-    "blood_pressure", "medicines", "address",
+    "birth_date", "past_date", "blood_pressure", "medicines", "address",
 ]  # fmt: skip
 ConflictRule = Literal[
     "owner_wins", "hold_for_steward", "hold_and_block", "latest_stated", "latest_verified", "most_restrictive",

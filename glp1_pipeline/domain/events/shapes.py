@@ -1,0 +1,122 @@
+"""The event, the submission, the refusal; and the checks that both kinds of document share.
+
+Here: the types, and reading one key with a reason and a hint when it is wrong. Not here: which keys a kind of document
+has (`envelope`, `questionnaire`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+from ..contract import Contract
+
+REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "not_an_object": "The document is no JSON object.",
+        "wrong_shape": "A key is missing, or has a value of another kind than it must.",
+        "unknown_type": "The contract has no such event type.",
+        "unknown_form": "The contract has no such form.",
+        "unknown_version": "The contract has no such version of the form; it is never guessed.",
+        "unknown_status": "The submission's status is none that we know.",
+        "missing_subject": "Nothing says whose submission it is.",
+        "missing_submission_id": "The submission has no id of its own.",
+        "missing_supersedes": "An amendment does not say what it amends.",
+        "bad_time": "A time is missing, has no offset, or is not of this century.",
+    }
+)
+TOKEN = re.compile(r"[A-Za-z0-9._:/|#~+=%?&-]{1,255}")
+"""Ids that may stand in a table or a log. No `@` and no space: an address or a name is not opaque."""
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:\d\d)")
+STATUSES = ("completed", "in-progress")
+LONGEST_SECONDS = 10_000_000
+
+
+class Refused(ValueError):
+    """An event that cannot enter: `reason` names why, `hint` says how to mend it. Never carries a value."""
+
+    def __init__(self, reason: str, hint: str) -> None:
+        super().__init__(f"{reason}: {hint}")
+        self.reason, self.hint = reason, hint
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The envelope of an accepted event, without its data."""
+
+    source: str
+    source_id: str
+    type: str
+    subject: str
+    occurred_at: datetime
+    version: str
+    """Form version for intake events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """An intake submission as it came: raw answers by question id of its own form version."""
+
+    submission_id: str
+    form_id: str
+    form_version: str
+    status: str
+    """completed, in-progress or amended."""
+    authored_at: datetime
+    received_at: datetime | None
+    time_zone: str
+    channel: str
+    locale: str
+    ab_variant: str
+    duration_s: int | None
+    supersedes: str | None
+    answers: dict[str, Any]
+    client_submission_id: str = ""
+    device: Any = None
+
+
+def read_token(raw: Any, key: str, reason: str) -> str:
+    if not isinstance(raw, str) or not TOKEN.fullmatch(raw):
+        hint = f"`{key}` must be a string of 1 to 255 letters, digits and . _ : / | # ~ + = % ? & - characters"
+        raise Refused(reason, hint)
+    return raw
+
+
+def read_word(raw: Any, key: str) -> str:
+    """An optional short text of the envelope: absent is empty."""
+    if raw is None:
+        return ""
+    if not isinstance(raw, str) or len(raw) > 64 or not raw.isprintable() or not raw.isascii():
+        raise Refused("wrong_shape", f"`{key}` must be a string of at most 64 plain characters, or be left out")
+    return raw
+
+
+def read_time(raw: Any, key: str) -> datetime:
+    hint = f"`{key}` must be a time of this century as RFC 3339 with its offset, like 2026-01-31T09:30:00-06:00"
+    if not isinstance(raw, str) or not INSTANT.fullmatch(raw.upper()):
+        raise Refused("bad_time", hint)
+    try:
+        at = datetime.fromisoformat(raw.upper())
+    except ValueError:
+        raise Refused("bad_time", hint) from None
+    if not 2000 <= at.year < 2100:
+        raise Refused("bad_time", hint)
+    return at
+
+
+def read_duration(raw: Any) -> int | None:
+    """Whole seconds, or None where it is none (an odd one is left to the mapping, which holds it by name)."""
+    if isinstance(raw, float) and raw.is_integer():
+        raw = int(raw)
+    return raw if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < LONGEST_SECONDS else None
+
+
+def check_form(contract: Contract, form_id: Any, version: Any, key: str) -> None:
+    if form_id != contract.form_id:
+        raise Refused("unknown_form", f"`{key}` must name the form {contract.form_id}")
+    if version not in contract.form_versions:
+        raise Refused("unknown_version", f"`{key}` must have one of the versions {', '.join(contract.form_versions)}")

@@ -1,0 +1,77 @@
+"""Consents and files: answers that stand for a document.
+
+Here: what was agreed to, in which version and when; which file, by its hash. Not here: the documents.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ..contract import Code, fold
+from .codes import Nulls, null_in, once
+from .dates import Unreadable, read_instant
+from .records import Parts
+from .text import Context, Doc, Shape, as_text, held, known, null, tidy
+
+
+def consent_shape(codes: Mapping[str, Code], nulls: Nulls, needs_version: bool) -> Shape:
+    """Status, version and time. To agree to a text, one must know which: without a version it is held."""
+    table = {spelling: code.code for spelling, code in codes.items()}
+    own_nulls = {spelling: kind for spelling, kind in nulls.items() if spelling not in table}
+
+    def read(raw: Any, context: Context) -> Doc:
+        told = raw if isinstance(raw, dict) else {"status": raw}
+        status = as_text(told.get("status", told.get("code", told.get("value"))))
+        found = table.get(fold(tidy(status)[0])) if status is not None else None
+        if found is None:
+            kind = null_in(told.get("status"), own_nulls)
+            return null(kind) if kind else held("unmapped_code", raw)
+        version = as_text(told.get("version"))
+        if found == "given" and needs_version and not (version and version.strip()):
+            return held("consent_without_version", raw)
+        edges: list[str] = []
+        value = {"status": found, "version": tidy(version)[0] if version else ""}
+        at = next((told[key] for key in ("at", "timestamp", "ts") if told.get(key)), None)
+        if at is None:
+            value["at"] = context.authored_at.isoformat()
+            edges.append("consent_time_from_submission")
+        else:
+            try:
+                instant, met = read_instant(at, context.time_zone)
+            except Unreadable as why:
+                return held(why.cause, raw, *why.edges)
+            value["at"] = instant.isoformat()
+            edges += met
+        return known(value, edges)
+
+    return once(read, own_nulls)
+
+
+def attachment_shape(parts: Parts, nulls: Nulls) -> Shape:
+    """Type and hash of a file; the file itself never passes here."""
+
+    def read(raw: Any, context: Context) -> Doc:
+        doc = parts.read(with_hex_hash(raw), context)
+        if "value" in doc and not re.fullmatch(r"[0-9a-f]{64}", str(doc["value"].get("sha256", ""))):
+            return held("attachment_without_hash", raw)
+        return doc if "held" not in doc else held(doc["held"], raw)
+
+    return once(read, nulls)
+
+
+def with_hex_hash(raw: Any) -> Any:
+    """FHIR carries a hash in base64; 32 bytes of it are a SHA-256."""
+    if isinstance(raw, dict) and isinstance(told := raw.get("hash"), str) and "sha256" not in raw:
+        try:
+            digest = base64.b64decode(told, validate=True)
+        except (binascii.Error, ValueError):
+            return raw
+        if len(digest) == 32:
+            return {**{key: part for key, part in raw.items() if key != "hash"}, "sha256": digest.hex()}
+    if isinstance(raw, dict) and isinstance(told := raw.get("sha256"), str):
+        return {**raw, "sha256": told.strip().lower()}
+    return raw

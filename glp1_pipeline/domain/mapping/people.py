@@ -1,0 +1,169 @@
+"""Names, contact points and numbers that look like text: one shape per format.
+
+Here: what may be mended without a guess (spaces, a zero that a number input ate, a phone's punctuation). Not here:
+whether two people are one (`identity`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .codes import Nulls, once
+from .text import LONG, Context, Doc, Shape, as_text, held, is_plain, known, noted, tidy
+
+NANP = re.compile(r"(?:\+?1)?([2-9]\d{2}[2-9]\d{6})")
+EXTENSION = re.compile(r"[\s,;]*(?:ext\.?|extension|x|#|;ext=)\s*(\d{1,6})$", re.IGNORECASE)
+PHONE_MARKS = re.compile(r"[\s().\-\u2010-\u2015/\u00a0]")
+EMAIL = re.compile(r"[^@\s<>,;]+@[^@\s<>,;.]+(?:\.[^@\s<>,;.]+)+")
+ZONE = re.compile(r"[A-Za-z_]+(?:/[A-Za-z0-9_+-]+){1,2}|UTC")
+EMOJI = re.compile("[\u2600-\u27bf\U0001f300-\U0001faff]")
+LONGEST_NAME = 100
+PADDED = {"zip": (5, "zip_leading_zero"), "bin": (6, "bin_leading_zero"), "ncpdp": (7, "ncpdp_leading_zero")}
+LEADS = {"zip": 3, "bin": 4, "ncpdp": 5}
+"""Fewer digits than this were never the whole number less its zeros."""
+
+Reader = Callable[[str, Any], Doc]
+
+
+def text_shape(nulls: Nulls) -> Shape:
+    """Free text, kept whole. A number is taken as text and noted, for its leading zeros may be gone."""
+    return typed(read_words, nulls)
+
+
+def read_words(text: str, raw: Any) -> Doc:
+    kept, edges = tidy(text)
+    if not isinstance(raw, str):
+        edges.append("number_as_text")
+    if len(kept) > LONG:
+        edges.append("very_long_text")
+    if not kept.isascii() and EMOJI.search(kept):
+        edges.append("emoji")
+    return known(kept, edges) if kept else {"null": "absent"}
+
+
+def name_shape() -> Shape:
+    """A name. Only a blank is none: there are people called Null, Na and None."""
+    return typed(read_name, {"": "absent"})
+
+
+def read_name(text: str, raw: Any) -> Doc:
+    doc = read_words(text, raw)
+    name = doc.get("value", "")
+    if not any(letter.isalpha() for letter in name):
+        return held("unreadable_name", raw) if name else doc
+    edges = ["very_long_text"] if len(name) > LONGEST_NAME else []
+    edges += ["apostrophe"] if any(mark in name for mark in "'’ʼ") else []
+    edges += ["compound_name"] if "-" in name or " " in name else []
+    return noted(doc, edges)
+
+
+def typed(read: Reader, nulls: Nulls) -> Shape:
+    def slow(raw: Any, _: Context) -> Doc:
+        text = as_text(raw.get("value", raw.get("text"))) if isinstance(raw, dict) else as_text(raw)
+        if text is None or isinstance(raw, bool):
+            return held("unexpected_shape", raw)
+        return read(text, raw)
+
+    unwrap = once(slow, nulls)
+    plain = read in (read_words, read_name)
+    quick = str.isalpha if read is read_name else is_plain
+
+    def shape(raw: Any, context: Context) -> Doc:
+        if plain and type(raw) is str and len(raw) <= LONGEST_NAME and raw.isascii() and quick(raw):
+            if "  " not in raw and raw.casefold() not in nulls:
+                return {"value": raw}
+        return unwrap(raw, context)
+
+    return shape
+
+
+def phone_shape(nulls: Nulls) -> Shape:
+    def read(text: str, raw: Any) -> Doc:
+        kept, edges = tidy(text)
+        number = e164(kept)
+        if number is None:
+            return held("unreadable_phone", raw, *edges)
+        if not isinstance(raw, str):
+            edges.append("number_as_text")
+        return known(number) if number == raw else known(number, [*edges, "phone_format"], raw)
+
+    unwrap = typed(read, nulls)
+
+    def shape(raw: Any, context: Context) -> Doc:
+        if type(raw) is str and len(raw) == 12 and raw[:2] == "+1" and raw.isascii() and NANP.fullmatch(raw):
+            return {"value": raw}
+        return unwrap(raw, context)
+
+    return shape
+
+
+def e164(text: str) -> str | None:
+    """A phone in E.164 with `;ext=`, read in the US where no country is told; None where it cannot be one."""
+    if len(text) > LONGEST_NAME:
+        return None
+    text = "".join(letter if letter.isascii() or not letter.isdecimal() else str(int(letter)) for letter in text)
+    extension = EXTENSION.search(text)
+    digits = PHONE_MARKS.sub("", text[: extension.start()] if extension else text)
+    tail = f";ext={extension[1]}" if extension else ""
+    if found := NANP.fullmatch(digits):
+        return f"+1{found[1]}{tail}"
+    import phonenumbers  # only foreign numbers need it, and it is slow to import
+
+    try:
+        number = phonenumbers.parse(digits, "US")
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_possible_number(number):
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164) + tail
+
+
+def email_shape(nulls: Nulls, typos: Mapping[str, str]) -> Shape:
+    def read(text: str, raw: Any) -> Doc:
+        kept, edges = tidy(text)
+        if len(kept) > 254 or not EMAIL.fullmatch(kept):
+            return held("unreadable_email", raw, *edges)
+        local, _, domain = kept.rpartition("@")
+        if domain != domain.lower():
+            edges.append("email_case")
+        if domain.lower() in typos:
+            edges.append("email_typo")
+        return known(f"{local}@{domain.lower()}", edges)
+
+    return typed(read, nulls)
+
+
+def padded_shape(kind: str, nulls: Nulls) -> Shape:
+    """Numbers of a fixed length: BIN, NCPDP and ZIP. A zero that went missing is put back, and noted."""
+    size, edge = PADDED[kind]
+
+    def read(text: str, raw: Any) -> Doc:
+        kept, edges = tidy(text)
+        digits = re.sub(r"[\s-]", "", kept)
+        if kind == "zip":
+            if re.fullmatch(r"\d{9}", digits, re.ASCII):
+                return known(f"{digits[:5]}-{digits[5:]}", edges)
+            if not re.fullmatch(r"[\d\s-]+", kept, re.ASCII):
+                return known(kept, edges) if kept else {"null": "absent"}  # another country's
+        longest = 8 if kind == "bin" else size
+        if not re.fullmatch(r"\d+", digits, re.ASCII) or not LEADS[kind] <= len(digits) <= longest:
+            return held(f"unreadable_{kind}", raw, *edges)
+        return known(digits.zfill(size), [*edges, edge] if len(digits) < size else edges)
+
+    def unwrapped(raw: Any, context: Context) -> Doc:
+        if isinstance(raw, dict):
+            raw = next((raw[key] for key in (kind, "code", "id", "value") if key in raw), raw)
+        return inner(raw, context)
+
+    inner = typed(read, nulls)
+    return unwrapped
+
+
+def zone_shape(nulls: Nulls) -> Shape:
+    def read(text: str, raw: Any) -> Doc:
+        kept = text.strip()
+        return known(kept) if ZONE.fullmatch(kept) else held("unknown_time_zone", raw)
+
+    return typed(read, nulls)

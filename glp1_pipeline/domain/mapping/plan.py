@@ -1,0 +1,271 @@
+"""From all answers of a submission to all its value documents.
+
+Here: which question means which field, the shapes worked out once per contract and form version, and what needs more
+than one answer: the same question twice, weight against height, questions that were hidden. Not here: reading one
+answer (the modules beside).
+"""
+
+from __future__ import annotations
+
+import re
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from ..contract import Contract, Field
+from ..events import Submission
+from . import codes, dates, papers, people, quantities, records
+from .contradictions import find_contradictions
+from .text import Context, Doc, Shape, held, known, noted
+
+IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+BMI_PLAUSIBLE = (15, 80)
+BMI_POSSIBLE = (10, 110)
+POUND = quantities.TO_FIELD_UNIT["[lb_av]", "kg"]
+SKEW, LATE = timedelta(minutes=5), timedelta(hours=1)
+
+
+class Problem(NamedTuple):
+    """An answer that could not be taken. Names only."""
+
+    field: str
+    """The field; of an unknown question its id, or `?` where that does not look like one."""
+    cause: str
+    edge: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """What one submission says, field by field."""
+
+    values: dict[str, Doc]
+    contradictions: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+
+class Question(NamedTuple):
+    field: str
+    shape: Shape
+    resumed: bool
+    """Whether the id belongs to another version of the form."""
+
+
+Mapper = Callable[[Submission], Mapped]
+_compiled: dict[int, tuple[weakref.ref[Contract], dict[str, Mapper]]] = {}
+
+
+def map_submission(contract: Contract, submission: Submission) -> Mapped:
+    """Every answer as a value document, in the meaning of its own form version. Total: no answer makes it raise."""
+    return compile_mapper(contract, submission.form_version)(submission)
+
+
+def compile_mapper(contract: Contract, version: str) -> Mapper:
+    """The mapper of a form version, made once per contract; KeyError for a version that the contract has not."""
+    kept = _compiled.get(id(contract))
+    if kept is None or kept[0]() is not contract:
+        key = id(contract)
+        kept = _compiled[key] = (weakref.ref(contract, lambda _: _compiled.pop(key, None)), {})
+    mapper = kept[1].get(version)
+    if mapper is None:
+        if version not in contract.form_versions:
+            raise KeyError(version)
+        mapper = kept[1][version] = make_mapper(contract, version)
+    return mapper
+
+
+def make_mapper(contract: Contract, version: str) -> Mapper:
+    questions = questions_of(contract, version)
+    hidden = [(f.name, f.hidden_when) for f in contract.fields.values() if f.hidden_when]
+    system = system_fields(contract, version)
+
+    def map_answers(submission: Submission) -> Mapped:
+        context = Context(submission.authored_at, submission.time_zone)
+        values: dict[str, Doc] = {}
+        problems: list[Problem] = []
+        for asked, raw in submission.answers.items():
+            question = questions.get(asked)
+            if question is None:
+                problems.append(Problem(asked if IDENTIFIER.fullmatch(str(asked)) else "?", "unknown_question"))
+                continue
+            name, shape, resumed = question
+            doc = shape(raw, context)
+            if resumed:
+                doc = noted(doc, ("resumed_across_versions",))
+            values[name] = doc if name not in values else reconcile(name, values[name], doc, submission, questions)
+        system(values, submission, context)
+        for name, masters in hidden:
+            if name in values:
+                hide(name, masters, values)
+        weigh(values)
+        if "demo.state_at_visit" in values:
+            compare_states(values)
+        problems += [Problem(n, d["held"], d.get("edges", ("",))[0]) for n, d in values.items() if "held" in d]
+        return Mapped(values, find_contradictions(values), tuple(problems))
+
+    return map_answers
+
+
+def questions_of(contract: Contract, version: str) -> dict[str, Question]:
+    """Question id -> field and shape: this version's own ids first, then the field's name, then other versions' ids."""
+    found: dict[str, Question] = {}
+    for number, other in enumerate((version, *reversed([v for v in contract.form_versions if v != version]))):
+        for field in contract.fields.values():
+            shape = shape_of(contract, field, other)
+            if field.asked_in(other):
+                found.setdefault(field.question(other), Question(field.name, shape, number > 0))
+            if other == contract.form_versions[-1]:
+                found.setdefault(field.name, Question(field.name, shape, True))
+    return found
+
+
+def shape_of(contract: Contract, field: Field, version: str) -> Shape:
+    sets = contract.codes
+    nulls = codes.nulls_of(sets["null_answers"])
+    own = sets[field.codes] if field.codes else {}
+    match field.type:
+        case "code":
+            return codes.code_shape(own, nulls)
+        case "codes":
+            return codes.codes_shape(own, nulls)
+        case "tri":
+            return codes.yes_no_shape(sets["yes_no"], nulls, "yes", "no")
+        case "boolean":
+            return codes.yes_no_shape(sets["yes_no"], nulls, True, False)
+        case "quantity":
+            return quantities.Measure(field, own, field.units.get(version)).shape(nulls)
+        case "date":
+            return dates.date_shape(field.format, nulls)
+        case "instant":
+            return dates.instant_shape(nulls)
+        case "integer":
+            return records.number_shape(nulls, field.low, field.high, whole=True)
+        case "consent":
+            return papers.consent_shape(sets["consent_status"], nulls, needs_version=field.required != "no")
+        case "group" | "list" | "attachment":
+            return shape_of_parts(contract, field, nulls)
+        case "string" | "text":
+            return text_shape(contract, field.format, nulls)
+
+
+def shape_of_parts(contract: Contract, field: Field, nulls: codes.Nulls) -> Shape:
+    sets = contract.codes
+    shapes = {
+        part: codes.code_shape(sets[field.part_codes[part]], nulls)
+        if part in field.part_codes
+        else text_shape(contract, field.part_formats.get(part, ""), nulls)
+        for part in field.parts
+    }
+    parts = records.Parts(field, shapes)
+    if field.type == "attachment":
+        return papers.attachment_shape(parts, nulls)
+    if field.type == "list":
+        classes = sets["medicines"] if field.format == "medicines" else None
+        return records.list_shape(parts, nulls, sets["no_entries"], classes)
+    if field.format == "blood_pressure":
+        return records.pressure_shape(parts, nulls)
+    return records.group_shape(parts, nulls, records.finish_address if field.format == "address" else None)
+
+
+def text_shape(contract: Contract, form: str, nulls: codes.Nulls) -> Shape:
+    match form:
+        case "name":
+            return people.name_shape()
+        case "phone":
+            return people.phone_shape(nulls)
+        case "email":
+            typos = {spelling: code.code for spelling, code in contract.codes["email_domain_typos"].items()}
+            return people.email_shape(nulls, typos)
+        case "timezone":
+            return people.zone_shape(nulls)
+        case "zip" | "bin" | "ncpdp":
+            return people.padded_shape(form, nulls)
+        case "integer" | "number":
+            return records.number_shape(nulls, None, None, whole=form == "integer")
+        case "date":
+            return dates.date_shape("", nulls)
+        case _:
+            return people.text_shape(nulls)
+
+
+def reconcile(name: str, first: Doc, second: Doc, submission: Submission, questions: dict[str, Question]) -> Doc:
+    """One question answered under two ids: a blank gives way, equals are one, anything else is held."""
+    if first.get("null") == "absent" or second.get("null") == "absent":
+        return second if first.get("null") == "absent" else first
+    if codes.meaning(first) == codes.meaning(second):
+        return noted(first, ["answered_twice"])
+    asked = [q for q in submission.answers if q in questions and questions[q].field == name]
+    return held("conflicting_answers", {q: submission.answers[q] for q in asked}, *first.get("edges", ()))
+
+
+def hide(name: str, masters: dict[str, tuple[str | bool, ...]], values: dict[str, Doc]) -> None:
+    """An answer left behind by the back button: the raw event keeps it, the chart does not."""
+    for master, answers in masters.items():
+        told = values.get(master)
+        if told is not None and told.get("value") in answers and values[name].get("null") is None:
+            values[name] = {"null": "not_applicable", "edges": ["hidden_answer"]}
+
+
+def weigh(values: dict[str, Doc]) -> None:
+    """Hold a weight that makes sense beside the height only under the other unit."""
+    height, weight = values.get("anthro.height"), values.get("anthro.weight")
+    if height is None or weight is None or "value" not in height or "value" not in weight:
+        return
+    square = (height["value"] / 100) ** 2
+    bmi = weight["value"] / square
+    if BMI_PLAUSIBLE[0] <= bmi <= BMI_PLAUSIBLE[1]:
+        return
+    other = bmi * POUND if bmi > BMI_PLAUSIBLE[1] else bmi / POUND
+    raw = weight.get("raw", weight["value"])
+    if BMI_PLAUSIBLE[0] <= other <= BMI_PLAUSIBLE[1]:
+        values["anthro.weight"] = held("weight_unit_suspect", raw, "weight_unit_swap", *weight.get("edges", ()))
+    elif not BMI_POSSIBLE[0] <= bmi <= BMI_POSSIBLE[1]:
+        values["anthro.weight"] = held("implausible_weight", raw, *weight.get("edges", ()))
+
+
+def compare_states(values: dict[str, Doc]) -> None:
+    here = values["demo.state_at_visit"].get("value")
+    home = values.get("demo.state_residence", {}).get("value")
+    if here and home and here != home:
+        values["demo.state_at_visit"] = noted(values["demo.state_at_visit"], ["state_mismatch"])
+
+
+def system_fields(contract: Contract, version: str) -> Callable[[dict[str, Doc], Submission, Context], None]:
+    """Fills in what the envelope says of the form itself, where the form version asks it and no answer said it."""
+    asked = contract.asked[version]
+    wanted = {name for name in contract.fields if name.startswith("sys.") and name in asked}
+    zone = shape_of(contract, contract.fields["demo.timezone"], version) if "demo.timezone" in asked else None
+    device = shape_of(contract, contract.fields["sys.device"], version) if "sys.device" in asked else None
+
+    def fill(values: dict[str, Doc], submission: Submission, context: Context) -> None:
+        told: dict[str, Doc] = {
+            "sys.form_id": {"value": submission.form_id},
+            "sys.form_version": {"value": submission.form_version},
+            "sys.submitted_at": submitted(submission),
+        }
+        if submission.client_submission_id:
+            told["sys.client_submission_id"] = {"value": submission.client_submission_id}
+        if submission.ab_variant:
+            told["sys.ab_variant"] = {"value": submission.ab_variant}
+        if submission.duration_s is not None:
+            told["sys.duration_s"] = {"value": submission.duration_s}
+        for name, doc in told.items():
+            if name in wanted:
+                values.setdefault(name, doc)
+        if device and submission.device is not None and "sys.device" not in values:
+            values["sys.device"] = device(submission.device, context)
+        if zone and submission.time_zone and "demo.timezone" not in values:
+            values["demo.timezone"] = zone(submission.time_zone, context)
+
+    return fill
+
+
+def submitted(submission: Submission) -> Doc:
+    authored, received = submission.authored_at, submission.received_at
+    edges: list[str] = []
+    if received is not None and authored - received > SKEW:
+        edges.append("clock_skew")
+    if received is not None and received - authored > LATE:
+        edges.append("offline_then_online")
+    return known(authored.isoformat(), edges)

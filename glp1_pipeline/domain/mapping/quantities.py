@@ -1,0 +1,249 @@
+"""Measured answers: a number and its unit, however they were typed, as one number in the field's unit.
+
+Here: reading numbers and units, conversion, the limits of what a body can be. Not here: whether weight and height fit
+each other (`plan`), and thresholds that matter to health (`flags`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from ..contract import Code, Field, fold
+from .codes import Nulls, once
+from .text import Context, Doc, Shape, as_text, held, known
+
+TO_FIELD_UNIT: dict[tuple[str, str], float] = {
+    ("kg", "kg"): 1.0,
+    ("[lb_av]", "kg"): 0.45359237,
+    ("[stone_av]", "kg"): 6.35029318,
+    ("g", "kg"): 0.001,
+    ("cm", "cm"): 1.0,
+    ("m", "cm"): 100.0,
+    ("[ft_i]", "cm"): 30.48,
+    ("[in_i]", "cm"): 2.54,
+    ("/min", "/min"): 1.0,
+}
+PAIRS = {("[ft_i]", "[in_i]"): (12, "inches_over_11"), ("[stone_av]", "[lb_av]"): (14, "pounds_over_13")}
+"""Units told together: how many of the small one make a big one, and the edge of telling more."""
+FOLLOWS = {"[ft_i]": "[in_i]", "[stone_av]": "[lb_av]"}
+"""The unit of a number without one, after a big unit: 5'11, 12st 7."""
+THING = {"kg": "weight", "cm": "height", "/min": "heart_rate"}
+PRIMES = str.maketrans(
+    {"’": "'", "‘": "'", "′": "'", "´": "'", "`": "'", "”": '"', "“": '"', "″": '"', "٫": ".", "٬": ","}
+)
+TOKEN = re.compile(r"(\d[\d.,]*(?:[ \u00a0\u202f]\d{3}(?!\d))*(?:[.,]\d+)?)\s*([^\d\s.,&+-][^\d&+,-]*)?")
+JOINERS = re.compile(r"^[\s,&+.-]*(?:and|y)?[\s,&+.-]*$")
+GROUPED = re.compile(r"\d{1,3}(?:[., \u00a0\u202f]\d{3})+(?:[.,]\d+)?")
+LONGEST = 64
+
+
+class Reading(NamedTuple):
+    number: float
+    edge: str = ""
+
+
+def readings(text: str) -> list[Reading]:
+    """All numbers that a text may mean: `82,5` is one, `1.750` is two, `5.5.5` is none."""
+    if text.isdigit():
+        return [Reading(float(text))] if len(text) < 16 else []
+    if re.fullmatch(r"\d+[.,]\d+", text) and len(text) < 24:
+        whole, mark, part = re.split(r"([.,])", text)
+        decimal = Reading(float(f"{whole}.{part}"), "comma_decimal" if mark == "," else "")
+        if len(part) == 3 and 1 <= len(whole) <= 3 and whole != "0":
+            return [decimal, Reading(float(whole + part), "thousands_separator")]
+        return [decimal]
+    if GROUPED.fullmatch(text) and len(text) < 24:
+        marks = re.findall(r"[^\d]", text)
+        tail = marks[-1] if len(set(marks)) > 1 and marks[-1] in ".," else ""
+        whole, _, part = text.rpartition(tail) if tail else (text, "", "0")
+        if len(set(marks[:-1] if tail else marks)) <= 1:
+            return [Reading(float(re.sub(r"\D", "", whole) + "." + part), "thousands_separator")]
+    return []
+
+
+def ascii_digits(text: str) -> tuple[str, list[str]]:
+    """Digits of every script as 0 to 9, marks of feet and inches as ' and ", in compatibility form."""
+    text = unicodedata.normalize("NFKC", text.translate(PRIMES)).translate(PRIMES)
+    if any(letter.isdecimal() and not letter.isascii() for letter in text):
+        text = "".join(str(unicodedata.decimal(letter)) if letter.isdecimal() else letter for letter in text)
+        return text, ["non_ascii_digits"]
+    return text, []
+
+
+class Measure:
+    """How one field's quantities are read."""
+
+    def __init__(self, field: Field, codes: Mapping[str, Code], fixed: str | None) -> None:
+        self.unit = field.unit or ""
+        self.thing = THING.get(self.unit, "quantity")
+        self.low = -math.inf if field.low is None else field.low
+        self.high = math.inf if field.high is None else field.high
+        self.fixed = fixed
+        self.units = {spelling: code.code for spelling, code in codes.items()}
+        self.quick = {
+            writing: (TO_FIELD_UNIT[code, self.unit], code)
+            for spelling, code in self.units.items()
+            if (code, self.unit) in TO_FIELD_UNIT and code not in FOLLOWS
+            for writing in (spelling, spelling.upper(), spelling.capitalize(), code)
+        }
+
+    def quickly(self, raw: Any) -> Doc | None:
+        """The clean case: a number and a unit, told apart."""
+        if type(raw) is not dict or len(raw) != 2:
+            return None
+        number, unit = raw.get("value"), raw.get("unit")
+        if type(unit) is not str or (type(number) is not int and type(number) is not float):
+            return None
+        way = self.quick.get(unit)
+        if way is None or not -1e6 < number < 1e6:
+            return None
+        value = round(number * way[0], 2)
+        if not self.low <= value <= self.high:
+            return None
+        if way[1] == self.unit:
+            return {"value": value}
+        return {"value": value, "raw": f"{number} {unit}", "edges": ["unit_converted"]}
+
+    def shape(self, nulls: Nulls) -> Shape:
+        unwrap = once(lambda raw, _: self.read(raw), nulls)
+
+        def shape(raw: Any, context: Context) -> Doc:
+            return self.quickly(raw) or unwrap(raw, context)
+
+        return shape
+
+    def read(self, raw: Any) -> Doc:
+        if isinstance(raw, bool):
+            return held("unreadable_quantity", raw)
+        if isinstance(raw, int | float | Decimal):
+            return self.bare(as_text(raw) or "", raw, [])
+        if isinstance(raw, str):
+            return self.read_text(raw, raw)
+        return self.read_parts(raw) if isinstance(raw, dict) else held("unexpected_shape", raw)
+
+    def read_parts(self, raw: dict[Any, Any]) -> Doc:
+        told = {fold(str(key)): part for key, part in raw.items() if part not in (None, "")}
+        if not told:
+            return {"null": "absent"}
+        if "value" in told:
+            number = as_text(told["value"])
+            units = [fold(unit) for key in ("unit", "code") if isinstance(unit := told.get(key), str)]
+            if number is None or isinstance(told["value"], bool):
+                return held("unreadable_quantity", raw)
+            if not units:
+                return self.read_text(number, raw)
+            known_units = [self.units[unit] for unit in units if unit in self.units]
+            if not known_units:
+                return held("unknown_unit", raw)
+            number, edges = ascii_digits(number.strip())
+            shown = f"{told['value']} {told.get('unit') or told.get('code')}"
+            return self.one(number, known_units[0], shown, edges)
+        pairs: list[tuple[str, str]] = []
+        edges: list[str] = []
+        for key, part in told.items():
+            number = as_text(part)
+            if key not in self.units or number is None or isinstance(part, bool):
+                return held("unreadable_quantity", raw)
+            number, met = ascii_digits(number.strip())
+            pairs.append((number, self.units[key]))
+            edges += met
+        pairs.sort(key=lambda pair: pair[1] not in FOLLOWS)
+        return self.weigh_up(pairs, raw, edges)
+
+    def read_text(self, text: str, raw: Any) -> Doc:
+        if len(text) > LONGEST:
+            return held("unreadable_quantity", raw)
+        text, edges = ascii_digits(text)
+        text = text.replace("''", '"').strip().casefold()
+        pairs: list[tuple[str, str]] = []
+        end, before = 0, ""
+        for token in TOKEN.finditer(text):
+            if not JOINERS.match(text[end : token.start()]) or (not pairs and text[: token.start()].strip()):
+                return held("unreadable_quantity", raw)
+            spelling = " ".join((token[2] or "").split())
+            if not spelling and before in FOLLOWS:
+                unit = FOLLOWS[before]
+            elif not spelling:
+                unit = ""
+            elif spelling.endswith((" and", " y")) and spelling.rpartition(" ")[0] in self.units:
+                unit = self.units[spelling.rpartition(" ")[0]]
+            elif spelling in self.units or spelling.rstrip(". ") in self.units:
+                unit = self.units.get(spelling) or self.units[spelling.rstrip(". ")]
+            else:
+                return held("unknown_unit", raw)
+            pairs.append((token[1].rstrip(".,"), unit))
+            end, before = token.end(), unit
+        if not pairs or text[end:].strip(" .,"):
+            return held("unreadable_quantity", raw)
+        if len(pairs) == 1 and not pairs[0][1]:
+            return self.bare(pairs[0][0], raw, edges)
+        return self.weigh_up(pairs, raw, edges)
+
+    def bare(self, number: str, raw: Any, edges: list[str]) -> Doc:
+        """A number alone means something only where the question fixed its unit."""
+        if self.fixed:
+            return self.one(number, self.fixed, raw, edges)
+        told = readings(number)
+        if self.thing == "height" and told:
+            if edge := odd_height(told[0].number):
+                return held("ambiguous_height", raw, edge, *edges)
+        return held("missing_unit", raw, *edges)
+
+    def weigh_up(self, pairs: list[tuple[str, str]], raw: Any, edges: list[str]) -> Doc:
+        if len(pairs) == 1:
+            return self.one(*pairs[0], raw, edges)
+        if len(pairs) != 2 or (limit := PAIRS.get((pairs[0][1], pairs[1][1]))) is None:
+            return held("unreadable_quantity", raw, *edges)
+        (big, big_unit), (small, small_unit) = pairs
+        bigs, smalls = readings(big), readings(small)
+        if not bigs or not smalls:
+            return held("unreadable_quantity", raw, *edges)
+        if not bigs[0].number.is_integer():
+            return held(f"ambiguous_{self.thing}", raw, *edges)
+        if smalls[0].number >= limit[0]:
+            return held(f"implausible_{self.thing}", raw, limit[1], *edges)
+        total = bigs[0].number * limit[0] + smalls[0].number
+        return self.settle([Reading(total, smalls[0].edge)], small_unit, raw, [*edges, *extra(big_unit)])
+
+    def one(self, number: str, unit: str, raw: Any, edges: list[str]) -> Doc:
+        told = readings(number)
+        if not told:
+            return held("unreadable_quantity", raw, *edges)
+        if unit == "[ft_i]" and (edge := odd_height(told[0].number)):
+            return held("ambiguous_height", raw, edge, *edges)
+        return self.settle(told, unit, raw, [*edges, *extra(unit)])
+
+    def settle(self, told: list[Reading], unit: str, raw: Any, edges: list[str]) -> Doc:
+        """The one reading that a body allows; none or two are held."""
+        factor = TO_FIELD_UNIT.get((unit, self.unit))
+        if factor is None:
+            return held("unknown_unit", raw, *edges)
+        fitting = [r for r in told if self.low <= round(r.number * factor, 2) <= self.high]
+        if len(fitting) > 1:
+            return held("ambiguous_number", raw, "thousands_separator", *edges)
+        if not fitting:
+            if unit == "cm" and odd_height(told[0].number) == "height_typed_as_511":
+                edges = [*edges, "height_typed_as_511"]
+            return held(f"implausible_{self.thing}", raw, *edges, *(["thousands_separator"] if told[1:] else []))
+        if unit != self.unit:
+            edges = [*edges, "unit_converted"]
+        if fitting[0].edge:
+            edges = [*edges, fitting[0].edge]
+        value = round(fitting[0].number * factor, 2)
+        return known(value, edges, raw if edges else None)
+
+
+def odd_height(number: float) -> str:
+    """The edge of a number that looks like feet and inches run together."""
+    if number.is_integer() and 3 <= number // 100 <= 8 and number % 100 <= 11:
+        return "height_typed_as_511"
+    return "height_decimal_feet" if not number.is_integer() and 3 <= number < 9 else ""
+
+
+def extra(unit: str) -> list[str]:
+    return ["stone"] if unit == "[stone_av]" else []

@@ -1,0 +1,243 @@
+"""Answers of several parts: groups, lists, blood pressure, medicines.
+
+Here: which part is which, and one document of all parts. Not here: how a part's text is read (`people`, `codes`,
+`dates`), and consents and files (`papers`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..contract import Code, Field, fold
+from .codes import SEPARATORS, Nulls, null_in, once
+from .quantities import ascii_digits, readings
+from .text import Context, Doc, Shape, as_text, held, known, noted, null, tidy
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "street": ("line1",), "street1": ("line1",), "address1": ("line1",), "line": ("line1",), "street2": ("line2",),
+    "address2": ("line2",), "apt": ("line2",), "unit": ("dose_unit", "line2"), "zip": ("postal_code",),
+    "zipcode": ("postal_code",), "postal": ("postal_code",), "postalcode": ("postal_code",), "region": ("state",),
+    "sys": ("systolic",), "dia": ("diastolic",), "range": ("category",), "rxbin": ("bin",), "rxpcn": ("pcn",),
+    "rxgroup": ("group",), "rxgrp": ("group",), "grp": ("group",), "product_key": ("product",),
+    "strength": ("dose",), "allergen": ("substance",), "drug": ("name", "substance"), "medication": ("name",),
+    "medicine": ("name",), "rxcui": ("rxnorm",), "contenttype": ("content_type",), "mime_type": ("content_type",),
+    "hash": ("sha256",), "started": ("started_on",), "start": ("started_on",), "ended": ("ended_on",),
+    "end": ("ended_on",), "program": ("name",), "type": ("kind",), "timestamp": ("at",), "ts": ("at",),
+}  # fmt: skip
+ZERO_STATES = {"CT", "MA", "ME", "NH", "NJ", "RI", "VT", "PR", "VI"}
+"""Where a postal code starts with a zero."""
+PO_BOX = re.compile(r"\bp\.?\s*o\.?\s*box\b|\bpost office box\b|\bapartado\b", re.IGNORECASE)
+PRESSURE = re.compile(r"(\d{2,3})\s*(?:/|over|sobre)\s*(\d{2,3})(?:\s*mm\s*hg)?", re.IGNORECASE)
+DOSE = re.compile(r"(\d[\d.,]*)\s*([^\d\s].*)")
+SYSTOLIC, DIASTOLIC = (50, 300), (20, 200)
+MOST_ROWS = 500
+
+
+class Parts:
+    """How the parts of one field are found and read."""
+
+    def __init__(self, field: Field, shapes: Mapping[str, Shape]) -> None:
+        self.lone, self.shapes = field.lone_part, shapes
+        self.names = {name: name for name in field.parts}
+        for alias, targets in ALIASES.items():
+            target = next((name for name in targets if name in field.parts), None)
+            if target:
+                self.names.setdefault(alias, target)
+        self.prefix = f"{field.name}."
+
+    def named(self, raw: dict[Any, Any]) -> tuple[dict[str, Any], list[str]]:
+        """Raw parts by our names; `line` may come as a list, a name may stand after the field's own."""
+        parts: dict[str, Any] = {}
+        edges: list[str] = []
+        for key, part in raw.items():
+            name = self.names.get(key) or self.names.get(fold(str(key)).removeprefix(self.prefix))
+            if name is None:
+                edges.append("unknown_part")
+            elif name in parts and parts[name] not in (None, "") and part != parts[name]:
+                edges += [] if part in (None, "") else ["unknown_part"]
+            else:
+                parts[name] = part
+        lines = parts.get("line1")
+        if isinstance(lines, list) and "line2" in self.shapes:
+            parts["line1"] = lines[0] if lines else None
+            if len(lines) > 1 and all(isinstance(line, str) for line in lines):
+                parts.setdefault("line2", ", ".join(lines[1:]))
+        return parts, edges
+
+    def read(self, raw: Any, context: Context) -> Doc:
+        if not isinstance(raw, dict):
+            if not self.lone or as_text(raw) is None:
+                return held("unexpected_shape", raw)
+            raw = {self.lone: raw}
+        parts, edges = self.named(raw)
+        value: dict[str, Any] = {}
+        kinds: list[str] = []
+        for name, part in parts.items():
+            doc = self.shapes[name](part, context)
+            edges += doc.get("edges", ())
+            if "held" in doc:
+                return held(doc["held"], raw, *edges)
+            if "value" in doc:
+                value[name] = doc["value"]
+            else:
+                kinds.append(doc["null"])
+        if value:
+            return known(value, edges)
+        told = [kind for kind in kinds if kind != "absent"]
+        return held("unexpected_shape", raw, *edges) if parts == {} and raw else null(told[0] if told else "absent")
+
+
+def group_shape(parts: Parts, nulls: Nulls, finish: Callable[[Doc, Any], Doc] | None = None) -> Shape:
+    def read(raw: Any, context: Context) -> Doc:
+        if isinstance(raw, dict) and "dose" in parts.shapes:
+            raw = with_dose_unit(raw)
+        doc = parts.read(raw, context)
+        return finish(doc, raw) if finish and "value" in doc else doc
+
+    return once(read, nulls)
+
+
+def with_dose_unit(raw: dict[Any, Any]) -> dict[Any, Any]:
+    """`0.5 mg` typed as the dose is a dose and its unit."""
+    dose = raw.get("dose")
+    if (
+        isinstance(dose, str)
+        and "dose_unit" not in raw
+        and "unit" not in raw
+        and (found := DOSE.fullmatch(dose.strip()))
+    ):
+        return {**raw, "dose": found[1], "dose_unit": found[2]}
+    return raw
+
+
+def finish_address(doc: Doc, raw: Any) -> Doc:
+    value, edges = doc["value"], doc.get("edges", [])
+    if "zip_leading_zero" in edges and value.get("state", "MA") not in ZERO_STATES:
+        return held("unreadable_zip", raw, *edges)
+    if any(PO_BOX.search(value.get(line, "")) for line in ("line1", "line2")):
+        doc = noted(doc, ["po_box"])
+    return doc
+
+
+def number_shape(nulls: Nulls, low: float | None, high: float | None, whole: bool) -> Shape:
+    low, high = (-1e9 if low is None else low), (1e9 if high is None else high)
+
+    def read(raw: Any, _: Context) -> Doc:
+        text = as_text(raw)
+        if text is None or isinstance(raw, bool):
+            return held("unreadable_number", raw)
+        text, edges = ascii_digits(text.strip())
+        told = [r for r in readings(text) if low <= r.number <= high and (r.number.is_integer() or not whole)]
+        if len(told) != 1:
+            cause = "ambiguous_number" if told else "implausible_number" if readings(text) else "unreadable_number"
+            return held(cause, raw, *edges)
+        number = told[0].number
+        edges += filter(None, [told[0].edge])
+        return known(int(number) if whole else number, edges, raw if edges else None)
+
+    unwrap = once(read, nulls)
+
+    def shape(raw: Any, context: Context) -> Doc:
+        if type(raw) is int and low <= raw <= high:
+            return {"value": raw if whole else float(raw)}
+        return unwrap(raw, context)
+
+    return shape
+
+
+def pressure_shape(parts: Parts, nulls: Nulls) -> Shape:
+    """Two numbers, or a named range: a range never becomes a number."""
+
+    def read(raw: Any, context: Context) -> Doc:
+        given = raw
+        if isinstance(raw, str) and (found := PRESSURE.fullmatch(ascii_digits(raw)[0].strip())):
+            given = {"systolic": int(found[1]), "diastolic": int(found[2])}
+        doc = parts.read(given, context)
+        value = doc.get("value")
+        if value is None:
+            return doc if "null" in doc else held(doc["held"], raw, *doc.get("edges", ()))
+        upper, lower = value.get("systolic"), value.get("diastolic")
+        if upper is None and lower is None:
+            return doc
+        if upper is None or lower is None:
+            return held("half_blood_pressure", raw, *doc.get("edges", ()))
+        fits = SYSTOLIC[0] <= upper <= SYSTOLIC[1] and DIASTOLIC[0] <= lower <= DIASTOLIC[1] and lower < upper
+        return doc if fits else held("implausible_blood_pressure", raw, *doc.get("edges", ()))
+
+    return once(read, nulls)
+
+
+def list_shape(parts: Parts, nulls: Nulls, nothing: Mapping[str, Code], classes: Mapping[str, Code] | None) -> Shape:
+    """Rows of parts. Saying that there is none is a value: the empty list."""
+    class_of = classifier(classes) if classes else None
+
+    def read(raw: Any, context: Context) -> Doc:
+        edges: list[str] = []
+        if isinstance(raw, str) and fold(raw) not in nothing and SEPARATORS.search(raw):
+            raw_rows: list[Any] = [part for part in SEPARATORS.split(raw) if part.strip()]
+            edges.append("list_from_text")
+        else:
+            raw_rows = raw if isinstance(raw, list) else [raw]
+        if len(raw_rows) > MOST_ROWS:
+            return held("too_many_rows", raw_rows[:MOST_ROWS])
+        rows: list[dict[str, Any]] = []
+        said_none, kinds = False, []
+        for row in raw_rows:
+            words = row if isinstance(row, str) else row.get(parts.lone) if isinstance(row, dict) else None
+            if isinstance(words, str) and fold(tidy(words)[0]) in nothing:
+                said_none = True
+                continue
+            if (kind := null_in(row, nulls)) is not None:
+                kinds.append(kind)
+                continue
+            doc = parts.read(row, context)
+            edges += doc.get("edges", ())
+            if "held" in doc:
+                return held(doc["held"], raw, *edges)
+            if "value" in doc:
+                rows.append(doc["value"])
+        if rows:
+            rows = classified(rows, class_of, edges)
+            return known(rows, [*edges, "exclusive_none"], raw) if said_none else known(rows, edges)
+        if said_none:
+            return known([], edges)
+        told = [kind for kind in kinds if kind != "absent"]
+        return null(told[0] if told else "absent", edges)
+
+    def shape(raw: Any, context: Context) -> Doc:
+        kind = null_in(raw, nulls)
+        return read(raw, context) if kind is None else null(kind)
+
+    return shape
+
+
+def classified(
+    rows: list[dict[str, Any]], class_of: Callable[[str], str | None] | None, edges: list[str]
+) -> list[dict[str, Any]]:
+    """Rows of medicines with the class that our table gives; a patient's own word for it does not count."""
+    if class_of:
+        for row in rows:
+            row.pop("class", None)
+            if found := class_of(str(row.get("name", ""))):
+                row["class"] = found
+            elif "autocorrected_medicine" not in edges:
+                edges.append("autocorrected_medicine")
+    return rows
+
+
+def classifier(classes: Mapping[str, Code]) -> Callable[[str], str | None]:
+    """Class of a medicine by its whole name, or by the first known word in it: `Lantus SoloStar 20 units`."""
+    table = {spelling: code.code for spelling, code in classes.items()}
+    longest_first = sorted(table, key=len, reverse=True)
+    anywhere = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)")
+
+    def class_of(name: str) -> str | None:
+        folded = fold(name)
+        if folded in table:
+            return table[folded]
+        found = anywhere.search(folded)
+        return table[found[0]] if found else None
+
+    return class_of

@@ -1,0 +1,124 @@
+"""Text that can be kept, and answers that can be kept as typed.
+
+Here: what cannot be stored or seen is replaced or removed, and named; raw answers made safe for JSON and Postgres; the
+value documents. Not here: what a text means.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+Doc = dict[str, Any]
+
+ZERO_WIDTH = re.compile("[\u200b\u2060\ufeff\u00ad]")
+"""Joiners (U+200C, U+200D) are not among them: Persian and emoji need them."""
+CONTROLS = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+SURROGATES = re.compile("[\ud800-\udfff]")
+LONG = 4000
+DEEPEST = 24
+EXACT = 2**53
+"""Beyond it a JSON number is not the same everywhere."""
+
+
+@dataclass(slots=True)
+class Context:
+    """What an answer alone does not say: when and where it was given."""
+
+    authored_at: datetime
+    time_zone: str
+
+
+Shape = Callable[[Any, Context], Doc]
+"""From a raw answer to its value document; total: no answer makes it raise."""
+
+
+def is_plain(text: str) -> bool:
+    """Whether nothing can be wrong with it: most answers, at the price of three looks."""
+    return text.isascii() and text.isprintable() and text[:1] not in ("", " ") and text[-1] != " "
+
+
+def tidy(text: str) -> tuple[str, list[str]]:
+    """The text as it is kept, and the edges met."""
+    edges: list[str] = []
+    if "\x00" in text:
+        text = text.replace("\x00", "\ufffd")
+        edges.append("nul_replaced")
+    if SURROGATES.search(text):
+        text = SURROGATES.sub("\ufffd", text)
+        edges.append("surrogate_replaced")
+    if CONTROLS.search(text):
+        text = CONTROLS.sub("", text)
+        edges.append("control_removed")
+    if ZERO_WIDTH.search(text):
+        text = ZERO_WIDTH.sub("", text)
+        edges.append("invisible_characters")
+    if not unicodedata.is_normalized("NFC", text):
+        text = unicodedata.normalize("NFC", text)
+        edges.append("decomposed_letters")
+    return text.strip(), edges
+
+
+def storable(raw: Any, depth: int = 0) -> Any:
+    """A raw answer as JSON that every store can hold: no NUL, no half characters, no endless depth or digits."""
+    if raw is None or isinstance(raw, bool):
+        return raw
+    if isinstance(raw, str):
+        return raw if raw.isascii() and "\x00" not in raw else SURROGATES.sub("\ufffd", raw.replace("\x00", "\ufffd"))
+    if isinstance(raw, int):
+        return raw if -EXACT < raw < EXACT else f"integer of {raw.bit_length()} bits"
+    if isinstance(raw, float):
+        return raw if math.isfinite(raw) else "not a finite number"
+    if isinstance(raw, Decimal):
+        return storable(float(raw))
+    if depth >= DEEPEST:
+        return "nested too deep to keep here"
+    if isinstance(raw, dict):
+        return {storable(str(key)): storable(inner, depth + 1) for key, inner in raw.items()}
+    if isinstance(raw, list | tuple):
+        return [storable(inner, depth + 1) for inner in raw]
+    return f"a {type(raw).__name__}"
+
+
+def known(value: Any, edges: Iterable[str] = (), raw: Any = None) -> Doc:
+    doc: Doc = {"value": value}
+    if raw is not None:
+        doc["raw"] = storable(raw)
+    return noted(doc, edges)
+
+
+def null(kind: str, edges: Iterable[str] = ()) -> Doc:
+    return noted({"null": kind}, edges)
+
+
+def held(cause: str, raw: Any, *edges: str) -> Doc:
+    return noted({"held": cause, "raw": storable(raw)}, edges)
+
+
+def noted(doc: Doc, edges: Iterable[str]) -> Doc:
+    """The document with further edges, each once, in a fixed order."""
+    if names := {*doc.get("edges", ()), *edges}:
+        doc["edges"] = sorted(names)
+    return doc
+
+
+def as_text(raw: Any) -> str | None:
+    """A scalar answer as text, or None where it is no scalar. A number of whole value has no point."""
+    if isinstance(raw, str):
+        return raw
+    if isinstance(raw, bool):
+        return "yes" if raw else "no"
+    if isinstance(raw, int):
+        return str(raw) if -EXACT < raw < EXACT else None
+    if isinstance(raw, float | Decimal):
+        number = float(raw)
+        if not math.isfinite(number):
+            return None
+        return str(int(number)) if number.is_integer() and abs(number) < EXACT else repr(number)
+    return None
