@@ -175,8 +175,6 @@ class EmbeddedPostgres:
             # By file copy: two empty databases through the log would cost a second.
             connection.execute(sql.SQL("CREATE DATABASE {0} OWNER {0} STRATEGY file_copy").format(sql.Identifier(role)))
         connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(role)))
-        if role == "dagster":  # what Dagster records can be lost for the last half second; our own rows cannot
-            connection.execute("ALTER ROLE dagster SET synchronous_commit = off")
 
     def _lets_in(self, role: str) -> bool:
         try:

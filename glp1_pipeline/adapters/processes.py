@@ -176,6 +176,6 @@ def end(
     wait_gone(leaders, grace, hurry)
     for leader in leaders:  # born meanwhile; a number that now is someone else's has another session and parent
         everyone |= {p.pid: p for p in family(leader.pid) if p.pid != leader.pid}
-    left = wait_gone(list(everyone.values()), 2.0, hurry)
+    left = wait_gone(list(everyone.values()), 1.0, hurry)
     signal_all(left, signal.SIGKILL)
     wait_gone(left, 5.0)

@@ -43,8 +43,9 @@ def end(folder: Path) -> int:
                 processes.signal_all([process], signal.Signals(row["signal"]))
                 left.append(process)
             elif not is_leader and processes.current_folder(process.pid) == here:
+                processes.signal_all([process], signal.SIGTERM)
                 left.append(process)
-    processes.wait_gone(left, 10)
-    processes.end([process for process in left if processes.is_alive(process)], signal.SIGTERM, grace=5)
+    processes.signal_all(processes.wait_gone(left, 5), signal.SIGKILL)
+    processes.wait_gone(left, 5)
     forget(folder)
     return len(left)
