@@ -50,6 +50,9 @@ class Ehr:
         self._lock = threading.Lock()
         self._capability: Capability | None = None
 
+    def close(self) -> None:
+        self.wire.close()
+
     @property
     def capability(self) -> Capability:
         """What the server says of itself; asked once per process."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import ipaddress
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -87,12 +89,12 @@ class Reply:
 
 
 class Wire:
-    """Calls to one base address. Safe for threads: each has its own connection, all share token and rate."""
+    """Calls to one base address. Threads may share it: each call has a connection to itself; token and rate are one."""
 
     def __init__(self, settings: EhrSettings) -> None:
         self.settings = settings
         self.base = settings.url.rstrip("/")
-        self._local = threading.local()
+        self._idle: list[requests.Session] = []
         self._lock = threading.Lock()
         self._token: str | None = None
         self._token_ends = 0.0
@@ -136,7 +138,7 @@ class Wire:
             raise EhrFailure("unreachable")  # our own time is over before a byte was sent
         timeout = (min(settings.connect_timeout, left), min(settings.read_timeout, left))
         try:
-            with self._session().request(
+            with self._session() as session, session.request(
                 method, url, data=content, headers=headers, auth=auth, timeout=timeout, stream=True,
                 allow_redirects=False,
             ) as response:  # fmt: skip
@@ -157,17 +159,27 @@ class Wire:
             parts.append(part)
         return b"".join(parts)
 
-    def _session(self) -> requests.Session:
-        session = getattr(self._local, "session", None)
-        if session is None:
+    def close(self) -> None:
+        """Close the idle connections; it can still be used."""
+        while self._idle:
+            self._idle.pop().close()
+
+    @contextmanager
+    def _session(self) -> Iterator[requests.Session]:
+        """A session that no other thread uses now, with its open connection if there is one."""
+        try:
+            session = self._idle.pop()
+        except IndexError:
             session = requests.Session()
             session.trust_env = False  # no proxy and no .netrc of whoever started us
             session.verify = self.settings.ca_file or True
             adapter = HTTPAdapter(pool_connections=2, pool_maxsize=2, max_retries=0)
             session.mount("https://", adapter)
             session.mount("http://", adapter)
-            self._local.session = session
-        return session
+        try:
+            yield session
+        finally:
+            self._idle.append(session)
 
     def _take_slot(self, until: float | None) -> None:
         rate = self.settings.requests_per_second

@@ -17,7 +17,7 @@ import psycopg
 from psycopg import Connection
 
 from glp1_pipeline.adapters.ehr import Ehr, EhrFailure
-from glp1_pipeline.domain.outbox import Trouble, judge, keys_of
+from glp1_pipeline.domain.outbox import Trouble, judge, keys_of, opens_breaker
 
 from .lanes import Claimed, earlier_bodies
 
@@ -63,6 +63,7 @@ class Courier:
         self.target = target
         self.open_body = open_body
         self._opening = threading.Lock()
+        self._is_told_off = threading.Event()
         self.send_before = send_before
         """Seconds after the claim when no try is begun any more, and each call of a try must be over in twice that."""
 
@@ -86,6 +87,8 @@ class Courier:
             for key in self.ehr.existing(list(new), self._ends(claimed[0])):
                 new[key].is_known_there = True
         except EhrFailure as failure:
+            if opens_breaker(failure.trouble):
+                self._is_told_off.set()
             unreadable = {f.claimed.write_id for f in failed}
             rest = [one for one in claimed if one.write_id not in unreadable]
             failed += [
@@ -97,8 +100,8 @@ class Courier:
     def carry(self, one: Claimed) -> Tried:
         """Try to deliver one write. Never raises for what the EHR does."""
         began = time.monotonic()
-        if began > one.claimed_at + self.send_before:
-            return Tried(one, was_tried=False)  # it waited too long in our queue: another may hold the lane soon
+        if self._is_told_off.is_set() or began > one.claimed_at + self.send_before:
+            return Tried(one, was_tried=False)  # the EHR wants a rest, or another may soon hold the lane
         tried = Tried(one)
         try:
             self._carry(one, tried)
@@ -110,6 +113,8 @@ class Courier:
             tried.trouble = "failed_here"
             log.error("delivery of write %d failed in our own code: %s", one.write_id, type(error).__name__)
         tried.ms = (time.monotonic() - began) * 1000
+        if tried.trouble and opens_breaker(tried.trouble):
+            self._is_told_off.set()
         return tried
 
     def _carry(self, one: Claimed, tried: Tried) -> None:

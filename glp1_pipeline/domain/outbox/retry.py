@@ -76,6 +76,11 @@ def trouble_of(status: int) -> Trouble | None:
     return {401: "unauthorized", 403: "forbidden", 409: "moved", 412: "moved"}.get(status, "rejected")  # type: ignore[return-value]
 
 
+def opens_breaker(trouble: Trouble) -> bool:
+    """Whether a single one of it is enough to leave the target alone."""
+    return POLICIES[trouble].breaker == "opens"
+
+
 def worst_of(troubles: set[Trouble]) -> Trouble | None:
     """Of several entries' troubles, the one that decides what becomes of the write."""
     return next((trouble for trouble in _WORST_FIRST if trouble in troubles), None)

@@ -1,0 +1,107 @@
+"""Real servers for the tests: a Postgres with our schema, and an EHR process on loopback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+import requests
+import yaml
+
+from glp1_pipeline.adapters.postgres import EmbeddedPostgres
+from glp1_pipeline.adapters.schema import migrate
+from glp1_pipeline.adapters.settings import Settings, free_port
+
+
+@pytest.fixture(scope="session")
+def database_url() -> Iterator[str]:
+    """A migrated database of the session's own: in the server of GLP1_TEST_DATABASE_URL, else in an embedded one."""
+    if given := os.environ.get("GLP1_TEST_DATABASE_URL"):
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        with psycopg.connect(given, autocommit=True) as connection:
+            connection.execute(f'create database "{name}"')  # type: ignore[arg-type]
+        url = given.rsplit("/", 1)[0] + f"/{name}"
+        migrate(url)
+        yield url
+        with psycopg.connect(given, autocommit=True) as connection:
+            connection.execute(f'drop database "{name}" with (force)')  # type: ignore[arg-type]
+        return
+    with tempfile.TemporaryDirectory(prefix="glp1_") as folder:
+        settings = Settings.from_env({"GLP1_HOME": folder})
+        settings.make_home()
+        server = EmbeddedPostgres(settings, say=lambda _: None)
+        server.start()
+        try:
+            migrate(settings.store_url())
+            yield settings.store_url()
+        finally:
+            server.remove()
+
+
+@dataclass(frozen=True)
+class EhrProcess:
+    url: str
+
+
+@pytest.fixture(scope="session")
+def ehr() -> Iterator[EhrProcess]:
+    """The sandbox's EHR, a process of its own, for the session; tests use patients of their own."""
+    with tempfile.TemporaryDirectory(prefix="glp1_ehr_") as folder, run_ehr(Path(folder)) as process:
+        yield process
+
+
+class run_ehr:  # noqa: N801 - used as a context manager
+    """Start an EHR in `folder`; `auth` is its `server_auth` settings."""
+
+    def __init__(self, folder: Path, auth: dict | None = None) -> None:
+        self.port = free_port(set())
+        settings = {
+            "base_url": f"http://127.0.0.1:{self.port}/fhir",
+            "host": "127.0.0.1",
+            "port": self.port,
+            "data_dir": str(folder),
+            "log_inbound": False,
+            "validation": {"inbound": "strict"},
+            "simulator": {"enabled": False, "auto": []},
+        }
+        if auth:
+            settings["server_auth"] = auth
+        self.config = folder / "settings.yaml"
+        self.config.write_text(yaml.safe_dump(settings))
+        self.folder = folder
+
+    def __enter__(self) -> EhrProcess:
+        command = [sys.executable, "-m", "uvicorn", "sekmet.main:app_factory", "--factory", "--no-access-log"]
+        command += ["--log-level", "warning", "--host", "127.0.0.1", "--port", str(self.port)]
+        self.log = open(self.folder / "ehr.log", "wb")
+        env = {**os.environ, "SEKMET_CONFIG": str(self.config)}
+        self.process = subprocess.Popen(command, cwd=self.folder, env=env, stdout=self.log, stderr=self.log)
+        base = f"http://127.0.0.1:{self.port}/fhir"
+        ends = time.monotonic() + 60
+        while True:
+            try:
+                if requests.get(f"{base}/metadata", timeout=5).ok:
+                    return EhrProcess(base)
+            except requests.ConnectionError:
+                if time.monotonic() > ends or self.process.poll() is not None:
+                    self.__exit__()
+                    raise RuntimeError("the EHR did not start") from None
+                time.sleep(0.1)
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()

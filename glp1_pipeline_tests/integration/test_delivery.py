@@ -1,0 +1,486 @@
+"""Delivery to a real EHR from a real database: both kinds of server, and what must not happen when things break."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+
+from glp1_pipeline.adapters.ehr import EhrMisconfigured, EhrSettings, count_by_identifier, read_back
+from glp1_pipeline.adapters.outbox import pending, retry_dead, wait_for_due
+from glp1_pipeline_tests.deliveries import WRITE_SYSTEM, Patient, World, contents_over_time, get, write_kind
+from glp1_pipeline_tests.fault_proxy import (
+    COMMIT_THEN_DROP,
+    COMMIT_THEN_HTML,
+    COMMIT_THEN_WRONG_JSON,
+    DROP,
+    HTML_PAGE,
+    Fault,
+    FaultProxy,
+    slow,
+    status,
+)
+
+from .conftest import EhrProcess, run_ehr
+
+KINDS = pytest.mark.parametrize("server_ids", [False, True], ids=["takes our ids", "makes its own ids"])
+
+
+@pytest.fixture
+def world(database_url: str, ehr: EhrProcess) -> Iterator[World]:
+    world = World(database_url, ehr.url)
+    yield world
+    world.close()
+
+
+def family_name(patient: dict[str, Any]) -> str:
+    return patient["name"][0]["family"]
+
+
+def in_ehr(world: World, patient: Patient, kind: str, role: str) -> dict[str, Any]:
+    remote_id = world.remote(patient)[f"{kind}/{patient.rid(role)}"][0]
+    return get(f"{world.ehr_url}/{kind}/{remote_id}")
+
+
+def assert_each_once(world: World, patients: list[Patient], ehr_url: str | None = None) -> None:
+    """Every resource of every patient is in the EHR once, and at the version that we believe."""
+    client = world.ehr(ehr_url)
+    for patient in patients:
+        remote = world.remote(patient)
+        for found in read_back(client, remote.items()):
+            assert found.exists
+            assert found.version == remote[found.key][1]
+        identified = [key for key in remote if key.split("/")[0] in ("Patient", "Observation", "Condition", "Flag")]
+        assert dict(count_by_identifier(client, identified)) == dict.fromkeys(identified, 1)
+        delivered = world.connection.execute(
+            "select n from ops.writes where target = %s and patient_id = %s and status = 'delivered'",
+            (world.target, patient.patient_id),
+        ).fetchall()
+        assert len([key for key in remote if key.startswith("Provenance/")]) == len(delivered)
+        for (n,) in delivered:
+            tag = f"{WRITE_SYSTEM}|{patient.patient_id}.{n}"
+            assert get(f"{world.ehr_url}/Provenance?_summary=count&_tag={tag}")["total"] == 1
+
+
+@KINDS
+def test_a_chart_is_delivered_and_its_references_resolve(world: World, server_ids: bool) -> None:
+    patient, other = world.patients(2)
+    for one in (patient, other):
+        world.plan(one, one.chart(1, "First", extra=12))
+    with FaultProxy(world.ehr_url, server_ids) as proxy:
+        report = world.deliver(world.ehr(proxy.url))
+        assert dict(report.outcomes) == {"delivered": 2}
+        assert len(report.ms) == 2
+        assert_each_once(world, [patient, other], proxy.url)
+        assert len(proxy.writes) == (4 if server_ids else 2)
+    weight = in_ehr(world, patient, "Observation", "weight")
+    me = world.remote(patient)[f"Patient/{patient.rid('me')}"][0]
+    assert weight["subject"]["reference"].endswith(f"Patient/{me}")
+    assert (me == patient.rid("me")) is not server_ids
+    assert world.lane(patient) == (False, None, None)
+    assert world.outcomes() == ["delivered"] * 2
+
+
+@KINDS
+def test_delivering_again_with_nothing_new_makes_no_call(world: World, server_ids: bool) -> None:
+    (patient,) = world.patients(1)
+    world.plan(patient, patient.chart(1, "First"))
+    with FaultProxy(world.ehr_url, server_ids) as proxy:
+        client = world.ehr(proxy.url)
+        world.deliver(client)
+        before = len(proxy.writes), world.remote(patient)
+        report = world.deliver(client)
+        assert not report.outcomes
+        assert (len(proxy.writes), world.remote(patient)) == before
+
+
+@KINDS
+def test_a_then_b_then_a_is_written_three_times_in_order(world: World, server_ids: bool) -> None:
+    (patient,) = world.patients(1)
+    for n, said in enumerate(["Anna", "Berta", "Anna"], 1):
+        world.plan(patient, patient.chart(n, said))
+    with FaultProxy(world.ehr_url, server_ids) as proxy:
+        assert world.deliver(world.ehr(proxy.url)).delivered == 3
+        assert_each_once(world, [patient], proxy.url)
+    me = world.remote(patient)[f"Patient/{patient.rid('me')}"]
+    assert contents_over_time(world.ehr_url, "Patient", me[0], family_name) == ["Anna", "Berta", "Anna"]
+    assert me[1] == "3"
+
+
+@KINDS
+@pytest.mark.parametrize(
+    "fault",
+    [COMMIT_THEN_DROP, DROP, COMMIT_THEN_HTML, COMMIT_THEN_WRONG_JSON, HTML_PAGE, slow(2.6), status(500), status(503)],
+    ids=["commits then drops", "drops", "commits then HTML", "commits then wrong JSON", "HTML", "slow", "500", "503"],
+)
+def test_an_unknown_outcome_is_read_back_and_ends_with_one_of_each(
+    world: World, server_ids: bool, fault: Fault
+) -> None:
+    (patient,) = world.patients(1)
+    world.plan(patient, patient.chart(1, "Anna"))
+    world.plan(patient, patient.chart(2, "Berta"))
+    with FaultProxy(world.ehr_url, server_ids) as proxy:
+        proxy.plan(fault)
+        client = world.ehr(proxy.url)
+        report = world.deliver(client)
+        assert report.outcomes["in_doubt"] == 1
+        world.drain(client)
+        assert world.statuses() == {"delivered": 2}
+        assert_each_once(world, [patient], proxy.url)
+    me = world.remote(patient)[f"Patient/{patient.rid('me')}"]
+    assert contents_over_time(world.ehr_url, "Patient", me[0], family_name) == ["Anna", "Berta"]
+    assert me[1] == "2"  # nothing was sent a second time that had landed
+
+
+def test_a_cut_between_the_two_calls_sends_only_what_is_missing(world: World) -> None:
+    (patient,) = world.patients(1)
+    world.plan(patient, patient.chart(1, "Anna"))
+    with FaultProxy(world.ehr_url, server_ids=True) as proxy:
+        batches: list[int] = []
+
+        def cut_first_batch(content: dict[str, Any]) -> Fault | None:
+            if content.get("type") != "batch":
+                return None
+            batches.append(len(content["entry"]))
+            return status(503) if len(batches) == 1 else None
+
+        proxy.rule = cut_first_batch
+        client = world.ehr(proxy.url)
+        world.deliver(client)
+        assert world.statuses() == {"in_doubt": 1}
+        world.drain(client)
+        assert_each_once(world, [patient], proxy.url)
+    assert {place[1] for place in world.remote(patient).values()} == {"1"}
+    assert batches == [5, 5]
+
+
+def test_only_the_failed_entries_of_a_batch_are_sent_again(world: World) -> None:
+    (patient,) = world.patients(1)
+    world.plan(patient, patient.chart(1, "Anna"))
+    bundle = patient.chart(2, "Berta")
+    world.plan(patient, bundle)
+    with FaultProxy(world.ehr_url, server_ids=True) as proxy:
+        client = world.ehr(proxy.url)
+        world.deliver(client, limit=1)
+        # Somebody else sends our next weight's content, so its version moves: one entry of the batch will be 412.
+        key = f"Observation/{patient.rid('weight')}"
+        remote_id = world.remote(patient)[key][0]
+        current = get(f"{world.ehr_url}/Observation/{remote_id}")
+        requests.put(f"{world.ehr_url}/Observation/{remote_id}", json=current, timeout=10).raise_for_status()
+        world.drain(client)
+        assert_each_once(world, [patient], proxy.url)
+    remote = world.remote(patient)
+    assert remote[key][1] == "3"
+    assert remote[f"Patient/{patient.rid('me')}"][1] == "2"
+
+
+def test_eight_deliverers_on_the_same_lanes_double_nothing(world: World) -> None:
+    patients = world.patients(12)
+    for n, said in enumerate(["Anna", "Berta", "Carla"], 1):
+        for patient in patients:
+            world.plan(patient, patient.chart(n, said))
+    crews = [World(world.database_url, world.ehr_url, world.target) for _ in range(8)]
+    threads = [threading.Thread(target=crew.drain, args=(crew.ehr(read_timeout=20.0),)) for crew in crews]
+    for thread in threads:
+        thread.start()
+    for thread, crew in zip(threads, crews, strict=True):
+        thread.join()
+        crew.close()
+    assert world.statuses() == {"delivered": 36}
+    assert world.outcomes() == ["delivered"] * 36
+    assert_each_once(world, patients)
+    for patient in patients:
+        assert world.remote(patient)[f"Patient/{patient.rid('me')}"][1] == "3"
+
+
+def test_retry_after_is_obeyed_for_the_whole_target(world: World) -> None:
+    patients = world.patients(6)
+    for patient in patients:
+        world.plan(patient, patient.chart(1, "Anna"))
+    with FaultProxy(world.ehr_url) as proxy:
+        proxy.plan(status(429, Retry_After="2"))
+        client = world.ehr(proxy.url)
+        report = world.deliver(client, workers=1)
+        assert report.stopped == "throttled"
+        assert report.outcomes["paused"] == 1
+        assert world.breaker()[0] == "open"
+        assert not wait_for_due(world.connection, world.target, 0.1)
+        assert world.deliver(client).stopped == "throttled"
+        world.drain(client)
+        refused_at = next(at for at, code in proxy.writes if code == 429)
+        later = [at for at, _ in proxy.writes if at > refused_at]
+        assert len(proxy.writes) == 7
+        assert min(later) >= refused_at + 1.9
+    assert world.statuses() == {"delivered": 6}
+    assert all(tries == 1 for _, _, tries, _ in world.writes())
+    assert world.breaker() == ("closed", 0, None)
+
+
+def test_a_burst_of_503_opens_the_breaker_and_then_drains(world: World) -> None:
+    patients = world.patients(20)
+    for patient in patients:
+        world.plan(patient, patient.chart(1, "Anna"))
+    with FaultProxy(world.ehr_url) as proxy:
+        proxy.plan(*[status(503)] * 9)
+        client = world.ehr(proxy.url)
+        assert world.deliver(client).stopped == "unavailable"
+        assert world.breaker()[0] == "open"
+        world.drain(client)
+        assert_each_once(world, patients, proxy.url)
+    assert world.statuses() == {"delivered": 20}
+    assert world.breaker() == ("closed", 0, None)
+
+
+@KINDS
+@pytest.mark.parametrize("code", [400, 422])
+def test_a_poison_patient_blocks_nobody_else(world: World, server_ids: bool, code: int) -> None:
+    poison, *others = world.patients(4)
+    for n in (1, 2):
+        for patient in (poison, *others):
+            world.plan(patient, patient.chart(n, "Anna" if n == 1 else "Berta"))
+    with FaultProxy(world.ehr_url, server_ids) as proxy:
+        marker = poison.rid("me")
+        proxy.rule = lambda content: status(code) if marker in str(content) else None
+        client = world.ehr(proxy.url)
+        report = world.deliver(client)
+        assert report.outcomes["dead"] == 1
+        assert report.outcomes["delivered"] == 6
+        assert world.lane(poison)[1] == "rejected"
+        counts = pending(world.connection, world.target)
+        assert (counts.ready, counts.in_doubt, counts.dead) == (1, 0, 1)
+        assert counts.oldest_age is not None
+        proxy.rule = None
+        assert retry_dead(world.connection, world.target, "all") == 1
+        world.drain(client)
+        assert_each_once(world, [poison, *others], proxy.url)
+    assert world.statuses() == {"delivered": 8}
+
+
+def test_a_revoked_secret_opens_the_breaker_and_burns_no_try(database_url: str, tmp_path: Path) -> None:
+    smart = {
+        "types": ["smart"],
+        "token_lifetime": 300,
+        "smart_clients": [{"client_id": "glp1-pipeline", "scopes": "system/*.*", "client_secret": "right"}],
+    }
+    with run_ehr(tmp_path, smart) as process:
+        world = World(database_url, process.url)
+        (patient,) = world.patients(1)
+        world.plan(patient, patient.chart(1, "Anna"))
+        wrong = world.ehr(client_id="glp1-pipeline", client_secret="wrong")
+        report = world.deliver(wrong)
+        assert report.stopped == "unauthorized"
+        assert world.breaker()[0] == "open"
+        assert [(s, tries) for _, s, tries, _ in world.writes()] == [("ready", 0)]
+        right = world.ehr(client_id="glp1-pipeline", client_secret="right")
+        world.drain(right)
+        assert world.statuses() == {"delivered": 1}
+        # A token that the server forgot is replaced once, within the try.
+        right.wire._token = "forgotten"
+        world.plan(patient, patient.chart(2, "Berta"))
+        assert world.deliver(right).delivered == 1
+        world.close()
+
+
+def test_a_refused_scope_opens_the_breaker(world: World) -> None:
+    (patient,) = world.patients(1)
+    world.plan(patient, patient.chart(1, "Anna"))
+    with FaultProxy(world.ehr_url) as proxy:
+        proxy.plan(status(403))
+        assert world.deliver(world.ehr(proxy.url)).stopped == "forbidden"
+        assert [(s, tries) for _, s, tries, _ in world.writes()] == [("ready", 0)]
+
+
+@KINDS
+def test_an_edit_in_the_ehr_is_never_written_over(world: World, server_ids: bool) -> None:
+    patient, other = world.patients(2)
+    world.plan(patient, patient.chart(1, "Anna"))
+    with FaultProxy(world.ehr_url, server_ids) as proxy:
+        client = world.ehr(proxy.url)
+        world.deliver(client)
+        chart = in_ehr(world, patient, "Patient", "me")
+        chart["name"][0]["family"] = "Corrected by the provider"
+        requests.put(f"{world.ehr_url}/Patient/{chart['id']}", json=chart, timeout=10).raise_for_status()
+        world.plan(patient, patient.chart(2, "Berta"))
+        world.plan(patient, patient.chart(3, "Carla"))
+        world.plan(other, other.chart(1, "Dora"))
+        report = world.deliver(client)
+        assert dict(report.outcomes) == {"conflict": 1, "delivered": 1}
+    assert world.lane(patient)[1] == "edited_in_ehr"
+    assert [s for _, s, _, _ in world.writes()] == ["delivered", "dead", "ready", "delivered"]
+    assert family_name(in_ehr(world, patient, "Patient", "me")) == "Corrected by the provider"
+
+
+def test_a_version_that_moved_without_a_change_is_taken_as_ours(world: World) -> None:
+    (patient,) = world.patients(1)
+    world.plan(patient, patient.chart(1, "Anna"))
+    client = world.ehr()
+    world.deliver(client)
+    same = in_ehr(world, patient, "Patient", "me")
+    requests.put(f"{world.ehr_url}/Patient/{same['id']}", json=same, timeout=10).raise_for_status()
+    world.plan(patient, patient.chart(2, "Berta"))
+    assert world.deliver(client).delivered == 1
+    assert world.remote(patient)[f"Patient/{patient.rid('me')}"][1] == "3"
+
+
+@KINDS
+def test_what_the_ehr_has_and_we_forgot_is_adopted(world: World, server_ids: bool) -> None:
+    (patient,) = world.patients(1)
+    world.plan(patient, patient.chart(1, "Anna"))
+    with FaultProxy(world.ehr_url, server_ids) as proxy:
+        client = world.ehr(proxy.url)
+        world.deliver(client)
+        known = world.remote(patient)
+        world.set_remote(patient, {})  # our database, restored from a backup of an hour ago
+        world.connection.execute("update ops.writes set status = 'ready', tries = 0 where target = %s", (world.target,))
+        world.connection.execute("update ops.lanes set has_work = true where target = %s", (world.target,))
+        world.drain(client)
+        assert world.remote(patient) == known
+        assert_each_once(world, [patient], proxy.url)
+
+
+def test_an_edit_is_kept_even_where_we_forgot_that_we_wrote(world: World) -> None:
+    (patient,) = world.patients(1)
+    world.plan(patient, patient.chart(1, "Anna"))
+    client = world.ehr()
+    world.deliver(client)
+    chart = in_ehr(world, patient, "Patient", "me")
+    chart["name"][0]["family"] = "Corrected by the provider"
+    requests.put(f"{world.ehr_url}/Patient/{chart['id']}", json=chart, timeout=10).raise_for_status()
+    world.set_remote(patient, {})
+    world.connection.execute("update ops.writes set status = 'ready', tries = 0 where target = %s", (world.target,))
+    world.connection.execute("update ops.lanes set has_work = true where target = %s", (world.target,))
+    world.drain(client)
+    world.plan(patient, patient.chart(2, "Berta"))
+    assert dict(world.deliver(client).outcomes) == {"conflict": 1}
+    assert family_name(in_ehr(world, patient, "Patient", "me")) == "Corrected by the provider"
+
+
+def test_a_write_that_never_succeeds_is_given_up(world: World) -> None:
+    (patient,) = world.patients(1)
+    world.plan(patient, patient.chart(1, "Anna"))
+    with FaultProxy(world.ehr_url) as proxy:
+        proxy.rule = lambda _: status(500)
+        world.drain(world.ehr(proxy.url), kind=write_kind(world.target, max_tries=3, max_retry_seconds=0.1))
+    assert [(s, tries) for _, s, tries, _ in world.writes()] == [("dead", 3)]
+    assert world.lane(patient)[1] == "gave_up_unavailable"
+
+
+def test_an_ehr_that_is_not_there_stops_delivery_and_burns_no_try(world: World) -> None:
+    patients = world.patients(8)
+    for patient in patients:
+        world.plan(patient, patient.chart(1, "Anna"))
+    nobody = world.ehr("http://127.0.0.1:9/fhir")
+    for _ in range(8):
+        wait_for_due(world.connection, world.target, 1.0)
+        report = world.deliver(nobody, workers=1, limit=1)
+    assert report.stopped == "unreachable"
+    assert world.statuses() == {"ready": 8}
+    assert {tries for _, _, tries, _ in world.writes()} == {0}
+    world.drain()
+    assert_each_once(world, patients)
+
+
+def test_a_body_that_does_not_open_waits_and_holds_nobody(world: World) -> None:
+    locked, other = world.patients(2)
+    write_id = world.plan(locked, locked.chart(1, "Anna"))
+    world.plan(other, other.chart(1, "Berta"))
+    world.connection.execute("update phi.write_bodies set kid = 'lost' where write_id = %s", (write_id,))
+    report = world.deliver(deadline=1.0)
+    assert report.delivered == 1
+    assert world.writes("ready")[0][2:] == (0, "unreadable")
+    world.connection.execute("update phi.write_bodies set kid = 'k1' where write_id = %s", (write_id,))
+    world.drain()
+    assert_each_once(world, [locked, other])
+
+
+def test_a_deadline_gives_back_what_was_not_begun(world: World) -> None:
+    patients = world.patients(10)
+    for patient in patients:
+        world.plan(patient, patient.chart(1, "Anna"))
+    with FaultProxy(world.ehr_url) as proxy:
+        proxy.rule = lambda _: slow(0.4)
+        report = world.deliver(world.ehr(proxy.url), workers=1, deadline=0.2)
+        assert report.stopped == "deadline"
+        done = report.delivered
+        assert 1 <= done <= 3
+        assert world.statuses() == {"delivered": done, "ready": 10 - done}
+        assert all(tries == 0 for _, _, tries, _ in world.writes("ready"))
+        proxy.rule = None
+        world.drain()
+
+
+@KINDS
+def test_kill_9_of_the_deliverer_loses_and_doubles_nothing(world: World, server_ids: bool) -> None:
+    patients = world.patients(8)
+    said = [f"Name{n}" for n in range(1, 7)]
+    for n, name in enumerate(said, 1):
+        for patient in patients:
+            world.plan(patient, patient.chart(n, name))
+    dice = random.Random(20261122)
+    with FaultProxy(world.ehr_url, server_ids) as proxy:
+        proxy.rule = lambda _: COMMIT_THEN_DROP if dice.random() < 0.05 else None
+        command = [sys.executable, "-m", "glp1_pipeline_tests.deliveries", world.database_url, proxy.url, world.target]
+        for _ in range(10):
+            with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+                assert child.stdout is not None
+                assert child.stdout.readline() == b"ready\n"
+                time.sleep(dice.uniform(0.02, 0.5))
+                child.kill()
+            world.connection.execute(  # a killed one's leases end, as they would a little later
+                "update ops.lanes set leased_until = now() where target = %s and leased_until is not null",
+                (world.target,),
+            )
+            world.connection.execute("update ops.lanes set next_at = now() where target = %s", (world.target,))
+        proxy.rule = None
+        world.drain(world.ehr(proxy.url))
+        assert world.statuses() == {"delivered": 48}
+        assert_each_once(world, patients, proxy.url)
+    for patient in patients:
+        me = world.remote(patient)[f"Patient/{patient.rid('me')}"]
+        assert contents_over_time(world.ehr_url, "Patient", me[0], family_name) == said
+
+
+def test_plain_http_to_another_machine_is_refused() -> None:
+    with pytest.raises(EhrMisconfigured, match="https"):
+        EhrSettings("http://ehr.example.org/fhir")
+    with pytest.raises(EhrMisconfigured, match="https"):
+        EhrSettings("ftp://127.0.0.1/fhir")
+    assert "hush" not in repr(EhrSettings("https://ehr.example.org/fhir", client_id="a", client_secret="hush"))
+
+
+def test_a_lost_database_connection_is_replaced(world: World) -> None:
+    patients = world.patients(6)
+    for patient in patients:
+        world.plan(patient, patient.chart(1, "Anna"))
+    name = f"victim-{world.target}"
+    killed = threading.Event()
+
+    def kill_once(_: object) -> None:
+        if not killed.is_set():
+            killed.set()
+            world.connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where application_name = %s", (name,)
+            )
+
+    from glp1_pipeline.adapters.outbox import deliver_pending
+
+    report = deliver_pending(
+        lambda: psycopg.connect(world.database_url, autocommit=True, application_name=name),
+        world.ehr(),
+        write_kind(world.target),
+        world.cipher.open,
+        workers=1,
+        on_progress=kill_once,
+    )
+    assert killed.is_set()
+    assert report.delivered == 6
+    assert_each_once(world, patients)
