@@ -22,6 +22,8 @@ PYTHON = os.path.join(VENV, "bin", "python")
 STAMP = os.path.join(VENV, "glp1-stamp.json")
 UNFINISHED = os.path.join(VENV, "glp1-unfinished")
 OLDEST, NEWEST = (3, 11), (3, 14)
+# Shell and Python read this each in its own way; it allows a path with blanks, and a link to the script.
+START = """'''exec' "$(dirname "$(readlink -f "$0")")/python" "$0" "$@"\n' '''\n"""
 SHARED_PLACE = "/var/lib/glp1_pipeline/"
 
 
@@ -78,7 +80,7 @@ def use_a_fitting_python():
 
 
 def set_up(wanted):
-    with open(os.path.join(ROOT, ".venv.lock"), "w") as lock:
+    with open(os.path.join(ROOT, "bootstrap.py")) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -186,7 +188,7 @@ def add_ourselves(env):
         file.write(ROOT + "\n")
     script = os.path.join(VENV, "bin", "glp1")
     with open(script, "w", encoding="utf-8") as file:
-        file.write('#!/bin/sh\n"exec" "$(dirname "$(readlink -f "$0")")/python" "$0" "$@"\n')
+        file.write("#!/bin/sh\n" + START)
         file.write("import sys\n\nfrom glp1_pipeline.cli import main\n\nsys.exit(main())\n")
     os.chmod(script, 0o755)
     subprocess.call([PYTHON, "-m", "compileall", "-q", os.path.join(ROOT, "glp1_pipeline")], env=env)
