@@ -28,13 +28,15 @@ ABSENT: Any = object()
 ENVELOPE = ("specversion", "type", "source", "id", "subject", "time", "datacontenttype")
 
 FIRST = (
-    "Amara Bashir Celeste Dmitri Esperanza Farid Greta Hiroshi Ingrid Jamal Keiko Lorenzo Mireille Nikhil Odalys Pavel "
-    "Rosalind Santiago Thandiwe Ulrich Valentina Wendell Ximena Yusuf Zora Anselm Beatriz Caspian Delphine Emeka"
-).split()
+    "Amara", "Bashir", "Celeste", "Dmitri", "Esperanza", "Farid", "Greta", "Hiroshi", "Ingrid", "Jamal", "Keiko",
+    "Lorenzo", "Mireille", "Nikhil", "Odalys", "Pavel", "Rosalind", "Santiago", "Thandiwe", "Ulrich", "Valentina",
+    "Wendell", "Ximena", "Yusuf", "Zora", "Anselm", "Beatriz", "Caspian", "Delphine", "Emeka",
+)  # fmt: skip
 FAMILY = (
-    "Okafor Lindqvist Moreno Tanaka Abara Petrov Whitcomb Castellano Nguyen Haddad Brightwater Kowalski Adeyemi "
-    "Fontaine Ruiz Sorensen Chaudhry Blackwood Ferreira Ostrowski Delacroix Yamamoto"
-).split()
+    "Okafor", "Lindqvist", "Moreno", "Tanaka", "Abara", "Petrov", "Whitcomb", "Castellano", "Nguyen", "Haddad",
+    "Brightwater", "Kowalski", "Adeyemi", "Fontaine", "Ruiz", "Sorensen", "Chaudhry", "Blackwood", "Ferreira",
+    "Ostrowski", "Delacroix", "Yamamoto",
+)  # fmt: skip
 PLACES = (
     ("TX", "Austin", "78701", "512", "America/Chicago"),
     ("CA", "Sacramento", "95814", "916", "America/Los_Angeles"),
@@ -67,7 +69,7 @@ def clean_submission(n: int, version: str = "3.0.0", **overrides: Any) -> dict[s
     An override named as a field is its raw answer (`**{"hx.men2": "unsure"}`); one named as a part of the envelope or
     of the data replaces it there. ABSENT leaves it out.
     """
-    state, _, _, _, zone = PLACES[n % len(PLACES)]
+    zone = PLACES[n % len(PLACES)][4]
     received = RECEIVED + timedelta(seconds=n % 3600)
     authored = (received - timedelta(seconds=40 + n % 90)).astimezone(ZoneInfo(zone))
     account = str(overrides.get("subject", f"canary-{n:07d}"))
@@ -156,7 +158,7 @@ def _answers(n: int, authored: datetime) -> dict[str, Any]:
         "consent.treatment": signed,
         "consent.privacy_npp": signed,
         "consent.marketing": "no",
-        "consent.sms": "yes",
+        "consent.sms": signed,
         "consent.release_pcp": "no",
         "goal.primary": GOALS[n % len(GOALS)],
         "goal.target": TARGETS[n % len(TARGETS)],
