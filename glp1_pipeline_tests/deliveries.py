@@ -225,7 +225,7 @@ class World:
         ).fetchone()
         return row or ("closed", 0, None)
 
-    def drain(self, ehr: Ehr | None = None, rounds: int = 60, **options: Any) -> None:
+    def drain(self, ehr: Ehr | None = None, rounds: int = 100, **options: Any) -> None:
         """Deliver until nothing is open, waiting out retries, leases and the breaker."""
         from glp1_pipeline.adapters.outbox import wait_for_due
 
@@ -233,7 +233,7 @@ class World:
         for _ in range(rounds):
             if not {"ready", "in_doubt"} & set(self.statuses()):
                 return
-            if wait_for_due(self.connection, self.target, 10.0):
+            if wait_for_due(self.connection, self.target, 1.0):
                 self.deliver(mine, **options)
         raise AssertionError(f"still open: {self.statuses()}")
 

@@ -157,9 +157,9 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: _Server
 
     def handle_any(self) -> None:
+        assert isinstance(self.server, _Server)
         proxy = self.server.proxy
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         content = _parsed(body)
@@ -176,13 +176,13 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault.seconds:
             time.sleep(fault.seconds)
         if fault is not None and fault.drop:
-            self._note(is_write, came_at, 0)
+            _note(proxy, is_write, came_at, 0)
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
             return
         if fault is not None and fault.status:
             code, raw, headers = fault.status, fault.body or b"", dict(fault.headers)
-        self._note(is_write, came_at, code)
+        _note(proxy, is_write, came_at, code)
         self.send_response(code)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -190,14 +190,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(raw)
 
-    def _note(self, is_write: bool, came_at: float, code: int) -> None:
-        if is_write:
-            self.server.proxy.writes.append((came_at, code))
-
     do_GET = do_POST = do_PUT = handle_any  # noqa: N815
 
     def log_message(self, format: str, *args: Any) -> None:
         """No log: what passes here is made of charts."""
+
+
+def _note(proxy: FaultProxy, is_write: bool, came_at: float, code: int) -> None:
+    if is_write:
+        proxy.writes.append((came_at, code))
 
 
 def _parsed(body: bytes) -> dict[str, Any]:

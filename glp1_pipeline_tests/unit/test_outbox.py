@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
@@ -266,7 +267,7 @@ def test_a_reference_by_our_identifier_is_the_same_as_one_by_id() -> None:
 
 
 def judged(
-    found: dict[str, Found | None], remote: dict[str, list[str]], earlier: Any = never, atomic: bool = True
+    found: Mapping[str, Found | None], remote: dict[str, list[str]], earlier: Any = never, atomic: bool = True
 ) -> Any:
     return judge({"Patient/p1": ME, "Observation/o1": WEIGHT}, remote, found, earlier, is_atomic=atomic)
 
