@@ -13,6 +13,7 @@ from typing import Any
 from ..domain.contract import (
     Code,
     Contract,
+    Declared,
     EventType,
     Field,
     FlagRule,
@@ -20,6 +21,7 @@ from ..domain.contract import (
     Ownership,
     Program,
     Requirement,
+    Semver,
     TaskKind,
     WriteKind,
     fold,
@@ -40,16 +42,26 @@ STEP = (
 )  # fmt: skip
 
 
+class Form(Declared):
+    form_id: str
+    versions: tuple[Semver, ...]
+
+
+class Reach(Declared):
+    thresholds: Program
+    states_served: frozenset[str]
+
+
 def load(path: Path | None = None) -> Contract:
     """Read and check all contract files; raises ContractError with every fault at once."""
     folder = Folder(path or HERE)
-    form = folder.tree("form.yaml")
-    program = folder.tree("program.yaml")
+    form = folder.build(Form, folder.tree("form.yaml"), "form", "form", ("form.yaml", 1))
+    program = folder.build(Reach, folder.tree("program.yaml"), "program", "program", ("program.yaml", 1))
     ownership = read_table(folder, "ownership.csv", Ownership, "record")
     contract = Contract.model_construct(
         version="",
-        form_id=form.get("form_id", ""),
-        form_versions=tuple(form.get("versions", ())),
+        form_id=form.form_id if form else "",
+        form_versions=form.versions if form else (),
         fields=read_fields(folder, ownership),
         codes=read_codes(folder),
         flags=read_table(folder, "flags.csv", FlagRule, "flag_id"),
@@ -58,9 +70,8 @@ def load(path: Path | None = None) -> Contract:
         tasks=read_table(folder, "tasks.csv", TaskKind, "code"),
         writes=read_named(folder, "writes.yaml", WriteKind, "kind"),
         products=read_products(folder),
-        states_served=frozenset(program.get("states_served", ())),
-        program=folder.build(Program, program.get("thresholds", {}), "program", "thresholds", ("program.yaml", 1))
-        or Program(),
+        states_served=program.states_served if program else frozenset(),
+        program=program.thresholds if program else Program(),
         ownership=ownership,
         dose_ladders=read_ladders(folder),
     )
@@ -84,13 +95,15 @@ def read_fields(folder: Folder, ownership: dict[str, Ownership]) -> dict[str, Fi
         usual = {key: tree[key] for key in ("section", "owned_as", "sensitivity") if key in tree}
         for key in tree.keys() - {"section", "owned_as", "sensitivity", "fields"}:
             folder.fault(file, tree.lines[key], f"`{key}` is not known at the top", "state it in a field")
-        for name, stanza in folder.branch(tree, "fields", file).items():
-            values = Lined({**usual, **(stanza or {}), "name": name})
-            values.lines = getattr(stanza, "lines", {})
-            line = tree["fields"].lines[name]
-            owned = ownership.get(values.get("owned_as", ""))
+        stanzas = folder.branch(tree, "fields", file)
+        for name, line in stanzas.lines.items():
+            stanza = folder.branch(stanzas, name, file)
+            values = Lined({**usual, **stanza, "name": name})
+            values.lines = stanza.lines
+            owned = ownership.get(str(values.get("owned_as")))
             if owned is None:
-                folder.fault(file, values.lines.get("owned_as", line), f"`{name}`: no such row", "see ownership.csv")
+                at = values.lines.get("owned_as", line)
+                folder.fault(file, at, f"field `{name}` is owned as no row of ownership.csv", "name one in `owned_as`")
             else:
                 values |= {"owner": owned.owner, "conflict": owned.conflict}
             if field := folder.build(Field, values, "field", name, (file, line)):
@@ -118,10 +131,13 @@ def read_gates(folder: Folder) -> dict[str, Gate]:
         needs = folder.branch(stanza, "requirements", "gates.yaml")
         built = [
             folder.build(
-                Requirement, {"name": name, **(need or {})}, "requirement", f"{gate_id} {name}", ("gates.yaml", line)
+                Requirement,
+                {"name": name, **folder.branch(needs, name, "gates.yaml")},
+                "requirement",
+                f"{gate_id} {name}",
+                ("gates.yaml", line),
             )
-            for name, need in needs.items()
-            for line in [needs.lines[name]]
+            for name, line in needs.lines.items()
         ]
         values = {**stanza, "gate_id": gate_id, "requirements": tuple(need for need in built if need)}
         if gate := folder.build(Gate, values, "gate", gate_id, ("gates.yaml", tree.lines[gate_id])):
@@ -154,6 +170,9 @@ def read_products(folder: Folder) -> dict[str, dict[str, str]]:
 
 def read_ladders(folder: Folder) -> dict[str, tuple[dict[str, str], ...]]:
     ladders: dict[str, list[dict[str, str]]] = {}
-    for _, row in folder.rows("dose_ladders.csv", STEP):
-        ladders.setdefault(row["product_key"], []).append(row)
+    for line, row in folder.rows("dose_ladders.csv", STEP):
+        if row["step"].isdecimal():
+            ladders.setdefault(row["product_key"], []).append(row)
+        else:
+            folder.fault("dose_ladders.csv", line, "`step` is no number", "count the steps from 1")
     return {key: tuple(sorted(steps, key=lambda step: int(step["step"]))) for key, steps in ladders.items()}

@@ -7,7 +7,7 @@ Here: YAML and CSV into dicts, models built from them, faults gathered. Not here
 from __future__ import annotations
 
 import csv
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -39,8 +39,9 @@ class ContractError(ValueError):
 class Lined(dict[str, Any]):
     """A mapping that knows the line it started on, and the line of each of its keys."""
 
-    line = 0
-    lines: dict[str, int] = {}
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.line, self.lines = 0, dict[str, int]()
 
 
 class LinedLoader(yaml.CSafeLoader):
@@ -51,8 +52,8 @@ def construct_lined(loader: LinedLoader, node: yaml.MappingNode) -> Lined:
     lined, lines = Lined(), {}
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
-        if not isinstance(key, Hashable):
-            raise yaml.constructor.ConstructorError(None, None, "a key must be a scalar", key_node.start_mark)
+        if not isinstance(key, str):
+            raise yaml.constructor.ConstructorError(None, None, "a key must be text: quote it", key_node.start_mark)
         if key in lined:
             raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", key_node.start_mark)
         lined[key] = loader.construct_object(value_node, deep=True)

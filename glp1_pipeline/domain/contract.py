@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import unicodedata
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 FieldType = Literal[
     "string", "text", "code", "codes", "boolean", "tri", "quantity", "date", "instant",
@@ -31,6 +31,7 @@ ConflictRule = Literal[
 ]  # fmt: skip
 
 
+Semver = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
 APPLICABILITY = frozenset({"has_prior_glp1", "has_diabetes", "bmi_27_to_30", "may_be_pregnant"})
 """Names of the rules in `domain.gates` that a requirement's `when` may use."""
 
@@ -55,7 +56,7 @@ class Field(Declared):
     parts: tuple[str, ...] = ()
     """Named parts of a group, or of each row of a list."""
     required: Required = "no"
-    since: str = "1.0.0"
+    since: Semver = "1.0.0"
     """First intake version that asks it."""
     questions: dict[str, str] = {}
     """Intake version -> question id, where it is not the field's name."""
@@ -167,7 +168,7 @@ class Requirement(Declared):
     when: str | None = None
     """Name of an applicability rule in domain.gates."""
     max_age_days: int | None = None
-    since: str = "1.0.0"
+    since: Semver = "1.0.0"
     high_risk: bool = False
     """A red question: its absence opens a task."""
 
@@ -217,7 +218,7 @@ class Contract(Declared):
     version: str
     """Hash of the contract files' content, twelve hex digits: stamped on all that is computed from them."""
     form_id: str
-    form_versions: tuple[str, ...]
+    form_versions: tuple[Semver, ...]
     fields: dict[str, Field]
     codes: dict[str, dict[str, Code]]
     """Set -> folded spelling -> Code."""
@@ -246,4 +247,6 @@ def version_key(version: str) -> tuple[int, ...]:
 
 def fold(spelling: str) -> str:
     """The form in which spellings are compared: compatibility forms unified, case folded, spaces collapsed."""
+    if spelling.isascii():
+        return " ".join(spelling.lower().split())
     return " ".join(unicodedata.normalize("NFKC", spelling).casefold().split())

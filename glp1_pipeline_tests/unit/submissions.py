@@ -13,11 +13,8 @@ CONSENT = {"status": "given", "version": "2026-03", "at": "2026-11-22T09:58:00-0
 
 def full_answers() -> dict[str, Any]:
     """An answer to every question of version 3.0.0 that a diabetic woman with earlier treatment is asked."""
-    tri = dict.fromkeys(
-        "hx.mtc_personal hx.mtc_family hx.men2 hx.gastroparesis hx.t1dm hx.retinopathy hx.thyroid_other hx.transplant "
-        "preg.breastfeeding allergy.any".split(),
-        "no",
-    )
+    red = ("mtc_personal", "mtc_family", "men2", "gastroparesis", "t1dm", "retinopathy", "thyroid_other", "transplant")
+    tri = dict.fromkeys([*(f"hx.{name}" for name in red), "preg.breastfeeding", "allergy.any"], "no")
     consents = {f"consent.{name}": dict(CONSENT) for name in ("telehealth", "treatment", "privacy_npp", "compounded")}
     return {
         "lead.source": "referral",

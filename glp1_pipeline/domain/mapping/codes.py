@@ -116,7 +116,8 @@ def yes_no_shape(codes: Mapping[str, Code], nulls: Nulls, yes: Any, no: Any) -> 
             first, second, _words = spelled(raw)
             kind = own_nulls.get(first or "?") or own_nulls.get(second or "?")
             return null(kind) if kind else held("unmapped_code", raw)
-        edges = ["boolean_string"] if isinstance(raw, str | int | float) else []
+        clean = isinstance(raw, bool | dict) or raw in ("yes", "no")
+        edges = [] if clean else ["boolean_string"]
         answer = yes if found == "yes" else no
         return known(answer, [*edges, "text_kept"], raw) if words else known(answer, edges)
 

@@ -87,7 +87,7 @@ def date_shape(kind: str, nulls: Nulls) -> Shape:
 
 def read_date(raw: Any, time_zone: str) -> tuple[date, list[str]]:
     """The day that is meant, and the edges met; raises Unreadable."""
-    if isinstance(raw, bool) or isinstance(raw, list):
+    if isinstance(raw, bool | list):
         raise Unreadable("unreadable_date")
     if isinstance(raw, dict):
         parts = [raw.get(name) for name in ("year", "month", "day")]

@@ -17,6 +17,8 @@ NANP = re.compile(r"(?:\+?1)?([2-9]\d{2}[2-9]\d{6})")
 EXTENSION = re.compile(r"[\s,;]*(?:ext\.?|extension|x|#|;ext=)\s*(\d{1,6})$", re.IGNORECASE)
 PHONE_MARKS = re.compile(r"[\s().\-\u2010-\u2015/\u00a0]")
 EMAIL = re.compile(r"[^@\s<>,;]+@[^@\s<>,;.]+(?:\.[^@\s<>,;.]+)+")
+NAME = re.compile(r"[A-Za-z](?:[A-Za-z]|[ .'-](?=[A-Za-z.]))*\.?")
+"""Names with nothing to mend; all others are looked at more closely."""
 ZONE = re.compile(r"[A-Za-z_]+(?:/[A-Za-z0-9_+-]+){1,2}|UTC")
 EMOJI = re.compile("[\u2600-\u27bf\U0001f300-\U0001faff]")
 LONGEST_NAME = 100
@@ -53,10 +55,7 @@ def read_name(text: str, raw: Any) -> Doc:
     name = doc.get("value", "")
     if not any(letter.isalpha() for letter in name):
         return held("unreadable_name", raw) if name else doc
-    edges = ["very_long_text"] if len(name) > LONGEST_NAME else []
-    edges += ["apostrophe"] if any(mark in name for mark in "'’ʼ") else []
-    edges += ["compound_name"] if "-" in name or " " in name else []
-    return noted(doc, edges)
+    return noted(doc, ["very_long_text"] if len(name) > LONGEST_NAME else [])
 
 
 def typed(read: Reader, nulls: Nulls) -> Shape:
@@ -68,12 +67,11 @@ def typed(read: Reader, nulls: Nulls) -> Shape:
 
     unwrap = once(slow, nulls)
     plain = read in (read_words, read_name)
-    quick = str.isalpha if read is read_name else is_plain
+    quick = NAME.fullmatch if read is read_name else is_plain
 
     def shape(raw: Any, context: Context) -> Doc:
-        if plain and type(raw) is str and len(raw) <= LONGEST_NAME and raw.isascii() and quick(raw):
-            if "  " not in raw and raw.casefold() not in nulls:
-                return {"value": raw}
+        if plain and type(raw) is str and len(raw) <= LONGEST_NAME and quick(raw) and raw.lower() not in nulls:
+            return {"value": raw}
         return unwrap(raw, context)
 
     return shape

@@ -33,9 +33,10 @@ PAIRS = {("[ft_i]", "[in_i]"): (12, "inches_over_11"), ("[stone_av]", "[lb_av]")
 FOLLOWS = {"[ft_i]": "[in_i]", "[stone_av]": "[lb_av]"}
 """The unit of a number without one, after a big unit: 5'11, 12st 7."""
 THING = {"kg": "weight", "cm": "height", "/min": "heart_rate"}
-PRIMES = str.maketrans(
-    {"’": "'", "‘": "'", "′": "'", "´": "'", "`": "'", "”": '"', "“": '"', "″": '"', "٫": ".", "٬": ","}
-)
+PRIMES: dict[int, str] = dict.fromkeys((0x2018, 0x2019, 0x2032, 0xB4, 0x60), "'") | dict.fromkeys((0x201C, 0x201D, 0x2033), '"')
+"""What phones make of the marks of feet and inches."""
+MARKS: dict[int, str] = PRIMES | {0x066B: ".", 0x066C: ","}
+"""Those, and the decimal and thousands marks of Arabic."""
 TOKEN = re.compile(r"(\d[\d.,]*(?:[ \u00a0\u202f]\d{3}(?!\d))*(?:[.,]\d+)?)\s*([^\d\s.,&+-][^\d&+,-]*)?")
 JOINERS = re.compile(r"^[\s,&+.-]*(?:and|y)?[\s,&+.-]*$")
 GROUPED = re.compile(r"\d{1,3}(?:[., \u00a0\u202f]\d{3})+(?:[.,]\d+)?")
@@ -68,7 +69,7 @@ def readings(text: str) -> list[Reading]:
 
 def ascii_digits(text: str) -> tuple[str, list[str]]:
     """Digits of every script as 0 to 9, marks of feet and inches as ' and ", in compatibility form."""
-    text = unicodedata.normalize("NFKC", text.translate(PRIMES)).translate(PRIMES)
+    text = unicodedata.normalize("NFKC", text.translate(MARKS)).translate(PRIMES)
     if any(letter.isdecimal() and not letter.isascii() for letter in text):
         text = "".join(str(unicodedata.decimal(letter)) if letter.isdecimal() else letter for letter in text)
         return text, ["non_ascii_digits"]
@@ -189,9 +190,8 @@ class Measure:
         if self.fixed:
             return self.one(number, self.fixed, raw, edges)
         told = readings(number)
-        if self.thing == "height" and told:
-            if edge := odd_height(told[0].number):
-                return held("ambiguous_height", raw, edge, *edges)
+        if self.thing == "height" and told and (edge := odd_height(told[0].number)):
+            return held("ambiguous_height", raw, edge, *edges)
         return held("missing_unit", raw, *edges)
 
     def weigh_up(self, pairs: list[tuple[str, str]], raw: Any, edges: list[str]) -> Doc:

@@ -46,6 +46,8 @@ def is_plain(text: str) -> bool:
 
 def tidy(text: str) -> tuple[str, list[str]]:
     """The text as it is kept, and the edges met."""
+    if text.isascii() and text.isprintable():
+        return text.strip(), []
     edges: list[str] = []
     if "\x00" in text:
         text = text.replace("\x00", "\ufffd")

@@ -1,0 +1,310 @@
+"""What an answer becomes: each odd case of a phone, a browser or a person, by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from glp1_pipeline.contracts import load
+from glp1_pipeline.domain.contract import Contract
+from glp1_pipeline.domain.mapping import EDGE_CASES, Problem, compile_mapper, map_submission
+
+from .submissions import full_answers, submission
+
+Answer = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def contract() -> Contract:
+    return load()
+
+
+@pytest.fixture(scope="module")
+def answer(contract: Contract) -> Answer:
+    def map_one(field: str, raw: Any, version: str = "3.0.0") -> dict[str, Any]:
+        question = contract.fields[field].question(version)
+        return map_submission(contract, submission({question: raw}, version)).values[field]
+
+    return map_one
+
+
+def test_every_odd_case_of_the_facts_has_a_name_a_place_and_a_sentence() -> None:
+    assert len(EDGE_CASES) == 51
+    assert all(case.where and case.done.endswith(".") for case in EDGE_CASES.values())
+
+
+def test_a_whole_submission_maps_without_a_problem(contract: Contract) -> None:
+    mapped = map_submission(contract, submission(full_answers()))
+    assert mapped.problems == ()
+    assert mapped.contradictions == ()
+    assert mapped.values["anthro.height"] == {"value": 167.64, "raw": {"ft": 5, "in": 6}, "edges": ["unit_converted"]}
+    assert mapped.values["sys.form_version"] == {"value": "3.0.0"}
+    assert mapped.values["hx.surgery_planned"] == {"null": "not_applicable"}
+
+
+@pytest.mark.parametrize(
+    ("field", "raw", "value", "edges"),
+    [
+        ("anthro.height", "5'11\"", 180.34, {"unit_converted"}),
+        ("anthro.height", "5\u201911\u201d", 180.34, {"unit_converted"}),
+        ("anthro.height", "5 pies y 11 pulgadas", 180.34, {"unit_converted"}),
+        ("anthro.height", "5ft11", 180.34, {"unit_converted"}),
+        ("anthro.height", {"ft": "5", "in": ""}, 152.4, {"unit_converted"}),
+        ("anthro.height", {"value": 6, "unit": "ft"}, 182.88, {"unit_converted"}),
+        ("anthro.height", "1,75 m", 175.0, {"unit_converted", "comma_decimal"}),
+        ("anthro.height", "1.750 m", 175.0, {"unit_converted"}),
+        ("anthro.height", "\u0665'\u0661\u0661\"", 180.34, {"unit_converted", "non_ascii_digits"}),
+        ("anthro.height", "\uff11\uff18\uff10 cm", 180.0, set()),
+        ("anthro.weight", {"value": 180, "unit": "lb"}, 81.65, {"unit_converted"}),
+        ("anthro.weight", {"value": 180, "unit": "odd", "code": "[lb_av]"}, 81.65, {"unit_converted"}),
+        ("anthro.weight", "12st 7", 79.38, {"stone", "unit_converted"}),
+        ("anthro.weight", {"st": 12, "lb": 7}, 79.38, {"stone", "unit_converted"}),
+        ("anthro.weight", "82,5 kg", 82.5, {"comma_decimal"}),
+        ("anthro.weight", "82 500 g", 82.5, {"thousands_separator", "unit_converted"}),
+        ("anthro.weight", "\u0668\u0662\u066b\u0665 kg", 82.5, {"non_ascii_digits"}),
+        ("vitals.hr", 72, 72.0, set()),
+        ("demo.dob", "1984-06-30", "1984-06-30", set()),
+        ("demo.dob", "1996-02-29", "1996-02-29", {"leap_birthday"}),
+        ("demo.dob", "12/25/1985", "1985-12-25", {"date_free_text"}),
+        ("demo.dob", "4 de marzo de 1985", "1985-03-04", {"date_free_text"}),
+        ("demo.dob", "1985-03-04T00:00:00.000Z", "1985-03-04", {"date_with_time"}),
+        ("demo.dob", "1985-03-05T05:00:00Z", "1985-03-04", {"date_near_midnight"}),
+        ("demo.mobile", "(555) 123-4567 x9", "+15551234567;ext=9", {"phone_format"}),
+        ("demo.mobile", "555.123.4567", "+15551234567", {"phone_format"}),
+        ("demo.mobile", "+44 20 7946 0958", "+442079460958", {"phone_format"}),
+        ("demo.email", "Jo+Tag@Gmail.com", "Jo+Tag@gmail.com", {"email_case"}),
+        ("demo.email", "jo@gmial.com", "jo@gmial.com", {"email_typo"}),
+        ("demo.legal_last", "D\u2019Angelo", "D\u2019Angelo", set()),
+        ("demo.legal_last", "Nu\u0301n\u0303ez", "N\u00fa\u00f1ez", {"decomposed_letters"}),
+        ("demo.legal_last", "\u738b", "\u738b", set()),
+        ("demo.legal_last", "de la Cruz Smith-Jones Jr.", "de la Cruz Smith-Jones Jr.", set()),
+        ("demo.legal_last", "\u00a0 SMITH\u200b ", "SMITH", {"invisible_characters"}),
+        ("demo.legal_last", "None", "None", set()),
+        ("demo.legal_last", "Na", "Na", set()),
+        ("demo.legal_last", "x\x00y", "x\ufffdy", {"nul_replaced"}),
+        ("demo.legal_last", "\ud83dx", "\ufffdx", {"surrogate_replaced"}),
+        ("demo.legal_last", "Be\x07ll", "Bell", {"control_removed"}),
+        ("ins.member_id", "=HYPERLINK(1)<script>", "=HYPERLINK(1)<script>", set()),
+        ("ins.member_id", "W7 \U0001f922", "W7 \U0001f922", {"emoji"}),
+        ("ins.member_id", 7001, "7001", {"number_as_text"}),
+        ("rx.pharmacy", 123456, "0123456", {"ncpdp_leading_zero"}),
+        ("hx.men2", "true", "yes", {"boolean_string"}),
+        ("hx.men2", "Y", "yes", {"boolean_string"}),
+        ("hx.men2", " s\u00ed", "yes", {"boolean_string"}),
+        ("hx.men2", ["no", "no"], "no", {"answered_twice"}),
+        ("ins.has_coverage", "1", True, {"boolean_string"}),
+        ("hx.pancreatitis", {"answer": "past", "text": "gallstones, 2019"}, "past", {"text_kept"}),
+        ("demo.state_residence", "washington, dc", "DC", set()),
+        ("demo.language", "espa\u00f1ol", "es", set()),
+        ("hx.comorbidities", ["Sleep apnea", "htn"], ["htn", "osa"], set()),
+        ("hx.comorbidities", {"htn": True, "osa": False}, ["htn"], set()),
+        ("hx.comorbidities", ["none", "htn"], ["htn"], {"exclusive_none"}),
+        ("med.current_list", "none", [], set()),
+        (
+            "med.current_list",
+            "metformin, Lantus 20 units",
+            [{"name": "metformin", "class": "metformin"}, {"name": "Lantus 20 units", "class": "insulin"}],
+            {"list_from_text"},
+        ),
+        ("med.current_list", [{"name": "Olympic"}], [{"name": "Olympic"}], {"autocorrected_medicine"}),
+        ("vitals.bp", "120/80", {"systolic": 120, "diastolic": 80}, set()),
+        ("vitals.bp", "Elevated", {"category": "elevated"}, set()),
+        ("med.glp1_product", {"product": "Ozempic", "dose": "0.5 mg"},
+         {"product": "ozempic", "dose": 0.5, "dose_unit": "mg"}, set()),
+        ("demo.address", {"street": "PO Box 7", "zip": 2139, "state": "Massachusetts"},
+         {"line1": "PO Box 7", "postal_code": "02139", "state": "MA"}, {"po_box", "zip_leading_zero"}),
+        ("ins.bin_pcn_group", {"bin": 4336, "pcn": "ADV"}, {"bin": "004336", "pcn": "ADV"}, {"bin_leading_zero"}),
+    ],
+)  # fmt: skip
+def test_an_odd_answer_is_understood(answer: Answer, field: str, raw: Any, value: Any, edges: set[str]) -> None:
+    doc = answer(field, raw)
+    assert doc.get("value") == value, doc
+    assert set(doc.get("edges", ())) == edges
+
+
+@pytest.mark.parametrize(
+    ("field", "raw", "cause", "edge"),
+    [
+        ("anthro.height", "511", "ambiguous_height", "height_typed_as_511"),
+        ("anthro.height", {"value": 511, "unit": "cm"}, "implausible_height", "height_typed_as_511"),
+        ("anthro.height", "5.11", "ambiguous_height", "height_decimal_feet"),
+        ("anthro.height", "5,11", "ambiguous_height", "height_decimal_feet"),
+        ("anthro.height", {"value": 5.11, "unit": "ft"}, "ambiguous_height", "height_decimal_feet"),
+        ("anthro.height", "5'14\"", "implausible_height", "inches_over_11"),
+        ("anthro.height", 178, "missing_unit", ""),
+        ("anthro.height", "3 ells", "unknown_unit", ""),
+        ("anthro.weight", "180", "missing_unit", ""),
+        ("anthro.weight", "12st 15", "implausible_weight", "pounds_over_13"),
+        ("anthro.weight", "0 kg", "implausible_weight", ""),
+        ("anthro.weight", "-80 kg", "unreadable_quantity", ""),
+        ("demo.dob", "03/04/1985", "ambiguous_date", "ambiguous_date"),
+        ("demo.dob", "01/01/85", "ambiguous_date", "two_digit_year"),
+        ("demo.dob", 1700000000, "epoch_number", "epoch_number"),
+        ("demo.dob", "1700000000000", "epoch_number", "epoch_number"),
+        ("demo.dob", "1995-02-29", "impossible_date", ""),
+        ("demo.dob", "2026-12-24", "implausible_date", ""),
+        ("demo.dob", "1850-01-01", "implausible_date", ""),
+        ("anthro.weight_measured_at", "2027-01-01", "implausible_date", ""),
+        ("sys.submitted_at", "2026-03-08T02:30:00", "nonexistent_time", "dst_gap"),
+        ("sys.submitted_at", "2026-11-01T01:30:00", "ambiguous_time", "dst_gap"),
+        ("demo.mobile", "call me", "unreadable_phone", ""),
+        ("demo.email", "pip at example", "unreadable_email", ""),
+        ("demo.legal_first", "12345", "unreadable_name", ""),
+        ("demo.address", {"line1": "7 Teapot Lane", "zip": "2139", "state": "TX"}, "unreadable_zip", "zip_leading_zero"),
+        ("hx.men2", "perhaps", "unmapped_code", ""),
+        ("hx.men2", ["yes", "no"], "conflicting_answers", ""),
+        ("hx.comorbidities", ["htn", "vapours"], "unmapped_code", ""),
+        ("vitals.bp", {"systolic": 80, "diastolic": 120}, "implausible_blood_pressure", ""),
+        ("vitals.bp", {"systolic": 120}, "half_blood_pressure", ""),
+        ("consent.telehealth", "yes", "consent_without_version", ""),
+        ("id.photo_id", {"content_type": "image/heic"}, "attachment_without_hash", ""),
+        ("med.glp1_product", "wegovy", "unmapped_code", ""),
+    ],
+)
+def test_what_cannot_be_known_is_held_and_never_guessed(
+    contract: Contract, field: str, raw: Any, cause: str, edge: str
+) -> None:
+    mapped = map_submission(contract, submission({field: raw}))
+    doc = mapped.values[field]
+    assert doc["held"] == cause
+    assert doc["raw"] is not None
+    assert mapped.problems == (Problem(field, cause, edge),)
+    assert (edge in doc.get("edges", ())) == bool(edge)
+
+
+@pytest.mark.parametrize("blank", [None, "", "  ", "-", "\u200b", [], {}])
+def test_a_blank_is_absent_in_every_type_and_never_a_no(contract: Contract, blank: Any) -> None:
+    for name, field in contract.fields.items():
+        if blank == "-" and field.format == "name":
+            continue
+        assert map_submission(contract, submission({name: blank})).values[name] == {"null": "absent"}, name
+
+
+def test_not_knowing_and_not_saying_are_two_things(answer: Answer) -> None:
+    assert answer("hx.men2", "not sure") == {"null": "unknown"}
+    assert answer("hx.men2", "prefer not to say") == {"null": "declined"}
+    assert answer("hx.suicide", "declined") == {"null": "declined"}
+    assert answer("preg.status", "n/a") == {"null": "not_applicable"}
+    assert answer("demo.sex_at_birth", "asked-declined") == {"null": "declined"}
+    assert answer("vitals.bp", "unknown") == {"null": "unknown"}
+
+
+def test_the_first_form_fixed_pounds(answer: Answer) -> None:
+    assert answer("anthro.weight", 180, "1.0.0")["value"] == 81.65
+    assert answer("anthro.weight", 180, "2.0.0")["held"] == "missing_unit"
+
+
+def test_a_draft_resumed_on_a_newer_form_keeps_its_answers(contract: Contract) -> None:
+    mapped = map_submission(contract, submission({"weight_lbs": 180, "hx.men2": "no"}, "3.0.0"))
+    assert mapped.values["anthro.weight"]["value"] == 81.65
+    assert "resumed_across_versions" in mapped.values["anthro.weight"]["edges"]
+    assert mapped.problems == ()
+
+
+def test_an_old_and_a_new_answer_to_one_question_are_held_unless_they_agree(contract: Contract) -> None:
+    agree = {"weight_lbs": 180, "anthro.weight": {"value": 180, "unit": "lb"}}
+    assert map_submission(contract, submission(agree)).values["anthro.weight"]["value"] == 81.65
+    differ = agree | {"weight_lbs": 220}
+    doc = map_submission(contract, submission(differ)).values["anthro.weight"]
+    assert (doc["held"], doc["raw"]) == ("conflicting_answers", differ)
+    blank = agree | {"weight_lbs": ""}
+    assert map_submission(contract, submission(blank)).values["anthro.weight"]["value"] == 81.65
+
+
+def test_an_unknown_question_is_named_only_if_it_looks_like_a_question(contract: Contract) -> None:
+    mapped = map_submission(contract, submission({"hx.vapours": "yes", "Pip F, 7 Teapot Lane": 1, "hx.men2": "no"}))
+    assert set(mapped.problems) == {Problem("hx.vapours", "unknown_question"), Problem("?", "unknown_question")}
+    assert mapped.values["hx.men2"] == {"value": "no"}
+
+
+@pytest.mark.parametrize(
+    ("height", "weight", "cause"),
+    [
+        ({"value": 175, "unit": "cm"}, {"value": 79, "unit": "lb"}, "weight_unit_suspect"),
+        ({"value": 165, "unit": "cm"}, {"value": 230, "unit": "kg"}, "weight_unit_suspect"),
+        ({"value": 250, "unit": "cm"}, {"value": 25, "unit": "kg"}, "implausible_weight"),
+        ({"value": 165, "unit": "cm"}, {"value": 92, "unit": "kg"}, None),
+    ],
+)
+def test_a_weight_that_only_the_other_unit_explains_is_held(
+    contract: Contract, height: Any, weight: Any, cause: str | None
+) -> None:
+    doc = map_submission(contract, submission({"anthro.weight": weight, "anthro.height": height})).values["anthro.weight"]
+    assert doc.get("held") == cause
+
+
+@pytest.mark.parametrize(
+    ("answers", "name"),
+    [
+        ({"hx.comorbidities": ["none", "htn"]}, "exclusive_none"),
+        ({"med.current_list": ["none", "metformin"]}, "exclusive_none"),
+        ({"hx.t2dm": "no", "med.current_list": ["Lantus"]}, "diabetes_denied_insulin_listed"),
+        ({"hx.t2dm": "no", "hx.comorbidities": ["t2dm"]}, "diabetes_denied_and_listed"),
+        ({"demo.sex_at_birth": "male", "preg.status": "yes"}, "male_and_pregnant"),
+        ({"med.glp1_history": "never", "med.current_list": ["ozempic 1 mg"]}, "glp1_denied_and_listed"),
+        ({"allergy.any": "no", "allergy.list": [{"substance": "penicillin"}]}, "allergy_denied_and_listed"),
+    ],
+)
+def test_answers_that_cannot_all_be_meant_are_named_and_all_stand(
+    contract: Contract, answers: dict[str, Any], name: str
+) -> None:
+    mapped = map_submission(contract, submission(answers))
+    assert mapped.contradictions == (name,)
+    assert all("value" in mapped.values[field] for field in answers)
+
+
+def test_insulin_beside_type_1_diabetes_is_no_contradiction(contract: Contract) -> None:
+    answers = {"hx.t2dm": "no", "hx.t1dm": "yes", "med.current_list": ["Lantus"]}
+    assert map_submission(contract, submission(answers)).contradictions == ()
+
+
+def test_an_answer_to_a_question_that_is_no_longer_shown_does_not_count(contract: Contract) -> None:
+    answers = {"med.glp1_product": {"product": "ozempic"}, "med.glp1_history": "never", "ins.has_coverage": False,
+               "ins.member_id": "W7"}  # fmt: skip
+    values = map_submission(contract, submission(answers)).values
+    assert values["med.glp1_product"] == {"null": "not_applicable", "edges": ["hidden_answer"]}
+    assert values["ins.member_id"] == {"null": "not_applicable", "edges": ["hidden_answer"]}
+
+
+def test_being_away_from_home_is_noted_on_the_state_of_the_visit(contract: Contract) -> None:
+    values = map_submission(contract, submission({"demo.state_residence": "TX", "demo.state_at_visit": "OK"})).values
+    assert values["demo.state_at_visit"] == {"value": "OK", "edges": ["state_mismatch"]}
+
+
+@pytest.mark.parametrize(
+    ("received", "edges"),
+    [
+        ("2026-11-22T09:54:00-06:00", ["clock_skew"]),
+        ("2026-11-24T10:00:00-06:00", ["offline_then_online"]),
+        ("2026-11-22T10:00:02-06:00", []),
+    ],
+)
+def test_clocks_that_disagree_are_noted(contract: Contract, received: str, edges: list[str]) -> None:
+    mapped = map_submission(contract, submission({}, received_at=datetime.fromisoformat(received)))
+    assert mapped.values["sys.submitted_at"].get("edges", []) == edges
+
+
+def test_very_long_text_is_kept_whole(answer: Answer) -> None:
+    doc = answer("ins.member_id", "n" * 10_000)
+    assert (len(doc["value"]), doc["edges"]) == (10_000, ["very_long_text"])
+
+
+def test_a_consent_without_a_time_takes_that_of_the_submission(answer: Answer) -> None:
+    doc = answer("consent.sms", "refused")
+    assert doc["value"] == {"status": "refused", "version": "", "at": "2026-11-22T10:00:00-06:00"}
+
+
+def test_a_question_that_the_form_never_asked_has_no_value(contract: Contract) -> None:
+    values = map_submission(contract, submission({"hx.men2": "no"}, "1.0.0")).values
+    assert "hx.eating_disorder" not in values
+    assert "sys.ab_variant" not in values
+
+
+def test_a_mapper_is_made_once_per_contract_and_version(contract: Contract) -> None:
+    assert compile_mapper(contract, "3.0.0") is compile_mapper(contract, "3.0.0")
+    assert compile_mapper(load(), "3.0.0") is not compile_mapper(contract, "3.0.0")
+    with pytest.raises(KeyError):
+        compile_mapper(contract, "9.0.0")
