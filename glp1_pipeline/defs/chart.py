@@ -1,7 +1,5 @@
 """The chart: events become values, charts, risk flags, gate results, tasks, the provider's queue and writes."""
 
-from __future__ import annotations
-
 import statistics
 from datetime import timedelta
 

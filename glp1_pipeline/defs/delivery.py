@@ -1,7 +1,5 @@
 """Delivery: the outbox goes out to the EHR, patients in parallel, each patient's changes in order."""
 
-from __future__ import annotations
-
 import statistics
 from datetime import timedelta
 

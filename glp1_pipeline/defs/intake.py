@@ -1,7 +1,5 @@
 """Intake: the landing zone becomes the event ledger, and one run carries what is pending to the provider's queue."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from datetime import timedelta

@@ -3,8 +3,6 @@
 Here: wiring. Not here: what is counted (`adapters.balance`) and how a batch is charted (`adapters.charts`).
 """
 
-from __future__ import annotations
-
 import uuid
 from datetime import UTC, datetime, timedelta
 
