@@ -74,6 +74,7 @@ def clean_submission(n: int, version: str = "3.0.0", **overrides: Any) -> dict[s
     authored = (received - timedelta(seconds=40 + n % 90)).astimezone(ZoneInfo(zone))
     account = str(overrides.get("subject", f"canary-{n:07d}"))
     answers = _questions(_answers(n, authored), version)
+    fields = contract().fields
     data: dict[str, Any] = {
         "submission_id": made("submission", account, n),
         "client_submission_id": made("client", account, n),
@@ -100,8 +101,8 @@ def clean_submission(n: int, version: str = "3.0.0", **overrides: Any) -> dict[s
         "data": data,
     }
     for name, value in overrides.items():
-        if name in contract().fields:
-            answers |= {contract().fields[name].question(version): value}
+        if name in fields:
+            answers[fields[name].question(version)] = value
         elif name in ENVELOPE:
             event[name] = value
         else:
@@ -114,12 +115,18 @@ def clean_submission(n: int, version: str = "3.0.0", **overrides: Any) -> dict[s
 
 def _questions(answers: dict[str, Any], version: str) -> dict[str, Any]:
     """The answers that this version asks for, under its own question ids and in its own units."""
-    fields = contract().fields
     if version == "1.0.0":
         feet, inches = divmod(round(answers["anthro.height"]["value"] / 2.54), 12)
         pounds = round(answers["anthro.weight"]["value"] / 0.45359237)
         answers = answers | {"anthro.height": {"ft": feet, "in": inches}, "anthro.weight": pounds}
-    return {fields[name].question(version): raw for name, raw in answers.items() if fields[name].asked_in(version)}
+    asked = _asked(version)
+    return {asked[name]: raw for name, raw in answers.items() if name in asked}
+
+
+@cache
+def _asked(version: str) -> dict[str, str]:
+    """Field -> its question id, of the fields that this version asks."""
+    return {name: field.question(version) for name, field in contract().fields.items() if field.asked_in(version)}
 
 
 def _answers(n: int, authored: datetime) -> dict[str, Any]:
@@ -130,6 +137,7 @@ def _answers(n: int, authored: datetime) -> dict[str, Any]:
     height = 158 + n % 25 if is_female else 168 + n % 22
     weight = round((31 + n % 12 + (n % 10) / 10) * (height / 100) ** 2, 1)
     signed = {"status": "given", "version": "2026-09", "at": authored.isoformat(timespec="seconds")}
+    refused = signed | {"status": "refused"}
     born = date(1961 + n % 42, 1 + n % 12, 1 + n % 28).isoformat()
     answers: dict[str, Any] = {
         "lead.source": ("organic", "referral", "paid", "employer")[n % 4],
@@ -141,7 +149,7 @@ def _answers(n: int, authored: datetime) -> dict[str, Any]:
         "demo.gender": "female" if is_female else "male",
         "demo.gender_identity": "female" if is_female else "male",
         "demo.email": f"{first.lower()}.{n}@example.org",
-        "demo.mobile": f"{area}-555-01{n % 100:02d}",
+        "demo.mobile": f"+1{area}55501{n % 100:02d}",
         "demo.address": {
             "line1": f"{100 + n % 900} Finch St",
             "city": city,
@@ -157,9 +165,9 @@ def _answers(n: int, authored: datetime) -> dict[str, Any]:
         "consent.telehealth": signed,
         "consent.treatment": signed,
         "consent.privacy_npp": signed,
-        "consent.marketing": "no",
+        "consent.marketing": refused,
         "consent.sms": signed,
-        "consent.release_pcp": "no",
+        "consent.release_pcp": refused,
         "goal.primary": GOALS[n % len(GOALS)],
         "goal.target": TARGETS[n % len(TARGETS)],
         "anthro.height": {"value": height, "unit": "cm"},
