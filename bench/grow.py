@@ -1,0 +1,146 @@
+"""Growth: what one more submission costs when the tables hold ten thousand, a hundred thousand, a million.
+
+The tables are filled by copying rows that our own work made, so that every row, index and document is real in size
+and spread. Then the same number of new submissions goes through at each size.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from glp1_pipeline_tests.sample_inputs import ndjson
+
+from . import work
+from .place import cpu_seconds, fresh_postgres
+from .results import keep, machine, table
+
+SEED_LINES = 10_000
+SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
+PATIENTS = "phi.identifiers", "phi.patient_values", "phi.charts", "phi.risk_flags", "ops.gate_results",\
+    "ops.provider_queue", "ops.tasks", "ops.copies", "ops.lanes"  # fmt: skip
+
+
+def add_arguments(benches: Any) -> None:
+    parser = benches.add_parser("grow", help="what a submission costs as the tables grow")
+    parser.add_argument("--to", type=int, default=1_000_000, help="rows of the ledger at the end")
+    parser.add_argument("--lines", type=int, default=5_000, help="submissions timed at each size")
+    parser.add_argument("--samples", type=int, default=3, help="times that they are timed; the least busy one counts")
+
+
+def run(chosen: argparse.Namespace) -> None:
+    before = machine()
+    figures = []
+    with fresh_postgres() as (settings, server):
+        assert server.process is not None
+        landing = Path(settings.landing_url)
+
+        def go(lines: int, seed: int) -> dict[str, Any]:
+            ndjson(landing / ".next.tmp", lines, seed)
+            (landing / ".next.tmp").rename(landing / f"{seed}.ndjson")
+            cpu = cpu_seconds(server.process.pid)
+            one = work.in_child()
+            one["postgres_cpu_seconds"] = cpu_seconds(server.process.pid) - cpu
+            return one
+
+        go(SEED_LINES, 1)
+        seed, base = 1, None
+        for size in [size for size in SIZES if size <= chosen.to]:
+            with psycopg.connect(settings.store_url(), autocommit=True) as connection:
+                rows = fill(connection, size)
+            samples = []
+            for _ in range(chosen.samples):
+                seed += 1
+                samples.append(go(chosen.lines, seed))
+            cpu = min(1e6 * (s["cpu_seconds"] + s["postgres_cpu_seconds"]) / chosen.lines for s in samples)
+            postgres = min(1e6 * s["postgres_cpu_seconds"] / chosen.lines for s in samples)
+            wall = min(1e6 * s["seconds"] / chosen.lines for s in samples)
+            base = base or (cpu, wall)
+            figures.append((rows, cpu, postgres, wall, cpu / base[0], wall / base[1]))
+            print(f"  {rows:>10,} rows: {cpu:,.0f} us of CPU a submission", flush=True)
+    columns = ("rows in the ledger", "CPU us", "of it Postgres", "wall us", "CPU / first", "wall / first")
+    table(f"Growth: cost of a submission, {chosen.lines:,} at each size", columns, figures)
+    keep("grow", {"chosen": vars(chosen), "columns": columns, "rows": figures}, before)
+
+
+def fill(connection: psycopg.Connection, size: int) -> int:
+    """Copy every patient of the seed, under new ids, until the ledger has so many rows; how many it has."""
+    there = _count(connection)
+    missing = max(0, size - there)
+    patients = connection.execute("select count(*) from phi.charts").fetchone()
+    assert patients is not None
+    connection.execute("create temp table if not exists seed_patients as select patient_id from phi.charts limit 9000")
+    while missing > 0:
+        with connection.transaction():
+            copy_patients(connection, min(missing, 9_000))
+        missing = size - _count(connection)
+    connection.execute("vacuum analyze")
+    connection.execute("checkpoint") if _is_superuser(connection) else None
+    return _count(connection)
+
+
+def _count(connection: psycopg.Connection) -> int:
+    row = connection.execute("select count(*) from phi.events").fetchone()
+    assert row is not None
+    return row[0]
+
+
+def _is_superuser(connection: psycopg.Connection) -> bool:
+    row = connection.execute("select rolsuper from pg_roles where rolname = current_user").fetchone()
+    return bool(row and row[0])
+
+
+def copy_patients(connection: psycopg.Connection, count: int) -> None:
+    """Every row of so many of the seed's patients once more; new random ids, as spread as the real ones."""
+    connection.execute(
+        "create temp table copied on commit drop as select p.patient_id as old, gen_random_uuid() as new"
+        f" from (select patient_id from seed_patients limit {count}) p; create index on copied (old); analyze copied"
+    )
+    connection.execute(
+        "create temp table copied_events on commit drop as select e.event_id as old, gen_random_uuid() as new, c.new as"
+        " patient_id from phi.events e join copied c on e.patient_id = c.old; create index on copied_events (old);"
+        " analyze copied_events"
+    )
+    changed = {"event_id": "x.new", "patient_id": "x.patient_id", "source_id": "x.new::text"}
+    _copy(connection, "phi.events", changed, "join copied_events x on t.event_id = x.old", skip=("seq",))
+    _copy(connection, "phi.patient_values", changed, "join copied_events x on t.event_id = x.old")
+    for table_ in PATIENTS:
+        if table_ == "phi.patient_values":
+            continue
+        own = {"patient_id": "x.new"}
+        if table_ == "phi.identifiers":
+            own["value"] = "x.new::text"
+        if table_ == "ops.tasks":
+            own["task_id"] = "gen_random_uuid()"
+        if table_ == "ops.lanes":
+            own["has_work"] = "false"
+        _copy(connection, table_, own, "join copied x on t.patient_id = x.old")
+    connection.execute(
+        "create temp table copied_writes on commit drop as select w.write_id as old, nextval(pg_get_serial_sequence("
+        "'ops.writes', 'write_id')) as new, c.new as patient_id from ops.writes w join copied c on w.patient_id = c.old"
+    )
+    own = {"write_id": "x.new", "patient_id": "x.patient_id", "status": "'delivered'"}
+    _copy(connection, "ops.writes", own, "join copied_writes x on t.write_id = x.old", "overriding system value")
+    own = {"write_id": "x.new"}
+    _copy(connection, "phi.write_bodies", own, "join copied_writes x on t.write_id = x.old")
+
+
+def _copy(
+    connection: psycopg.Connection, name: str, changed: dict[str, str], join: str, how: str = "", skip=()
+) -> None:
+    schema, table_ = name.split(".")
+    names = [
+        column
+        for (column,) in connection.execute(
+            "select column_name from information_schema.columns where table_schema = %s and table_name = %s"
+            " order by ordinal_position",
+            (schema, table_),
+        )
+        if column not in skip
+    ]
+    taken = {column: said for column, said in changed.items() if column in names}
+    chosen = ", ".join(taken.get(column, f"t.{column}") for column in names)
+    connection.execute(f"insert into {name} ({', '.join(names)}) {how} select {chosen} from {name} t {join}".encode())

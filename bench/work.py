@@ -1,0 +1,74 @@
+"""Our work in a process of its own, so that its memory and CPU are its own: landing zone to outbox, the EHR apart.
+
+Run as `python -m bench.work [--processes N]` in the home that GLP1_HOME names; says what it took as one line of JSON.
+Not here: what it is compared with (`bulk`, `grow`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import subprocess
+import sys
+import time
+from typing import Any
+
+from glp1_pipeline.adapters import charts, ledger
+from glp1_pipeline.adapters.settings import PROJECT
+from glp1_pipeline.defs.resources import Road
+
+
+def in_child(processes: int = 1) -> dict[str, Any]:
+    """Do the work in a child; what it took."""
+    argv = [sys.executable, "-m", "bench.work", "--processes", str(processes)]
+    done = subprocess.run(argv, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def work(processes: int) -> dict[str, Any]:
+    road = Road()
+    contract, cipher, landing = road.contract, road.cipher, road.landing
+    with road.connect("bench") as connection:
+        began, cpu = time.monotonic(), time.process_time()
+        received = ledger.take(connection, landing, contract, cipher)
+        took, took_cpu = time.monotonic() - began, time.process_time() - cpu
+    others = [multiprocessing.get_context("spawn").Process(target=_chart) for _ in range(processes - 1)]
+    for other in others:
+        other.start()
+    began, cpu = time.monotonic(), time.process_time()
+    _chart()
+    for other in others:
+        other.join()
+    charted, charted_cpu = time.monotonic() - began, time.process_time() - cpu
+    with road.connect("bench") as connection:
+        row = connection.execute(
+            "select count(*) filter (where status = 'waiting'), count(*) filter (where status = 'dead') from phi.events"
+            " where status in ('waiting', 'dead')"
+        ).fetchone()
+    assert row is not None
+    if row != (0, 0):
+        raise SystemExit(f"{row[0]} events were left waiting and {row[1]} died: there is nothing to compare")
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "lines": received.lines,
+        "take_seconds": took,
+        "chart_seconds": charted,
+        "seconds": took + charted,
+        "take_cpu_seconds": took_cpu,
+        "cpu_seconds": took_cpu + charted_cpu + children.ru_utime + children.ru_stime,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def _chart() -> None:
+    road = Road()
+    with road.connect("bench") as connection:
+        charts.chart_events(connection, road.contract, road.cipher, charts.Scope())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--processes", type=int, default=1)
+    print(json.dumps(work(parser.parse_args().processes)))
