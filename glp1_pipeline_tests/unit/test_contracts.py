@@ -133,7 +133,12 @@ def test_a_typo_in_a_key_names_file_and_line(broken: Break) -> None:
     [
         ("fields/vitals.yaml", "codes: height_units", "codes: hight_units", "code set `hight_units`"),
         ("fields/vitals.yaml", "owned_as: height_patient_reported", "owned_as: nothing", "no row of ownership.csv"),
-        ("fields/vitals.yaml", '"1.0.0": weight_lbs', '"1.0.0": height', "question `height` of version 1.0.0 means both"),
+        (
+            "fields/vitals.yaml",
+            '"1.0.0": weight_lbs',
+            '"1.0.0": height',
+            "question `height` of version 1.0.0 means both",
+        ),
         ("fields/vitals.yaml", '"1.0.0": weight_lbs', '"1.5.0": weight_lbs', "form version `1.5.0`"),
         ("fields/vitals.yaml", '"1.0.0": "[lb_av]"', '"1.0.0": "lbs"', "fixes unit `lbs`"),
         ("fields/medicines.yaml", "[never]", "[nevr]", "an answer that `med.glp1_history` cannot have"),

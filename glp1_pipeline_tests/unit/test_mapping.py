@@ -153,7 +153,12 @@ def test_an_odd_answer_is_understood(answer: Answer, field: str, raw: Any, value
         ("demo.mobile", "call me", "unreadable_phone", ""),
         ("demo.email", "pip at example", "unreadable_email", ""),
         ("demo.legal_first", "12345", "unreadable_name", ""),
-        ("demo.address", {"line1": "7 Teapot Lane", "zip": "2139", "state": "TX"}, "unreadable_zip", "zip_leading_zero"),
+        (
+            "demo.address",
+            {"line1": "7 Teapot Lane", "zip": "2139", "state": "TX"},
+            "unreadable_zip",
+            "zip_leading_zero",
+        ),
         ("hx.men2", "perhaps", "unmapped_code", ""),
         ("hx.men2", ["yes", "no"], "conflicting_answers", ""),
         ("hx.comorbidities", ["htn", "vapours"], "unmapped_code", ""),
@@ -232,7 +237,9 @@ def test_an_unknown_question_is_named_only_if_it_looks_like_a_question(contract:
 def test_a_weight_that_only_the_other_unit_explains_is_held(
     contract: Contract, height: Any, weight: Any, cause: str | None
 ) -> None:
-    doc = map_submission(contract, submission({"anthro.weight": weight, "anthro.height": height})).values["anthro.weight"]
+    doc = map_submission(contract, submission({"anthro.weight": weight, "anthro.height": height})).values[
+        "anthro.weight"
+    ]
     assert doc.get("held") == cause
 
 

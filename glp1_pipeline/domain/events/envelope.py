@@ -43,7 +43,7 @@ def parse_cloud_event(document: dict[str, Any], contract: Contract) -> tuple[Eve
 
 
 def read_submission(data: dict[str, Any], kind: str, contract: Contract) -> Submission:
-    check_form(contract, data.get("form_id"), data.get("form_version"), "data.form_version")
+    check_form(contract, data.get("form_id"), data.get("form_version"), ("data.form_id", "data.form_version"))
     status = data.get("status")
     if kind == AMENDED:
         status = "amended"

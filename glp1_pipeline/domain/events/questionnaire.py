@@ -46,7 +46,7 @@ def questionnaire_response_to_submission(resource: dict[str, Any], contract: Con
     """Its answers by question id, as the form itself would have sent them; raises Refused."""
     canonical = resource.get("questionnaire")
     address, _, version = canonical.partition("|") if isinstance(canonical, str) else ("", "", "")
-    check_form(contract, address.replace(":", "/").rpartition("/")[2], version, "questionnaire")
+    check_form(contract, address.replace(":", "/").rpartition("/")[2], version, ("questionnaire", "questionnaire"))
     status = resource.get("status")
     if status not in STATUSES:
         raise Refused("unknown_status", f"`status` must be one of {', '.join(STATUSES)}")

@@ -115,8 +115,10 @@ def read_duration(raw: Any) -> int | None:
     return raw if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < LONGEST_SECONDS else None
 
 
-def check_form(contract: Contract, form_id: Any, version: Any, key: str) -> None:
+def check_form(contract: Contract, form_id: Any, version: Any, keys: tuple[str, str]) -> None:
     if form_id != contract.form_id:
-        raise Refused("unknown_form", f"`{key}` must name the form {contract.form_id}")
+        raise Refused("unknown_form", f"`{keys[0]}` must name the form {contract.form_id}")
     if version not in contract.form_versions:
-        raise Refused("unknown_version", f"`{key}` must have one of the versions {', '.join(contract.form_versions)}")
+        raise Refused(
+            "unknown_version", f"`{keys[1]}` must name one of the form's versions: {', '.join(contract.form_versions)}"
+        )

@@ -55,8 +55,9 @@ class Parts:
             name = self.names.get(key) or self.names.get(fold(str(key)).removeprefix(self.prefix))
             if name is None:
                 edges.append("unknown_part")
-            elif name in parts and parts[name] not in (None, "") and part != parts[name]:
-                edges += [] if part in (None, "") else ["unknown_part"]
+            elif name in parts and parts[name] not in (None, ""):
+                if part not in (None, "") and (as_text(part) is None or as_text(part) != as_text(parts[name])):
+                    edges.append("unknown_part")
             else:
                 parts[name] = part
         lines = parts.get("line1")
