@@ -141,6 +141,39 @@ def test_an_unknown_outcome_is_read_back_and_ends_with_one_of_each(
     assert me[1] == "2"  # nothing was sent a second time that had landed
 
 
+def test_a_write_too_large_for_a_transaction_goes_as_a_batch_and_only_the_missing_again(world: World) -> None:
+    (patient,) = world.patients(1)
+    world.plan(patient, patient.chart(1, "Anna", extra=10))
+    world.plan(patient, patient.chart(2, "Berta"))
+    with FaultProxy(world.ehr_url) as proxy:
+        sizes: list[int] = []
+        proxy.rule = lambda content: sizes.append(len(content["entry"]))
+        proxy.plan(COMMIT_THEN_DROP)
+        client = world.ehr(proxy.url, max_conditional_entries=8)
+        world.drain(client)
+        assert_each_once(world, [patient], proxy.url)
+    assert sizes == [3]
+    assert world.remote(patient)[f"Patient/{patient.rid('me')}"][1] == "2"
+
+
+def test_no_more_requests_a_second_than_allowed(world: World) -> None:
+    for patient in world.patients(6):
+        world.plan(patient, patient.chart(1, "Anna"))
+    with FaultProxy(world.ehr_url) as proxy:
+        world.deliver(world.ehr(proxy.url, requests_per_second=10.0))
+        times = sorted(at for at, _ in proxy.writes)
+    assert times[-1] - times[0] >= 0.45
+
+
+def test_a_write_of_a_shape_that_we_do_not_know_dies_alone(world: World) -> None:
+    broken, other = world.patients(2)
+    world.plan(broken, {"resourceType": "Bundle", "type": "transaction", "entry": [{"no": "resource"}]})
+    world.plan(other, other.chart(1, "Anna"))
+    world.drain(kind=write_kind(world.target, max_tries=2))
+    assert world.statuses() == {"dead": 1, "delivered": 1}
+    assert world.lane(broken)[1] == "gave_up_failed_here"
+
+
 def test_a_cut_between_the_two_calls_sends_only_what_is_missing(world: World) -> None:
     (patient,) = world.patients(1)
     world.plan(patient, patient.chart(1, "Anna"))

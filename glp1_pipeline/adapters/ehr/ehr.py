@@ -78,9 +78,20 @@ class Ehr:
 
     def send(self, bundle: dict[str, Any], remote: Remote, todo: Collection[str], until: float | None = None) -> Sent:
         """Send a write. `todo`: what is not there yet, or not as it should be (a transaction sends all the same)."""
-        if self.capability.takes_our_ids:
+        if self.is_atomic(bundle):
             return self._send_whole(bundle, remote, until)
+        if self.capability.takes_our_ids:
+            entries = [e for e in conditional_transaction(bundle, remote)["entry"] if e["request"]["url"] in todo]
+            keys = [e["request"]["url"] for e in entries]
+            sent = Sent()
+            self._send_part(sent, keys, {"resourceType": "Bundle", "type": "batch", "entry": entries}, until)
+            return sent
         return self._send_in_two(bundle, remote, todo, until)
+
+    def is_atomic(self, bundle: dict[str, Any]) -> bool:
+        """Whether the write lands whole or not at all."""
+        limit = self.settings.max_conditional_entries
+        return self.capability.takes_our_ids and (limit is None or len(bundle["entry"]) <= limit)
 
     def batch_get(self, urls: list[str], until: float | None = None) -> list[dict[str, Any]]:
         entries: list[dict[str, Any]] = []
@@ -167,11 +178,13 @@ class Ehr:
 def _capability(statement: Any) -> Capability:
     if not isinstance(statement, dict) or statement.get("resourceType") != "CapabilityStatement":
         raise EhrFailure("rubbish", 200)
-    resources = [r for rest in statement.get("rest", ()) for r in rest.get("resource", ())]
-    return Capability(
-        any(r.get("type") == "Patient" and r.get("updateCreate") is True for r in resources),
-        frozenset(r["type"] for r in resources if any(p.get("name") == "identifier" for p in r.get("searchParam", ()))),
-    )
+    try:
+        resources = [r for rest in statement.get("rest", ()) for r in rest.get("resource", ())]
+        takes_our_ids = any(r.get("type") == "Patient" and r.get("updateCreate") is True for r in resources)
+        searched = {r.get("type"): {p.get("name") for p in r.get("searchParam", ())} for r in resources}
+    except (AttributeError, TypeError):
+        raise EhrFailure("rubbish", 200) from None
+    return Capability(takes_our_ids, frozenset(str(t) for t, names in searched.items() if "identifier" in names))
 
 
 def _entries(content: Any, status: int, expected: int) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ Not here: what is sent and what an answer means.
 from __future__ import annotations
 
 import ipaddress
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -56,6 +57,8 @@ class EhrSettings:
     max_response_bytes: int = 32 * 1024 * 1024
     requests_per_second: float | None = None
     max_batch_entries: int = 100
+    max_conditional_entries: int | None = None
+    """Of a transaction, where the server takes our ids; a larger write goes as a batch, each entry for itself."""
 
     def __post_init__(self) -> None:
         for url in filter(None, (self.url, self.token_url)):
@@ -253,9 +256,11 @@ def _retry_after(headers: Any) -> float | None:
 
 
 def _never_sent(error: requests.exceptions.RequestException) -> bool:
-    if isinstance(error, (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError)):
+    if isinstance(error, requests.exceptions.ConnectTimeout):
         return True
     if not isinstance(error, requests.exceptions.ConnectionError):
         return isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema))
     reason = getattr(error.args[0], "reason", error.args[0]) if error.args else None
+    if isinstance(error, requests.exceptions.SSLError):  # a line cut within TLS is one too, and may come after a commit
+        return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in getattr(reason, "args", ()))
     return isinstance(reason, (NewConnectionError, NameResolutionError))

@@ -78,11 +78,13 @@ class Courier:
         for one in claimed:
             try:
                 one.bundle = self._open(one.write_id, one.kid, one.body)
+                sample = _sample_of_new(one) if one.was == "ready" else []
             except Unreadable:
                 failed.append(Tried(one, trouble="unreadable"))
-                continue
-            if one.was == "ready":
-                new |= dict.fromkeys(_sample_of_new(one), one)
+            except Exception as error:  # noqa: BLE001 - a body of the wrong shape must not stop the others
+                failed.append(self._failed_here(Tried(one), error))
+            else:
+                new |= dict.fromkeys(sample, one)
         try:
             for key in self.ehr.existing(list(new), self._ends(claimed[0])):
                 new[key].is_known_there = True
@@ -110,11 +112,15 @@ class Courier:
         except Unreadable:
             tried.trouble = "unreadable"  # an earlier body, needed to tell whose edit it is
         except Exception as error:  # noqa: BLE001 - one write must not stop the others; its text may hold a value
-            tried.trouble = "failed_here"
-            log.error("delivery of write %d failed in our own code: %s", one.write_id, type(error).__name__)
+            self._failed_here(tried, error)
         tried.ms = (time.monotonic() - began) * 1000
         if tried.trouble and opens_breaker(tried.trouble):
             self._is_told_off.set()
+        return tried
+
+    def _failed_here(self, tried: Tried, error: Exception) -> Tried:
+        tried.trouble = "failed_here"
+        log.error("delivery of write %d failed in our own code: %s", tried.claimed.write_id, type(error).__name__)
         return tried
 
     def _carry(self, one: Claimed, tried: Tried) -> None:
@@ -126,7 +132,7 @@ class Courier:
         for _ in range(ROUNDS):
             if must_look:
                 found = self.ehr.look(resources, known, ends)
-                atomic = self.ehr.capability.takes_our_ids
+                atomic = self.ehr.is_atomic(one.bundle)
                 verdict = judge(resources, known, found, lambda: self._earlier(one), is_atomic=atomic)
                 tried.http_status = 200
                 if verdict.conflict:

@@ -255,4 +255,6 @@ class _Crew:
                         self.connection.close()
                     self.connection = None
                 time.sleep(_dice.random() * 0.1 * 2**attempt)
+            except psycopg.Error as error:  # its text may quote a row
+                raise type(error)(f"outbox: a statement failed ({error.sqlstate})") from None
         raise AssertionError("unreachable")

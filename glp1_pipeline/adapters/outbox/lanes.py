@@ -173,7 +173,7 @@ def settle(connection: Connection[Any], target: str, batch: Sequence[Settled]) -
     # Last, in a statement of its own under the lane's lock: a write planned meanwhile is seen, or its planner
     # waits for this lock and wakes the lane again.
     connection.execute(
-        "update ops.lanes l set token = null, leased_until = null, blocked = u.b,"
+        "update ops.lanes l set token = null, leased_until = null, blocked = coalesce(u.b, l.blocked),"
         " next_at = now() + make_interval(secs => u.d), has_work = exists (select 1 from ops.writes w"
         "  where w.target = l.target and w.patient_id = l.patient_id and w.status in ('ready', 'in_doubt'))"
         " from unnest(%s::uuid[], %s::text[], %s::float8[]) as u(p, b, d)"

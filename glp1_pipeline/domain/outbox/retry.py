@@ -134,6 +134,8 @@ def decide(
         return Decision("dead", "dead", blocked=f"gave_up_{trouble}")
     in_doubt = policy.is_in_doubt or is_partial
     delay = backoff_seconds(kind.first_retry_seconds, kind.max_retry_seconds, tries, random)
+    if trouble == "unreadable":  # no try is counted and no breaker slows it: a person must act first
+        delay = kind.max_retry_seconds * (0.5 + random / 2)
     return Decision(
         status="in_doubt" if in_doubt else "ready",
         outcome="paused" if policy.breaker == "opens" else "in_doubt" if in_doubt else "retry",
