@@ -9,13 +9,16 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from ..contract import Code, fold
 from .codes import Nulls, null_in, once
 from .dates import Unreadable, read_instant
 from .records import Parts
-from .text import Context, Doc, Shape, as_text, held, known, null, tidy
+from .text import Context, Doc, Shape, as_text, held, is_plain, known, null, tidy
+
+CLEAN = ("given", "refused", "revoked")
 
 
 def consent_shape(codes: Mapping[str, Code], nulls: Nulls, needs_version: bool) -> Shape:
@@ -48,7 +51,22 @@ def consent_shape(codes: Mapping[str, Code], nulls: Nulls, needs_version: bool) 
             edges += met
         return known(value, edges)
 
-    return once(read, own_nulls)
+    unwrap = once(read, own_nulls)
+
+    def shape(raw: Any, context: Context) -> Doc:
+        """The clean case first: three plain parts and an instant with its offset."""
+        if type(raw) is dict and len(raw) == 3:
+            status, version, at = raw.get("status"), raw.get("version"), raw.get("at")
+            if status in CLEAN and type(version) is str and is_plain(version) and type(at) is str and len(at) >= 20:
+                try:
+                    instant = datetime.fromisoformat(at)
+                except ValueError:
+                    return unwrap(raw, context)
+                if instant.tzinfo is not None:
+                    return {"value": {"status": status, "version": version, "at": instant.isoformat()}}
+        return unwrap(raw, context)
+
+    return shape
 
 
 def attachment_shape(parts: Parts, nulls: Nulls) -> Shape:

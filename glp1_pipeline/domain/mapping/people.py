@@ -151,6 +151,8 @@ def padded_shape(kind: str, nulls: Nulls) -> Shape:
         return known(digits.zfill(size), [*edges, edge] if len(digits) < size else edges)
 
     def unwrapped(raw: Any, context: Context) -> Doc:
+        if type(raw) is str and len(raw) == size and raw.isascii() and raw.isdigit():
+            return {"value": raw}
         if isinstance(raw, dict):
             raw = next((raw[key] for key in (kind, "code", "id", "value") if key in raw), raw)
         return inner(raw, context)

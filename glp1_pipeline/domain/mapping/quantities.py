@@ -28,14 +28,14 @@ TO_FIELD_UNIT: dict[tuple[str, str], float] = {
     ("[in_i]", "cm"): 2.54,
     ("/min", "/min"): 1.0,
 }
+POUND = TO_FIELD_UNIT["[lb_av]", "kg"]
 PAIRS = {("[ft_i]", "[in_i]"): (12, "inches_over_11"), ("[stone_av]", "[lb_av]"): (14, "pounds_over_13")}
 """Units told together: how many of the small one make a big one, and the edge of telling more."""
 FOLLOWS = {"[ft_i]": "[in_i]", "[stone_av]": "[lb_av]"}
 """The unit of a number without one, after a big unit: 5'11, 12st 7."""
 THING = {"kg": "weight", "cm": "height", "/min": "heart_rate"}
-PRIMES: dict[int, str] = dict.fromkeys((0x2018, 0x2019, 0x2032, 0xB4, 0x60), "'") | dict.fromkeys(
-    (0x201C, 0x201D, 0x2033), '"'
-)
+PRIMES: dict[int, str] = {ord(mark): "'" for mark in "\u2018\u2019\u2032\xb4`"}
+PRIMES |= {ord(mark): '"' for mark in "\u201c\u201d\u2033"}
 """What phones make of the marks of feet and inches."""
 MARKS: dict[int, str] = PRIMES | {0x066B: ".", 0x066C: ","}
 """Those, and the decimal and thousands marks of Arabic."""

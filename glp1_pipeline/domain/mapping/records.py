@@ -28,7 +28,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 ZERO_STATES = {"CT", "MA", "ME", "NH", "NJ", "RI", "VT", "PR", "VI"}
 """Where a postal code starts with a zero."""
-PO_BOX = re.compile(r"\bp\.?\s*o\.?\s*box\b|\bpost office box\b|\bapartado\b", re.IGNORECASE)
+PO_BOX = re.compile(r"\bp\.?\s*o\.?\s*box\b|\bpost office box\b|\bapartado\b")
 PRESSURE = re.compile(r"(\d{2,3})\s*(?:/|over|sobre)\s*(\d{2,3})(?:\s*mm\s*hg)?", re.IGNORECASE)
 DOSE = re.compile(r"(\d[\d.,]*)\s*([^\d\s].*)")
 SYSTOLIC, DIASTOLIC = (50, 300), (20, 200)
@@ -117,7 +117,7 @@ def finish_address(doc: Doc, raw: Any) -> Doc:
     value, edges = doc["value"], doc.get("edges", [])
     if "zip_leading_zero" in edges and value.get("state", "MA") not in ZERO_STATES:
         return held("unreadable_zip", raw, *edges)
-    if any(PO_BOX.search(value.get(line, "")) for line in ("line1", "line2")):
+    if any(PO_BOX.search(value.get(line, "").lower()) for line in ("line1", "line2")):
         doc = noted(doc, ["po_box"])
     return doc
 
