@@ -25,14 +25,14 @@ _DEEPEST: Final = 6
 _TOO_DEEP: Final = "[nested too deep to show; kept with the event as received]"
 
 
-def questionnaire_response(contract: Contract, submission: Submission, patient_id: str, event_id: str) -> Resource:
+def questionnaire_response(contract: Contract, submission: Submission, patient_id: str) -> Resource:
     patient = {"reference": f"Patient/{resource_id(patient_id, 'Patient')}"}
     version = submission.form_version
     response: Resource = {
         "resourceType": "QuestionnaireResponse",
         "id": resource_id(patient_id, f"QuestionnaireResponse/{submission.submission_id}"),
         "identifier": {"system": SUBMISSION_SYSTEM, "value": submission.submission_id},
-        "extension": [{"url": META_URL, "extension": _details(submission, event_id)}],
+        "extension": [{"url": META_URL, "extension": _details(submission)}],
         "questionnaire": f"{QUESTIONNAIRE}{submission.form_id}|{version}",
         "status": _status(submission),
         "subject": patient,
@@ -77,9 +77,8 @@ def _status(submission: Submission) -> str:
     return "amended" if submission.supersedes else submission.status
 
 
-def _details(submission: Submission, event_id: str) -> list[Resource]:
+def _details(submission: Submission) -> list[Resource]:
     texts = {
-        "event": event_id,
         "timeZone": submission.time_zone,
         "channel": submission.channel,
         "locale": submission.locale,

@@ -16,6 +16,8 @@ from .elements import CODE_SYSTEM, LOINC, RESOURCE_SYSTEM, SNOMED, Resource, cod
 
 COMORBIDITIES = "comorbidities"
 """The code set that a condition's code may be borrowed from."""
+_KEPT = 10_000
+"""Concepts kept for the next chart: all declared ones many times over, and no end of memory for others."""
 _SNOMED_ONLY = re.compile(r"\d{6,18}")
 _SNOMED_FIRST = re.compile(r"\s*(\d{6,18})\b")
 
@@ -42,7 +44,9 @@ class Tables:
         key = (field, code)
         found = self._concepts.get(key)
         if found is None:
-            found = self._concepts[key] = self._concept(field, code, text, flag, like)
+            found = self._concept(field, code, text, flag, like)
+            if len(self._concepts) < _KEPT:
+                self._concepts[key] = found
         return found
 
     def _concept(self, field: str, code: str, text: str, flag: str, like: str) -> Resource:
