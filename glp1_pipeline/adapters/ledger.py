@@ -20,6 +20,7 @@ import psycopg
 
 from ..domain.contract import Contract
 from ..domain.events import Event, Refused, parse_event
+from ..domain.failures import where
 from .cipher import Cipher
 from .landing import DROPS as NAMESPACE
 from .landing import MAX_LINE_BYTES, Folder, Line, Unreadable, digest, lines, packed_as, whole
@@ -46,6 +47,10 @@ class Received:
     progress: Callable[[Received], None] = field(default=lambda _: None, repr=False)
 
 
+class LandingFault(RuntimeError):
+    """The landing zone's own storage failed for some drops; says how many and what to check."""
+
+
 def take(
     connection: psycopg.Connection,
     landing: Folder,
@@ -58,7 +63,7 @@ def take(
     The connection must be in autocommit mode: each chunk is a transaction of its own. `progress` hears the counts
     after each.
     """
-    received = Received(progress=progress)
+    received, failed = Received(progress=progress), []
     for name in landing.ready():
         try:
             stream = landing.open(name)
@@ -68,10 +73,18 @@ def take(
             _refuse(connection, landing, name, refusal, received)
             continue
         with stream:
-            sha256, size = digest(stream)
-            drop_id = uuid.uuid5(NAMESPACE, sha256.hex())
-            _take_drop(connection, contract, cipher, stream, drop_id, sha256, size, received)
-            landing.put_away(name, drop_id, stream)
+            try:
+                sha256, size = digest(stream)
+                drop_id = uuid.uuid5(NAMESPACE, sha256.hex())
+                _take_drop(connection, contract, cipher, stream, drop_id, sha256, size, received)
+                landing.put_away(name, drop_id, stream)
+            except OSError as error:
+                failed.append(error.errno or 0)  # this drop waits where it is, the others go on
+    if failed:
+        raise LandingFault(
+            f"{len(failed)} drops could not be read or put away (system error {failed[0]}): they are still in the"
+            " landing zone; check its disk and its rights. All others are in the ledger"
+        )
     return received
 
 
@@ -232,6 +245,14 @@ def _row(contract: Contract, cipher: Cipher, drop_id, line: Line, now: datetime)
     except Refused as refusal:
         event_id = uuid.uuid5(NAMESPACE, "line " + sha256.hex())
         told, status, reason, hint = (None,) * 6, "rejected", refusal.reason, refusal.hint
+    except Exception as error:  # noqa: BLE001 - one poison line must not hold a drop; it is named dead, not hidden
+        event_id = uuid.uuid5(NAMESPACE, "line " + sha256.hex())
+        told, status, reason, hint = (
+            (None,) * 6,
+            "dead",
+            where(error),
+            "our code failed on it: mend the code, then replay",
+        )
     kid, body = cipher.seal(content, f"events|{event_id}")
     return (event_id, drop_id, line.number, *told, now, now.date(), sha256, kid, body, status, reason, hint)
 
@@ -276,6 +297,8 @@ class _KeyTwice(Exception):
 
 
 def _has_key_twice(content: bytes) -> bool:
+    """Neither JSON library tells: both keep the last silently. The standard one at least shows every pair."""
+
     def pairs(found: list) -> None:
         if len(found) != len({key for key, _ in found}):
             raise _KeyTwice
@@ -284,6 +307,8 @@ def _has_key_twice(content: bytes) -> bool:
         json.loads(content, object_pairs_hook=pairs)
     except _KeyTwice:
         return True
+    except RecursionError:
+        raise Refused("malformed_json", "it is nested deeper than any form: check what produced it") from None
     return False
 
 

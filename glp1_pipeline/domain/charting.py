@@ -6,7 +6,6 @@ Here: one pure function from what was read to what is to be written. Not here: r
 
 from __future__ import annotations
 
-import traceback
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +17,8 @@ import orjson
 from . import fhir, flags, gates, tasks
 from .chart import Chart, Reported
 from .contract import Contract
-from .events import Event, Refused, Submission
+from .events import Event, Submission
+from .failures import where
 from .mapping import map_submission
 
 GATE = "clinical-minimum"
@@ -141,7 +141,7 @@ def _write(contract, patient_id, items, chart, raised, needed, closed, known: Kn
     for item, _, _ in items:
         if item.submission.status == "in-progress":
             continue
-        response = fhir.questionnaire_response(contract, item.submission, patient_id, item.event_id)
+        response = fhir.questionnaire_response(contract, item.submission, patient_id)
         resources[f"QuestionnaireResponse/{response['id']}"] = response
     planned = known.planned.get(patient_id, {})
     hashes = {key: fhir.content_hash(resource) for key, resource in resources.items()}
@@ -169,11 +169,3 @@ def reported(item: Claimed, values: Mapping[str, Any], contradictions: tuple[str
         values=dict(values),
         contradictions=contradictions,
     )
-
-
-def where(error: BaseException) -> str:
-    """Class and place of a failure in our code: enough to find it, and no value."""
-    if isinstance(error, Refused):
-        return error.reason
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} in {last.name}, line {last.lineno}"

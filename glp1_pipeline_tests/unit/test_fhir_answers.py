@@ -32,7 +32,7 @@ def response(answers: dict[str, Any], **changed: Any) -> dict[str, Any]:
         "supersedes": None,
         "answers": answers,
     }
-    made = fhir.questionnaire_response(CONTRACT, Submission(**told | changed), "canary-1", "event-0")
+    made = fhir.questionnaire_response(CONTRACT, Submission(**told | changed), "canary-1")
     assert problems(made) == []
     return made
 
@@ -88,7 +88,7 @@ def test_characters_that_fhir_forbids_are_replaced_and_no_others():
 def test_a_huge_answer_is_cut_and_tells_where_the_rest_is():
     told = items({"canary": "ä" * 1024 * 1024})[0]["answer"][0]["valueString"]
     assert len(told.encode()) <= 1024 * 1024
-    assert told.endswith("kept with event event-0]")
+    assert told.endswith("kept with submission sub-0]")
 
 
 def test_what_is_nested_past_all_sense_is_shown_as_text():

@@ -43,7 +43,7 @@ def questionnaire_response(contract: Contract, submission: Submission, patient_i
     labels = _labels(contract, version)
     items: list[Resource] = []
     for question, answer in submission.answers.items():
-        made = _items(question, answer, event_id, 1)
+        made = _items(question, answer, submission.submission_id, 1)
         if (label := labels.get(question)) is not None:
             for item in made:
                 item["text"] = label
@@ -95,30 +95,30 @@ def _details(submission: Submission) -> list[Resource]:
     return details
 
 
-def _items(link_id: str, answer: Any, event_id: str, depth: int) -> list[Resource]:
+def _items(link_id: str, answer: Any, submission_id: str, depth: int) -> list[Resource]:
     """The items of one question: a list of groups repeats the item, and no item has both answers and items (qrs-1)."""
     name = clean(link_id) or "[blank question id]"
     if not isinstance(answer, dict | list):
-        told = _scalar(answer, event_id)
+        told = _scalar(answer, submission_id)
         return [{"linkId": name, "answer": [told]}] if told else [{"linkId": name}]
     answers: list[Resource] = []
     groups: list[Resource] = []
     for row in answer if isinstance(answer, list) else (answer,):
         if not isinstance(row, dict | list):
-            if told := _scalar(row, event_id):
+            if told := _scalar(row, submission_id):
                 answers.append(told)
         elif not row:
             continue
         elif depth >= _DEEPEST:
-            answers.append({"valueString": _as_text(row, event_id)})
+            answers.append({"valueString": _as_text(row, submission_id)})
         elif isinstance(row, list):
-            groups.append({"linkId": name, "item": _items(f"{name}.row", row, event_id, depth + 1)})
+            groups.append({"linkId": name, "item": _items(f"{name}.row", row, submission_id, depth + 1)})
         elif (quantity := _quantity(row)) is not None:
             answers.append({"valueQuantity": quantity})
         else:
             inner: list[Resource] = []
             for key, told in row.items():
-                inner += _items(f"{name}.{key}", told, event_id, depth + 1)
+                inner += _items(f"{name}.{key}", told, submission_id, depth + 1)
             groups.append({"linkId": name, "item": inner})
     if answers:
         return [{"linkId": name, "answer": answers}, *groups]
@@ -135,10 +135,10 @@ def _quantity(row: dict[str, Any]) -> Resource | None:
     return {"value": value, "unit": clean(unit)} if math.isfinite(value) and abs(value) < _DECIMAL else None
 
 
-def _scalar(row: Any, event_id: str) -> Resource | None:
+def _scalar(row: Any, submission_id: str) -> Resource | None:
     """None for what was left blank: the question is listed, without an answer."""
     if isinstance(row, str):
-        return {"valueString": text} if (text := clean(row, event_id)) else None
+        return {"valueString": text} if (text := clean(row, submission_id)) else None
     if isinstance(row, bool):
         return {"valueBoolean": row}
     if isinstance(row, int):
@@ -150,8 +150,8 @@ def _scalar(row: Any, event_id: str) -> Resource | None:
     return None
 
 
-def _as_text(row: Any, event_id: str) -> str:
+def _as_text(row: Any, submission_id: str) -> str:
     try:
-        return clean(orjson.dumps(row).decode(), event_id) or _TOO_DEEP
+        return clean(orjson.dumps(row).decode(), submission_id) or _TOO_DEEP
     except (orjson.JSONEncodeError, RecursionError):
         return _TOO_DEEP

@@ -67,7 +67,7 @@ def instant_zoned(at: datetime) -> str:
     return at.isoformat()
 
 
-def clean(raw: str, event_id: str = "") -> str:
+def clean(raw: str, submission_id: str = "") -> str:
     """A text as FHIR can carry it: forbidden characters replaced, a huge one cut with a pointer; blank is ""."""
     if not raw or raw.isspace():
         return ""
@@ -75,7 +75,7 @@ def clean(raw: str, event_id: str = "") -> str:
         return raw
     text = _FORBIDDEN.sub("\ufffd", raw)
     if len(text) > _SURELY_FITS and len(data := text.encode()) > _TEXT_BYTES:
-        pointer = f" [cut here; the whole answer is kept with event {event_id or 'as received'}]"
+        pointer = f" [cut here; the whole answer is kept with submission {submission_id or 'as received'}]"
         text = data[: _TEXT_BYTES - len(pointer.encode())].decode(errors="ignore") + pointer
     return text
 
