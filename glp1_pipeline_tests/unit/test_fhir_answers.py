@@ -116,3 +116,8 @@ def test_the_submission_tells_its_form_version_and_zone():
 )
 def test_an_amendment_is_told_from_a_first_answer_and_a_draft(status, supersedes, shown):
     assert response({}, status=status, supersedes=supersedes)["status"] == shown
+
+
+def test_a_submission_sent_again_in_another_event_is_the_same_answers():
+    """No id of an event is in it: a resend would otherwise be a change, and whichever came last would stand."""
+    assert "event" not in str(response({"canary": "yes"}))
