@@ -56,7 +56,7 @@ def assert_each_once(world: World, patients: list[Patient], ehr_url: str | None 
     client = world.ehr(ehr_url)
     for patient in patients:
         remote = world.remote(patient)
-        for found in read_back(client, remote.items()):
+        for found in read_back(client, remote):
             assert found.exists
             assert found.version == remote[found.key][1]
         identified = [key for key in remote if key.split("/")[0] in ("Patient", "Observation", "Condition", "Flag")]
@@ -271,6 +271,22 @@ def test_a_burst_of_503_opens_the_breaker_and_then_drains(world: World) -> None:
         assert_each_once(world, patients, proxy.url)
     assert world.statuses() == {"delivered": 20}
     assert world.breaker() == ("closed", 0, None)
+
+
+def test_a_failed_trial_waits_no_longer_than_its_backoff(world: World) -> None:
+    for patient in world.patients(8):
+        world.plan(patient, patient.chart(1, "Anna"))
+    with FaultProxy(world.ehr_url) as proxy:
+        proxy.rule = lambda _: status(503)
+        patient_client = world.ehr(proxy.url, read_timeout=30.0)
+        world.deliver(patient_client)
+        tried = len(proxy.writes)
+        for _ in range(3):
+            assert wait_for_due(world.connection, world.target, 3.0)
+            world.deliver(patient_client)
+        assert len(proxy.writes) == tried + 3  # one each time
+        proxy.rule = None
+        world.drain()
 
 
 @KINDS

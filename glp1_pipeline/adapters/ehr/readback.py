@@ -5,7 +5,7 @@ Not here: the reading of one write whose outcome is unknown (`Ehr.look`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -21,9 +21,9 @@ class ReadBack(NamedTuple):
     content: dict[str, Any] | None
 
 
-def read_back(ehr: Ehr, entries: Iterable[tuple[str, Sequence[str]]]) -> Iterator[ReadBack]:
-    """Each resource as the EHR holds it, in the order given: `Type/<our id>`, [id in the EHR, ...]."""
-    pairs = iter(entries)
+def read_back(ehr: Ehr, entries: Mapping[str, Sequence[str]]) -> Iterator[ReadBack]:
+    """Each resource as the EHR holds it, in the order given: `Type/<our id>` -> [id in the EHR, ...]."""
+    pairs = iter(entries.items())
     while chunk := list(islice(pairs, ehr.settings.max_batch_entries)):
         answers = ehr.batch_get([f"{key.partition('/')[0]}/{remote[0]}" for key, remote in chunk])
         for (key, _), answer in zip(chunk, answers, strict=True):

@@ -205,7 +205,9 @@ def save_breaker(connection: Connection[Any], target: str, breaker: Breaker, ope
     connection.execute(
         "update ops.breakers set state = %s, failures = %s, reason = %s, changed_at = now(),"
         " open_until = case when %s = 'closed' then null when %s::float8 is null then open_until"
-        "  else greatest(open_until, now() + make_interval(secs => %s)) end where target = %s",
+        # Only an open breaker's own time counts on; that of a trial was its lease.
+        "  else greatest(case state when 'open' then open_until end, now() + make_interval(secs => %s)) end"
+        " where target = %s",
         (breaker.state, breaker.failures, breaker.reason, breaker.state, open_seconds, open_seconds, target),
     )
 

@@ -22,6 +22,8 @@ EDITED_SINCE = "edited-since-delivery"
 
 FIRST_TYPES = ("Patient", "QuestionnaireResponse")
 """What the others refer to: created first where the server makes the ids."""
+TYPES_WITHOUT_OUR_IDENTIFIER = ("Provenance", "QuestionnaireResponse")
+"""The first has no identifier in FHIR, the second has room for one and carries the submission's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,8 @@ def identity_query(key: str, resource: Resource | None, types_with_identifier: C
     Some types have no identifier, some servers no search for it: those carry our id as a tag.
     """
     kind, _, ours = key.partition("/")
-    if kind in types_with_identifier and (resource is None or _has_identifier(resource, ours)):
+    has_ours = _has_identifier(resource, ours) if resource else kind not in TYPES_WITHOUT_OUR_IDENTIFIER
+    if kind in types_with_identifier and has_ours:
         return f"identifier={RESOURCE_SYSTEM}|{ours}"
     return f"_tag={RESOURCE_SYSTEM}|{ours}"
 
