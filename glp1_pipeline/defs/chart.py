@@ -116,12 +116,14 @@ def _results(done: charts.Charted):
         metadata={"events": done.events, "values": done.values, "held values": done.held_values, "dead": done.dead},
         check_results=[
             dg.AssetCheckResult(
+                asset_key="patient_values",
                 check_name="mapped_without_correction",
                 passed=done.held_values / answered <= 0.05,
                 severity=dg.AssetCheckSeverity.WARN,
                 metadata={"mapped share": round(1 - done.held_values / answered, 4), **_most(done.problems)},
             ),
             dg.AssetCheckResult(
+                asset_key="patient_values",
                 check_name="no_event_died",
                 passed=done.dead == 0,
                 severity=dg.AssetCheckSeverity.ERROR,
@@ -136,6 +138,7 @@ def _results(done: charts.Charted):
         metadata={"passed": done.passed, "held": done.held},
         check_results=[
             dg.AssetCheckResult(
+                asset_key="gate_results",
                 check_name="chart_completeness",
                 passed=done.held == 0,
                 severity=dg.AssetCheckSeverity.WARN,

@@ -64,6 +64,7 @@ def deliver(context: dg.AssetExecutionContext, road: Road):
         },
         check_results=[
             dg.AssetCheckResult(
+                asset_key="deliveries",
                 check_name="all_delivered",
                 passed=waiting.dead == 0,
                 severity=dg.AssetCheckSeverity.WARN,

@@ -68,6 +68,7 @@ def receive(context: dg.AssetExecutionContext, road: Road):
         metadata={"events": got.events, "rejected": got.rejected, "duplicates": got.duplicates},
         check_results=[
             dg.AssetCheckResult(
+                asset_key="events",
                 check_name="every_line_understood",
                 passed=got.rejected + got.refused_drops == 0,
                 severity=dg.AssetCheckSeverity.WARN,

@@ -56,6 +56,7 @@ def count_ledger(road: Road):
         metadata={**numbers, **{f"writes {status}": count for status, count in writes.items()}},
         check_results=[
             dg.AssetCheckResult(
+                asset_key="ledger_balance",
                 check_name="nothing_lost",
                 passed=found.holds,
                 severity=dg.AssetCheckSeverity.ERROR,
