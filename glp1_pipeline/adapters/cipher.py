@@ -12,6 +12,7 @@ import hmac
 import json
 import os
 import secrets
+import threading
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,8 +92,19 @@ class Cipher:
     def __init__(self, ring: KeyRing) -> None:
         self.ring = ring
         self._wrappers = {kid: AESGCM(key) for kid, key in ring.keys.items()}
-        self._squeeze = zstandard.ZstdCompressor(level=3)
-        self._expand = zstandard.ZstdDecompressor()
+        self._local = threading.local()  # zstd's contexts are for one thread each
+
+    @property
+    def _squeeze(self) -> zstandard.ZstdCompressor:
+        if not hasattr(self._local, "squeeze"):
+            self._local.squeeze = zstandard.ZstdCompressor(level=3)
+        return self._local.squeeze
+
+    @property
+    def _expand(self) -> zstandard.ZstdDecompressor:
+        if not hasattr(self._local, "expand"):
+            self._local.expand = zstandard.ZstdDecompressor()
+        return self._local.expand
 
     def seal(self, content: bytes, place: str) -> tuple[str, bytes]:
         kid = self.ring.active
