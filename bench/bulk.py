@@ -7,6 +7,7 @@ Each contender gets its own parts of the file, in turns, in the same Postgres, s
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import statistics
 import time
@@ -26,20 +27,23 @@ STYLES = {
     "defaults": "dlt as it comes: an answer a column, a table per list",
     "document": "dlt at its fastest: the answers as one JSON column, CSV by COPY, a process per core",
 }
-OURS, FLOOR = "glp1_pipeline: to the outbox", "COPY: the bytes alone"
+FLOOR = "COPY: the bytes alone"
+OURS = "glp1_pipeline: to the outbox, one run"
+OURS_AT_ONCE = "glp1_pipeline: to the outbox, {} runs that chart at once"
 
 
 def add_arguments(benches: Any) -> None:
     parser = benches.add_parser("bulk", help="a large file, beside dlt and COPY")
     parser.add_argument("--count", type=int, default=100_000, help="lines in all")
     parser.add_argument("--rounds", type=int, default=2, help="parts that the file is cut into")
-    parser.add_argument("--processes", type=int, default=1, help="processes of ours that chart")
+    parser.add_argument("--at-once", type=int, default=len(os.sched_getaffinity(0)), help="runs of ours side by side")
     parser.add_argument("--peers", nargs="*", choices=[*STYLES], default=[*STYLES])
 
 
 def run(chosen: argparse.Namespace) -> None:
     before = machine()
-    contenders = [FLOOR, OURS, *(STYLES[style] for style in chosen.peers)]
+    at_once = OURS_AT_ONCE.format(chosen.at_once)
+    contenders = [FLOOR, OURS, *([at_once] if chosen.at_once > 1 else []), *(STYLES[style] for style in chosen.peers)]
     taken: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
     part = chosen.count // chosen.rounds
     with fresh_postgres() as (settings, server):
@@ -50,7 +54,7 @@ def run(chosen: argparse.Namespace) -> None:
             # The other way round each time: whoever comes first meets colder caches.
             for name in contenders if round_ % 2 == 0 else reversed(contenders):
                 cpu = cpu_seconds(server.process.pid)
-                one = _contend(name, settings, file, chosen.processes)
+                one = _contend(name, settings, file, chosen.at_once if name == at_once else 1)
                 one["postgres_cpu_seconds"] = cpu_seconds(server.process.pid) - cpu
                 one["lines"] = part
                 taken[name].append(one)
@@ -75,13 +79,24 @@ def run(chosen: argparse.Namespace) -> None:
 def _contend(name: str, settings: Settings, file: Path, processes: int) -> dict[str, Any]:
     if name == FLOOR:
         return _copy(settings, file)
-    if name == OURS:
+    if name.startswith("glp1_pipeline"):
+        _forget(settings)
         landing = Path(settings.landing_url)
         shutil.copyfile(file, landing / ".part.tmp")
         (landing / ".part.tmp").rename(landing / file.name)
         return work.in_child(processes)
     style = next(style for style, said in STYLES.items() if said == name)
     return peer.load(settings.store_url(), file, style)
+
+
+def _forget(settings: Settings) -> None:
+    """Empty our tables: what was in this file before would be a duplicate now."""
+    with psycopg.connect(settings.store_url(), autocommit=True) as connection:
+        tables = connection.execute(
+            "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname in ('phi', 'ops')"
+            " and tablename not in ('schema_version')"
+        ).fetchall()
+        connection.execute(f"truncate {', '.join(name for (name,) in tables)}".encode())
 
 
 def _copy(settings: Settings, file: Path) -> dict[str, Any]:
