@@ -60,6 +60,7 @@ def deliver(context: dg.AssetExecutionContext, road: Road):
             **dict(report.outcomes),
             "resources": report.resources,
             "still waiting": waiting.ready + waiting.in_doubt,
+            **({"stopped": report.stopped} if report.stopped else {}),
             **({"milliseconds (median)": round(statistics.median(report.ms), 1)} if report.ms else {}),
         },
         check_results=[

@@ -10,10 +10,12 @@ from typing import Any
 
 import dagster as dg
 from sqlalchemy import Table
+from sqlalchemy.dialects import postgresql
 
 from ..adapters import tables
 
 TABLES: dict[str, Table] = {table.name: table for table in tables.metadata.tables.values()}
+POSTGRES = postgresql.dialect()
 DATA, OPS, CLINICAL = "team:data-engineering", "team:ops", "team:clinical-operations"
 
 
@@ -30,7 +32,17 @@ def spec(
 ) -> dg.AssetSpec:
     """The face of a table: its grain comes from the table itself, `why` says what a newcomer should know."""
     table = TABLES[name]
-    columns = [dg.TableColumn(c.name, str(c.type).lower()) for c in table.columns]
+    columns = [
+        dg.TableColumn(
+            c.name,
+            c.type.compile(dialect=POSTGRES).lower(),
+            description=c.comment,
+            constraints=dg.TableColumnConstraints(
+                nullable=bool(c.nullable), unique=bool(c.primary_key) and len(table.primary_key) == 1
+            ),
+        )
+        for c in table.columns
+    ]
     policy = None
     if fresh_for is not None:
         policy = dg.FreshnessPolicy.time_window(fail_window=fresh_for, warn_window=fresh_for / 2)

@@ -141,7 +141,7 @@ class Stack:
         return [*argv, "-c", str(self.settings.workers), "--without-gossip", "--without-mingle", "--without-heartbeat"]
 
     def _launch(
-        self, name: str, arguments: list[str], is_ready: Callable[[], bool], wave: int = 2, grace: float = 10
+        self, name: str, arguments: list[str], is_ready: Callable[[], bool], wave: int = 2, grace: float = 3
     ) -> None:
         program = Program(name, [sys.executable, *arguments], dict(self._env), is_ready, wave=wave, grace=grace)
         self.supervisor.launch(program)

@@ -6,10 +6,13 @@ import time
 import uuid
 
 import orjson
+import psycopg
 import pytest
+from click.testing import CliRunner
 
 from glp1_pipeline.adapters.balance import balance, fingerprint
 from glp1_pipeline.adapters.ehr_compare import compare
+from glp1_pipeline.cli import main
 from glp1_pipeline.sandbox.samples import differences, samples
 from glp1_pipeline_tests.sample_inputs import clean_submission
 
@@ -33,9 +36,7 @@ def drop(running, event) -> None:
 
 
 def patient_of(connection, event):
-    row = connection.execute(
-        "select patient_id from phi.identifiers where value = %s", (event["subject"],)
-    ).fetchone()
+    row = connection.execute("select patient_id from phi.identifiers where value = %s", (event["subject"],)).fetchone()
     return row and row[0]
 
 
@@ -81,36 +82,38 @@ def test_the_ehr_holds_what_we_wrote_and_the_ledger_is_in_balance(running):
     assert there.resources > 20
 
 
-def test_replaying_the_day_three_times_from_the_ui_leaves_the_same_state(running):
+def test_replaying_the_day_once_from_the_ui_and_twice_by_command_leaves_the_same_state(running):
     running.settle()
     with running.connect() as connection:
         before = fingerprint(connection)
         (day,) = connection.execute("select max(received_on) from phi.events").fetchone()
         (writes,) = connection.execute("select count(*) from ops.writes").fetchone()
-    for _ in range(3):
-        launched = running.ask(
-            LAUNCH,
-            {
-                "params": {
-                    "selector": None,
-                    "assetSelection": [{"path": [name]} for name in CHART],
-                    "partitionNames": [day.isoformat()],
-                    "fromFailure": False,
-                }
-            },
-        )["launchPartitionBackfill"]
-        assert launched["__typename"] == "LaunchBackfillSuccess", launched
+    launched = running.ask(
+        LAUNCH,
+        {
+            "params": {
+                "selector": None,
+                "assetSelection": [{"path": [name]} for name in CHART],
+                "partitionNames": [day.isoformat()],
+                "fromFailure": False,
+            }
+        },
+    )["launchPartitionBackfill"]
+    assert launched["__typename"] == "LaunchBackfillSuccess", launched
 
-        def is_done(backfill=launched["backfillId"]):
-            status = running.ask(
-                "query($id: String!) { partitionBackfillOrError(backfillId: $id) {"
-                " ... on PartitionBackfill { status } } }",
-                {"id": backfill},
-            )["partitionBackfillOrError"]["status"]
-            assert "FAIL" not in status and "CANCEL" not in status
-            return status == "COMPLETED_SUCCESS"
+    def is_done(backfill=launched["backfillId"]):
+        status = running.ask(
+            "query($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }",
+            {"id": backfill},
+        )["partitionBackfillOrError"]["status"]
+        assert "FAIL" not in status
+        assert "CANCEL" not in status
+        return status == "COMPLETED_SUCCESS"
 
-        running.wait(is_done, 120, "the backfill did not end")
+    running.wait(is_done, 120, "the backfill did not end")
+    for _ in range(2):
+        replayed = CliRunner().invoke(main, ["replay", "--day", day.isoformat(), "--apply", "--json"])
+        assert (json.loads(replayed.output)["new_writes"], json.loads(replayed.output)["state_changed"]) == (0, False)
     with running.connect() as connection:
         assert fingerprint(connection) == before
         assert connection.execute("select count(*) from ops.writes").fetchone() == (writes,)
@@ -152,8 +155,6 @@ def test_no_name_of_a_patient_is_in_dagsters_storage_or_any_log(running):
             "select kid, body, event_id from phi.events where status = 'charted' limit 1"
         ).fetchone()
         assert b"Canary" in running.road.cipher.open(kid, bytes(body), f"events|{event_id}")
-    import psycopg
-
     found = []
     url = running.settings.dagster_url().replace("postgresql+psycopg2", "postgresql")
     with psycopg.connect(url) as connection:
@@ -166,18 +167,15 @@ def test_no_name_of_a_patient_is_in_dagsters_storage_or_any_log(running):
                 found.append((table, hits))
     for path in running.settings.home.rglob("*"):
         is_ours = path.is_file() and not any(
-            part in ("ehr", "landing", "archive", "postgres", "secrets") for part in path.relative_to(running.settings.home).parts
+            part in ("ehr", "landing", "archive", "postgres", "secrets")
+            for part in path.relative_to(running.settings.home).parts
         )
         if is_ours and b"canary" in path.read_bytes().lower():
             found.append(str(path.relative_to(running.settings.home)))
     assert found == []
 
 
-def test_the_command_line_answers_in_json(running, capsys):
-    from click.testing import CliRunner
-
-    from glp1_pipeline.cli import main
-
+def test_the_command_line_answers_in_json(running):
     runner = CliRunner()
     answer = json.loads(runner.invoke(main, ["status", "--json"]).output)
     assert answer["events"]["charted"] > 0
