@@ -1,0 +1,49 @@
+"""Killed at every commit, call, rename and flush of the whole road: the next run leaves everything there once."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glp1_pipeline_tests.small_road import migrated_database
+
+from .conftest import EhrProcess
+
+PARTS = 2
+"""Harnesses side by side, each with a database of its own and every second point."""
+
+
+@pytest.mark.timeout(1800)
+def test_killed_at_any_point_of_the_road_the_next_run_leaves_every_event_and_every_write_once(
+    ehr: EhrProcess, tmp_path: Path
+) -> None:
+    seed = int(os.environ.get("GLP1_CRASH_SEED", random.randrange(10**6)))
+    options = ["--parts", str(PARTS), "--seed", str(seed)]
+    options += ["--all"] if os.environ.get("GLP1_CRASH_ALL") == "1" else []
+    harnesses = [
+        subprocess.Popen(
+            [sys.executable, "-m", "glp1_pipeline_tests.crash", migrated_database(), ehr.url, str(tmp_path / str(part))]
+            + [*options, "--part", str(part)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for part in range(PARTS)
+    ]
+    told: list[dict[str, Any]] = []
+    for harness in harnesses:
+        out, _ = harness.communicate()
+        assert harness.returncode == 0
+        told.append(json.loads(out))
+    print("\n".join(f"{t['killed']} of {t['points']} points, seed {t['seed']}, {t['seconds']} s" for t in told))
+    assert [fault for part in told for fault in part["found"]] == []
+    kinds = told[0]["kinds"]
+    for kind in ("os.rename", "os.unlink", "os.fsync", "Session.send", "Transaction.__exit__", "Cursor.execute"):
+        assert kinds[f"before {kind}"] == kinds[f"after {kind}"] > 0, "the tracer no longer sees it"
+    assert sum(t["killed"] for t in told) > 50

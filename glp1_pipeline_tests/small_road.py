@@ -1,0 +1,191 @@
+"""The road of a test's own: a migrated, empty database, a landing zone, a key ring and the contract; nothing of Dagster.
+
+Here: making them, dropping events, running the steps, reading what came of it. Not here: any expectation of a test.
+"""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import io
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, LiteralString, cast
+
+import orjson
+import psycopg
+from psycopg import sql
+
+from glp1_pipeline.adapters import charts, ledger
+from glp1_pipeline.adapters.balance import Balance, balance, fingerprint
+from glp1_pipeline.adapters.cipher import Cipher, KeyRing
+from glp1_pipeline.adapters.landing import Folder
+from glp1_pipeline.adapters.postgres import EmbeddedPostgres
+from glp1_pipeline.adapters.postgres_cluster import SETUP_ROLE
+from glp1_pipeline.adapters.schema import migrate
+from glp1_pipeline.adapters.settings import Settings, embedded_url
+from glp1_pipeline.domain.contract import Contract
+from glp1_pipeline_tests.sample_inputs import clean_submission, contract
+
+RING = KeyRing("k1", {"k1": base64.b64decode("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")}, b"r" * 32)
+ROLE = "glp1"
+TEMPLATE = f"blank_{uuid.uuid4().hex[:8]}"
+
+
+@cache
+def _server() -> tuple[str, Callable[[str], str]]:
+    """The address for making databases, and of each database by its name. One server a process, gone at its end."""
+    if given := os.environ.get("GLP1_TEST_DATABASE_URL"):
+        return given, lambda name: given.rsplit("/", 1)[0] + f"/{name}"
+    folder = tempfile.TemporaryDirectory(prefix="glp1_road_")
+    settings = Settings.from_env({"GLP1_HOME": folder.name})
+    settings.make_home()
+    server = EmbeddedPostgres(settings, say=lambda _: None)
+    server.start()
+    atexit.register(folder.cleanup)
+    atexit.register(server.remove)  # runs first
+    secret = settings.secrets.get(f"postgres_{ROLE}")
+    return server.url(SETUP_ROLE), lambda name: embedded_url("postgresql", ROLE, secret, server.port, name)
+
+
+def _create(name: str, template: str = "template1") -> str:
+    making, url_of = _server()
+    with psycopg.connect(making, autocommit=True) as connection:
+        owner = ROLE if "GLP1_TEST_DATABASE_URL" not in os.environ else connection.info.user
+        connection.execute(
+            sql.SQL("create database {} owner {} template {}").format(*map(sql.Identifier, (name, owner, template)))
+        )
+    atexit.register(_drop, name)
+    return url_of(name)
+
+
+def _drop(name: str) -> None:
+    with psycopg.connect(_server()[0], autocommit=True) as connection:
+        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@cache
+def _blank() -> str:
+    migrate(_create(TEMPLATE))
+    return TEMPLATE
+
+
+def empty_database() -> str:
+    """A new database without a table."""
+    return _create(f"test_{uuid.uuid4().hex[:12]}")
+
+
+def migrated_database() -> str:
+    """A new database with our tables."""
+    return _create(f"test_{uuid.uuid4().hex[:12]}", _blank())
+
+
+def empty_tables(connection: psycopg.Connection) -> None:
+    """Take every row out of our tables."""
+    tables = connection.execute(
+        "select schemaname, tablename from pg_tables where schemaname in ('phi', 'ops') and tablename <> 'schema_version'"
+    ).fetchall()
+    names = sql.SQL(", ").join(sql.Identifier(*table) for table in tables)
+    connection.execute(sql.SQL("truncate {}").format(names))
+
+
+def connect(url: str, name: str = "small road") -> psycopg.Connection:
+    return psycopg.connect(url, autocommit=True, application_name=name)
+
+
+@dataclass
+class SmallRoad:
+    """One database and one folder, with all that the steps need."""
+
+    url: str
+    folder: Path
+    connection: psycopg.Connection
+    contract: Contract = field(default_factory=contract)
+    cipher: Cipher = field(default_factory=lambda: Cipher(RING))
+
+    @property
+    def landing(self) -> Folder:
+        path = self.folder / "landing"
+        path.mkdir(parents=True, exist_ok=True)
+        return Folder(path, self.folder / "archive", self.cipher)
+
+    def under(self, contract: Contract) -> SmallRoad:
+        """The same road after the contract changed."""
+        return replace(self, contract=contract)
+
+    def drop(self, name: str, *events: dict[str, Any] | bytes) -> None:
+        """Drop a file with these events or bytes, one a line."""
+        self.landing.put(name, io.BytesIO(b"\n".join(e if isinstance(e, bytes) else orjson.dumps(e) for e in events)))
+
+    def take(self) -> ledger.Received:
+        return ledger.take(self.connection, self.landing, self.contract, self.cipher)
+
+    def chart(self, **scope: Any) -> charts.Charted:
+        return charts.chart_events(self.connection, self.contract, self.cipher, charts.Scope(**scope))
+
+    def replay(self, event_ids: Iterable[uuid.UUID] = ()) -> charts.Charted:
+        """All events again, or some."""
+        return self.chart(is_replay=True, event_ids=tuple(event_ids))
+
+    def send(self, *events: dict[str, Any] | bytes) -> charts.Charted:
+        """One drop all the way to the outbox."""
+        self.drop(f"{uuid.uuid4()}.ndjson", *events)
+        self.take()
+        return self.chart()
+
+    def balance(self) -> Balance:
+        return balance(self.connection)
+
+    def fingerprint(self) -> dict[str, str]:
+        return fingerprint(self.connection)
+
+    def rows(self, statement: LiteralString, *values: Any) -> list[tuple]:
+        return self.connection.execute(statement, values).fetchall()
+
+    def one(self, statement: LiteralString, *values: Any) -> Any:
+        """The only column of the only row."""
+        ((found,),) = self.rows(statement, *values)
+        return found
+
+    def events(self) -> dict[str, int]:
+        """status:reason, or the status alone where there is none -> how many."""
+        return dict(
+            cast(
+                list[tuple[str, int]],
+                self.rows("select concat_ws(':', status, reason), count(*) from phi.events group by 1"),
+            )
+        )
+
+    def drops(self) -> list[tuple]:
+        """Of each drop: state, lines, events, rejected, duplicates, times delivered."""
+        return self.rows(
+            "select state, lines, events, rejected, duplicates, times_delivered from ops.drops order by received_at"
+        )
+
+
+def amendment(first: dict[str, Any], n: int, minutes: int = 60, **answers: Any) -> dict[str, Any]:
+    """The n-th correction of a submission: `answers` alone, by question, authored `minutes` after it."""
+    from datetime import datetime, timedelta
+
+    data = first["data"]
+    later = {
+        key: (datetime.fromisoformat(data[key]) + timedelta(minutes=minutes)).isoformat(timespec="seconds")
+        for key in ("authored_at", "received_at")
+    }
+    name = f"{data['submission_id']}.{n}"
+    return {
+        **first,
+        "id": name,
+        "type": "intake.amended",
+        "time": later["received_at"],
+        "data": {**data, **later, "submission_id": name, "supersedes": data["submission_id"], "answers": answers},
+    }
+
+
+def submission(n: int, **overrides: Any) -> dict[str, Any]:
+    return clean_submission(n, **overrides)
