@@ -36,14 +36,14 @@ def run(chosen: argparse.Namespace) -> None:
     figures = []
     with fresh_postgres() as (settings, server):
         assert server.process is not None
-        landing = Path(settings.landing_url)
+        postgres, landing = server.process.pid, Path(settings.landing_url)
 
         def go(lines: int, seed: int) -> dict[str, Any]:
             ndjson(landing / ".next.tmp", lines, seed)
             (landing / ".next.tmp").rename(landing / f"{seed}.ndjson")
-            cpu = cpu_seconds(server.process.pid)
+            cpu = cpu_seconds(postgres)
             one = work.in_child()
-            one["postgres_cpu_seconds"] = cpu_seconds(server.process.pid) - cpu
+            one["postgres_cpu_seconds"] = cpu_seconds(postgres) - cpu
             return one
 
         go(SEED_LINES, 1)
@@ -69,16 +69,13 @@ def run(chosen: argparse.Namespace) -> None:
 def fill(connection: psycopg.Connection, size: int) -> int:
     """Copy every patient of the seed, under new ids, until the ledger has so many rows; how many it has."""
     there = _count(connection)
-    missing = max(0, size - there)
-    patients = connection.execute("select count(*) from phi.charts").fetchone()
-    assert patients is not None
+    missing = size - there
     connection.execute("create temp table if not exists seed_patients as select patient_id from phi.charts limit 9000")
     while missing > 0:
         with connection.transaction():
             copy_patients(connection, min(missing, 9_000))
         missing = size - _count(connection)
     connection.execute("vacuum analyze")
-    connection.execute("checkpoint") if _is_superuser(connection) else None
     return _count(connection)
 
 
@@ -88,17 +85,13 @@ def _count(connection: psycopg.Connection) -> int:
     return row[0]
 
 
-def _is_superuser(connection: psycopg.Connection) -> bool:
-    row = connection.execute("select rolsuper from pg_roles where rolname = current_user").fetchone()
-    return bool(row and row[0])
-
-
 def copy_patients(connection: psycopg.Connection, count: int) -> None:
     """Every row of so many of the seed's patients once more; new random ids, as spread as the real ones."""
     connection.execute(
-        "create temp table copied on commit drop as select p.patient_id as old, gen_random_uuid() as new"
-        f" from (select patient_id from seed_patients limit {count}) p; create index on copied (old); analyze copied"
+        "create temp table copied on commit drop as select patient_id as old, gen_random_uuid() as new"
+        f" from (select patient_id from seed_patients limit {count}) p".encode()
     )
+    connection.execute("create index on copied (old); analyze copied")
     connection.execute(
         "create temp table copied_events on commit drop as select e.event_id as old, gen_random_uuid() as new, c.new as"
         " patient_id from phi.events e join copied c on e.patient_id = c.old; create index on copied_events (old);"

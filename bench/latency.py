@@ -76,6 +76,7 @@ def one_by_one(settings: Settings, floor: Path, chosen: argparse.Namespace, befo
         _sleep_until(began + chosen.every)
     road.wait()
     empty.wait()
+    time.sleep(chosen.every)  # the last run ends a moment after its patients entered the queue
     queued, succeeded, done = road.seconds(), empty.seconds(), road.run_seconds()
     rows = [_row("an empty run: drop to success", succeeded, succeeded)]
     rows.append(_row("glp1_pipeline: drop to provider queue", queued, succeeded))
@@ -180,8 +181,10 @@ class Drops:
         return [entered[account] - at for account, at in self.at.items()]
 
     def run_seconds(self) -> list[float]:
-        """To the end of the first run that began after each drop."""
-        return _ends_after(self.settings, "intake", list(self.at.values()))
+        """To the end of the run that brought each drop to the queue."""
+        ends = [end for _, end in _runs(self.settings, "intake")]
+        seconds = zip(self.at.values(), self.seconds(), strict=True)
+        return [next(end for end in ends if end >= at + waited) - at for at, waited in seconds]
 
 
 class EmptyRuns:
@@ -204,21 +207,25 @@ class EmptyRuns:
         return _ends_after(self.settings, "floor", self.at)
 
 
-def _ends_after(settings: Settings, job: str, drops: list[float]) -> list[float]:
-    """Seconds from each drop to the success of the first run made after it; without those that have none yet."""
+def _runs(settings: Settings, job: str) -> list[tuple[float, float]]:
+    """When each run of a job was made and when it ended."""
     url = settings.dagster_url().replace("postgresql+psycopg2://", "postgresql://")
     with psycopg.connect(url, autocommit=True) as connection:
         runs = connection.execute(
-            "select extract(epoch from create_timestamp at time zone 'utc')::float8, end_time from runs"
-            " where pipeline_name = %s and status = 'SUCCESS' and end_time is not null order by create_timestamp",
+            "select extract(epoch from create_timestamp at time zone 'utc')::float8, end_time, status from runs"
+            " where pipeline_name = %s order by create_timestamp",
             (job,),
         ).fetchall()
-    found = []
-    for at in drops:
-        ended = next((end for made, end in runs if made >= at), None)
-        if ended is not None:
-            found.append(ended - at)
-    return found
+    if any(status in ("FAILURE", "CANCELED") for *_, status in runs):
+        raise SystemExit(f"a run of {job} failed: there is nothing to compare")
+    return [(made, end) for made, end, status in runs if status == "SUCCESS"]
+
+
+def _ends_after(settings: Settings, job: str, drops: list[float]) -> list[float]:
+    """Seconds from each drop to the success of the first run made after it; without those that have none yet."""
+    runs = _runs(settings, job)
+    ends = [(at, next((end for made, end in runs if made >= at), None)) for at in drops]
+    return [end - at for at, end in ends if end is not None]
 
 
 def _wait(is_done: Callable[[], bool], otherwise: str) -> None:

@@ -10,6 +10,7 @@ import resource
 import sys
 import tempfile
 import time
+from typing import Any
 
 path, style = sys.argv[1:]
 folder = tempfile.TemporaryDirectory(prefix="glp1_bench_dlt_")
@@ -25,8 +26,8 @@ if style != "defaults":
         "LOAD__WORKERS": str(2 * len(os.sched_getaffinity(0))),
     }
 
-import dlt  # noqa: E402 - reads the settings above
-from dlt.common.json import json as fast_json  # noqa: E402 - orjson where it is installed
+import dlt  # noqa: E402 # pyright: ignore[reportMissingImports] - reads the settings above
+from dlt.common.json import json as fast_json  # noqa: E402 # pyright: ignore[reportMissingImports] - orjson
 
 bad = 0
 
@@ -52,7 +53,7 @@ def rows():
         yield batch
 
 
-options = {"name": "submissions", "write_disposition": "append"}
+options: dict[str, Any] = {"name": "submissions", "write_disposition": "append"}
 if style == "columns":  # one table: an answer a column, lists as JSON
     options["max_table_nesting"] = 0
 elif style == "document":  # one table: the envelope in columns, all of `data` as one JSON column
