@@ -99,9 +99,9 @@ class ChartConfig(dg.Config):
         dg.AssetCheckSpec(
             "chart_completeness",
             asset="gate_results",
-            description=f"Whether at least {COMPLETE_SHARE:.0%} of the patients of this run passed the completeness gate,"
-            " and how often each field was missing. One incomplete patient holds nobody else, so this warns and never "
-            "blocks. If the share falls, look which field grew: a question was changed, or a code is new.",
+            description=f"Whether at least {COMPLETE_SHARE:.0%} of the patients of this run pass the completeness gate,"
+            " and how often each field was missing. One incomplete patient holds nobody else, so this warns, never"
+            " blocks. If the share falls, look which field grew: a question was changed, or a code is new.",
         ),
     ],
 )

@@ -162,7 +162,8 @@ def test_no_name_of_a_patient_is_in_dagsters_storage_or_any_log(running):
             "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname = 'public'"
         ).fetchall()
         for (table,) in tables:
-            (hits,) = connection.execute(f"select count(*) from {table} as t where t::text ilike '%canary%'").fetchone()
+            query = f"select count(*) from {table} as t where t::text ilike '%canary%'"
+            (hits,) = connection.execute(query.encode()).fetchone()
             if hits:
                 found.append((table, hits))
     for path in running.settings.home.rglob("*"):
