@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -219,16 +219,24 @@ def _known(connection, cipher: Cipher, claimed: Sequence[Claimed]) -> Known:
         (patients,),
     )
     known = Known()
+    known.patients = {
+        str(patient_id)
+        for (patient_id,) in connection.execute(
+            "select patient_id from phi.charts where patient_id = any(%s::uuid[])", (patients,)
+        )
+    }
     for (system, value), patient_id in found.items():
         known.accounts.setdefault(patient_id, []).append((system, value))
-    taken = [c.event_id for c in claimed]
+    taken = {c.event_id for c in claimed}
     for row in connection.execute(
         "select patient_id, event_id, submission_id, form_version, status, authored_at, received_at, time_zone,"
-        " doc, contradictions from phi.patient_values where patient_id = any(%s::uuid[])"
-        " and event_id <> all(%s::uuid[])",
-        (patients, taken),
+        " doc, contradictions from phi.patient_values where patient_id = any(%s::uuid[])",
+        (sorted(known.patients),),
     ):
-        known.reports.setdefault(str(row[0]), []).append(_reported(row))
+        if str(row[1]) in taken:
+            known.events.add(str(row[1]))
+        else:
+            known.reports.setdefault(str(row[0]), []).append(_reported(row))
     for patient_id, n, planned in connection.execute(
         "select patient_id, n, planned from ops.copies where target = %s and patient_id = any(%s::uuid[])",
         (TARGET, patients),
@@ -267,14 +275,14 @@ def _save(connection, contract: Contract, cipher: Cipher, claimed, decided: Deci
          r.time_zone, "reported", _json(r.values), list(r.contradictions),
          sorted(n for n, v in r.values.items() if "held" in v), version)
         for o in outcomes for r in o.reports
-    ))  # fmt: skip
+    ), known=known.events)  # fmt: skip
     _upsert(connection, "phi.charts", ("patient_id",),
             ("patient_id", "stage", "doc", "events", "contract_version", "received_at"),
-            (_chart_row(o, version) for o in outcomes))  # fmt: skip
+            (_chart_row(o, version) for o in outcomes), known=known.patients)  # fmt: skip
     _upsert(connection, "phi.risk_flags", ("patient_id", "flag_id"),
             ("patient_id", "flag_id", "severity", "status", "fields", "event_id", "contract_version"),
             ((o.chart.patient_id, f.flag_id, f.severity, "sticky" if f.sticky else "active", list(f.fields),
-              f.event_id, version) for o in outcomes for f in o.flags.values()))  # fmt: skip
+              f.event_id, version) for o in outcomes for f in o.flags.values()), known=known.patients)  # fmt: skip
     patients = [o.chart.patient_id for o in outcomes]
     connection.execute(
         "update phi.risk_flags set status = 'cleared' where patient_id = any(%s::uuid[]) and status <> 'cleared' and"
@@ -289,10 +297,11 @@ def _save(connection, contract: Contract, cipher: Cipher, claimed, decided: Deci
             ("patient_id", "gate_id", "gate_version", "outcome", "missing", "score", "contract_version", "since"),
             ((o.chart.patient_id, o.gate.gate_id, o.gate.version, o.gate.outcome,
               [f"{name}:{state}" for name, state in o.gate.missing], o.gate.score, version, now) for o in outcomes),
+            known=known.patients,
             keep="since = case when t.outcome = excluded.outcome then t.since else excluded.since end")  # fmt: skip
     _save_queue(connection, outcomes, now, done)
     _save_tasks(connection, outcomes, now, done)
-    _save_writes(connection, cipher, outcomes, now, done)
+    _save_writes(connection, cipher, outcomes, known, now, done)
     done.patients += len(outcomes)
     for outcome in outcomes:
         done.passed += outcome.gate.outcome == "passed"
@@ -377,7 +386,9 @@ def _save_tasks(connection, outcomes: list[PatientOutcome], now: datetime, done:
         ).rowcount
 
 
-def _save_writes(connection, cipher: Cipher, outcomes: list[PatientOutcome], now: datetime, done: Charted) -> None:
+def _save_writes(
+    connection, cipher: Cipher, outcomes: list[PatientOutcome], known: Known, now: datetime, done: Charted
+) -> None:
     writes = [o.write for o in outcomes if o.write is not None]
     if not writes:
         return
@@ -410,8 +421,8 @@ def _save_writes(connection, cipher: Cipher, outcomes: list[PatientOutcome], now
         for write in writes:
             write_id = write_ids[write.patient_id]
             copy.write_row((write_id, *cipher.seal(write.body, f"writes|{write_id}")))
-    _upsert(connection, "ops.copies", ("target", "patient_id"), ("target", "patient_id", "n", "planned"),
-            ((TARGET, w.patient_id, w.n, _json(w.hashes)) for w in writes),
+    _upsert(connection, "ops.copies", ("target", "patient_id"), ("patient_id", "target", "n", "planned"),
+            ((w.patient_id, TARGET, w.n, _json(w.hashes)) for w in writes), known=known.changes,
             keep="planned = t.planned || excluded.planned")  # fmt: skip
     done.writes += len(writes)
     done.resources += sum(len(w.hashes) for w in writes)
@@ -454,20 +465,36 @@ def _mark(connection, status: str, rows: list[tuple]) -> None:
 
 
 def _upsert(
-    connection, table: str, key: tuple[str, ...], columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]], keep=""
+    connection,
+    table: str,
+    key: tuple[str, ...],
+    columns: tuple[str, ...],
+    rows: Iterable[tuple[Any, ...]],
+    known: Collection[str],
+    keep: str = "",
 ) -> None:
-    """Write rows by COPY, then insert or update by key; `keep` is a clause that decides for one column.
+    """Write rows by COPY: those whose first column is not among the `known` at once, the others by insert or update.
 
-    Once a transaction for each table: its staging is emptied at the commit.
+    The patients' lock makes sure that what was not known is still not there. `keep` is a clause that decides for one
+    column. Once a transaction for each table: its staging is emptied at the commit.
     """
-    staging = "incoming_" + table.split(".")[1]
-    names = ", ".join(columns)
-    connection.execute(
-        f"create temp table if not exists {staging} on commit delete rows as select {names} from {table} with no data"
-    )
+    names, again = ", ".join(columns), []
     with connection.cursor() as cursor:
-        with cursor.copy(f"copy {staging} ({names}) from stdin") as copy:
+        with cursor.copy(f"copy {table} ({names}) from stdin") as copy:
             for row in rows:
+                if row[0] in known:
+                    again.append(row)
+                else:
+                    copy.write_row(row)
+        if not again:
+            return
+        staging = "incoming_" + table.split(".")[1]
+        cursor.execute(
+            f"create temp table if not exists {staging} on commit delete rows as select {names} from {table}"
+            " with no data"
+        )
+        with cursor.copy(f"copy {staging} ({names}) from stdin") as copy:
+            for row in again:
                 copy.write_row(row)
         kept = keep.split(" = ")[0] if keep else None
         sets = [f"{c} = excluded.{c}" for c in columns if c not in key and c != kept] + ([keep] if keep else [])

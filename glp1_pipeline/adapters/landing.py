@@ -121,6 +121,14 @@ class Folder:
             )
         return os.fdopen(descriptor, "rb", buffering=CHUNK)
 
+    def still_has(self, name: str, stream: BinaryIO) -> bool:
+        """Whether the name still is the file that was opened: else another run has put it away meanwhile."""
+        try:
+            there, ours = (self.path / name).lstat(), os.fstat(stream.fileno())
+        except FileNotFoundError:
+            return False
+        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+
     def put_away(self, name: str, drop_id: uuid.UUID, stream: BinaryIO | None) -> None:
         """Keep a settled drop encrypted under its own id, or delete it. A name that is gone already is fine."""
         path = self.path / name
@@ -180,6 +188,10 @@ class Bucket(Folder):
 
     def open(self, name: str) -> BinaryIO:
         return self.filesystem.open(f"{self.root}/{name}", "rb")
+
+    def still_has(self, name: str, stream: BinaryIO) -> bool:
+        self.filesystem.invalidate_cache()
+        return self.filesystem.exists(f"{self.root}/{name}")
 
     def put_away(self, name: str, drop_id: uuid.UUID, stream: BinaryIO | None) -> None:
         if stream is not None and self.archive is not None:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -76,8 +77,10 @@ def take(
             try:
                 sha256, size = digest(stream)
                 drop_id = uuid.uuid5(NAMESPACE, sha256.hex())
-                _take_drop(connection, contract, cipher, stream, drop_id, sha256, size, received)
-                landing.put_away(name, drop_id, stream)
+                with _alone(connection, drop_id) as is_ours:
+                    if is_ours and landing.still_has(name, stream):
+                        _take_drop(connection, contract, cipher, stream, drop_id, sha256, size, received)
+                        landing.put_away(name, drop_id, stream)
             except OSError as error:
                 failed.append(error.errno or 0)  # this drop waits where it is, the others go on
     if failed:
@@ -102,38 +105,44 @@ def _refuse(connection, landing: Folder, name: str, refusal: Unreadable, receive
     received.reasons[refusal.reason] = received.reasons.get(refusal.reason, 0) + 1
 
 
+@contextmanager
+def _alone(connection, drop_id: uuid.UUID) -> Iterator[bool]:
+    """Whether this session is the only reader of this content now; another reader is left to it, not waited for."""
+    lock = int.from_bytes(drop_id.bytes[:8], "big", signed=True)
+    (is_ours,) = connection.execute("select pg_try_advisory_lock(%s)", (lock,)).fetchone()
+    try:
+        yield is_ours
+    finally:
+        if is_ours:
+            connection.execute("select pg_advisory_unlock(%s)", (lock,))
+
+
 def _take_drop(
     connection, contract: Contract, cipher: Cipher, stream: BinaryIO, drop_id, sha256: bytes, size: int, received
 ) -> None:
-    # One reader per content, for as long as this session lives: two runs never read the same drop side by side.
-    lock = int.from_bytes(drop_id.bytes[:8], "big", signed=True)
-    connection.execute("select pg_advisory_lock(%s)", (lock,))
-    try:
-        state, offset = connection.execute(
-            "insert into ops.drops (drop_id, sha256, size_bytes, received_on, received_at, state) values"
-            " (%s, %s, %s, (now() at time zone 'utc')::date, now(), 'reading')"
-            " on conflict (drop_id) do update set size_bytes = excluded.size_bytes returning state, read_bytes",
-            (drop_id, sha256, size),
+    state, offset = connection.execute(
+        "insert into ops.drops (drop_id, sha256, size_bytes, received_on, received_at, state) values"
+        " (%s, %s, %s, (now() at time zone 'utc')::date, now(), 'reading')"
+        " on conflict (drop_id) do update set size_bytes = excluded.size_bytes returning state, read_bytes",
+        (drop_id, sha256, size),
+    ).fetchone()
+    received.drops += 1
+    if state == "reading":
+        for chunk in _chunks(_lines_of(stream, size, offset)):
+            _write_chunk(connection, contract, cipher, drop_id, chunk, received)
+        connection.execute(
+            "update ops.drops set state = 'settled', settled_at = now(), times_delivered = 1 where drop_id = %s",
+            (drop_id,),
+        )
+    else:
+        again = connection.execute(
+            "update ops.drops set lines = lines + lines / times_delivered, times_delivered = times_delivered + 1,"
+            " duplicates = duplicates + lines / times_delivered where drop_id = %s"
+            " returning lines / times_delivered",
+            (drop_id,),
         ).fetchone()
-        received.drops += 1
-        if state == "reading":
-            for chunk in _chunks(_lines_of(stream, size, offset)):
-                _write_chunk(connection, contract, cipher, drop_id, chunk, received)
-            connection.execute(
-                "update ops.drops set state = 'settled', settled_at = now(), times_delivered = 1 where drop_id = %s",
-                (drop_id,),
-            )
-        else:
-            again = connection.execute(
-                "update ops.drops set lines = lines + lines / times_delivered, times_delivered = times_delivered + 1,"
-                " duplicates = duplicates + lines / times_delivered where drop_id = %s"
-                " returning lines / times_delivered",
-                (drop_id,),
-            ).fetchone()
-            received.lines += again[0]
-            received.duplicates += again[0]
-    finally:
-        connection.execute("select pg_advisory_unlock(%s)", (lock,))
+        received.lines += again[0]
+        received.duplicates += again[0]
 
 
 def _lines_of(stream: BinaryIO, size: int, offset: int) -> Iterator[Line]:

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import orjson
-
 from . import fhir, flags, gates, tasks
 from .chart import Chart, Reported
 from .contract import Contract
@@ -50,6 +48,10 @@ class Known:
     tasks: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     """Patient -> (code, cause) of every task ever opened."""
     accounts: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    events: set[str] = field(default_factory=set)
+    """Claimed events that were charted before: this is a replay of them."""
+    patients: set[str] = field(default_factory=set)
+    """Patients who have a chart already."""
 
 
 @dataclass(slots=True)
@@ -144,15 +146,16 @@ def _write(contract, patient_id, items, chart, raised, needed, closed, known: Kn
         response = fhir.questionnaire_response(contract, item.submission, patient_id)
         resources[f"QuestionnaireResponse/{response['id']}"] = response
     planned = known.planned.get(patient_id, {})
-    hashes = {key: fhir.content_hash(resource) for key, resource in resources.items()}
+    dumped = {key: fhir.dump(resource) for key, resource in resources.items()}
+    hashes = {key: fhir.content_hash(content) for key, content in dumped.items()}
     changed = {key: digest for key, digest in hashes.items() if planned.get(key) != digest}
     if not changed:
         return None
     n = known.changes.get(patient_id, 0) + 1
     event_ids = sorted({item.event_id for item, _, _ in items})
     proof = fhir.provenance(patient_id, n, sorted(changed), chart.latest.received_at, event_ids, contract.version)
-    content = {key: resources[key] for key in changed} | {f"Provenance/{proof['id']}": proof}
-    return Write(patient_id, n, changed, orjson.dumps(fhir.bundle(content)), event_ids)
+    content = {key: dumped[key] for key in changed} | {f"Provenance/{proof['id']}": fhir.dump(proof)}
+    return Write(patient_id, n, changed, fhir.transaction(content), event_ids)
 
 
 def reported(item: Claimed, values: Mapping[str, Any], contradictions: tuple[str, ...]) -> Reported:

@@ -12,17 +12,17 @@ from .answers import questionnaire_response
 from .elements import Resource, resource_id
 from .resources import chart_resources
 from .work import Needed, Raised
-from .writes import TwiceInOneBundle, bundle, content_hash, provenance
+from .writes import content_hash, dump, provenance, transaction
 
 __all__ = [
     "Needed",
     "Raised",
     "Resource",
-    "TwiceInOneBundle",
-    "bundle",
     "chart_resources",
     "content_hash",
+    "dump",
     "provenance",
     "questionnaire_response",
     "resource_id",
+    "transaction",
 ]

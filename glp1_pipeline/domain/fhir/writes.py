@@ -20,10 +20,6 @@ CONTRACT_URI: Final = "urn:glp1-pipeline:contract:"
 _ASSEMBLES: Final = [{"type": concept(HL7 + "provenance-participant-type", "assembler"), "who": ASSEMBLER}]
 
 
-class TwiceInOneBundle(ValueError):
-    """Two entries of one transaction have the same identity; some servers keep one of them and say nothing."""
-
-
 def provenance(
     patient_id: str, n: int, targets: list[str], recorded: datetime, event_ids: Iterable[str], contract_version: str
 ) -> Resource:
@@ -49,26 +45,22 @@ def _source(event: str) -> Resource:
     return {"identifier": {"system": EVENT_SYSTEM, "value": event}}
 
 
-def content_hash(resource: Resource) -> str:
-    """Sixteen hex digits of what a resource says, whatever the order of its keys."""
-    return blake2b(orjson.dumps(resource, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
+def dump(resource: Resource) -> bytes:
+    """A resource as it is hashed and as it is sent: the same bytes whatever the order of its keys."""
+    return orjson.dumps(resource, option=orjson.OPT_SORT_KEYS)
 
 
-def bundle(*parts: Mapping[str, Resource] | Iterable[Resource]) -> Resource:
-    """One transaction of all resources given, each put under its own id."""
-    entries: list[Resource] = []
-    seen: set[str] = set()
-    for group in parts:
-        for resource in group.values() if isinstance(group, Mapping) else group:
-            url = f"{resource['resourceType']}/{resource['id']}"
-            if url in seen:
-                raise TwiceInOneBundle(f"two entries for {url}: keep the newer one, or send two transactions")
-            seen.add(url)
-            entries.append(
-                {
-                    "fullUrl": f"urn:uuid:{resource['id']}",
-                    "resource": resource,
-                    "request": {"method": "PUT", "url": url},
-                }
-            )
-    return {"resourceType": "Bundle", "type": "transaction", **({"entry": entries} if entries else {})}
+def content_hash(dumped: bytes) -> str:
+    """Sixteen hex digits of what a dumped resource says."""
+    return blake2b(dumped, digest_size=8).hexdigest()
+
+
+def transaction(dumped: Mapping[str, bytes]) -> bytes:
+    """One transaction of dumped resources by `Type/id`, each put under its own id: no identity twice, no byte made
+    twice."""
+    entries = [
+        b'{"fullUrl":"urn:uuid:%b","request":{"method":"PUT","url":"%b"},"resource":%b}'
+        % (key.partition("/")[2].encode(), key.encode(), content)
+        for key, content in dumped.items()
+    ]
+    return b'{"entry":[' + b",".join(entries) + b'],"resourceType":"Bundle","type":"transaction"}'
