@@ -114,6 +114,14 @@ def pending_days(connection: psycopg.Connection) -> list[date]:
     return [row[0] for row in rows]
 
 
+def is_backlog(connection: psycopg.Connection, size: int) -> bool:
+    """Whether at least so many events wait; counts no further."""
+    row = connection.execute(
+        "select count(*) from (select from phi.events where status = 'waiting' limit %s) as some", (size,)
+    ).fetchone()
+    return row is not None and row[0] >= size
+
+
 def count(connection: psycopg.Connection, scope: Scope) -> int:
     """How many events a scope holds now."""
     condition, values = _condition(scope)

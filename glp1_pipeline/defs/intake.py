@@ -9,12 +9,14 @@ from typing import Any
 import dagster as dg
 
 from ..adapters import ledger
-from ..adapters.charts import pending_days
+from ..adapters.charts import is_backlog, pending_days
 from .describe import spec
 from .partitions import DAYS, today
 from .resources import Road
 
-WAIT_SECONDS = 20.0
+BACKLOG = 2000
+"""Waiting events that are worth a second run: a processor's work for some seconds."""
+WAIT_SECONDS = 10.0
 """How long a tick waits for a drop; a tick may last 60 s, and the daemon starts one every 5 s."""
 IN_PROGRESS = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING,
                dg.DagsterRunStatus.STARTED]  # fmt: skip
@@ -91,9 +93,9 @@ def every_few_seconds(tell: Callable[[Any], None], seconds: float = 5.0) -> Call
     return heard
 
 
-def is_running(instance: dg.DagsterInstance, job: str) -> bool:
-    """Whether a run of the job is on its way: it takes all that is pending, so a second one waits."""
-    return bool(instance.get_run_records(dg.RunsFilter(job_name=job, statuses=IN_PROGRESS), limit=1))
+def running(instance: dg.DagsterInstance, job: str) -> int:
+    """How many runs of the job are on their way, up to two."""
+    return len(instance.get_run_records(dg.RunsFilter(job_name=job, statuses=IN_PROGRESS), limit=2))
 
 
 def wait_until(timeout: float, is_due, is_busy) -> bool:
@@ -124,7 +126,11 @@ def intake_sensor(job) -> dg.SensorDefinition:
             def is_due(left: float) -> bool:
                 return bool(pending_days(connection)) or road.landing.wait(min(left, 1.0))
 
-            if not wait_until(WAIT_SECONDS, is_due, lambda: is_running(context.instance, job.name)):
+            def is_busy() -> bool:
+                # One run takes all that is pending; a backlog gets a second one, which charts beside the first.
+                return running(context.instance, job.name) >= (2 if is_backlog(connection, BACKLOG) else 1)
+
+            if not wait_until(WAIT_SECONDS, is_due, is_busy):
                 return dg.SkipReason("nothing new in the landing zone, nothing pending in the ledger")
             days = {*pending_days(connection)} | ({today()} if road.landing.ready(limit=1) else set())
         config = {"ops": {"chart": {"config": {"scope": Scope.PENDING.name}}}}
