@@ -117,7 +117,7 @@ def pending_days(connection: psycopg.Connection) -> list[date]:
 def is_backlog(connection: psycopg.Connection, size: int) -> bool:
     """Whether at least so many events wait; counts no further."""
     row = connection.execute(
-        "select count(*) from (select from phi.events where status = 'waiting' limit %s) as some", (size,)
+        "select count(*) from (select from phi.events where status = 'waiting' limit %s) as waiting", (size,)
     ).fetchone()
     return row is not None and row[0] >= size
 
