@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 
 from glp1_pipeline import definitions as road
-from glp1_pipeline.defs.intake import WAIT_SECONDS, is_running, wait_until
+from glp1_pipeline.defs.intake import WAIT_SECONDS, running, wait_until
 
 FLOOR_JOB = "floor"
 FOLDER = Path(os.environ["BENCH_FLOOR"])
@@ -36,7 +36,7 @@ def floor_drops(context: dg.SensorEvaluationContext):
             time.sleep(0.05)
         return False
 
-    if wait_until(WAIT_SECONDS, is_due, lambda: is_running(context.instance, FLOOR_JOB)):
+    if wait_until(WAIT_SECONDS, is_due, lambda: running(context.instance, FLOOR_JOB) > 0):
         return dg.RunRequest()
     return dg.SkipReason("nothing")
 

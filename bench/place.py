@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,7 +55,18 @@ def fresh_postgres() -> Iterator[tuple[Settings, EmbeddedPostgres]]:
 
 def cpu_seconds(pid: int) -> float:
     """CPU of a process, of its children now, and of those that it has waited for."""
-    total = 0.0
+    before = None
+    while True:
+        # A child that ends while we read would be in neither sum: read until its going is over.
+        total, children = _read_cpu(pid)
+        if children == before:
+            return total / TICK
+        before = children
+        time.sleep(0.3)
+
+
+def _read_cpu(pid: int) -> tuple[int, set[int]]:
+    total, children = 0, set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rsplit(")", 1)[1].split()
@@ -63,5 +75,6 @@ def cpu_seconds(pid: int) -> float:
         if int(stat.parent.name) == pid:
             total += sum(map(int, fields[11:15]))
         elif int(fields[1]) == pid:
+            children.add(int(stat.parent.name))
             total += sum(map(int, fields[11:13]))
-    return total / TICK
+    return total, children

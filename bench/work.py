@@ -17,7 +17,10 @@ from typing import Any
 
 from glp1_pipeline.adapters import charts, ledger
 from glp1_pipeline.adapters.settings import PROJECT
+from glp1_pipeline.defs.intake import BACKLOG
 from glp1_pipeline.defs.resources import Road
+
+_context = multiprocessing.get_context("spawn")
 
 
 def in_child(processes: int = 1) -> dict[str, Any]:
@@ -30,18 +33,20 @@ def in_child(processes: int = 1) -> dict[str, Any]:
 def work(processes: int) -> dict[str, Any]:
     road = Road()
     contract, cipher, landing = road.contract, road.cipher, road.landing
+    is_warm, is_over = _context.Barrier(processes), _context.Event()
+    others = [_context.Process(target=_help, args=(is_warm, is_over)) for _ in range(processes - 1)]
+    for other in others:
+        other.start()
+    is_warm.wait()  # the pipeline's workers have everything imported, too
     with road.connect("bench") as connection:
         began, cpu = time.monotonic(), time.process_time()
         received = ledger.take(connection, landing, contract, cipher)
         took, took_cpu = time.monotonic() - began, time.process_time() - cpu
-    others = [multiprocessing.get_context("spawn").Process(target=_chart) for _ in range(processes - 1)]
-    for other in others:
-        other.start()
-    began, cpu = time.monotonic(), time.process_time()
-    _chart()
+        charts.chart_events(connection, contract, cipher, charts.Scope())
+    is_over.set()
     for other in others:
         other.join()
-    charted, charted_cpu = time.monotonic() - began, time.process_time() - cpu
+    seconds, cpu_seconds = time.monotonic() - began, time.process_time() - cpu
     with road.connect("bench") as connection:
         row = connection.execute(
             "select count(*) filter (where status = 'waiting'), count(*) filter (where status = 'dead') from phi.events"
@@ -54,18 +59,23 @@ def work(processes: int) -> dict[str, Any]:
     return {
         "lines": received.lines,
         "take_seconds": took,
-        "chart_seconds": charted,
-        "seconds": took + charted,
+        "seconds": seconds,
         "take_cpu_seconds": took_cpu,
-        "cpu_seconds": took_cpu + charted_cpu + children.ru_utime + children.ru_stime,
+        "cpu_seconds": cpu_seconds + children.ru_utime + children.ru_stime,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
 
-def _chart() -> None:
+def _help(is_warm: Any, is_over: Any) -> None:
+    """A second run: charts as soon as a backlog waits, as the intake sensor would have it."""
     road = Road()
     with road.connect("bench") as connection:
-        charts.chart_events(connection, road.contract, road.cipher, charts.Scope())
+        contract, cipher = road.contract, road.cipher
+        is_warm.wait()
+        while not is_over.is_set():
+            if charts.is_backlog(connection, BACKLOG):
+                charts.chart_events(connection, contract, cipher, charts.Scope())
+            time.sleep(0.1)
 
 
 if __name__ == "__main__":
