@@ -101,7 +101,7 @@ class Round:
         self.drops = {
             "1-two-and-a-cut-one.ndjson": _lines(first, second) + orjson.dumps(third)[:300],
             "2-one.json": orjson.dumps(third, option=orjson.OPT_INDENT_2),
-            "later.ndjson": _lines(amendment(first, 1, **{"anthro.weight": weight}), second, fourth),
+            "later.ndjson": _lines(amendment(first, 1, {"anthro.weight": weight}), second, fourth),
         }
 
 

@@ -9,10 +9,13 @@ import atexit
 import base64
 import io
 import os
+import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, LiteralString, cast
@@ -102,10 +105,10 @@ def connect(url: str, name: str = "small road") -> psycopg.Connection:
 class SmallRoad:
     """One database and one folder, with all that the steps need."""
 
-    url: str
+    url: str = field(repr=False)
     folder: Path
     connection: psycopg.Connection
-    contract: Contract = field(default_factory=contract)
+    contract: Contract = field(default_factory=contract, repr=False)
     cipher: Cipher = field(default_factory=lambda: Cipher(RING))
 
     @property
@@ -168,10 +171,17 @@ class SmallRoad:
         )
 
 
-def amendment(first: dict[str, Any], n: int, minutes: int = 60, **answers: Any) -> dict[str, Any]:
-    """The n-th correction of a submission: `answers` alone, by question, authored `minutes` after it."""
-    from datetime import datetime, timedelta
+@contextmanager
+def small_road(url: str, folder: Path) -> Iterator[SmallRoad]:
+    """A road in a database that others used before: its tables are emptied."""
+    with connect(url) as connection:
+        connection.execute("set synchronous_commit = off")  # no test of this road stops the server
+        empty_tables(connection)
+        yield SmallRoad(url, folder, connection)
 
+
+def amendment(first: dict[str, Any], n: int, answers: dict[str, Any], minutes: int = 60) -> dict[str, Any]:
+    """The n-th correction of a submission: `answers` alone, by question, authored `minutes` after it."""
     data = first["data"]
     later = {
         key: (datetime.fromisoformat(data[key]) + timedelta(minutes=minutes)).isoformat(timespec="seconds")
@@ -189,3 +199,13 @@ def amendment(first: dict[str, Any], n: int, minutes: int = 60, **answers: Any) 
 
 def submission(n: int, **overrides: Any) -> dict[str, Any]:
     return clean_submission(n, **overrides)
+
+
+if __name__ == "__main__":
+    # A run of its own that charts what is pending, from the moment it is told to.
+    with connect(sys.argv[1]) as own:
+        road = SmallRoad(sys.argv[1], Path("/nowhere"), own)
+        print("ready", flush=True)
+        sys.stdin.readline()
+        done = road.chart()
+        print(orjson.dumps([done.events, done.writes, done.dead]).decode(), flush=True)

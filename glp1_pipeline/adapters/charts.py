@@ -21,15 +21,22 @@ import psycopg
 from ..domain.chart import Reported
 from ..domain.charting import ACCOUNT, Claimed, Decided, Known, PatientOutcome, decide
 from ..domain.contract import Contract
-from ..domain.events import Event, Refused, parse_event
+from ..domain.events import Refused, parse_event
+from ..domain.failures import where
 from ..domain.fhir import resource_id
-from .cipher import Cipher
+from ..domain.gates import GateFault
+from .cipher import Cipher, KeyMissing
 from .ledger import event_id_of, read_document
 
 BATCH = 500
 TARGET = "ehr"
 FINAL = ("conflict", "line_too_long", "compressed", "came_again")
 """Reasons that no change of the contract can cure: the twin came first, or not all bytes are here."""
+MEND = "our code failed on it: mend the code, then replay"
+
+
+class ChartFault(RuntimeError):
+    """Our code fails on every event of a batch; says where, never on what."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,15 @@ class Charted:
     queue_seconds: list[float] = field(default_factory=list)
     """Receipt to queue, for those who entered it now."""
 
+    def add(self, other: Charted) -> None:
+        for name, more in vars(other).items():
+            mine = getattr(self, name)
+            if isinstance(more, dict):
+                for key, value in more.items():
+                    mine[key] = mine.get(key, 0) + value
+            else:
+                setattr(self, name, mine + more)
+
 
 def chart_events(
     connection: psycopg.Connection,
@@ -78,14 +94,54 @@ def chart_events(
     The connection must be in autocommit mode. `progress` hears the counts after each batch.
     """
     done, after = Charted(), 0
-    while True:
+    while rows := _chart_next(connection, contract, cipher, scope, after, done):
+        after = max(row[1] for row in rows) if scope.is_replay else 0
+        progress(done)
+    return done
+
+
+def _chart_next(connection, contract: Contract, cipher: Cipher, scope: Scope, after: int, done: Charted) -> list[tuple]:
+    """Chart the next batch, and return what it was. An event that our code or the database fails on is dead and holds
+    nobody; when all of a batch fail, the fault is not theirs: none is marked, and the run ends."""
+    failed: dict[uuid.UUID, str] = {}
+    rows = _chart_apart(connection, contract, cipher, scope, after, done, failed)
+    if 1 < len(rows) == len(failed):
+        raise ChartFault(f"all {len(rows)} events of a batch fail, first by {next(iter(failed.values()))}: they wait")
+    if failed:
+        with connection.transaction():
+            _mark(connection, "dead", [(event_id, reason, MEND) for event_id, reason in failed.items()])
+        done.dead += len(failed)
+    return rows
+
+
+def _chart_apart(connection, contract, cipher, scope: Scope, after: int, done: Charted, failed: dict) -> list[tuple]:
+    """A batch in one transaction; where it fails its halves, and theirs, until what fails is alone."""
+    rows, now = [], Charted()
+    try:
         with connection.transaction(), _uncollected():
             rows = _claim(connection, scope, after)
-            if not rows:
-                return done
-            after = max(row[1] for row in rows) if scope.is_replay else 0
-            _chart_batch(connection, contract, cipher, rows, done)
-        progress(done)
+            if rows:
+                _chart_batch(connection, contract, cipher, rows, now)
+    except Exception as error:
+        if not rows or not _may_be_an_events(error):
+            raise
+        ids = [row[0] for row in rows]
+        if len(ids) == 1:
+            failed[ids[0]] = where(error)
+            return rows
+        for half in (ids[: len(ids) // 2], ids[len(ids) // 2 :]):
+            part = Scope(event_ids=tuple(half), is_replay=scope.is_replay)
+            _chart_apart(connection, contract, cipher, part, 0, done, failed)
+    else:
+        done.add(now)
+    return rows
+
+
+def _may_be_an_events(error: Exception) -> bool:
+    """Whether one event alone may be why: not so a missing key, a gate that fits nobody, or a database out of shape."""
+    if isinstance(error, psycopg.Error):
+        return isinstance(error, (psycopg.DataError, psycopg.IntegrityError))
+    return not isinstance(error, (KeyMissing, GateFault, MemoryError))
 
 
 @contextmanager
@@ -162,27 +218,37 @@ def _chart_batch(connection, contract: Contract, cipher: Cipher, rows: list[tupl
             content = cipher.open(kid, bytes(body), f"events|{event_id}")
             document = read_document(content, was_accepted=status in ("waiting", "charted"))
             event, submission = parse_event(document, contract)
-            if status == "rejected" and not _rename(connection, cipher, event_id, content, event):
+            # A line that was no event when it was read, and is one now, gets the id of that event.
+            wanted = event_id_of(event) if status in ("rejected", "dead") else event_id
+            if wanted != event_id and not _rename(connection, cipher, event_id, content, wanted):
                 refused.append((event_id, "came_again", "the same event came again since and was accepted then"))
                 continue
-            event_id = event_id_of(event) if status == "rejected" else event_id
+            event_id = wanted
             claimed.append(Claimed(str(event_id), received_at, event, submission))
         except Refused as refusal:
             refused.append((event_id, refusal.reason, refusal.hint))
     known = _known(connection, cipher, claimed)
     decided = decide(contract, claimed, known)
+    # What was charted before and fails now keeps what it said then, in the chart too.
+    charted = {str(row[0]) for row in rows if row[5] == "charted"}
+    kept: dict[str, str] = {}
+    while failed := decided.dead.keys() & charted - kept.keys():
+        kept |= {event_id: decided.dead[event_id] for event_id in failed}
+        claimed = [c for c in claimed if c.event_id not in kept]
+        known = _known(connection, cipher, claimed)
+        decided = decide(contract, claimed, known)
+    decided.dead |= kept
     _save(connection, contract, cipher, claimed, decided, known, done)
     _settle(connection, claimed, decided, refused)
-    done.events += len(claimed) - len(decided.dead)
+    done.events += sum(c.event_id not in decided.dead for c in claimed)
     done.rejected += len(refused)
     done.dead += len(decided.dead)
     for name, count in decided.problems.items():
         done.problems[name] = done.problems.get(name, 0) + count
 
 
-def _rename(connection, cipher: Cipher, event_id: uuid.UUID, content: bytes, event: Event) -> bool:
-    """Give a line that was quarantined, and is an event now, the id of that event; False if another row has it."""
-    wanted = event_id_of(event)
+def _rename(connection, cipher: Cipher, event_id: uuid.UUID, content: bytes, wanted: uuid.UUID) -> bool:
+    """Give a line the id of the event that it is; False if another row has it."""
     kid, body = cipher.seal(content, f"events|{wanted}")
     return bool(
         connection.execute(
@@ -346,6 +412,8 @@ def _save_queue(connection, outcomes: list[PatientOutcome], now: datetime, done:
             " select p, r, a, s, clock_timestamp()"
             " from unnest(%s::uuid[], %s::int[], %s::int[], %s::timestamptz[]) as u(p, r, a, s)"
             " on conflict (patient_id) do update set reds = excluded.reds, ambers = excluded.ambers,"
+            " entered_at = case when t.left_at is null then t.entered_at else excluded.entered_at end,"
+            " submitted_at = case when t.left_at is null then t.submitted_at else excluded.submitted_at end,"
             " left_at = null returning entered_at - submitted_at, entered_at >= %s",
             (
                 [o.chart.patient_id for o in passed],
@@ -455,18 +523,16 @@ def _settle(connection, claimed: list[Claimed], decided: Decided, refused: list[
                 )
             ),
         )  # fmt: skip
-    _mark(
-        connection,
-        "dead",
-        [(i, r, "our code failed on it: mend the code, then replay") for i, r in decided.dead.items()],
-    )
+    _mark(connection, "dead", [(i, reason, MEND) for i, reason in decided.dead.items()])
     _mark(connection, "rejected", refused)
 
 
 def _mark(connection, status: str, rows: list[tuple]) -> None:
+    """Say why these events cannot be charted now. One that was charted before stays so, with what it said then."""
     if rows:
         connection.execute(
-            "update phi.events e set status = %s, reason = u.r, hint = u.h, settled_at = clock_timestamp()"
+            "update phi.events e set status = case e.status when 'charted' then e.status else %s end, reason = u.r,"
+            " hint = u.h, settled_at = clock_timestamp()"
             " from unnest(%s::uuid[], %s::text[], %s::text[]) as u(e, r, h) where e.event_id = u.e",
             (status, *(list(column) for column in zip(*rows, strict=True))),
         )

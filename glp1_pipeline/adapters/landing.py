@@ -7,6 +7,7 @@ Not here: what a line means (`domain.events`) and the ledger (`ledger`).
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import io
@@ -31,6 +32,8 @@ PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd"
 DROPS = uuid.UUID("6f0c43ac-3ff6-5ac1-b3a8-0a9c5c8f3f57")
 CHUNK = 1024 * 1024
 SETTLED = ".settled-"
+REFUSED = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EISDIR)
+"""What the system says of a thing that will not be a readable file the next time either."""
 
 
 class Unreadable(Exception):
@@ -109,9 +112,9 @@ class Folder:
         """The drop, opened as the regular file that it must be."""
         try:
             descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except FileNotFoundError:
-            raise
         except OSError as error:
+            if error.errno not in REFUSED:
+                raise  # gone meanwhile, or the disk's own trouble: not the drop's fault
             raise Unreadable(*_unreadable(error, self.path / name)) from None
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
@@ -234,6 +237,15 @@ def packed_as(stream: BinaryIO) -> str | None:
     start = stream.read(8)
     stream.seek(0)
     return next((name for magic, name in PACKED.items() if start.startswith(magic)), None)
+
+
+def count_lines(stream: BinaryIO, end: int) -> int:
+    """How many lines end before an offset."""
+    stream.seek(0)
+    found = 0
+    while end > 0 and (part := stream.read(min(CHUNK, end))):
+        found, end = found + part.count(b"\n"), end - len(part)
+    return found
 
 
 def lines(stream: BinaryIO, offset: int, number: int) -> Iterator[Line]:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 from typing import Any, BinaryIO
 
 import orjson
@@ -24,7 +23,7 @@ from ..domain.events import Event, Refused, parse_event
 from ..domain.failures import where
 from .cipher import Cipher
 from .landing import DROPS as NAMESPACE
-from .landing import MAX_LINE_BYTES, Folder, Line, Unreadable, digest, lines, packed_as, whole
+from .landing import MAX_LINE_BYTES, Folder, Line, Unreadable, count_lines, digest, lines, packed_as, whole
 
 CHUNK_LINES = 1000
 CHUNK_BYTES = 8 * 1024 * 1024
@@ -73,6 +72,9 @@ def take(
         except Unreadable as refusal:
             _refuse(connection, landing, name, refusal, received)
             continue
+        except OSError as error:
+            failed.append(error.errno or 0)
+            continue
         with stream:
             try:
                 sha256, size = digest(stream)
@@ -120,15 +122,16 @@ def _alone(connection, drop_id: uuid.UUID) -> Iterator[bool]:
 def _take_drop(
     connection, contract: Contract, cipher: Cipher, stream: BinaryIO, drop_id, sha256: bytes, size: int, received
 ) -> None:
-    state, offset = connection.execute(
+    state, offset, lines_read = connection.execute(
         "insert into ops.drops (drop_id, sha256, size_bytes, received_on, received_at, state) values"
         " (%s, %s, %s, (now() at time zone 'utc')::date, now(), 'reading')"
-        " on conflict (drop_id) do update set size_bytes = excluded.size_bytes returning state, read_bytes",
+        " on conflict (drop_id) do update set size_bytes = excluded.size_bytes returning state, read_bytes, lines",
         (drop_id, sha256, size),
     ).fetchone()
     received.drops += 1
     if state == "reading":
-        for chunk in _chunks(_lines_of(stream, size, offset)):
+        is_read = lines_read and offset >= size  # to its end, by a run that died before it said so
+        for chunk in () if is_read else _chunks(_lines_of(stream, size, offset)):
             _write_chunk(connection, contract, cipher, drop_id, chunk, received)
         connection.execute(
             "update ops.drops set state = 'settled', settled_at = now(), times_delivered = 1 where drop_id = %s",
@@ -148,30 +151,34 @@ def _take_drop(
 def _lines_of(stream: BinaryIO, size: int, offset: int) -> Iterator[Line]:
     packed = packed_as(stream)
     if packed:
-        start = stream.read(64)
-        yield Line(1, packed.encode() + b"\0" + start, False, size)
+        # All packed files of one producer begin alike: the hash of the whole tells them apart.
+        sha256, start = digest(stream)[0], stream.read(64)
+        yield Line(1, packed.encode() + b"\0" + sha256 + start, False, size)
         return
-    if size <= MAX_LINE_BYTES and not _is_line_by_line(stream):
+    if size <= MAX_LINE_BYTES and _is_one_document(stream):
         stream.seek(0)
         yield whole(stream)
         return
     # The number of a line is its place in the file, blank lines included; resuming counts on from the bytes read.
-    stream.seek(0)
-    number = stream.read(offset).count(b"\n") if offset else 0
-    yield from lines(stream, offset, number)
+    yield from lines(stream, offset, count_lines(stream, offset))
 
 
-def _is_line_by_line(stream: BinaryIO) -> bool:
-    """NDJSON if any early line is a JSON object by itself; else one document that spans the file."""
+def _is_one_document(stream: BinaryIO) -> bool:
+    """Whether the file is JSON as a whole, or at least no line of it is JSON by itself: else it is NDJSON."""
     stream.seek(0)
-    for line in islice(stream, 50):
-        if line.lstrip(b"\xef\xbb\xbf \t").startswith(b"{") and line.rstrip().endswith(b"}"):
-            try:
-                orjson.loads(line.lstrip(b"\xef\xbb\xbf"))
-                return True
-            except orjson.JSONDecodeError:
-                continue
-    return False
+    content = stream.read().removeprefix(b"\xef\xbb\xbf")
+    return _is_json(content) or not any(
+        line.lstrip().startswith(b"{") and line.rstrip().endswith(b"}") and _is_json(line)
+        for line in content.splitlines()
+    )
+
+
+def _is_json(content: bytes) -> bool:
+    try:
+        orjson.loads(content)
+        return True
+    except orjson.JSONDecodeError:
+        return False
 
 
 def _chunks(found: Iterable[Line]) -> Iterator[list[Line]]:

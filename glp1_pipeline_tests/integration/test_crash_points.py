@@ -27,10 +27,10 @@ def test_killed_at_any_point_of_the_road_the_next_run_leaves_every_event_and_eve
     seed = int(os.environ.get("GLP1_CRASH_SEED", random.randrange(10**6)))
     options = ["--parts", str(PARTS), "--seed", str(seed)]
     options += ["--all"] if os.environ.get("GLP1_CRASH_ALL") == "1" else []
+    program = [sys.executable, "-m", "glp1_pipeline_tests.crash"]
     harnesses = [
         subprocess.Popen(
-            [sys.executable, "-m", "glp1_pipeline_tests.crash", migrated_database(), ehr.url, str(tmp_path / str(part))]
-            + [*options, "--part", str(part)],
+            [*program, migrated_database(), ehr.url, str(tmp_path / str(part)), *options, "--part", str(part)],
             stdout=subprocess.PIPE,
             text=True,
         )

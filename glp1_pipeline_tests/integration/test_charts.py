@@ -1,0 +1,584 @@
+"""From the ledger to the outbox, against a real Postgres: each event charted once, whatever runs how often, where."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psycopg
+import pytest
+
+from glp1_pipeline import contracts
+from glp1_pipeline.adapters import charts, ledger
+from glp1_pipeline.adapters.cipher import Cipher, KeyMissing, KeyRing
+from glp1_pipeline.domain import charting, gates
+from glp1_pipeline_tests.small_road import (
+    SmallRoad,
+    amendment,
+    connect,
+    empty_tables,
+    migrated_database,
+    small_road,
+    submission,
+)
+
+
+@pytest.fixture(scope="module")
+def url() -> str:
+    return migrated_database()
+
+
+@pytest.fixture
+def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
+    with small_road(url, tmp_path) as made:
+        yield made
+
+
+def event_id(event: dict[str, Any]) -> uuid.UUID:
+    return uuid.uuid5(ledger.NAMESPACE, f"{event['source']}\x1f{event['id']}")
+
+
+def weight(kg: float) -> dict[str, Any]:
+    return {"anthro.weight": {"value": kg, "unit": "kg"}}
+
+
+def writes(road: SmallRoad) -> list[dict[str, Any]]:
+    """What each write would send, in order."""
+    return [
+        orjson.loads(road.cipher.open(kid, bytes(body), f"writes|{write_id}"))
+        for write_id, kid, body in road.rows(
+            "select write_id, kid, body from ops.writes join phi.write_bodies using (write_id) order by patient_id, n"
+        )
+    ]
+
+
+def assert_in_balance(road: SmallRoad) -> None:
+    assert road.balance().faults == []
+
+
+# What is pending
+
+
+def test_what_waits_is_charted_once_and_a_second_run_finds_nothing(road: SmallRoad):
+    events = [submission(n) for n in range(20)]
+    done = road.send(*events)
+    assert (done.events, done.patients, done.passed, done.entered_queue, done.writes, done.dead) == (
+        20,
+        20,
+        20,
+        20,
+        20,
+        0,
+    )
+    assert road.events() == {"charted": 20}
+    assert charts.pending_days(road.connection) == []
+    again = road.chart()
+    assert (again.events, again.writes) == (0, 0)
+    assert_in_balance(road)
+
+
+def test_a_backlog_over_several_days_and_batches_is_charted_to_its_end(road: SmallRoad, monkeypatch):
+    monkeypatch.setattr(charts, "BATCH", 7)
+    road.drop("a.ndjson", *[submission(n) for n in range(40)])
+    road.take()
+    road.connection.execute(
+        "update phi.events set received_on = received_on - (seq % 3)::int, received_at = received_at"
+        " - make_interval(days => (seq % 3)::int)"
+    )
+    days = charts.pending_days(road.connection)
+    assert len(days) == 3
+    assert charts.count(road.connection, charts.Scope(days=(days[1],))) in (13, 14)
+    first = road.chart(days=(days[1],))
+    assert charts.pending_days(road.connection) == [days[0], days[2]]
+    rest = road.chart()
+    assert first.events + rest.events == 40
+    assert road.events() == {"charted": 40}
+    assert_in_balance(road)
+
+
+def test_a_replay_of_a_day_in_small_batches_takes_each_event_once(road: SmallRoad, monkeypatch):
+    monkeypatch.setattr(charts, "BATCH", 7)
+    road.send(*[submission(n) for n in range(30)])
+    assert road.replay().events == 30
+
+
+def test_replaying_everything_three_times_leaves_the_same_state_and_writes_nothing(road: SmallRoad):
+    events = [submission(n) for n in range(6)]
+    road.send(*events, submission(6, **{"hx.men2": "yes"}), submission(7, status="in-progress"), b"no event")
+    road.send(amendment(events[0], 1, {"hx.mtc_personal": "yes"}), amendment(events[1], 1, weight(90)))
+    road.send(amendment(events[0], 2, {"hx.mtc_personal": "no"}, minutes=90))
+    before, sent = road.fingerprint(), writes(road)
+    for _ in range(3):
+        done = road.replay()
+        assert (done.writes, done.dead, done.entered_queue, done.tasks_opened, done.tasks_closed) == (0, 0, 0, 0, 0)
+        assert road.fingerprint() == before
+    assert writes(road) == sent
+    assert_in_balance(road)
+
+
+def test_replaying_one_event_by_its_id_leaves_the_others_alone(road: SmallRoad):
+    events = [submission(n) for n in range(3)]
+    road.send(*events)
+    before = road.fingerprint()
+    assert road.replay([event_id(events[1])]).events == 1
+    assert road.replay([uuid.uuid4()]).events == 0
+    assert road.fingerprint() == before
+
+
+# Changes
+
+
+def test_there_and_back_again_is_three_writes(road: SmallRoad):
+    first = submission(1, **weight(100))
+    road.send(first)
+    road.send(amendment(first, 1, weight(90)))
+    road.send(amendment(first, 2, weight(100), minutes=90))
+    road.replay()
+    told = [
+        [e["resource"]["valueQuantity"]["value"] for e in bundle["entry"] if e["resource"].get("code", {}).get("coding", [{}])[0].get("code") == "29463-7"]
+        for bundle in writes(road)
+    ]  # fmt: skip
+    assert told == [[100.0], [90.0], [100.0]]
+    assert road.rows("select n from ops.writes order by n") == [(1,), (2,), (3,)]
+    assert_in_balance(road)
+
+
+def test_the_same_submission_under_a_new_event_makes_no_write(road: SmallRoad):
+    road.send(submission(1))
+    done = road.send({**submission(1), "id": "sent-again"})
+    assert (done.events, done.writes) == (1, 0)
+    assert road.events() == {"charted": 2}
+    assert_in_balance(road)
+
+
+def test_a_draft_makes_no_write_and_waits_outside_the_queue_until_it_is_submitted(road: SmallRoad):
+    draft = submission(1, status="in-progress")
+    done = road.send(draft)
+    assert (done.events, done.writes, done.passed, done.held) == (1, 0, 0, 1)
+    assert road.rows("select missing from ops.gate_results") == [(["submission:in_progress"],)]
+    assert road.one("select count(*) from ops.provider_queue") == 0
+    done = road.send({**submission(1), "id": "now-submitted"})
+    assert (done.writes, done.passed, done.entered_queue) == (1, 1, 1)
+    assert_in_balance(road)
+
+
+def test_an_amendment_that_fills_the_gap_closes_its_task_and_lets_the_patient_in(road: SmallRoad):
+    first = submission(1, **{"hx.mtc_family": None, "hx.men2": None})
+    done = road.send(first)
+    assert (done.held, done.tasks_opened > 0, done.entered_queue) == (1, True, 0)
+    asked = road.rows("select code, cause from ops.tasks where status = 'open' order by 1, 2")
+    assert asked
+    done = road.send(amendment(first, 1, {"hx.mtc_family": "no", "hx.men2": "no"}))
+    assert (done.passed, done.tasks_closed, done.entered_queue) == (1, len(asked), 1)
+    assert road.rows("select code, cause from ops.tasks where status = 'done' order by 1, 2") == asked
+    assert road.one("select bool_and(closed_at is not null) from ops.tasks where status = 'done'")
+    assert_in_balance(road)
+
+
+def test_who_leaves_the_queue_and_comes_back_waits_from_then_on(road: SmallRoad):
+    first = submission(1)
+    road.send(first)
+    road.connection.execute("update ops.provider_queue set entered_at = entered_at - interval '3 days'")
+    refused = {"consent.treatment": {"status": "refused", "version": "2026-09", "at": first["data"]["authored_at"]}}
+    done = road.send(amendment(first, 1, refused))
+    assert (done.held, road.one("select left_at is not null from ops.provider_queue")) == (1, True)
+    given = {"consent.treatment": {"status": "given", "version": "2026-09", "at": first["data"]["authored_at"]}}
+    done = road.send(amendment(first, 2, given, minutes=90))
+    assert done.entered_queue == 1
+    assert road.one("select left_at is null and entered_at > now() - interval '1 hour' from ops.provider_queue")
+    assert_in_balance(road)
+
+
+# Several at once
+
+
+@pytest.mark.parametrize("count", [3])
+def test_processes_that_chart_the_same_patients_at_once_neither_lose_nor_double(road: SmallRoad, count: int):
+    chosen = random.Random(count)
+    events = []
+    for n in range(60):
+        first = submission(n)
+        events += [first, amendment(first, 1, weight(90)), amendment(first, 2, weight(91), minutes=80)]
+        events += [amendment(first, 3 + k, weight(92 + k), minutes=100 + k) for k in range(n % 20)]
+    chosen.shuffle(events)
+    road.drop("a.ndjson", *events)
+    road.take()
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-m", "glp1_pipeline_tests.small_road", road.url],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+        )
+        for _ in range(count)
+    ]  # fmt: skip
+    for run in runs:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "ready\n"
+    for run in runs:
+        assert run.stdin is not None
+        run.stdin.write("go\n")
+    done = [orjson.loads(run.communicate(timeout=60)[0]) for run in runs]
+    assert [run.returncode for run in runs] == [0] * count
+    assert sum(told[0] for told in done) == len(events)
+    assert road.events() == {"charted": len(events)}
+    assert road.one("select count(*) from phi.charts") == 60
+    assert road.one("select count(*) from ops.provider_queue where left_at is null") == 60
+    assert road.one("select count(*) from ops.writes") == sum(told[1] for told in done)
+    gaps = "select patient_id from ops.writes group by 1 having count(*) <> max(n) or min(n) <> 1"
+    assert road.rows(gaps) == []
+    assert_in_balance(road)
+    before = road.fingerprint()
+    assert road.replay().writes == 0
+    assert road.fingerprint() == before
+
+
+def test_two_replays_of_everything_at_once_end_in_the_same_state(road: SmallRoad):
+    road.send(*[submission(n) for n in range(80)])
+    before, failures = road.fingerprint(), []
+
+    def replay() -> None:
+        try:
+            with connect(road.url) as own:
+                SmallRoad(road.url, road.folder, own).replay()
+        except Exception as error:  # noqa: BLE001 - told below
+            failures.append(error)
+
+    threads = [threading.Thread(target=replay) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert road.fingerprint() == before
+
+
+# Poison
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, is_poison: Any) -> None:
+    """A function of ours fails on some input, with a value in the error's text."""
+    inner = getattr(module, name)
+
+    def call(*args: Any, **named: Any) -> Any:
+        if is_poison(*args):
+            raise ZeroDivisionError("Canary-Okafor")
+        return inner(*args, **named)
+
+    monkeypatch.setattr(module, name, call)
+
+
+def mapping_fails_on(monkeypatch: pytest.MonkeyPatch, event: dict[str, Any]) -> None:
+    wanted = event["data"]["submission_id"]
+    poison(monkeypatch, charting, "map_submission", lambda _, told: told.submission_id == wanted)
+
+
+def assert_dead(road: SmallRoad, count: int) -> None:
+    rows = road.rows("select reason, hint from phi.events where status = 'dead'")
+    assert len(rows) == count
+    for reason, hint in rows:
+        assert reason.startswith("ZeroDivisionError in call, line ")
+        assert "replay" in hint
+        assert "Canary" not in reason + hint
+
+
+def test_an_event_our_code_fails_on_is_dead_by_name_and_a_replay_after_the_mend_charts_it(road, monkeypatch):
+    events = [submission(n) for n in range(5)]
+    with monkeypatch.context() as broken:
+        mapping_fails_on(broken, events[2])
+        done = road.send(*events)
+        assert (done.events, done.dead) == (4, 1)
+        assert_dead(road, 1)
+        assert_in_balance(road)
+        assert road.replay().dead == 1
+    done = road.replay()
+    assert (done.events, done.dead, done.writes) == (5, 0, 1)
+    assert road.events() == {"charted": 5}
+    assert road.send(events[2]).events == 0
+    assert road.balance().duplicates == 1
+    assert_in_balance(road)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(charting.flags, "evaluate_history"), (charting.tasks, "derive"), (gates, "_judge")]
+)
+def test_a_patient_whose_decision_fails_holds_no_other_patient(road: SmallRoad, monkeypatch, module, name):
+    events = [submission(n) for n in range(4)]
+    marked = submission(9, **{"demo.legal_first": "Marked"})
+
+    def is_marked(*args: Any) -> bool:
+        for one in args:
+            found = one if isinstance(one, list) else [one]
+            for part in found:
+                values = getattr(part, "values", None)
+                if isinstance(values, dict) and values.get("demo.legal_first", {}).get("value") == "Marked":
+                    return True
+        return False
+
+    with monkeypatch.context() as broken:
+        poison(broken, module, name, is_marked)
+        done = road.send(*events, marked)
+        assert (done.events, done.dead) == (4, 1)
+        assert_dead(road, 1)
+        assert_in_balance(road)
+    assert road.replay().dead == 0
+    assert road.events() == {"charted": 5}
+    assert_in_balance(road)
+
+
+@pytest.mark.parametrize("place", [0, 6, 12])
+def test_an_event_that_the_database_refuses_is_dead_alone_and_is_named_without_its_value(road, monkeypatch, place):
+    events = [submission(n) for n in range(13)]
+    inner, wanted = charting.map_submission, events[place]["data"]["submission_id"]
+
+    def mapped(contract: Any, told: Any) -> Any:
+        result = inner(contract, told)
+        if told.submission_id == wanted:
+            result.values["demo.legal_first"] = {
+                "value": "Canary-\0-Okafor"
+            }  # no JSON document of Postgres may have it
+        return result
+
+    with monkeypatch.context() as broken:
+        broken.setattr(charting, "map_submission", mapped)
+        done = road.send(*events)
+        assert (done.events, done.dead, done.patients, done.writes) == (12, 1, 12, 12)
+        ((dead, reason),) = road.rows("select event_id, reason from phi.events where status = 'dead'")
+        assert dead == event_id(events[place])
+        assert "Canary" not in reason
+        assert reason.startswith("UntranslatableCharacter")
+        assert_in_balance(road)
+        assert road.replay().dead == 1
+    assert road.replay().writes == 1
+    assert road.events() == {"charted": 13}
+    assert_in_balance(road)
+
+
+def test_a_charted_event_that_fails_at_a_replay_keeps_what_it_said(road: SmallRoad, monkeypatch):
+    first, other = submission(1), submission(2)
+    amended = amendment(first, 1, weight(90))
+    road.send(first, other)
+    road.send(amended)
+    before = road.fingerprint()
+    with monkeypatch.context() as broken:
+        mapping_fails_on(broken, amended)
+        done = road.replay()
+        assert (done.dead, done.writes) == (1, 0)
+        assert_in_balance(road)
+        now = road.fingerprint()
+        assert {name for name in before if before[name] != now[name]} <= {"events", "state"}
+        assert road.replay().dead == 1
+    assert road.replay().dead == 0
+    assert road.fingerprint() == before
+
+
+def test_a_line_that_was_dead_in_the_ledger_is_charted_under_the_id_of_its_event(road: SmallRoad, monkeypatch):
+    good, bad = submission(1), submission(2)
+    with monkeypatch.context() as broken:
+        poison(broken, ledger, "parse_event", lambda document, _: document["id"] == bad["id"])
+        road.send(good, bad)
+        assert_dead(road, 1)
+        poison(broken, charts, "parse_event", lambda document, _: document["id"] == bad["id"])
+        assert road.replay().dead == 1  # the code is not mended yet: the rest of the day is replayed all the same
+        assert_dead(road, 1)
+    assert road.replay().events == 2
+    assert {row[0] for row in road.rows("select event_id from phi.events")} == {event_id(good), event_id(bad)}
+    done = road.send(bad)
+    assert done.events == 0
+    assert road.events() == {"charted": 2}
+    assert_in_balance(road)
+
+
+def test_a_body_that_does_not_open_is_dead_and_holds_no_other(road: SmallRoad):
+    events = [submission(n) for n in range(3)]
+    road.drop("a.ndjson", *events)
+    road.take()
+    road.connection.execute("update phi.events set body = overlay(body placing '\\x00'::bytea from 80)"
+                            " where event_id = %s", (event_id(events[1]),))  # fmt: skip
+    done = road.chart()
+    assert (done.events, done.dead) == (2, 1)
+    ((reason,),) = road.rows("select reason from phi.events where status = 'dead'")
+    assert reason.startswith("Tampered")
+    assert_in_balance(road)
+
+
+def test_a_failure_on_every_event_stops_the_run_marks_nothing_and_tells_no_value(road: SmallRoad, monkeypatch):
+    road.drop("a.ndjson", *[submission(n) for n in range(5)])
+    road.take()
+    with monkeypatch.context() as broken:
+        poison(broken, charts, "decide", lambda *_: True)
+        with pytest.raises(charts.ChartFault, match="ZeroDivisionError in call") as fault:
+            road.chart()
+    assert "Canary" not in str(fault.value)
+    assert fault.value.__cause__ is fault.value.__context__ is None
+    with monkeypatch.context() as broken:
+        broken.setattr(charts, "_value_columns", ("no_such_column", *charts._value_columns[1:]))
+        with pytest.raises(psycopg.errors.UndefinedColumn):
+            road.chart()
+    assert road.events() == {"waiting": 5}
+    assert road.chart().events == 5
+
+
+def test_a_key_ring_of_another_database_marks_nothing(road: SmallRoad):
+    road.drop("a.ndjson", *[submission(n) for n in range(5)])
+    road.take()
+    other = Cipher(KeyRing("k1", {"k1": b"2" * 32}, b"r" * 32))
+    with pytest.raises(charts.ChartFault, match="Tampered"):
+        charts.chart_events(road.connection, road.contract, other, charts.Scope())
+    assert road.events() == {"waiting": 5}
+
+
+def test_a_missing_key_stops_the_run_and_marks_nothing(road: SmallRoad):
+    road.drop("a.ndjson", submission(1))
+    road.take()
+    other = Cipher(KeyRing("k2", {"k2": b"2" * 32}, b"r" * 32))
+    with pytest.raises(KeyMissing):
+        charts.chart_events(road.connection, road.contract, other, charts.Scope())
+    assert road.events() == {"waiting": 1}
+    assert road.chart().events == 1
+
+
+# The contract learns
+
+
+def contract_of_next_year(tmp_path: Path) -> Any:
+    """The contract with a form version that it does not have yet."""
+    folder = tmp_path / "contracts"
+    shutil.copytree(contracts.HERE, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    form = folder / "form.yaml"
+    content = form.read_text()
+    changed = content.replace('"3.0.0"]', '"3.0.0", "9.0.0"]')
+    assert changed != content
+    form.write_text(changed)
+    return contracts.load(folder)
+
+
+def test_an_event_of_an_unknown_form_version_is_charted_after_the_contract_learned_it(road: SmallRoad, tmp_path):
+    future = submission(1, form_version="9.0.0")
+    road.send(future, submission(2))
+    assert road.events() == {"rejected:unknown_version": 1, "charted": 1}
+    before = road.fingerprint()
+    assert road.replay().rejected == 1
+    assert road.fingerprint() == before
+    learned = road.under(contract_of_next_year(tmp_path))
+    done = learned.replay()
+    assert (done.events, done.rejected, done.dead) == (2, 0, 0)
+    assert road.events() == {"charted": 2}
+    assert road.rows("select source_id, version, subject from phi.events where event_id = %s", event_id(future)) == [
+        (future["id"], "9.0.0", future["subject"])
+    ]
+    learned.drop("again.json", future)
+    got = learned.take()
+    assert (got.events, got.duplicates) == (0, 1)
+    assert learned.replay().writes == 0
+    assert_in_balance(road)
+
+
+def test_what_came_again_and_was_accepted_before_the_replay_is_charted_once(road: SmallRoad, tmp_path):
+    future = submission(1, form_version="9.0.0")
+    road.send(future)
+    learned = road.under(contract_of_next_year(tmp_path))
+    learned.drop("again.ndjson", future, b"other")
+    learned.take()
+    assert road.events() == {"rejected:unknown_version": 1, "waiting": 1, "rejected:malformed_json": 1}
+    learned.replay()
+    assert road.events() == {"rejected:came_again": 1, "charted": 1, "rejected:malformed_json": 1}
+    before = road.fingerprint()
+    learned.replay()
+    assert road.fingerprint() == before
+    assert_in_balance(road)
+
+
+def test_what_was_accepted_and_refused_before_it_was_charted_is_charted_when_the_contract_takes_it_again(
+    road: SmallRoad, tmp_path
+):
+    learned = road.under(contract_of_next_year(tmp_path))
+    learned.drop("a.json", submission(1, form_version="9.0.0"))
+    learned.take()
+    assert road.chart().rejected == 1
+    assert road.events() == {"rejected:unknown_version": 1}
+    assert_in_balance(road)
+    assert learned.replay().events == 1
+    assert road.events() == {"charted": 1}
+    assert_in_balance(road)
+
+
+def test_a_version_that_the_contract_forgets_again_leaves_the_charted_event_as_it_was(road: SmallRoad, tmp_path):
+    learned = road.under(contract_of_next_year(tmp_path))
+    learned.send(submission(1, form_version="9.0.0"))
+    assert road.events() == {"charted": 1}
+    done = road.replay()
+    assert done.events == 0
+    assert_in_balance(road)
+    learned.replay()
+    assert road.events() == {"charted": 1}
+    assert_in_balance(road)
+
+
+# Order of arrival
+
+
+def story(n: int) -> list[dict[str, Any]]:
+    """A patient's events in the order of authoring: a draft, the submission, and two corrections."""
+    draft = submission(n, status="in-progress", **{"hx.gallbladder": "stones", "hx.suicide": "past", **weight(130)})
+    draft["id"] += ".draft"
+    draft["data"]["authored_at"] = draft["data"]["received_at"] = "2026-11-20T08:00:00-06:00"
+    first = submission(n, **{"hx.mtc_family": "unsure", **weight(110)})
+    fills = amendment(first, 1, {"hx.mtc_family": "no", "hx.men2": "yes"})
+    takes_back = amendment(first, 2, {"hx.men2": "no", **weight(104)}, minutes=120)
+    return [draft, first, fills, takes_back]
+
+
+STATE = ("patient_values", "charts", "gate_results", "identifiers", "provider_queue")
+
+
+def state(road: SmallRoad) -> dict[str, Any]:
+    """What must not depend on the order. A flag or task that was there in between and is over leaves its trace."""
+    found: dict[str, Any] = {name: value for name, value in road.fingerprint().items() if name in STATE}
+    found["queue"] = road.rows("select patient_id, reds, ambers from ops.provider_queue where left_at is null")
+    found["flags"] = road.rows(
+        "select patient_id, flag_id, severity, status, fields, event_id from phi.risk_flags where status <> 'cleared'"
+        " order by 1, 2"
+    )
+    found["tasks"] = road.rows("select patient_id, code, cause from ops.tasks where status = 'open' order by 1, 2, 3")
+    return found
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_order_a_patients_events_come_in_the_end_is_the_same(road: SmallRoad, seed: int):
+    events = story(seed)
+    road.send(*events)
+    expected = state(road)
+    chosen = random.Random(seed)
+    for _ in range(4):
+        order = events[:]
+        chosen.shuffle(order)
+        empty_tables(road.connection)
+        cuts = sorted(chosen.sample(range(1, 4), chosen.randint(0, 3)))
+        for start, end in zip([0, *cuts], [*cuts, 4], strict=True):
+            road.send(*order[start:end])
+        if "provider_queue" in expected:
+            expected.pop("provider_queue")
+        told = state(road)
+        told.pop("provider_queue")
+        assert told == expected
+        assert_in_balance(road)
+        before = road.fingerprint()
+        assert road.replay().writes == 0
+        assert road.fingerprint() == before
+
+
+def test_an_amendment_before_what_it_amends_is_kept_and_joined(road: SmallRoad):
+    first = submission(1)
+    done = road.send(amendment(first, 1, weight(90)))
+    assert (done.events, done.held) == (1, 1)
+    done = road.send(first)
+    assert (done.passed, done.entered_queue) == (1, 1)
+    assert road.one("select doc -> 'anthro.weight' -> 'value' from phi.charts") == 90
+    assert_in_balance(road)
