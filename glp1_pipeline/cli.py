@@ -26,6 +26,7 @@ def main() -> None:
     \b
     Begin with    glp1 demo            everything on this machine, with samples
     Look          glp1 status          how the whole stands
+                  glp1 events          what was quarantined, where and why
                   glp1 why PATIENT     what one patient waits for, since when, and whose it is
     Prove         glp1 reconcile       nothing lost, nothing doubled, the EHR read back
     Mend          glp1 replay          compute events again after a correction
@@ -96,6 +97,36 @@ def status(as_json: bool) -> None:
                 click.echo(f"{title:26}{'  '.join(f'{k} {v}' for k, v in value.items() if v is not None) or '-'}")
             else:
                 click.echo(f"{title:26}{value}")
+
+    _print(as_json, found, show)
+
+
+@main.command()
+@click.option(
+    "--status",
+    type=click.Choice(["waiting", "charted", "rejected", "dead"]),
+    default="rejected",
+    show_default=True,
+    help="Which events.",
+)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, newest first.")
+@AS_JSON
+def events(status: str, limit: int, as_json: bool) -> None:
+    """The newest events of a status: id, place (drop and line), reason, and how to mend it; never a value.
+
+    The ids are what `glp1 replay --event` takes, and the job replay_events in the UI.
+    """
+    from .adapters.status import events as ask
+
+    found = _told(lambda: _ask(lambda connection: ask(connection, status, limit)))
+
+    def show() -> None:
+        for event in found:
+            place = f"drop {event['drop_id']} line {event['line']}"
+            why_so = f": {event['reason']}: {event['hint']}" if event["reason"] else ""
+            click.echo(f"{event['event_id']}  {place}  {_age(event['received_at'])} ago{why_so}")
+        if not found:
+            click.echo(f"no event is {status}")
 
     _print(as_json, found, show)
 

@@ -1,7 +1,7 @@
 """Encryption of what is kept: zstd, then AES-256-GCM under a fresh key per row, wrapped by a key of the ring.
 
 Here: the key ring (a file only its owner may read), seal and open, and the keyed ids of patients. Not here: where
-the file lies (`settings`), and rotation (`recovery`).
+the file lies (`settings`).
 """
 
 from __future__ import annotations

@@ -36,6 +36,10 @@ REFUSED = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO, errno.ENODEV, er
 """What the system says of a thing that will not be a readable file the next time either."""
 
 
+class LandingFault(RuntimeError):
+    """The landing zone itself cannot be used; says what to check."""
+
+
 class Unreadable(Exception):
     """A thing in the landing zone that is no readable file: `reason` and `hint`, never its name."""
 
@@ -173,7 +177,10 @@ class Bucket(Folder):
     """A landing zone behind an fsspec URL (s3, gs, abfs, sftp …): an object appears whole or not at all."""
 
     def __init__(self, url: str, archive: Path | None, cipher: Cipher) -> None:
-        self.filesystem, self.root = fsspec.core.url_to_fs(url)
+        try:
+            self.filesystem, self.root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise LandingFault(f"GLP1_LANDING_URL needs a driver that is not installed: {error}") from None
         self.archive, self.cipher = archive, cipher
         self.filesystem.makedirs(self.root, exist_ok=True)
 

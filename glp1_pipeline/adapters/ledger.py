@@ -23,7 +23,18 @@ from ..domain.events import Event, Refused, parse_event
 from ..domain.failures import where
 from .cipher import Cipher
 from .landing import DROPS as NAMESPACE
-from .landing import MAX_LINE_BYTES, Folder, Line, Unreadable, count_lines, digest, lines, packed_as, whole
+from .landing import (
+    MAX_LINE_BYTES,
+    Folder,
+    LandingFault,
+    Line,
+    Unreadable,
+    count_lines,
+    digest,
+    lines,
+    packed_as,
+    whole,
+)
 
 CHUNK_LINES = 1000
 CHUNK_BYTES = 8 * 1024 * 1024
@@ -45,10 +56,6 @@ class Received:
     duplicates: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     progress: Callable[[Received], None] = field(default=lambda _: None, repr=False)
-
-
-class LandingFault(RuntimeError):
-    """The landing zone's own storage failed for some drops; says how many and what to check."""
 
 
 def take(

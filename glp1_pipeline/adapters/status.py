@@ -59,6 +59,17 @@ LATENCIES = {
 }
 
 
+def events(connection: psycopg.Connection, status: str, limit: int) -> list[dict[str, Any]]:
+    """The newest events of a status: id, place (drop and line), reason, and how to mend it; never a value."""
+    rows = connection.execute(
+        "select event_id::text, drop_id::text, line, received_at, type, reason, hint from phi.events where status = %s"
+        " order by seq desc limit %s",
+        (status, limit),
+    ).fetchall()
+    names = ("event_id", "drop_id", "line", "received_at", "type", "reason", "hint")
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
 def find_patient(connection: psycopg.Connection, name: str) -> str | None:
     """Our id of a patient: given as our id itself, or as an identifier that a system gave."""
     try:

@@ -1,8 +1,8 @@
 """The tables, each with its grain in one sentence: the one declaration that the migrations follow.
 
 Three schemas carry least privilege. `phi`: events, values, charts, identifiers, bodies. `ops`: opaque keys, states
-and times. `analytics`: what dbt makes, from `ops` alone. Not here: statements that read or write them (`store`,
-`ledger`, `outbox`).
+and times. `analytics`: what dbt makes, from `ops` alone. Not here: statements that read or write them (`ledger`,
+`charts`, `outbox`).
 """
 
 from sqlalchemy import (

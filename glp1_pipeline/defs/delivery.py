@@ -9,7 +9,7 @@ from ..adapters import outbox
 from ..adapters.charts import TARGET
 from .chart import WRITES
 from .describe import spec
-from .intake import WAIT_SECONDS, running, wait_until
+from .intake import WAIT_SECONDS, has_just_failed, running, wait_until
 from .partitions import DAYS, today
 from .resources import Road
 
@@ -90,7 +90,10 @@ def delivery_sensor(job) -> dg.SensorDefinition:
             def is_due(left: float) -> bool:
                 return outbox.wait_for_due(connection, TARGET, min(left, 1.0))
 
-            if not wait_until(WAIT_SECONDS, is_due, lambda: running(context.instance, job.name) > 0):
+            def is_busy() -> bool:
+                return has_just_failed(context.instance, job.name) or running(context.instance, job.name) > 0
+
+            if not wait_until(WAIT_SECONDS, is_due, is_busy):
                 return dg.SkipReason("no write to the EHR is due")
         return dg.RunRequest(partition_key=today().isoformat())
 

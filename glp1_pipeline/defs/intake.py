@@ -14,6 +14,7 @@ from .describe import spec
 from .partitions import DAYS, today
 from .resources import Road
 
+PAUSE_SECONDS = 15.0
 BACKLOG = 2000
 """Waiting events that are worth a second run: a processor's work for some seconds."""
 WAIT_SECONDS = 10.0
@@ -98,6 +99,14 @@ def running(instance: dg.DagsterInstance, job: str) -> int:
     return len(instance.get_run_records(dg.RunsFilter(job_name=job, statuses=IN_PROGRESS), limit=2))
 
 
+def has_just_failed(instance: dg.DagsterInstance, job: str) -> bool:
+    """Whether the job's last run failed a moment ago: a fault that lasts must not make a run every few seconds."""
+    (last, *_) = instance.get_run_records(dg.RunsFilter(job_name=job), limit=1) or [None]
+    if last is None or last.dagster_run.status is not dg.DagsterRunStatus.FAILURE:
+        return False
+    return time.time() - (last.end_time or 0.0) < PAUSE_SECONDS
+
+
 def wait_until(timeout: float, is_due, is_busy) -> bool:
     """True as soon as there is work and no run at it; False when the time is over."""
     ends = time.monotonic() + timeout
@@ -128,7 +137,9 @@ def intake_sensor(job) -> dg.SensorDefinition:
 
             def is_busy() -> bool:
                 # One run takes all that is pending; a backlog gets a second one, which charts beside the first.
-                return running(context.instance, job.name) >= (2 if is_backlog(connection, BACKLOG) else 1)
+                return has_just_failed(context.instance, job.name) or running(context.instance, job.name) >= (
+                    2 if is_backlog(connection, BACKLOG) else 1
+                )
 
             if not wait_until(WAIT_SECONDS, is_due, is_busy):
                 return dg.SkipReason("nothing new in the landing zone, nothing pending in the ledger")

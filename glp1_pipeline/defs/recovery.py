@@ -71,7 +71,7 @@ class ReplayConfig(dg.Config):
     """Which events to compute again. Safe as it stands: a dry run, which changes nothing."""
 
     event_ids: list[str] = Field(
-        default=[], description="Ids of events, as `glp1 why` and `glp1 status` print them. For whole days, use the "
+        default=[], description="Ids of events, as `glp1 events` and `glp1 why` print them. For whole days, use the "
         "Partitions tab of the asset `patient_values`.", max_length=10_000,
     )  # fmt: skip
     dry_run: bool = Field(default=True, description="Say what a replay would touch, and change nothing.")
@@ -84,7 +84,7 @@ def replay(context: dg.OpExecutionContext, config: ReplayConfig, road: Road) -> 
         wanted = tuple(uuid.UUID(event_id) for event_id in config.event_ids)
     except ValueError:
         raise dg.Failure(
-            "an event id is no UUID: copy ids from `glp1 why` or `glp1 status`", allow_retries=False
+            "an event id is no UUID: copy ids from `glp1 events` or `glp1 why`", allow_retries=False
         ) from None
     if not wanted:
         raise dg.Failure("no event ids given: fill `event_ids` in the Launchpad", allow_retries=False)

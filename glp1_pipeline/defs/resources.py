@@ -23,10 +23,26 @@ from ..domain.contract import Contract
 KEYS = "keys.json"
 
 
-def connect(settings: Settings, name: str) -> psycopg.Connection:
+class StoreFault(RuntimeError):
+    """Postgres refused a statement; named by its code, table and constraint, since its own text quotes the row."""
+
+
+class Store(psycopg.Connection):
+    """A connection whose errors, when they leave its `with` block, say no value."""
+
+    def __exit__(self, kind, error, trace) -> None:
+        super().__exit__(kind, error, trace)
+        if isinstance(error, psycopg.OperationalError):
+            raise ConnectionError("the store went away: it is started again by itself, or see the runbook") from None
+        if isinstance(error, psycopg.Error):
+            told = error.diag
+            raise StoreFault(f"Postgres said {error.sqlstate} on {told.table_name} ({told.constraint_name})") from None
+
+
+def connect(settings: Settings, name: str) -> Store:
     """A connection to our own store, in autocommit: every piece of work opens its own transaction."""
     try:
-        return psycopg.connect(settings.store_url(), autocommit=True, application_name=name, connect_timeout=10)
+        return Store.connect(settings.store_url(), autocommit=True, application_name=name, connect_timeout=10)
     except psycopg.OperationalError:
         # The driver's text names the server and the account: say what to do instead.
         raise ConnectionError(
@@ -106,5 +122,5 @@ class Road(dg.ConfigurableResource):
     def ehr(self) -> Ehr:
         return _ehr(self.settings)
 
-    def connect(self, name: str = "glp1") -> psycopg.Connection:
+    def connect(self, name: str = "glp1") -> Store:
         return connect(self.settings, name)

@@ -12,6 +12,7 @@ import psycopg
 
 from ..adapters.balance import balance
 from ..adapters.cipher import KeyMissing, KeyRing
+from ..adapters.landing import LandingFault
 from ..adapters.postgres import PostgresError
 from ..adapters.schema import migrate
 from ..adapters.secrets import SecretError
@@ -22,7 +23,7 @@ from .samples import Sample, differences, samples
 from .stack import Stack
 from .supervisor import StackError
 
-TELLING = (SettingsError, SecretError, StackError, PostgresError, KeyMissing, ConnectionError)
+TELLING = (SettingsError, SecretError, StackError, PostgresError, KeyMissing, LandingFault, ConnectionError)
 """Errors whose text tells a person what to do."""
 SETTLE_SECONDS = 900.0
 
@@ -78,7 +79,7 @@ def run(once: bool) -> int:
 
 def _watch(connection: psycopg.Connection, is_landing: Callable[[], bool]) -> bool:
     """Print the way of the samples as it changes; True when nothing moves any more."""
-    begun, shown, quiet_since = time.monotonic(), "", None
+    begun, shown, shown_at, quiet_since = time.monotonic(), "", 0.0, None
     while time.monotonic() - begun < SETTLE_SECONDS:
         now = status(connection)
         events, writes = now["events"], now["writes"]
@@ -89,15 +90,16 @@ def _watch(connection: psycopg.Connection, is_landing: Callable[[], bool]) -> bo
             f" {events.get('rejected', 0):3}   held {now['gate'].get('held', 0):4}   queued {now['queue']:5}"
             f"   delivered {writes.get('delivered', 0):5} of {sum(writes.values()):5}"
         )
-        if line != shown:
+        if line != shown and time.monotonic() - shown_at >= 2.0:
             print(f"{time.monotonic() - begun:6.1f} s  {line}", flush=True)
-            shown = line
+            shown, shown_at = line, time.monotonic()
         reading = connection.execute("select count(*) from ops.drops where state = 'reading'").fetchone()
         if waiting or on_their_way or is_landing() or (reading and reading[0]) or not events:
             quiet_since = None
         else:
             quiet_since = quiet_since or time.monotonic()
             if time.monotonic() - quiet_since > 1.5:
+                print(f"{time.monotonic() - begun:6.1f} s  {line}", flush=True)
                 return True
         time.sleep(0.5)
     return False
@@ -133,9 +135,9 @@ def _invite(stack: Stack, settings: Settings) -> None:
     print(
         f"The Dagster UI:   {stack.ui_url}\nThe EHR's pages:  {settings.ehr_base_url().removesuffix('/fhir')}/ui\n\n"
         "Three things to try, in another terminal:\n"
-        "  1. .venv/bin/glp1 drop data_samples/clear_case_pen/input/*       and watch the asset `events` in the UI\n"
-        "  2. .venv/bin/glp1 why clear-case-pen                             what a patient waits for, and whose it is\n"
-        "  3. .venv/bin/glp1 reconcile                                      nothing lost, nothing doubled\n"
+        "  1. .venv/bin/glp1 drop data_samples/for_you_to_drop/new_patient.json  and watch `events` in the UI\n"
+        "  2. .venv/bin/glp1 why for-you-to-drop                                  what she waits for, and whose it is\n"
+        "  3. .venv/bin/glp1 reconcile                                            nothing lost, nothing doubled\n"
         "\nCtrl-C stops everything.",
         flush=True,
     )

@@ -1,6 +1,6 @@
 """The whole sandbox on one machine: Postgres, the EHR, and Dagster's four processes, on loopback.
 
-What does not belong here: keeping processes alive (supervisor.py), tables (a function is handed in), samples (cli.py).
+What does not belong here: keeping processes alive (supervisor.py), tables (a function is handed in), samples (demo.py).
 """
 
 import http.client
