@@ -111,7 +111,10 @@ def test_a_question_newer_than_every_form_the_patient_saw_does_not_hold():
     old = {n: v for n, v in CLEAN.items() if n not in ("hx.eating_disorder", "preg.planning")}
     assert verdict(resolve(CONTRACT, "p1", [report(values=old, form_version="1.0.0")])).outcome == "passed"
     both = [report(1, old, form_version="1.0.0"), report(2, {}, form_version="3.0.0")]
-    assert {name for name, _ in verdict(resolve(CONTRACT, "p1", both)).missing} == {"hx.eating_disorder", "preg.planning"}
+    assert {name for name, _ in verdict(resolve(CONTRACT, "p1", both)).missing} == {
+        "hx.eating_disorder",
+        "preg.planning",
+    }
 
 
 def test_a_draft_is_held_as_in_progress_whatever_it_holds():
