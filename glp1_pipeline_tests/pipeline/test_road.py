@@ -163,7 +163,7 @@ def test_no_name_of_a_patient_is_in_dagsters_storage_or_any_log(running):
         ).fetchall()
         for (table,) in tables:
             query = f"select count(*) from {table} as t where t::text ilike '%canary%'"
-            (hits,) = connection.execute(query.encode()).fetchone()
+            (hits,) = connection.execute(query.encode()).fetchone() or (0,)
             if hits:
                 found.append((table, hits))
     for path in running.settings.home.rglob("*"):
