@@ -140,7 +140,8 @@ charts = Table(
     required("contract_version", Text),
     instant("received_at", nullable=False),
     schema="phi",
-    comment="One row per patient: the values resolved from all events, each with the index of its event.",
+    comment="One row per patient: for each field the event whose answer holds, as an index into events. The values"
+    " themselves lie once, in patient_values; the view phi.chart_values puts them together.",
 )
 
 risk_flags = Table(
@@ -320,7 +321,7 @@ COLUMNS = {
     "created_at": "When the change was decided.",
     "delivered_on": "Day of the attempt, UTC.",
     "delivery_id": "Number of the attempt, ours.",
-    "doc": "All values by field: value, null or held; with edges that were handled.",
+    "doc": "By field: in patient_values its value, null or held; in charts the index of the event it comes from.",
     "drop_id": "Id of the drop, made from its content.",
     "due_at": "When the task is due.",
     "duplicates": "Lines that the ledger had already.",

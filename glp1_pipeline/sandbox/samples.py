@@ -94,8 +94,7 @@ def _patient(connection: psycopg.Connection, account: str, wanted: dict[str, Any
         return ["there is a patient, and there should be none"]
     one = lambda sql: connection.execute(sql, row).fetchall()  # noqa: E731
     gate = one("select outcome, missing from ops.gate_results where patient_id = %s")
-    values = one("select doc from phi.charts where patient_id = %s")
-    chart = values[0][0] if values else {}
+    chart = dict(one("select field, value from phi.chart_values where patient_id = %s"))
     actual = {
         "gate": gate[0][0] if gate else None,
         "missing": sorted(gate[0][1]) if gate else [],

@@ -18,6 +18,7 @@ import pytest
 
 from glp1_pipeline import contracts
 from glp1_pipeline.adapters import charts, ledger
+from glp1_pipeline.adapters.charts import claim, run, save
 from glp1_pipeline.adapters.cipher import Cipher, KeyMissing, KeyRing
 from glp1_pipeline.domain import charting, gates
 from glp1_pipeline_tests.small_road import (
@@ -86,7 +87,7 @@ def test_what_waits_is_charted_once_and_a_second_run_finds_nothing(road: SmallRo
 
 
 def test_a_backlog_over_several_days_and_batches_is_charted_to_its_end(road: SmallRoad, monkeypatch):
-    monkeypatch.setattr(charts, "BATCH", 7)
+    monkeypatch.setattr(claim, "BATCH", 7)
     road.drop("a.ndjson", *[submission(n) for n in range(40)])
     road.take()
     road.connection.execute(
@@ -105,7 +106,7 @@ def test_a_backlog_over_several_days_and_batches_is_charted_to_its_end(road: Sma
 
 
 def test_a_replay_of_a_day_in_small_batches_takes_each_event_once(road: SmallRoad, monkeypatch):
-    monkeypatch.setattr(charts, "BATCH", 7)
+    monkeypatch.setattr(claim, "BATCH", 7)
     road.send(*[submission(n) for n in range(30)])
     assert road.replay().events == 30
 
@@ -384,7 +385,7 @@ def test_a_line_that_was_dead_in_the_ledger_is_charted_under_the_id_of_its_event
         poison(broken, ledger, "parse_event", lambda document, _: document["id"] == bad["id"])
         road.send(good, bad)
         assert_dead(road, 1)
-        poison(broken, charts, "parse_event", lambda document, _: document["id"] == bad["id"])
+        poison(broken, run, "parse_event", lambda document, _: document["id"] == bad["id"])
         assert road.replay().dead == 1  # the code is not mended yet: the rest of the day is replayed all the same
         assert_dead(road, 1)
     assert road.replay().events == 2
@@ -412,13 +413,13 @@ def test_a_failure_on_every_event_stops_the_run_marks_nothing_and_tells_no_value
     road.drop("a.ndjson", *[submission(n) for n in range(5)])
     road.take()
     with monkeypatch.context() as broken:
-        poison(broken, charts, "decide", lambda *_: True)
+        poison(broken, run, "decide", lambda *_: True)
         with pytest.raises(charts.ChartFault, match="ZeroDivisionError in call") as fault:
             road.chart()
     assert "Canary" not in str(fault.value)
     assert fault.value.__cause__ is fault.value.__context__ is None
     with monkeypatch.context() as broken:
-        broken.setattr(charts, "_value_columns", ("no_such_column", *charts._value_columns[1:]))
+        broken.setattr(save, "VALUE_COLUMNS", ("no_such_column", *save.VALUE_COLUMNS[1:]))
         with pytest.raises(psycopg.errors.UndefinedColumn):
             road.chart()
     assert road.events() == {"waiting": 5}
@@ -580,5 +581,5 @@ def test_an_amendment_before_what_it_amends_is_kept_and_joined(road: SmallRoad):
     assert (done.events, done.held) == (1, 1)
     done = road.send(first)
     assert (done.passed, done.entered_queue) == (1, 1)
-    assert road.one("select doc -> 'anthro.weight' -> 'value' from phi.charts") == 90
+    assert road.one("select value -> 'value' from phi.chart_values where field = 'anthro.weight'") == 90
     assert_in_balance(road)

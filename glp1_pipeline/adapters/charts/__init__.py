@@ -1,0 +1,11 @@
+"""The road's middle in Postgres: claims events, reads what is known of their patients, writes what was decided.
+
+Here: one transaction per batch, so that values, chart, flags, gate, tasks, queue and outbox move together or not at
+all. Not here: the decision (`domain.charting`), bytes into events (`ledger`), delivery (`outbox`).
+"""
+
+from .claim import TARGET, Scope, count, is_backlog, pending_days
+from .run import ChartFault, chart_events
+from .save import Charted
+
+__all__ = ["TARGET", "ChartFault", "Charted", "Scope", "chart_events", "count", "is_backlog", "pending_days"]

@@ -1,0 +1,155 @@
+"""The road's middle, batch by batch: claim, read, decide, write; a poison event is found and stands alone.
+
+Not here: each step by itself (`claim`, `domain.charting`, `save`).
+"""
+
+from __future__ import annotations
+
+import gc
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from ...domain.charting import Claimed, decide
+from ...domain.contract import Contract
+from ...domain.events import Refused, parse_event
+from ...domain.failures import where
+from ...domain.gates import GateFault
+from ..cipher import Cipher, KeyMissing
+from ..ledger import event_id_of, read_document
+from .claim import Scope, claim, read_known
+from .save import MEND, Charted, mark, save, settle
+
+FINAL = ("conflict", "line_too_long", "compressed", "came_again")
+"""Reasons that no change of the contract can cure: the twin came first, or not all bytes are here."""
+
+
+class ChartFault(RuntimeError):
+    """Our code fails on every event of a batch; says where, never on what."""
+
+
+def chart_events(
+    connection: psycopg.Connection,
+    contract: Contract,
+    cipher: Cipher,
+    scope: Scope,
+    progress: Callable[[Charted], None] = lambda _: None,
+) -> Charted:
+    """Chart every event in scope, a batch a transaction. Killed anywhere, a batch is done or not begun.
+
+    The connection must be in autocommit mode. `progress` hears the counts after each batch.
+    """
+    done, after = Charted(), 0
+    while rows := _chart_next(connection, contract, cipher, scope, after, done):
+        after = max(row[1] for row in rows) if scope.is_replay else 0
+        progress(done)
+    return done
+
+
+def _chart_next(connection, contract: Contract, cipher: Cipher, scope: Scope, after: int, done: Charted) -> list[tuple]:
+    """Chart the next batch, and return what it was. An event that our code or the database fails on is dead and holds
+    nobody; when all of a batch fail, the fault is not theirs: none is marked, and the run ends."""
+    failed: dict[uuid.UUID, str] = {}
+    rows = _chart_apart(connection, contract, cipher, scope, after, done, failed)
+    if 1 < len(rows) == len(failed):
+        raise ChartFault(f"all {len(rows)} events of a batch fail, first by {next(iter(failed.values()))}: they wait")
+    if failed:
+        with connection.transaction():
+            mark(connection, "dead", [(event_id, reason, MEND) for event_id, reason in failed.items()])
+        done.dead += len(failed)
+    return rows
+
+
+def _chart_apart(connection, contract, cipher, scope: Scope, after: int, done: Charted, failed: dict) -> list[tuple]:
+    """A batch in one transaction; where it fails its halves, and theirs, until what fails is alone."""
+    rows, now = [], Charted()
+    try:
+        with connection.transaction(), _uncollected():
+            rows = claim(connection, scope, after)
+            if rows:
+                _chart_batch(connection, contract, cipher, rows, now)
+    except Exception as error:
+        if not rows or not _may_be_an_events(error):
+            raise
+        ids = [row[0] for row in rows]
+        if len(ids) == 1:
+            failed[ids[0]] = where(error)
+            return rows
+        for half in (ids[: len(ids) // 2], ids[len(ids) // 2 :]):
+            part = Scope(event_ids=tuple(half), is_replay=scope.is_replay)
+            _chart_apart(connection, contract, cipher, part, 0, done, failed)
+    else:
+        done.add(now)
+    return rows
+
+
+def _may_be_an_events(error: Exception) -> bool:
+    """Whether one event alone may be why: not so a missing key, a gate that fits nobody, or a database out of shape."""
+    if isinstance(error, psycopg.Error):
+        return isinstance(error, (psycopg.DataError, psycopg.IntegrityError))
+    return not isinstance(error, (KeyMissing, GateFault, MemoryError))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for circles of garbage while a batch is in memory: it makes none, and looking through its millions of
+    pieces again and again costs a fifth of the whole."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _chart_batch(connection, contract: Contract, cipher: Cipher, rows: list[tuple], done: Charted) -> None:
+    claimed, refused = [], []
+    for event_id, _, kid, body, received_at, status, reason in rows:
+        if reason in FINAL:
+            continue
+        try:
+            content = cipher.open(kid, bytes(body), f"events|{event_id}")
+            document = read_document(content, was_accepted=status in ("waiting", "charted"))
+            event, submission = parse_event(document, contract)
+            # A line that was no event when it was read, and is one now, gets the id of that event.
+            wanted = event_id_of(event) if status in ("rejected", "dead") else event_id
+            if wanted != event_id and not _rename(connection, cipher, event_id, content, wanted):
+                refused.append((event_id, "came_again", "the same event came again since and was accepted then"))
+                continue
+            event_id = wanted
+            claimed.append(Claimed(str(event_id), received_at, event, submission))
+        except Refused as refusal:
+            refused.append((event_id, refusal.reason, refusal.hint))
+    known = read_known(connection, cipher, claimed)
+    decided = decide(contract, claimed, known)
+    # What was charted before and fails now keeps what it said then, in the chart too.
+    charted = {str(row[0]) for row in rows if row[5] == "charted"}
+    kept: dict[str, str] = {}
+    while failed := decided.dead.keys() & charted - kept.keys():
+        kept |= {event_id: decided.dead[event_id] for event_id in failed}
+        claimed = [c for c in claimed if c.event_id not in kept]
+        known = read_known(connection, cipher, claimed)
+        decided = decide(contract, claimed, known)
+    decided.dead |= kept
+    save(connection, contract, cipher, claimed, decided, known, done)
+    settle(connection, claimed, decided, refused)
+    done.events += sum(c.event_id not in decided.dead for c in claimed)
+    done.rejected += len(refused)
+    done.dead += len(decided.dead)
+    for name, count in decided.problems.items():
+        done.problems[name] = done.problems.get(name, 0) + count
+
+
+def _rename(connection, cipher: Cipher, event_id: uuid.UUID, content: bytes, wanted: uuid.UUID) -> bool:
+    """Give a line the id of the event that it is; False if another row has it."""
+    kid, body = cipher.seal(content, f"events|{wanted}")
+    return bool(
+        connection.execute(
+            "update phi.events set event_id = %s, kid = %s, body = %s where event_id = %s"
+            " and not exists (select from phi.events where event_id = %s)",
+            (wanted, kid, body, event_id, wanted),
+        ).rowcount
+    )

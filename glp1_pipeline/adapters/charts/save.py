@@ -1,0 +1,299 @@
+"""Writes what was decided for a batch: values, charts, flags, gate, tasks, queue and outbox, all in one transaction.
+
+Not here: the decision (`domain.charting`), and which events it was about (`claim`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from ...domain.charting import Claimed, Decided, Known, PatientOutcome
+from ...domain.contract import Contract
+from ...domain.fhir import resource_id
+from ..cipher import Cipher
+from .claim import TARGET
+
+MEND = "our code failed on it: mend the code, then replay"
+
+
+@dataclass
+class Charted:
+    """What a run did, in counts."""
+
+    events: int = 0
+    rejected: int = 0
+    dead: int = 0
+    values: int = 0
+    held_values: int = 0
+    patients: int = 0
+    passed: int = 0
+    held: int = 0
+    entered_queue: int = 0
+    flags: dict[str, int] = field(default_factory=lambda: {"red": 0, "amber": 0, "info": 0})
+    tasks_opened: int = 0
+    tasks_closed: int = 0
+    writes: int = 0
+    resources: int = 0
+    missing: dict[str, int] = field(default_factory=dict)
+    problems: dict[str, int] = field(default_factory=dict)
+    queue_seconds: list[float] = field(default_factory=list)
+    """Receipt to queue, for those who entered it now."""
+
+    def add(self, other: Charted) -> None:
+        for name, more in vars(other).items():
+            mine = getattr(self, name)
+            if isinstance(more, dict):
+                for key, value in more.items():
+                    mine[key] = mine.get(key, 0) + value
+            else:
+                setattr(self, name, mine + more)
+
+
+def save(connection, contract: Contract, cipher: Cipher, claimed, decided: Decided, known: Known, done: Charted):
+    outcomes = sorted(decided.patients, key=lambda o: o.chart.patient_id)
+    if not outcomes:
+        return
+    now = connection.execute("select now()").fetchone()[0]
+    version = contract.version
+    _upsert(connection, "phi.patient_values", ("event_id",), VALUE_COLUMNS, (
+        (r.event_id, o.chart.patient_id, r.submission_id, r.form_version, r.status, r.authored_at, r.received_at,
+         r.time_zone, "reported", _json(r.values), list(r.contradictions),
+         sorted(n for n, v in r.values.items() if "held" in v), version)
+        for o in outcomes for r in o.reports
+    ), known=known.events)  # fmt: skip
+    _upsert(connection, "phi.charts", ("patient_id",),
+            ("patient_id", "stage", "doc", "events", "contract_version", "received_at"),
+            (_chart_row(o, version) for o in outcomes), known=known.patients)  # fmt: skip
+    _upsert(connection, "phi.risk_flags", ("patient_id", "flag_id"),
+            ("patient_id", "flag_id", "severity", "status", "fields", "event_id", "contract_version"),
+            ((o.chart.patient_id, f.flag_id, f.severity, "sticky" if f.sticky else "active", list(f.fields),
+              f.event_id, version) for o in outcomes for f in o.flags.values()), known=known.patients)  # fmt: skip
+    patients = [o.chart.patient_id for o in outcomes]
+    connection.execute(
+        "update phi.risk_flags set status = 'cleared' where patient_id = any(%s::uuid[]) and status <> 'cleared' and"
+        " not exists (select from unnest(%s::uuid[], %s::text[]) as t(p, f) where p = patient_id and f = flag_id)",
+        (
+            patients,
+            [o.chart.patient_id for o in outcomes for _ in o.flags],
+            [f for o in outcomes for f in o.flags],
+        ),
+    )
+    _upsert(connection, "ops.gate_results", ("patient_id", "gate_id"),
+            ("patient_id", "gate_id", "gate_version", "outcome", "missing", "score", "contract_version", "since"),
+            ((o.chart.patient_id, o.gate.gate_id, o.gate.version, o.gate.outcome,
+              [f"{name}:{state}" for name, state in o.gate.missing], o.gate.score, version, now) for o in outcomes),
+            known=known.patients,
+            keep="since = case when t.outcome = excluded.outcome then t.since else excluded.since end")  # fmt: skip
+    _save_queue(connection, outcomes, now, done)
+    _save_tasks(connection, outcomes, now, done)
+    _save_writes(connection, cipher, outcomes, known, now, done)
+    done.patients += len(outcomes)
+    for outcome in outcomes:
+        done.passed += outcome.gate.outcome == "passed"
+        done.held += outcome.gate.outcome == "held"
+        for name, state in outcome.gate.missing:
+            done.missing[f"{name}:{state}"] = done.missing.get(f"{name}:{state}", 0) + 1
+        for flag in outcome.flags.values():
+            done.flags[flag.severity] += 1
+        for report in outcome.reports:
+            done.values += len(report.values)
+            done.held_values += sum("held" in value for value in report.values.values())
+
+
+VALUE_COLUMNS = (
+    "event_id", "patient_id", "submission_id", "form_version", "status", "authored_at", "received_at", "time_zone",
+    "voice", "doc", "contradictions", "held", "contract_version",
+)  # fmt: skip
+
+
+def _chart_row(outcome: PatientOutcome, version: str) -> tuple:
+    chart = outcome.chart
+    events = [s.event_id for s in chart.submissions]
+    place = {event_id: index for index, event_id in enumerate(events)}
+    doc = {name: place[event_id] for name, event_id in chart.sources.items()}
+    stage = "clinical_review" if outcome.gate.outcome == "passed" else "intake"
+    return chart.patient_id, stage, _json(doc), events, version, max(s.received_at for s in chart.submissions)
+
+
+def _save_queue(connection, outcomes: list[PatientOutcome], now: datetime, done: Charted) -> None:
+    passed = [o for o in outcomes if o.gate.outcome == "passed"]
+    if passed:
+        entered = connection.execute(
+            "insert into ops.provider_queue as t (patient_id, reds, ambers, submitted_at, entered_at)"
+            " select p, r, a, s, clock_timestamp()"
+            " from unnest(%s::uuid[], %s::int[], %s::int[], %s::timestamptz[]) as u(p, r, a, s)"
+            " on conflict (patient_id) do update set reds = excluded.reds, ambers = excluded.ambers,"
+            " entered_at = case when t.left_at is null then t.entered_at else excluded.entered_at end,"
+            " submitted_at = case when t.left_at is null then t.submitted_at else excluded.submitted_at end,"
+            " left_at = null returning entered_at - submitted_at, entered_at >= %s",
+            (
+                [o.chart.patient_id for o in passed],
+                [sum(f.severity == "red" for f in o.flags.values()) for o in passed],
+                [sum(f.severity == "amber" for f in o.flags.values()) for o in passed],
+                [o.received_at for o in passed],
+                now,
+            ),
+        ).fetchall()
+        seconds = [waited.total_seconds() for waited, is_new in entered if is_new]
+        done.entered_queue += len(seconds)
+        done.queue_seconds += seconds
+    held = [o.chart.patient_id for o in outcomes if o.gate.outcome != "passed"]
+    if held:
+        connection.execute(
+            "update ops.provider_queue set left_at = now() where patient_id = any(%s::uuid[]) and left_at is null",
+            (held,),
+        )
+
+
+def _save_tasks(connection, outcomes: list[PatientOutcome], now: datetime, done: Charted) -> None:
+    rows = []
+    for outcome in outcomes:
+        patient_id = outcome.chart.patient_id
+        for task in outcome.tasks:
+            task_id = resource_id(patient_id, f"Task/{task.code}/{task.cause}")
+            rows.append((task_id, patient_id, task.code, task.cause, task.queue, task.owner, task.due_minutes))
+    if rows:
+        opened = connection.execute(
+            "insert into ops.tasks as t (task_id, patient_id, code, cause, queue, owner, status, opened_at, due_at)"
+            " select i, p, c, x, q, o, 'open', %s, %s + make_interval(mins => d) from unnest(%s::uuid[], %s::uuid[],"
+            " %s::text[], %s::text[], %s::text[], %s::text[], %s::int[]) as u(i, p, c, x, q, o, d)"
+            " on conflict (task_id) do update set status = 'open', queue = excluded.queue, owner = excluded.owner,"
+            " closed_at = null, opened_at = case when t.status = 'open' then t.opened_at else excluded.opened_at end,"
+            " due_at = case when t.status = 'open' then t.due_at else excluded.due_at end"
+            " returning opened_at = %s",
+            (now, now, *(list(column) for column in zip(*rows, strict=True)), now),
+        ).fetchall()
+        done.tasks_opened += sum(is_new for (is_new,) in opened)
+    closed = [resource_id(o.chart.patient_id, f"Task/{code}/{cause}") for o in outcomes for code, cause in o.closed]
+    if closed:
+        done.tasks_closed += connection.execute(
+            "update ops.tasks set status = 'done', closed_at = now() where task_id = any(%s::uuid[])"
+            " and status = 'open'",
+            (closed,),
+        ).rowcount
+
+
+def _save_writes(
+    connection, cipher: Cipher, outcomes: list[PatientOutcome], known: Known, now: datetime, done: Charted
+) -> None:
+    writes = [o.write for o in outcomes if o.write is not None]
+    if not writes:
+        return
+    # The lane first: its lock makes the order of writes the order of commits, and wakes the deliverer.
+    connection.execute(
+        "insert into ops.lanes (target, patient_id, has_work, next_at) select %s, p, true, now()"
+        " from unnest(%s::uuid[]) p on conflict (target, patient_id) do update set has_work = true",
+        (TARGET, [w.patient_id for w in writes]),
+    )
+    ids = connection.execute(
+        "insert into ops.writes (target, patient_id, n, kind, resources, sha256, status, events, created_at)"
+        " select %s, p, n, 'ehr_chart', r, s, 'ready', string_to_array(e, ',')::uuid[], %s"
+        " from unnest(%s::uuid[], %s::int[], %s::int[], %s::bytea[], %s::text[]) as u(p, n, r, s, e)"
+        " returning patient_id, write_id",
+        (
+            TARGET,
+            now,
+            [w.patient_id for w in writes],
+            [w.n for w in writes],
+            [len(w.hashes) + 1 for w in writes],
+            [hashlib.sha256(w.body).digest() for w in writes],
+            [",".join(w.event_ids) for w in writes],
+        ),
+    ).fetchall()
+    write_ids = {str(patient_id): write_id for patient_id, write_id in ids}
+    # Binary, since as text a body would be twice as long.
+    into = "copy phi.write_bodies (write_id, kid, body) from stdin (format binary)"
+    with connection.cursor() as cursor, cursor.copy(into) as copy:
+        copy.set_types(("int8", "text", "bytea"))
+        for write in writes:
+            write_id = write_ids[write.patient_id]
+            copy.write_row((write_id, *cipher.seal(write.body, f"writes|{write_id}")))
+    _upsert(connection, "ops.copies", ("target", "patient_id"), ("patient_id", "target", "n", "planned"),
+            ((w.patient_id, TARGET, w.n, _json(w.hashes)) for w in writes), known=known.changes,
+            keep="planned = t.planned || excluded.planned")  # fmt: skip
+    done.writes += len(writes)
+    done.resources += sum(len(w.hashes) for w in writes)
+
+
+def settle(connection, claimed: list[Claimed], decided: Decided, refused: list[tuple]) -> None:
+    alive = [c for c in claimed if c.event_id not in decided.dead]
+    if alive:
+        connection.execute(
+            "update phi.events e set status = 'charted', reason = null, hint = null, patient_id = u.p,"
+            " settled_at = clock_timestamp(), source = u.s, source_id = u.i, type = u.t, version = u.v, subject = u.j,"
+            " occurred_at = u.o from unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[],"
+            " %s::text[], %s::timestamptz[]) as u(e, p, s, i, t, v, j, o) where e.event_id = u.e",
+            tuple(
+                list(column)
+                for column in zip(
+                    *(
+                        (c.event_id, c.patient_id, c.event.source, c.event.source_id, c.event.type, c.event.version,
+                         c.event.subject, c.event.occurred_at)
+                        for c in alive
+                    ), strict=True,
+                )
+            ),
+        )  # fmt: skip
+    mark(connection, "dead", [(i, reason, MEND) for i, reason in decided.dead.items()])
+    mark(connection, "rejected", refused)
+
+
+def mark(connection, status: str, rows: list[tuple]) -> None:
+    """Say why these events cannot be charted now. One that was charted before stays so, with what it said then."""
+    if rows:
+        connection.execute(
+            "update phi.events e set status = case e.status when 'charted' then e.status else %s end, reason = u.r,"
+            " hint = u.h, settled_at = clock_timestamp()"
+            " from unnest(%s::uuid[], %s::text[], %s::text[]) as u(e, r, h) where e.event_id = u.e",
+            (status, *(list(column) for column in zip(*rows, strict=True))),
+        )
+
+
+def _upsert(
+    connection,
+    table: str,
+    key: tuple[str, ...],
+    columns: tuple[str, ...],
+    rows: Iterable[tuple[Any, ...]],
+    known: Collection[str],
+    keep: str = "",
+) -> None:
+    """Write rows by COPY: those whose first column is not among the `known` at once, the others by insert or update.
+
+    The patients' lock makes sure that what was not known is still not there. `keep` is a clause that decides for one
+    column. Once a transaction for each table: its staging is emptied at the commit.
+    """
+    names, again = ", ".join(columns), []
+    with connection.cursor() as cursor:
+        with cursor.copy(f"copy {table} ({names}) from stdin") as copy:
+            for row in rows:
+                if row[0] in known:
+                    again.append(row)
+                else:
+                    copy.write_row(row)
+        if not again:
+            return
+        staging = "incoming_" + table.split(".")[1]
+        cursor.execute(
+            f"create temp table if not exists {staging} on commit delete rows as select {names} from {table}"
+            " with no data"
+        )
+        with cursor.copy(f"copy {staging} ({names}) from stdin") as copy:
+            for row in again:
+                copy.write_row(row)
+        kept = keep.split(" = ")[0] if keep else None
+        sets = [f"{c} = excluded.{c}" for c in columns if c not in key and c != kept] + ([keep] if keep else [])
+        cursor.execute(
+            f"insert into {table} as t ({names}) select {names} from {staging} order by {', '.join(key)}"
+            f" on conflict ({', '.join(key)}) do update set {', '.join(sets)}"
+        )
+
+
+def _json(content: Any) -> str:
+    return orjson.dumps(content).decode()
