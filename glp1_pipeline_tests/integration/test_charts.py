@@ -212,21 +212,21 @@ def test_processes_that_chart_the_same_patients_at_once_neither_lose_nor_double(
     chosen.shuffle(events)
     road.drop("a.ndjson", *events)
     road.take()
-    runs = [
+    programs = [
         subprocess.Popen(
             [sys.executable, "-m", "glp1_pipeline_tests.small_road", road.url],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
         )
         for _ in range(count)
     ]  # fmt: skip
-    for run in runs:
-        assert run.stdout is not None
-        assert run.stdout.readline() == "ready\n"
-    for run in runs:
-        assert run.stdin is not None
-        run.stdin.write("go\n")
-    done = [orjson.loads(run.communicate(timeout=60)[0]) for run in runs]
-    assert [run.returncode for run in runs] == [0] * count
+    for program in programs:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+    for program in programs:
+        assert program.stdin is not None
+        program.stdin.write("go\n")
+    done = [orjson.loads(program.communicate(timeout=60)[0]) for program in programs]
+    assert [program.returncode for program in programs] == [0] * count
     assert sum(told[0] for told in done) == len(events)
     assert road.events() == {"charted": len(events)}
     assert road.one("select count(*) from phi.charts") == 60
