@@ -164,12 +164,14 @@ def reconcile(with_ehr: bool, as_json: bool) -> None:
     """
     from .adapters.balance import balance
     from .adapters.ehr_compare import compare
+    from .defs.intake import every_few_seconds
 
     def work():
         road = _road()
         with road.connect("glp1 reconcile") as connection:
             found = balance(connection)
-            compared = compare(connection, road.ehr, road.cipher) if with_ehr else None
+            tell = every_few_seconds(lambda now: click.echo(f"read back {now.resources} resources …", err=True))
+            compared = compare(connection, road.ehr, road.cipher, progress=tell) if with_ehr else None
         return found, compared
 
     found, compared = _told(work)

@@ -5,7 +5,7 @@ Here: comparing. Not here: our own ledger's balance (`balance`), and mending (`o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -41,8 +41,14 @@ class Compared:
         return asdict(self) | {"holds": self.holds}
 
 
-def compare(connection: psycopg.Connection, ehr: Ehr, cipher: Cipher, target: str = "ehr") -> Compared:
-    """Read every resource of ours back. Memory is flat: some patients at a time."""
+def compare(
+    connection: psycopg.Connection,
+    ehr: Ehr,
+    cipher: Cipher,
+    target: str = "ehr",
+    progress: Callable[[Compared], None] = lambda _: None,
+) -> Compared:
+    """Read every resource of ours back. Memory is flat: some patients at a time; `progress` hears after each."""
     found = Compared()
     for planned, remote, sent in _patients(connection, cipher, target):
         found.not_sent_yet += sum(key not in remote for key in planned)
@@ -59,6 +65,7 @@ def compare(connection: psycopg.Connection, ehr: Ehr, cipher: Cipher, target: st
         # A server that takes our ids cannot hold one twice; of a patient it still could hold a stranger's copy.
         keys = [k for k in written if k.startswith("Patient/") or not ehr.capability.takes_our_ids]
         found.doubled += sum(count > 1 for _, count in count_by_identifier(ehr, keys))
+        progress(found)
     return found
 
 

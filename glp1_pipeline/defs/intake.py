@@ -17,8 +17,9 @@ from .resources import Road
 PAUSE_SECONDS = 15.0
 BACKLOG = 2000
 """Waiting events that are worth a second run: a processor's work for some seconds."""
-WAIT_SECONDS = 10.0
-"""How long a tick waits for a drop; a tick may last 60 s, and the daemon starts one every 5 s."""
+WAIT_SECONDS = 24.0
+"""How long a tick waits for a drop. The daemon starts ticks at multiples of 5 s, so one that ends a second before such
+a moment leaves nobody listening for a second; one that ends just after it, for five. A tick may last 60 s."""
 IN_PROGRESS = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING,
                dg.DagsterRunStatus.STARTED]  # fmt: skip
 
