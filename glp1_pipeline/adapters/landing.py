@@ -32,6 +32,8 @@ PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd"
 DROPS = uuid.UUID("6f0c43ac-3ff6-5ac1-b3a8-0a9c5c8f3f57")
 CHUNK = 1024 * 1024
 SETTLED = ".settled-"
+FileState = tuple[int, ...]
+"""Device, inode, size and time of the last write; empty where objects never change."""
 REFUSED = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EISDIR)
 """What the system says of a thing that will not be a readable file the next time either."""
 
@@ -64,7 +66,6 @@ class Folder:
     def __init__(self, path: Path, archive: Path | None, cipher: Cipher) -> None:
         """`archive` is the folder where settled drops are kept encrypted; None deletes them."""
         self.path, self.archive, self.cipher = path, archive, cipher
-        self._still: dict[str, tuple[int, int, float]] = {}
 
     def ready(self, limit: int = 500) -> list[str]:
         """Names of drops that nobody is writing any more, oldest first, at most `limit`."""
@@ -92,13 +93,8 @@ class Folder:
             return True
         except BlockingIOError:
             return False
-        except (OSError, AttributeError):
-            status = os.fstat(descriptor)
-            size, modified, since = self._still.get(entry.name, (-1, -1, 0.0))
-            if (size, modified) != (status.st_size, status.st_mtime_ns):
-                self._still[entry.name] = (status.st_size, status.st_mtime_ns, time.monotonic())
-                return False
-            return time.monotonic() - since >= SETTLE_SECONDS
+        except (OSError, AttributeError):  # another account's file, or a file system without leases
+            return time.time() - os.fstat(descriptor).st_mtime >= SETTLE_SECONDS
         finally:
             os.close(descriptor)
 
@@ -128,15 +124,23 @@ class Folder:
             )
         return os.fdopen(descriptor, "rb", buffering=CHUNK)
 
-    def still_has(self, name: str, stream: BinaryIO) -> bool:
+    def state(self, stream: BinaryIO) -> FileState:
+        """Which file an opened drop is and how far it is written: asked before it is read, compared after."""
+        return _file_state(os.fstat(stream.fileno()))
+
+    def still_has(self, name: str, state: FileState) -> bool:
         """Whether the name still is the file that was opened: else another run has put it away meanwhile."""
         try:
-            there, ours = (self.path / name).lstat(), os.fstat(stream.fileno())
+            return _file_state((self.path / name).lstat())[:2] == state[:2]
         except FileNotFoundError:
             return False
-        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
-    def put_away(self, name: str, drop_id: uuid.UUID, stream: BinaryIO | None) -> None:
+    def identity(self, name: str) -> str:
+        """What a thing that cannot be read is known by: its place on the disk, never its name."""
+        there = (self.path / name).lstat()
+        return f"{there.st_dev} {there.st_ino}"
+
+    def put_away(self, name: str, drop_id: uuid.UUID, stream: BinaryIO | None, state: FileState = ()) -> None:
         """Keep a settled drop encrypted under its own id, or delete it. A name that is gone already is fine."""
         path = self.path / name
         if stream is not None and self.archive is not None:
@@ -144,10 +148,11 @@ class Folder:
             target = self.archive / f"{drop_id}.sealed"
             if not target.exists():
                 _seal_file(self.cipher, stream, target, drop_id)
-        self._remove(path, drop_id, stream)
+        self._remove(path, drop_id, stream, state)
 
-    def _remove(self, path: Path, drop_id: uuid.UUID, stream: BinaryIO | None) -> None:
-        """What was never read is only hidden; what was read is removed, unless a new file took its name meanwhile."""
+    def _remove(self, path: Path, drop_id: uuid.UUID, stream: BinaryIO | None, state: FileState) -> None:
+        """What was never read is only hidden; what was read is removed, unless it was written on since, or a new file
+        took its name: then it stays, to be read (again)."""
         aside = self.path / (f".refused-{drop_id}" if stream is None else f"{SETTLED}{drop_id}")
         try:
             path.rename(aside)
@@ -155,8 +160,7 @@ class Folder:
             return
         if stream is None:
             return
-        ours, there = os.fstat(stream.fileno()), aside.lstat()
-        if (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino):
+        if _file_state(aside.lstat()) == state:
             aside.unlink()
         else:
             aside.rename(self.path / f"again-{uuid.uuid4()}")
@@ -199,11 +203,14 @@ class Bucket(Folder):
     def open(self, name: str) -> BinaryIO:
         return self.filesystem.open(f"{self.root}/{name}", "rb")
 
-    def still_has(self, name: str, stream: BinaryIO) -> bool:
+    def state(self, stream: BinaryIO) -> FileState:
+        return ()
+
+    def still_has(self, name: str, state: FileState) -> bool:
         self.filesystem.invalidate_cache()
         return self.filesystem.exists(f"{self.root}/{name}")
 
-    def put_away(self, name: str, drop_id: uuid.UUID, stream: BinaryIO | None) -> None:
+    def put_away(self, name: str, drop_id: uuid.UUID, stream: BinaryIO | None, state: FileState = ()) -> None:
         if stream is not None and self.archive is not None:
             self.archive.mkdir(parents=True, exist_ok=True)
             target = self.archive / f"{drop_id}.sealed"
@@ -280,6 +287,10 @@ def whole(stream: BinaryIO) -> Line:
     """The file as one line: a document that spans many."""
     content = stream.read()
     return Line(1, content.removeprefix(b"\xef\xbb\xbf").strip(), False, len(content))
+
+
+def _file_state(status: os.stat_result) -> FileState:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _modified(entry: os.DirEntry) -> tuple[float, str]:

@@ -36,6 +36,9 @@ from .landing import (
     whole,
 )
 
+MEND = "our code failed on it: mend the code, then replay"
+MAX_DROPS = 10_000
+"""Drops that one run looks at: so many that some which cannot be read never hide those behind them."""
 CHUNK_LINES = 1000
 CHUNK_BYTES = 8 * 1024 * 1024
 COLUMNS = (
@@ -71,25 +74,29 @@ def take(
     after each.
     """
     received, failed = Received(progress=progress), []
-    for name in landing.ready():
+    for name in landing.ready(limit=MAX_DROPS):
         try:
             stream = landing.open(name)
         except FileNotFoundError:
             continue  # another run settled it between our look and our open
         except Unreadable as refusal:
-            _refuse(connection, landing, name, refusal, received)
+            try:
+                _refuse(connection, landing, name, refusal, received)
+            except OSError as error:
+                failed.append(error.errno or 0)
             continue
         except OSError as error:
             failed.append(error.errno or 0)
             continue
         with stream:
             try:
+                state = landing.state(stream)
                 sha256, size = digest(stream)
                 drop_id = uuid.uuid5(NAMESPACE, sha256.hex())
                 with _alone(connection, drop_id) as is_ours:
-                    if is_ours and landing.still_has(name, stream):
+                    if is_ours and landing.still_has(name, state):
                         _take_drop(connection, contract, cipher, stream, drop_id, sha256, size, received)
-                        landing.put_away(name, drop_id, stream)
+                        landing.put_away(name, drop_id, stream, state)
             except OSError as error:
                 failed.append(error.errno or 0)  # this drop waits where it is, the others go on
     if failed:
@@ -101,12 +108,13 @@ def take(
 
 
 def _refuse(connection, landing: Folder, name: str, refusal: Unreadable, received: Received) -> None:
-    drop_id = uuid.uuid4()  # nothing was read, so there is no content to know it by
+    # Nothing was read, so there is no content to know it by; what cannot be hidden either is counted once.
+    drop_id = uuid.uuid5(NAMESPACE, f"refused {refusal.reason} {landing.identity(name)}")
     with connection.transaction():
         connection.execute(
             "insert into ops.drops (drop_id, sha256, size_bytes, received_on, received_at, settled_at, state, reason,"
             " hint, times_delivered) values (%s, '', 0, (now() at time zone 'utc')::date, now(), now(), 'refused', %s,"
-            " %s, 1)",
+            " %s, 1) on conflict (drop_id) do nothing",
             (drop_id, refusal.reason, refusal.hint),
         )
     landing.put_away(name, drop_id, None)
@@ -139,7 +147,7 @@ def _take_drop(
     if state == "reading":
         is_read = lines_read and offset >= size  # to its end, by a run that died before it said so
         for chunk in () if is_read else _chunks(_lines_of(stream, size, offset)):
-            _write_chunk(connection, contract, cipher, drop_id, chunk, received)
+            _write_apart(connection, contract, cipher, drop_id, chunk, received)
         connection.execute(
             "update ops.drops set state = 'settled', settled_at = now(), times_delivered = 1 where drop_id = %s",
             (drop_id,),
@@ -200,15 +208,30 @@ def _chunks(found: Iterable[Line]) -> Iterator[list[Line]]:
         yield chunk
 
 
-def _write_chunk(connection, contract, cipher, drop_id, chunk: list[Line], received: Received) -> None:
-    """One transaction: the events of these lines, and how far the drop is read."""
+def _write_apart(connection, contract, cipher, drop_id, chunk: list[Line], received: Received) -> None:
+    """A chunk in one transaction; where Postgres refuses a value its halves, until the poison line is dead alone."""
+    try:
+        _write_chunk(connection, contract, cipher, drop_id, chunk, received)
+    except psycopg.DataError as error:
+        if len(chunk) == 1:
+            _write_chunk(connection, contract, cipher, drop_id, chunk, received, poison=where(error))
+        else:
+            middle = len(chunk) // 2
+            for half in (chunk[:middle], chunk[middle:]):
+                _write_apart(connection, contract, cipher, drop_id, half, received)
+
+
+def _write_chunk(
+    connection, contract, cipher, drop_id, chunk: list[Line], received: Received, poison: str | None = None
+) -> None:
+    """One transaction: the events of these lines, and how far the drop is read. `poison`: why its line is dead."""
     with connection.transaction():
         now = connection.execute("select now()").fetchone()[0]
         known: dict[uuid.UUID, bytes] = {}
         rows: dict[uuid.UUID, tuple] = {}
         again: list[tuple] = []
         for line in chunk:
-            row = _row(contract, cipher, drop_id, line, now)
+            row = _row(contract, cipher, drop_id, line, now, poison)
             event_id = row[0]
             if event_id in rows:
                 again.append(row)
@@ -256,12 +279,15 @@ def _write_chunk(connection, contract, cipher, drop_id, chunk: list[Line], recei
     received.progress(received)
 
 
-def _row(contract: Contract, cipher: Cipher, drop_id, line: Line, now: datetime) -> tuple:
+def _row(contract: Contract, cipher: Cipher, drop_id, line: Line, now: datetime, poison: str | None) -> tuple:
     content, sha256 = line.content, hashlib.sha256(line.content).digest()
+    told: tuple[Any, ...]
     try:
+        if poison is not None:
+            raise _Poison
         event = read_event(contract, content, line.is_too_long)
         event_id = event_id_of(event)
-        told: tuple[Any, ...] = (
+        told = (
             event.source, event.source_id, event.type, event.version, event.subject, event.occurred_at,
         )  # fmt: skip
         status, reason, hint = "waiting", None, None
@@ -270,12 +296,7 @@ def _row(contract: Contract, cipher: Cipher, drop_id, line: Line, now: datetime)
         told, status, reason, hint = (None,) * 6, "rejected", refusal.reason, refusal.hint
     except Exception as error:  # noqa: BLE001 - one poison line must not hold a drop; it is named dead, not hidden
         event_id = uuid.uuid5(NAMESPACE, "line " + sha256.hex())
-        told, status, reason, hint = (
-            (None,) * 6,
-            "dead",
-            where(error),
-            "our code failed on it: mend the code, then replay",
-        )
+        told, status, reason, hint = (None,) * 6, "dead", poison or where(error), MEND
     kid, body = cipher.seal(content, f"events|{event_id}")
     return (event_id, drop_id, line.number, *told, now, now.date(), sha256, kid, body, status, reason, hint)
 
@@ -319,7 +340,11 @@ def read_document(content: bytes, is_too_long: bool = False, was_accepted: bool 
 
 
 class _KeyTwice(Exception):
-    pass
+    """An object names one key twice."""
+
+
+class _Poison(Exception):
+    """Postgres refused a value of this line."""
 
 
 def _has_key_twice(content: bytes) -> bool:

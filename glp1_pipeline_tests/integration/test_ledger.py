@@ -11,6 +11,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -604,3 +605,28 @@ def test_reading_on_near_the_end_of_a_long_file_does_not_read_the_rest_into_memo
         found = list(ledger._lines_of(stream, size, size - 9))
         assert [(line.number, line.content) for line in found] == [(30_000_031, b"last one")]
     assert highest_memory() - before < size / 4
+
+
+def test_a_value_that_postgres_refuses_is_dead_alone_and_holds_no_other_line(road: SmallRoad, monkeypatch):
+    events = [submission(n) for n in range(9)]
+    wanted = events[4]["id"]
+
+    def reads(contract, content: bytes, is_too_long: bool = False):
+        event = read_event(contract, content, is_too_long)
+        return replace(event, subject="Canary\0Okafor") if event.source_id == wanted else event
+
+    read_event = ledger.read_event
+    with monkeypatch.context() as broken:
+        broken.setattr(ledger, "read_event", reads)
+        road.drop("a.ndjson", *events)
+        road.take()
+    found = road.rows("select status, reason from phi.events")
+    assert [status for status, _ in found].count("waiting") == 8
+    ((_, reason),) = [row for row in found if row[0] == "dead"]
+    assert reason.startswith("DataError in ")
+    assert "Canary" not in reason
+    assert road.landing.ready() == []
+    assert_in_balance(road)
+    assert road.replay().events == 9
+    assert road.events() == {"charted": 9}
+    assert_in_balance(road)

@@ -83,7 +83,7 @@ def test_a_settled_drop_is_archived_sealed_and_opens_to_the_same_bytes(folder, c
     content = os.urandom(3_000_000) + b"Quentin Canary"
     folder.put("big.bin", io.BytesIO(content))
     with folder.open("big.bin") as stream:
-        folder.put_away("big.bin", DROP, stream)
+        folder.put_away("big.bin", DROP, stream, folder.state(stream))
     assert folder.ready() == []
     sealed = tmp_path / "archive" / f"{DROP}.sealed"
     assert b"Canary" not in sealed.read_bytes()
@@ -94,10 +94,23 @@ def test_a_new_file_that_took_the_name_of_a_settled_one_is_not_removed_with_it(f
     folder.put("day.json", io.BytesIO(b"first"))
     with folder.open("day.json") as stream:
         folder.put("day.json", io.BytesIO(b"second"))
-        folder.put_away("day.json", DROP, stream)
+        folder.put_away("day.json", DROP, stream, folder.state(stream))
     (name,) = folder.ready()
     with folder.open(name) as stream:
         assert stream.read() == b"second"
+
+
+def test_a_line_written_after_the_drop_was_read_is_not_removed_with_it(folder):
+    (folder.path / "slow.ndjson").write_bytes(b"first\n")
+    with folder.open("slow.ndjson") as stream:
+        state = folder.state(stream)
+        digest(stream)
+        with (folder.path / "slow.ndjson").open("ab") as writer:
+            writer.write(b"second\n")
+        folder.put_away("slow.ndjson", DROP, stream, state)
+    (name,) = folder.ready()
+    with folder.open(name) as stream:
+        assert stream.read() == b"first\nsecond\n"
 
 
 def test_a_drop_left_behind_between_the_two_last_steps_is_found_again(folder):

@@ -18,9 +18,9 @@ from ...domain.events import Refused, parse_event
 from ...domain.failures import where
 from ...domain.gates import GateFault
 from ..cipher import Cipher, KeyMissing
-from ..ledger import event_id_of, read_document
+from ..ledger import MEND, event_id_of, read_document
 from .claim import Scope, claim, read_known
-from .save import MEND, Charted, mark, save, settle
+from .save import Charted, mark, save, settle
 
 FINAL = ("conflict", "line_too_long", "compressed", "came_again")
 """Reasons that no change of the contract can cure: the twin came first, or not all bytes are here."""

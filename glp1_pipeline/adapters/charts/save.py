@@ -17,9 +17,8 @@ from ...domain.charting import Claimed, Decided, Known, PatientOutcome
 from ...domain.contract import Contract
 from ...domain.fhir import resource_id
 from ..cipher import Cipher
+from ..ledger import MEND
 from .claim import TARGET
-
-MEND = "our code failed on it: mend the code, then replay"
 
 
 @dataclass
