@@ -188,7 +188,8 @@ def reconcile(with_ehr: bool, as_json: bool) -> None:
         if compared:
             click.echo(
                 f"EHR: {compared.resources} resources of ours, {compared.equal} as written, {compared.missing} missing,"
-                f" {compared.different} different, {compared.doubled} doubled, {compared.not_sent_yet} not sent yet"
+                f" {compared.different} different, {compared.edited_there} edited there and left so,"
+                f" {compared.doubled} doubled, {compared.not_sent_yet} not sent yet"
             )
         for fault in found.faults:
             click.echo(f"FAULT: {fault}")
@@ -247,6 +248,59 @@ def replay(events, days, dead_writes: bool, is_applied: bool, as_json: bool) -> 
 
     found = _told(work)
     _print(as_json, found, lambda: [click.echo(f"{k.replace('_', ' '):20}{v}") for k, v in found.items()])
+
+
+@main.command()
+@click.option("--keep-theirs", nargs=2, metavar="PATIENT RESOURCE", help="The EHR is right: leave it so.")
+@click.option("--send-ours", nargs=2, metavar="PATIENT RESOURCE", help="Ours is right: plan it again, to be sent.")
+@AS_JSON
+def conflicts(keep_theirs, send_ours, as_json: bool) -> None:
+    """Resources that someone edited, deleted or doubled in the EHR after us: ours is not sent until a person decides.
+
+    Either way our later changes of it are sent again, against the version that was found there: one that was edited
+    once more since is a conflict again. RESOURCE is as listed, Type/id.
+    """
+    from .adapters import charts, outbox
+    from .adapters.status import find_patient
+
+    if keep_theirs and send_ours:
+        raise click.UsageError("one decision at a time: --keep-theirs or --send-ours")
+
+    def work() -> dict[str, Any]:
+        road = _road()
+        with road.connect("glp1 conflicts") as connection:
+            if not keep_theirs and not send_ours:
+                return {"conflicts": [found._asdict() for found in outbox.conflicts(connection, "ehr")]}
+            patient, key = keep_theirs or send_ours
+            patient_id = find_patient(connection, patient)
+            decision = "theirs" if keep_theirs else "ours"
+            if patient_id is None or not outbox.settle_conflict(connection, "ehr", patient_id, key, decision):
+                raise click.ClickException("this is not in conflict: `glp1 conflicts` lists what is")
+            if keep_theirs:
+                return {"decision": decision, "new_writes": 0}
+            events = connection.execute(
+                "select event_id from phi.events where patient_id = %s and status = 'charted'", (patient_id,)
+            ).fetchall()
+            scope = charts.Scope(event_ids=tuple(event for (event,) in events), is_replay=True)
+            return {
+                "decision": decision,
+                "new_writes": charts.chart_events(connection, road.contract, road.cipher, scope).writes,
+            }
+
+    found = _told(work)
+
+    def show() -> None:
+        if "decision" in found:
+            click.echo(f"noted: {found['decision']}; {found['new_writes']} new write(s) to the EHR")
+            return
+        for one in found["conflicts"]:
+            said = f", decided: {one['decision']}" if one["decision"] else ""
+            since = _age(datetime.fromisoformat(one["since"]))
+            click.echo(f"{one['patient_id']}  {one['key']}  {one['reason']} for {since}{said}")
+        if not found["conflicts"]:
+            click.echo("nothing is in conflict")
+
+    _print(as_json, found, show)
 
 
 def _road():
@@ -311,13 +365,19 @@ def _show_why(found: dict[str, Any]) -> None:
         )
     for reason in found["blocked"]:
         click.echo(f"nothing more is sent to the EHR: {reason}")
+    undecided = [conflict for conflict in found["conflicts"] if not conflict["decision"]]
+    for conflict in undecided:
+        click.echo(
+            f"conflict {conflict['resource']}: {conflict['reason']} for {_age(conflict['since'])}, ours is not sent:"
+            " `glp1 conflicts --help` says how to decide"
+        )
     for event in found["last_events"]:
         reason = f": {event['reason']}: {event['hint']}" if event["reason"] else ""
         click.echo(
             f"event {event['event_id']}: {event['type']}, {event['status']} {_age(event['received_at'])} ago{reason}"
         )
     is_held = any(gate["outcome"] == "held" for gate in found["gates"])
-    if not (is_held or found["tasks"] or found["writes"] or found["blocked"]):
+    if not (is_held or found["tasks"] or found["writes"] or found["blocked"] or undecided):
         click.echo("nothing is unmet")
 
 

@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 
 from glp1_pipeline.adapters.cipher import Cipher, KeyRing
 from glp1_pipeline.adapters.ehr import Ehr, EhrSettings
-from glp1_pipeline.adapters.outbox import DeliveryReport, deliver_pending
+from glp1_pipeline.adapters.outbox import DeliveryReport, conflicts, deliver_pending
 from glp1_pipeline.domain.contract import WriteKind
 from glp1_pipeline.domain.fhir.elements import RESOURCE_SYSTEM
 
@@ -55,42 +55,57 @@ class Patient:
     def ref(self, kind: str, role: str) -> dict[str, str]:
         return {"reference": f"{kind}/{self.rid(role)}"}
 
-    def _made(self, kind: str, role: str, **content: Any) -> dict[str, Any]:
+    def made(self, kind: str, role: str, **content: Any) -> dict[str, Any]:
         rid = self.rid(role)
         return {"resourceType": kind, "id": rid, "identifier": [{"system": RESOURCE_SYSTEM, "value": rid}], **content}
+
+    def change(self, n: int, *resources: dict[str, Any]) -> dict[str, Any]:
+        """A change of some resources, with its provenance."""
+        return self._bundle(n, list(resources))
+
+    def flag(self, status: str) -> dict[str, Any]:
+        because = [{"url": "urn:test:because", "valueReference": self.ref("Observation", "weight")}]
+        me = self.ref("Patient", "me")
+        return self.made("Flag", "red", status=status, code={"text": "red"}, subject=me, extension=because)
+
+    def condition(self, role: str) -> dict[str, Any]:
+        """Refers to the flag, too."""
+        because = [{"url": "urn:test:because", "valueReference": self.ref("Flag", "red")}]
+        me = self.ref("Patient", "me")
+        return self.made("Condition", role, code={"text": role}, subject=me, extension=because)
 
     def chart(self, n: int, said: str, extra: int = 0) -> dict[str, Any]:
         """The n-th change: first the whole chart, later the patient and the weight alone."""
         me = self.ref("Patient", "me")
         answers = self.ref("QuestionnaireResponse", "answers")
         resources = [
-            self._made("Patient", "me", name=[{"family": said, "given": ["Invented"]}]),
-            self._made(
+            self.made("Patient", "me", name=[{"family": said, "given": ["Invented"]}]),
+            self.made(
                 "Observation", "weight", status="preliminary", code={"text": "Body weight"}, subject=me,
                 valueQuantity={"value": 80.0 + n, "unit": "kg"}, derivedFrom=[answers],
             ),
         ]  # fmt: skip
         if n == 1:
-            answers_resource = self._made(
+            answers_resource = self.made(
                 "QuestionnaireResponse", "answers", status="completed", subject=me, author=me,
                 item=[{"linkId": "anthro.weight", "answer": [{"valueDecimal": 82.5}]}],
             )  # fmt: skip
             answers_resource["identifier"] = {"system": "urn:test:submission", "value": self.rid("submission")}
             resources += [
                 answers_resource,
-                self._made("Condition", "hypertension", code={"text": "Hypertension"}, subject=me),
-                self._made(
+                self.made("Condition", "hypertension", code={"text": "Hypertension"}, subject=me),
+                self.made(
                     "FamilyMemberHistory", "mother", status="partial", patient=me, relationship={"text": "mother"}
                 ),
-                self._made(
-                    "Flag", "red", status="active", code={"text": "red"}, subject=me,
-                    extension=[{"url": "urn:test:because", "valueReference": self.ref("Observation", "weight")}],
-                ),
-            ]  # fmt: skip
+                self.flag("active"),
+            ]
             resources += [
-                self._made("Observation", f"more{i}", status="preliminary", code={"text": f"fact {i}"}, subject=me)
+                self.made("Observation", f"more{i}", status="preliminary", code={"text": f"fact {i}"}, subject=me)
                 for i in range(extra)
             ]
+        return self._bundle(n, resources)
+
+    def _bundle(self, n: int, resources: list[dict[str, Any]]) -> dict[str, Any]:
         proof = {
             "resourceType": "Provenance",
             "id": self.rid(f"Provenance/{n}"),
@@ -212,6 +227,11 @@ class World:
         ).fetchone()
         assert row is not None
         return row[0]
+
+    def conflicts(self, patient: Patient) -> dict[str, tuple[str, str | None]]:
+        """By resource the reason and the decision."""
+        found = conflicts(self.connection, self.target, str(patient.patient_id))
+        return {one.key: (one.reason, one.decision) for one in found}
 
     def set_remote(self, patient: Patient, remote: dict[str, list[str]]) -> None:
         self.connection.execute(

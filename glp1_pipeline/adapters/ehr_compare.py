@@ -29,6 +29,8 @@ class Compared:
     missing: int = 0
     different: int = 0
     """Changed there by someone else, or not what we sent."""
+    edited_there: int = 0
+    """Known to be changed there by someone, and left to them (`glp1 conflicts`)."""
     doubled: int = 0
     """There more than once under our identifier."""
     not_sent_yet: int = 0
@@ -50,31 +52,33 @@ def compare(
 ) -> Compared:
     """Read every resource of ours back. Memory is flat: some patients at a time; `progress` hears after each."""
     found = Compared()
-    for planned, remote, sent in _patients(connection, cipher, target):
+    for planned, remote, marked, sent in _patients(connection, cipher, target):
         found.not_sent_yet += sum(key not in remote for key in planned)
         written = {key: remote[key] for key in sent if key in remote}
         found.resources += len(written)
         back = {f"{key.partition('/')[0]}/{ids[0]}": key for key, ids in remote.items()}
         for there in read_back(ehr, written):
-            if not there.exists:
-                found.missing += 1
-            elif is_same(sent[there.key], there.content, back):
+            if there.exists and is_same(sent[there.key], there.content, back):
                 found.equal += 1
+            elif there.key in marked:
+                found.edited_there += 1
+            elif not there.exists:
+                found.missing += 1
             else:
                 found.different += 1
         # A server that takes our ids cannot hold one twice; of a patient it still could hold a stranger's copy.
-        keys = [k for k in written if k.startswith("Patient/") or not ehr.capability.takes_our_ids]
+        keys = [k for k in written.keys() - marked if k.startswith("Patient/") or not ehr.capability.takes_our_ids]
         found.doubled += sum(count > 1 for _, count in count_by_identifier(ehr, keys))
         progress(found)
     return found
 
 
-def _patients(connection, cipher: Cipher, target: str) -> Iterator[tuple[dict, dict, dict]]:
-    """For some patients at a time: what is planned, what the target calls it, and what was last delivered of each."""
+def _patients(connection, cipher: Cipher, target: str) -> Iterator[tuple[dict, dict, set, dict]]:
+    """For some patients at a time: what is planned, what the target calls it, conflicts, what was last delivered."""
     last = "00000000-0000-0000-0000-000000000000"
     while True:
         copies = connection.execute(
-            "select patient_id::text, planned, remote from ops.copies where target = %s and patient_id > %s"
+            "select patient_id::text, planned, remote, conflicts from ops.copies where target = %s and patient_id > %s"
             " order by patient_id limit %s",
             (target, last, PATIENTS_AT_A_TIME),
         ).fetchall()
@@ -88,6 +92,6 @@ def _patients(connection, cipher: Cipher, target: str) -> Iterator[tuple[dict, d
             (target, [row[0] for row in copies]),
         ):
             sent |= keys_of(orjson.loads(cipher.open(kid, bytes(body), f"writes|{write_id}")))
-        planned = {key: digest for _, hashes, _ in copies for key, digest in hashes.items()}
-        remote = {key: ids for _, _, ids_by_key in copies for key, ids in ids_by_key.items()}
-        yield planned, remote, sent
+        planned = {key: digest for _, hashes, _, _ in copies for key, digest in hashes.items()}
+        remote = {key: ids for _, _, ids_by_key, _ in copies for key, ids in ids_by_key.items()}
+        yield planned, remote, {key for row in copies for key in row[3]}, sent

@@ -40,6 +40,12 @@ def status(connection: psycopg.Connection) -> dict[str, Any]:
         "blocked_lanes": dict(
             rows("select blocked, count(*) from ops.lanes where blocked is not null group by 1 order by 2 desc")
         ),
+        "conflicts": dict(
+            rows(
+                "select m.value ->> 'reason', count(*) from ops.copies c, jsonb_each(c.conflicts) m"
+                " where c.conflicts <> '{}' and not m.value ? 'decision' group by 1 order by 2 desc"
+            )
+        ),
         "breakers": dict(rows("select target, state from ops.breakers order by 1")),
     }
     for name, sql in LATENCIES.items():
@@ -124,6 +130,13 @@ def why(connection: psycopg.Connection, patient_id: str) -> dict[str, Any]:
             )
         ],
         "blocked": [b for (b,) in rows("select blocked from ops.lanes where patient_id = %s and blocked is not null")],
+        "conflicts": [
+            {"resource": k, "reason": r, "since": s, "decision": d}
+            for k, r, s, d in rows(
+                "select m.key, m.value ->> 'reason', (m.value ->> 'since')::timestamptz, m.value ->> 'decision'"
+                " from ops.copies c, jsonb_each(c.conflicts) m where c.patient_id = %s order by 3, 1"
+            )
+        ],
         "last_events": [
             {"event_id": str(e), "type": y, "received_at": r, "status": s, "reason": n, "hint": h}
             for e, y, r, s, n, h in rows(

@@ -249,6 +249,7 @@ copies = Table(
     required("n", Integer, server_default="0"),
     required("planned", JSONB, server_default="{}"),
     required("remote", JSONB, server_default="{}"),
+    required("conflicts", JSONB, server_default="{}"),
     schema="ops",
     comment="One row per target and patient: hash of each resource as last decided (planned), and the id and version "
     "that the target gave it (remote).",
@@ -316,6 +317,7 @@ COLUMNS = {
     "changed_at": "When the breaker last moved.",
     "closed_at": "When the task closed, by a person or by itself.",
     "code": "Kind of task, from the contract.",
+    "conflicts": "By resource that someone changed in the target: since, reason, decision (theirs, ours) if any.",
     "contract_version": "Hash of the contract files that it was computed with.",
     "contradictions": "Names of answers that cannot both be true.",
     "created_at": "When the change was decided.",

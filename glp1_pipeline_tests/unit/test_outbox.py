@@ -29,6 +29,7 @@ from glp1_pipeline.domain.outbox import (
     rest_as_batch,
     retry_after_seconds,
     trouble_of,
+    without,
     worst_of,
 )
 from glp1_pipeline.domain.outbox.retry import POLICIES
@@ -276,7 +277,7 @@ def test_nothing_there_is_sent() -> None:
     verdict = judged({"Patient/p1": None, "Observation/o1": None}, {})
     assert verdict.send == {"Patient/p1": None, "Observation/o1": None}
     assert not verdict.landed
-    assert verdict.conflict is None
+    assert not verdict.conflicts
 
 
 def test_our_own_content_is_adopted() -> None:
@@ -296,20 +297,56 @@ def test_a_version_that_moved_is_ours_only_if_it_says_what_we_said() -> None:
     was = {**ME, "active": False}
     found = {"Patient/p1": Found("p1", "5", was), "Observation/o1": None}
     assert judged(found, {"Patient/p1": ["p1", "4"]}, lambda: {"Patient/p1": [was]}).send["Patient/p1"] == ["p1", "5"]
-    assert judged(found, {"Patient/p1": ["p1", "4"]}, dict).conflict == "edited_in_ehr"
-    assert judged(found, {}, dict).conflict == "edited_in_ehr"
+    for remote in ({"Patient/p1": ["p1", "4"]}, {}):
+        verdict = judged(found, remote, dict)
+        assert verdict.conflicts == {"Patient/p1": "edited_in_ehr"}
+        assert verdict.places == {"Patient/p1": ["p1", "5"]}
+        assert verdict.send == {"Observation/o1": None}  # nothing of the rest waits for it
 
 
 def test_deleted_and_doubled_are_for_a_person() -> None:
-    gone = Found("p1", "", None)
-    assert (
-        judged({"Patient/p1": gone, "Observation/o1": None}, {"Patient/p1": ["p1", "4"]}).conflict == "deleted_in_ehr"
-    )
-    assert (
-        judged({"Patient/p1": None, "Observation/o1": None}, {"Patient/p1": ["p1", "4"]}).conflict == "deleted_in_ehr"
-    )
+    known = {"Patient/p1": ["p1", "4"]}
+    for there in (Found("p1", "", None), None):
+        verdict = judged({"Patient/p1": there, "Observation/o1": None}, known)
+        assert verdict.conflicts == {"Patient/p1": "deleted_in_ehr"}
+        assert verdict.places == {"Patient/p1": ["p1", EDITED_SINCE]}
+        assert verdict.send == {"Observation/o1": None}
     twice = {"Patient/p1": Found("p1", "1", ME, matches=2), "Observation/o1": None}
-    assert judged(twice, {}).conflict == "duplicated_in_ehr"
+    assert judged(twice, {}).conflicts == {"Patient/p1": "duplicated_in_ehr"}
+
+
+def test_what_is_in_conflict_is_held_at_any_version_until_a_person_decides_or_it_says_what_we_say() -> None:
+    theirs = Found("p1", "5", {**ME, "active": False})
+    sent, remote = {"Patient/p1": ME, "Observation/o1": WEIGHT}, {"Patient/p1": ["p1", "5"]}
+    found = {"Patient/p1": theirs, "Observation/o1": None}
+    held = judge(sent, remote, found, dict, is_atomic=True, held={"Patient/p1"})
+    assert (held.conflicts, held.send) == ({"Patient/p1": "edited_in_ehr"}, {"Observation/o1": None})
+    decided = judge(sent, remote, found, never, is_atomic=True)
+    assert (decided.conflicts, decided.send["Patient/p1"]) == ({}, ["p1", "5"])
+    ended = judge(sent, remote, {**found, "Patient/p1": Found("p1", "6", ME)}, never, is_atomic=True, held=sent)
+    assert (ended.conflicts, ended.done) == ({}, {"Patient/p1": ["p1", "6"]})
+
+
+def test_what_was_deleted_is_made_again_only_where_a_person_insists() -> None:
+    gone = {"Patient/p1": Found("p1", "", None)}
+    assert judge({"Patient/p1": ME}, {}, gone, never, is_atomic=True).conflicts
+    verdict = judge({"Patient/p1": ME}, {}, gone, never, is_atomic=True, insisted={"Patient/p1"})
+    assert (verdict.conflicts, verdict.send) == ({}, {"Patient/p1": None})
+
+
+def test_a_write_of_which_nothing_is_left_sends_no_provenance_of_nothing() -> None:
+    sent = {"Patient/p1": ME, "Provenance/v1": PROOF}
+    found = {"Patient/p1": Found("p1", "5", {**ME, "active": False}), "Provenance/v1": None}
+    verdict = judge(sent, {"Patient/p1": ["p1", "4"]}, found, dict, is_atomic=True)
+    assert verdict.landed
+    assert not verdict.send
+    assert set(verdict.conflicts) == {"Patient/p1"}
+
+
+def test_a_write_without_some_of_its_resources_keeps_the_others_as_they_are() -> None:
+    whole = bundle(ME, WEIGHT, ANSWERS)
+    assert without(whole, {"Patient/p1"}) == bundle(WEIGHT, ANSWERS)
+    assert whole == bundle(ME, WEIGHT, ANSWERS)
 
 
 def test_a_transaction_whose_provenance_is_there_landed_and_an_edit_since_is_remembered() -> None:
@@ -317,5 +354,8 @@ def test_a_transaction_whose_provenance_is_there_landed_and_an_edit_since_is_rem
     found = {"Patient/p1": Found("p1", "3", {**ME, "active": False}), "Provenance/v1": Found("v1", "1", PROOF)}
     verdict = judge(sent, {}, found, never, is_atomic=True)
     assert verdict.landed
-    assert verdict.done == {"Patient/p1": ["p1", EDITED_SINCE], "Provenance/v1": ["v1", "1"]}
-    assert not judge(sent, {}, found, dict, is_atomic=False).landed
+    assert verdict.done == {"Provenance/v1": ["v1", "1"]}
+    assert verdict.conflicts == {"Patient/p1": "edited_in_ehr"}
+    assert verdict.places == {"Patient/p1": ["p1", "3"]}
+    in_parts = judge({**sent, "Observation/o1": WEIGHT}, {}, {**found, "Observation/o1": None}, dict, is_atomic=False)
+    assert in_parts.send == {"Observation/o1": None}

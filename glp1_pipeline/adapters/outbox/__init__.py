@@ -6,7 +6,17 @@ finds it reads back before sending again. Here: `lanes` (claim, settle), `courie
 write (`charts`), HTTP (`ehr`), decisions (`domain.outbox`).
 """
 
-from .attend import Pending, pending, retry_dead, wait_for_due
+from .attend import InConflict, Pending, conflicts, pending, retry_dead, settle_conflict, wait_for_due
 from .deliver import DeliveryReport, deliver_pending
 
-__all__ = ["DeliveryReport", "Pending", "deliver_pending", "pending", "retry_dead", "wait_for_due"]
+__all__ = [
+    "DeliveryReport",
+    "InConflict",
+    "Pending",
+    "conflicts",
+    "deliver_pending",
+    "pending",
+    "retry_dead",
+    "settle_conflict",
+    "wait_for_due",
+]

@@ -1,4 +1,4 @@
-"""What people and sensors ask of the outbox: how much is pending, is something due, try the dead again.
+"""What people and sensors ask of the outbox: how much is pending, is something due, the dead, conflicts.
 
 Not here: delivery.
 """
@@ -13,6 +13,17 @@ from typing import Any, Literal, NamedTuple
 from psycopg import Connection
 
 POLL_SECONDS = 0.2
+
+
+class InConflict(NamedTuple):
+    """A resource that someone changed in the target, so that ours is not sent."""
+
+    patient_id: str
+    key: str
+    reason: str
+    since: str
+    decision: str | None
+    """What a person said of it; it stays until our next change of the resource arrives there."""
 
 
 class Pending(NamedTuple):
@@ -80,3 +91,40 @@ def retry_dead(connection: Connection[Any], target: str, write_ids: Collection[i
             (target, [patient_id for (patient_id,) in revived]),
         )
     return len(revived)
+
+
+def conflicts(connection: Connection[Any], target: str, patient_id: str | None = None) -> list[InConflict]:
+    """What was left as it is in the target, the oldest first; of one patient, or of all."""
+    with connection.transaction():
+        rows = connection.execute(
+            "select c.patient_id::text, m.key, m.value ->> 'reason', m.value ->> 'since', m.value ->> 'decision'"
+            " from ops.copies c, jsonb_each(c.conflicts) m where c.target = %s and c.conflicts <> '{}'"
+            " and (%s::uuid is null or c.patient_id = %s) order by (m.value ->> 'since')::timestamptz, 1, 2",
+            (target, patient_id, patient_id),
+        ).fetchall()
+    return [InConflict(*row) for row in rows]
+
+
+def settle_conflict(
+    connection: Connection[Any], target: str, patient_id: str, key: str, decision: Literal["theirs", "ours"]
+) -> bool:
+    """Note what a person said of a resource in conflict; False when it is not in conflict.
+
+    Both: our next change of it is sent against the version that was found there, and is a conflict again when it was
+    changed once more since. `ours`: our side forgets what it planned, so that the next replay of the patient writes it.
+    """
+    with connection.transaction():
+        connection.execute(  # whoever holds the lane's row may change its copy
+            "select 1 from ops.lanes where target = %s and patient_id = %s for update", (target, patient_id)
+        )
+        done = connection.execute(
+            "update ops.copies set conflicts ="
+            "  jsonb_set(conflicts, array[%(key)s, 'decision'], to_jsonb(%(said)s::text)),"
+            " planned = case when %(said)s = 'ours' then planned - %(key)s::text else planned end,"
+            # What is gone has no version to match: it is made again.
+            " remote = case when %(said)s = 'ours' and conflicts -> %(key)s::text ->> 'reason' = 'deleted_in_ehr'"
+            "  then remote - %(key)s::text else remote end"
+            " where target = %(target)s and patient_id = %(patient)s and conflicts ? %(key)s::text",
+            {"key": key, "said": decision, "target": target, "patient": patient_id},
+        ).rowcount
+    return done == 1

@@ -17,7 +17,7 @@ import psycopg
 from psycopg import Connection
 
 from glp1_pipeline.adapters.ehr import Ehr, EhrFailure
-from glp1_pipeline.domain.outbox import Trouble, judge, keys_of, opens_breaker
+from glp1_pipeline.domain.outbox import Trouble, judge, keys_of, opens_breaker, without
 
 from .lanes import Claimed, earlier_bodies
 
@@ -32,13 +32,14 @@ class Unreadable(RuntimeError):
 
 @dataclass(slots=True)
 class Tried:
-    """What came of one try. `trouble` and `conflict` both None: delivered."""
+    """What came of one try. `trouble` None: delivered, but for its `conflicts`."""
 
     claimed: Claimed
     ms: float = 0.0
     http_status: int | None = None
     trouble: Trouble | None = None
-    conflict: str | None = None
+    conflicts: dict[str, str] = field(default_factory=dict)
+    """Resources that were left as they are in the EHR, and why."""
     retry_after: float | None = None
     remote: dict[str, list[str]] = field(default_factory=dict)
     was_sent: bool = False
@@ -94,7 +95,7 @@ class Courier:
             unreadable = {f.claimed.write_id for f in failed}
             rest = [one for one in claimed if one.write_id not in unreadable]
             failed += [
-                Tried(one, 0.0, failure.status, failure.trouble, None, failure.retry_after, is_echo=i > 0)
+                Tried(one, 0.0, failure.status, failure.trouble, retry_after=failure.retry_after, is_echo=i > 0)
                 for i, one in enumerate(rest)
             ]
         return failed
@@ -125,34 +126,42 @@ class Courier:
 
     def _carry(self, one: Claimed, tried: Tried) -> None:
         ends = self._ends(one)
-        resources = keys_of(one.bundle)
+        bundle, resources = one.bundle, keys_of(one.bundle)
         known = dict(one.remote)
+        places: dict[str, list[str]] = {}
+        conflicts: dict[str, str] = {}
         todo: list[str] = list(resources)
-        must_look = one.was == "in_doubt" or one.is_known_there
+        must_look = one.was == "in_doubt" or one.is_known_there or any(key in one.conflicts for key in resources)
         for _ in range(ROUNDS):
             if must_look:
                 found = self.ehr.look(resources, known, ends)
                 atomic = self.ehr.is_atomic(one.bundle)
-                verdict = judge(resources, known, found, lambda: self._earlier(one), is_atomic=atomic)
+                verdict = judge(
+                    resources, known, found, lambda: self._earlier(one),
+                    is_atomic=atomic, held=one.decided(None), insisted=one.decided("ours"),
+                )  # fmt: skip
                 tried.http_status = 200
-                if verdict.conflict:
-                    tried.conflict = verdict.conflict
-                    return
+                # Never into `known`: at their version it would be ours to write over.
+                conflicts, places = dict(verdict.conflicts), verdict.places
                 known |= verdict.done | {key: place for key, place in verdict.send.items() if place}
                 if not atomic or verdict.landed:
                     tried.remote |= verdict.done
                 if verdict.landed:
                     tried.trouble = None
-                    return
+                    break
                 todo = list(verdict.send)
+                bundle = without(one.bundle, conflicts)
             tried.was_sent = True
-            sent = self.ehr.send(one.bundle, known, todo, ends)
+            sent = self.ehr.send(bundle, known | places, todo, ends)
             tried.remote |= sent.remote
             known |= sent.remote
             tried.trouble, tried.http_status, tried.retry_after = sent.trouble, sent.status, sent.retry_after
             if sent.trouble != "moved":
-                return
+                break
             must_look = True
+        if tried.trouble is None:  # with the mark or not at all, or the next write would take their version as ours
+            tried.conflicts = conflicts
+            tried.remote |= places
 
     def _earlier(self, one: Claimed) -> dict[str, list[dict[str, Any]]]:
         """What we last sent of each resource, and since then perhaps: writes that died may have landed all the same."""

@@ -182,9 +182,9 @@ class _Crew:
             if settled.outcome is None:
                 continue
             self.report.outcomes[settled.outcome] += 1
-            if settled.outcome == "delivered":
+            if settled.is_delivered and settled.outcome is not None:
                 self.report.ms.append(settled.ms)
-                self.report.resources += len(settled.claimed.bundle.get("entry", ()))
+                self.report.resources += len(settled.claimed.bundle.get("entry", ())) - len(settled.conflicts)
         if self.breaker.state == "open" and self.report.stopped is None:
             self.report.stopped = self.breaker.reason or "breaker"
         if self.on_progress is not None:
@@ -194,12 +194,14 @@ class _Crew:
         one = tried.claimed
         if not tried.was_tried:
             return Settled(one, one.was, None, None, burns_try=False)
-        if tried.conflict:
-            return Settled(
-                one, "dead", "conflict", tried.conflict, tried.http_status, tried.ms, tried.remote, 0.0, tried.conflict
-            )
         if tried.trouble is None:
-            return Settled(one, "delivered", "delivered", "delivered", tried.http_status, tried.ms, tried.remote)
+            # What somebody else changed there is left to them, and holds nothing else of this patient.
+            outcome = "conflict" if tried.conflicts else "delivered"
+            last_class = min(tried.conflicts.values(), default="delivered")
+            return Settled(
+                one, "delivered", outcome, last_class, tried.http_status, tried.ms, tried.remote,
+                conflicts=tried.conflicts,
+            )  # fmt: skip
         # Untouched since a try of unknown outcome: still unknown.
         is_partial = bool(tried.remote) or (one.was == "in_doubt" and not tried.was_sent)
         decision = decide(

@@ -32,10 +32,16 @@ class Claimed:
     kid: str | None
     body: bytes | None
     remote: dict[str, list[str]]
+    conflicts: dict[str, dict[str, str]]
+    """By key what somebody else changed there: since, reason, and a person's decision, if there is one."""
     claimed_at: float
     """Our own monotonic clock, read before the claim: the lease never ends earlier than we think."""
     bundle: dict[str, Any] = field(default_factory=dict)
     is_known_there: bool = False
+
+    def decided(self, decision: str | None) -> set[str]:
+        """The resources in conflict of which a person said this; None: nobody has said anything."""
+        return {key for key, mark in self.conflicts.items() if mark.get("decision") == decision}
 
 
 @dataclass(slots=True)
@@ -52,6 +58,18 @@ class Settled:
     delay_seconds: float = 0.0
     blocked: str | None = None
     burns_try: bool = True
+    conflicts: dict[str, str] = field(default_factory=dict)
+    """Resources left as they are there, and why. Delivered without them, the write ends the conflict of its others."""
+
+    @property
+    def marks(self) -> dict[str, str | None]:
+        """What changes in the copy's conflicts: a new reason, or None where there is none any more."""
+        over = {e["request"]["url"]: None for e in self.claimed.bundle.get("entry", ())} if self.is_delivered else {}
+        return {key: None for key in over if key in self.claimed.conflicts} | self.conflicts
+
+    @property
+    def is_delivered(self) -> bool:
+        return self.status == "delivered"
 
 
 def claim(
@@ -82,7 +100,7 @@ def claim(
             "  returning w.write_id, w.tries)"
             " select h.patient_id, h.write_id, h.n, begun.tries, h.status,"
             " extract(epoch from now() - coalesce(h.first_tried_at, now()))::float8 / 3600, b.kid, b.body,"
-            " coalesce(c.remote, '{}') from heads h join begun using (write_id)"
+            " coalesce(c.remote, '{}'), coalesce(c.conflicts, '{}') from heads h join begun using (write_id)"
             " left join phi.write_bodies b using (write_id)"
             " left join ops.copies c on c.target = %s and c.patient_id = h.patient_id",
             (patients, target, target),
@@ -156,6 +174,14 @@ def settle(connection: Connection[Any], target: str, batch: Sequence[Settled]) -
             " select %s, p, r from unnest(%s::uuid[], %s::jsonb[]) as u(p, r)"
             " on conflict (target, patient_id) do update set remote = c.remote || excluded.remote",
             (target, [s.claimed.patient_id for s in learned], [Jsonb(s.remote) for s in learned]),
+        )
+    if marked := [s for s in mine if s.marks]:
+        connection.execute(
+            "update ops.copies c set conflicts = jsonb_strip_nulls(c.conflicts || (select jsonb_object_agg(key,"
+            "  case when value <> 'null' then jsonb_build_object('reason', value,"
+            "  'since', coalesce(c.conflicts -> key -> 'since', to_jsonb(now()))) end) from jsonb_each(u.m)))"
+            " from unnest(%s::uuid[], %s::jsonb[]) as u(p, m) where c.target = %s and c.patient_id = u.p",
+            ([s.claimed.patient_id for s in marked], [Jsonb(s.marks) for s in marked], target),
         )
     if tried:
         connection.execute(

@@ -6,6 +6,7 @@ against what the EHR holds). Not here: HTTP (`adapters.ehr`) and rows (`adapters
 
 from .exchange import (
     EDITED_SINCE,
+    Conflict,
     Found,
     Remote,
     Verdict,
@@ -15,6 +16,7 @@ from .exchange import (
     judge,
     keys_of,
     rest_as_batch,
+    without,
 )
 from .retry import (
     Breaker,
@@ -33,6 +35,7 @@ from .retry import (
 __all__ = [
     "EDITED_SINCE",
     "Breaker",
+    "Conflict",
     "Decision",
     "Found",
     "Remote",
@@ -51,5 +54,6 @@ __all__ = [
     "rest_as_batch",
     "retry_after_seconds",
     "trouble_of",
+    "without",
     "worst_of",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ..fhir.elements import RESOURCE_SYSTEM
 
@@ -18,7 +18,9 @@ Remote = Mapping[str, list[str]]
 """`Type/<our id>` -> [id in the EHR, version there]."""
 
 EDITED_SINCE = "edited-since-delivery"
-"""In place of a version that we never saw because someone edited first: matches none, so the next write asks."""
+"""In place of the version of a resource that was deleted there: matches none, so the next write asks."""
+
+Conflict = Literal["edited_in_ehr", "deleted_in_ehr", "duplicated_in_ehr"]
 
 FIRST_TYPES = ("Patient", "QuestionnaireResponse")
 """What the others refer to: created first where the server makes the ids."""
@@ -42,13 +44,21 @@ class Verdict:
 
     done: dict[str, list[str]] = field(default_factory=dict)
     send: dict[str, list[str] | None] = field(default_factory=dict)
-    conflict: str | None = None
+    conflicts: dict[str, Conflict] = field(default_factory=dict)
+    """What is left as it is there: the rest of the write goes without it."""
+    places: dict[str, list[str]] = field(default_factory=dict)
+    """Of each conflict, the id and version found there: others refer to it, and a person may decide upon it."""
     landed: bool = False
 
 
 def keys_of(bundle: Resource) -> dict[str, Resource]:
     """The resources of a write's bundle by `Type/<our id>`."""
     return {f"{e['resource']['resourceType']}/{e['resource']['id']}": e["resource"] for e in bundle.get("entry", ())}
+
+
+def without(bundle: Resource, keys: Collection[str]) -> Resource:
+    """The write without some of its resources. References to them stay: they are in the EHR."""
+    return {**bundle, "entry": [entry for entry in bundle["entry"] if _key(entry) not in keys]}
 
 
 def conditional_transaction(bundle: Resource, remote: Remote) -> Resource:
@@ -120,47 +130,59 @@ def judge(
     earlier: Callable[[], Mapping[str, list[Resource]]],
     *,
     is_atomic: bool,
+    held: Collection[str] = (),
+    insisted: Collection[str] = (),
 ) -> Verdict:
     """Decide from what was read back. `earlier` tells what we sent of each resource before this write.
 
     Nothing that somebody else changed is written over: a version that moved is taken as ours only when the content
-    is what we sent.
+    is what we sent. `held`: in conflict since an earlier write and not decided by a person, so never sent. `insisted`:
+    a person said that ours is right, so it is made again where it was deleted.
     """
     verdict = Verdict()
     back = {f"{key.partition('/')[0]}/{f.remote_id}": key for key, f in found.items() if f is not None}
     back |= {f"{key.partition('/')[0]}/{known[0]}": key for key, known in remote.items()}
     proof = [key for key in sent if key.startswith("Provenance/")]
-    if is_atomic and any(found.get(key) is not None for key in proof):
-        verdict.landed = True  # one transaction: where its provenance is, all of it was
-        for key, resource in sent.items():
-            there = found.get(key)
-            is_ours_still = there is not None and is_same(resource, there.resource, back)
-            verdict.done[key] = [
-                there.remote_id if there else key.partition("/")[2],
-                there.version if there and is_ours_still else EDITED_SINCE,
-            ]
-        return verdict
+    # One transaction: where its provenance is, all of it was. What differs now was edited since, or was left out.
+    landed = is_atomic and any(found.get(key) is not None for key in proof)
     for key, resource in sent.items():
         there, known = found.get(key), remote.get(key)
-        if there is None:
-            if known is not None:
-                verdict.conflict = "deleted_in_ehr"
-            verdict.send[key] = None
-        elif there.matches > 1:
-            verdict.conflict = "duplicated_in_ehr"
-        elif there.resource is None:
-            verdict.conflict = "deleted_in_ehr"
-        elif is_same(resource, there.resource, back):
+        if there is not None and there.matches == 1 and is_same(resource, there.resource, back):
             verdict.done[key] = [there.remote_id, there.version]
-        elif (known is None or there.version != known[1]) and not any(
-            is_same(was, there.resource, back) for was in earlier().get(key, ())
-        ):
-            verdict.conflict = "edited_in_ehr"
+            continue
+        conflict = _conflict(there, known, is_insisted=key in insisted)
+        if conflict is None and landed:
+            conflict = "deleted_in_ehr" if there is None else "edited_in_ehr"
+        elif conflict is None and there is not None and there.resource is not None:
+            is_as_we_left_it = known is not None and there.version == known[1]
+            if key in held or not (
+                is_as_we_left_it or any(is_same(was, there.resource, back) for was in earlier().get(key, ()))
+            ):
+                conflict = "edited_in_ehr"
+        if conflict is not None:
+            verdict.conflicts[key] = conflict
+            verdict.places[key] = _left_at(key, there, known)
         else:
-            verdict.send[key] = [there.remote_id, there.version]
-    if verdict.conflict is None and not verdict.send:
-        verdict.landed = True
+            verdict.send[key] = [there.remote_id, there.version] if there and there.resource is not None else None
+    if not verdict.done and verdict.conflicts and all(key in proof for key in verdict.send):
+        verdict.send = {}  # a provenance of nothing
+    verdict.landed = landed or not verdict.send
     return verdict
+
+
+def _conflict(there: Found | None, known: list[str] | None, *, is_insisted: bool) -> Conflict | None:
+    """What needs no look at the content."""
+    if there is None:
+        return "deleted_in_ehr" if known is not None else None
+    if there.matches > 1:
+        return "duplicated_in_ehr"
+    return "deleted_in_ehr" if there.resource is None and not is_insisted else None
+
+
+def _left_at(key: str, there: Found | None, known: list[str] | None) -> list[str]:
+    if there is not None and there.resource is not None:
+        return [there.remote_id, there.version]
+    return [there.remote_id if there else known[0] if known else key.partition("/")[2], EDITED_SINCE]
 
 
 def is_same(ours: Resource, theirs: Resource | None, back: Mapping[str, str]) -> bool:

@@ -46,6 +46,13 @@ def upgrade() -> None:
             nullable=False,
             comment="Id and version that the target gave each resource.",
         ),
+        sa.Column(
+            "conflicts",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default="{}",
+            nullable=False,
+            comment="By resource that someone changed in the target: since, reason, decision (theirs, ours) if any.",
+        ),
         sa.PrimaryKeyConstraint("target", "patient_id"),
         schema="ops",
         comment="One row per target and patient: hash of each resource as last decided (planned), and the id and version that the target gave it (remote).",
