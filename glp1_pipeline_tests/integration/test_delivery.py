@@ -377,10 +377,6 @@ def change_flag(world: World, patient: Patient, how: str) -> None:
     url = f"{world.ehr_url}/Flag/{flag['id']}"
     if how == "deleted_in_ehr":
         requests.delete(url, timeout=10).raise_for_status()
-    elif how == "duplicated_in_ehr":
-        twin = {k: v for k, v in flag.items() if k not in ("id", "meta")} | {"status": "inactive"}
-        requests.post(f"{world.ehr_url}/Flag", json=twin, timeout=10).raise_for_status()
-        requests.put(url, json={**flag, "code": {"text": "seen"}}, timeout=10).raise_for_status()
     else:
         requests.put(url, json={**flag, "code": {"text": "seen"}}, timeout=10).raise_for_status()
 
@@ -393,11 +389,8 @@ def flag_in_ehr(world: World, patient: Patient) -> dict[str, Any] | None:
 
 CONFLICTS = pytest.mark.parametrize(
     ("server_ids", "how"),
-    [
-        (False, "edited_in_ehr"), (True, "edited_in_ehr"), (False, "deleted_in_ehr"), (True, "deleted_in_ehr"),
-        (True, "duplicated_in_ehr"),  # where the server takes our ids there can be no second
-    ],
-)  # fmt: skip
+    [(False, "edited_in_ehr"), (True, "edited_in_ehr"), (False, "deleted_in_ehr"), (True, "deleted_in_ehr")],
+)
 
 
 @CONFLICTS
@@ -481,13 +474,34 @@ def test_a_person_ends_a_conflict(world: World, server_ids: bool, how: str, said
         world.plan(patient, patient.change(3, patient.flag("active"), patient.condition("asthma")))
         report = world.deliver(client)
         assert in_ehr(world, patient, "Condition", "asthma")
-        if how == "duplicated_in_ehr" or (how, said) == ("deleted_in_ehr", "theirs"):
-            assert dict(report.outcomes) == {"conflict": 1}  # a person must merge first; what is gone stays gone
+        if (how, said) == ("deleted_in_ehr", "theirs"):
+            assert dict(report.outcomes) == {"conflict": 1}  # what is gone stays gone
             assert world.conflicts(patient) == {key: (how, None)}
         else:
             assert dict(report.outcomes) == {"delivered": 1}
             assert world.conflicts(patient) == {}
             assert in_ehr(world, patient, "Flag", "red")["code"] == {"text": "red"}
+
+
+def test_what_is_there_twice_is_left_so_and_holds_nothing_else(world: World) -> None:
+    (patient,) = world.patients(1)
+    key = f"Flag/{patient.rid('red')}"
+    world.plan(patient, patient.chart(1, "Anna"))
+    with FaultProxy(world.ehr_url, server_ids=True) as proxy:
+        client = world.ehr(proxy.url)
+        world.deliver(client)
+        flag = in_ehr(world, patient, "Flag", "red")
+        twin = {k: v for k, v in flag.items() if k not in ("id", "meta")}
+        requests.post(f"{world.ehr_url}/Flag", json=twin, timeout=10).raise_for_status()
+        remote = world.remote(patient)
+        del remote[key]  # our database was restored: what is known by its id is never searched
+        world.set_remote(patient, remote)
+        world.plan(patient, patient.change(2, patient.flag("inactive"), patient.condition("suicidal ideation")))
+        assert dict(world.deliver(client).outcomes) == {"conflict": 1}
+        assert world.conflicts(patient) == {key: ("duplicated_in_ehr", None)}
+        assert world.lane(patient) == (False, None, None)
+        assert in_ehr(world, patient, "Condition", "suicidal ideation")
+        assert dict(count_by_identifier(client, [key])) == {key: 2}
 
 
 def test_an_edit_after_the_decision_is_a_conflict_again(world: World) -> None:
