@@ -14,7 +14,10 @@ from .reading import Folder
 CODED = {"code", "codes", "quantity"}
 COMPUTED = {"bmi"}
 """Names that a gate may ask for though no question does."""
-NEEDED_SETS = {"null_answers", "yes_no", "consent_status", "medicines", "no_entries", "email_domain_typos"}
+NEEDED_SETS = {
+    "null_answers", "yes_no", "unticked_boxes", "consent_status", "medicines", "allergens", "no_entries",
+    "email_domain_typos",
+}  # fmt: skip
 """Code sets that mapping uses by name."""
 
 

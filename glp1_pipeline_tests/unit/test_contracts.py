@@ -68,8 +68,10 @@ def test_nobody_is_held_for_a_question_that_their_form_never_asked(contract: Con
 
 def test_the_gate_asks_every_red_question_for_a_yes_or_a_no(contract: Contract) -> None:
     red = {n: r for r in contract.gates["clinical-minimum"].requirements if r.high_risk for n in r.fields}
-    assert len(red) == 14
-    assert {name for name, need in red.items() if need.accept != ("value",)} == {"hx.mtc_family"}
+    assert len(red) == 16
+    reproductive = {"preg.status", "preg.breastfeeding"}
+    assert {name for name, need in red.items() if need.accept != ("value",)} == {"hx.mtc_family"} | reproductive
+    assert {red[name].accept for name in reproductive} == {("value", "not_applicable")}
 
 
 def test_every_code_set_knows_its_own_codes_as_spellings(contract: Contract) -> None:
@@ -178,3 +180,10 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ContractError) as caught:
         load(folder)
     assert {fault.file for fault in caught.value.faults} >= {"tasks.csv", "form.yaml"}
+
+
+def test_no_question_spells_a_no_as_an_untouched_box(contract: Contract) -> None:
+    boxes = contract.codes["unticked_boxes"].keys()
+    for field in contract.fields.values():
+        table = contract.codes[field.codes] if field.codes and field.type in ("code", "codes") else {}
+        assert not {table[box].code for box in boxes & table.keys()} & {"no", "none", "never"}, field.name

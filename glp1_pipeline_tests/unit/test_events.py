@@ -117,6 +117,14 @@ def test_an_amendment_says_what_it_amends() -> None:
         ("data.authored_at", "2026-11-22", "bad_time", "data.authored_at"),
         ("data.authored_at", "2126-11-22T10:00:00Z", "bad_time", "data.authored_at"),
         ("data.authored_at", "1970-01-01T00:00:00Z", "bad_time", "data.authored_at"),
+        ("data.authored_at", "2026-11-22T10:00:00+14:01", "bad_time", "data.authored_at"),
+        ("data.authored_at", "2026-11-22T10:00:00-23:59", "bad_time", "data.authored_at"),
+        ("time", "2026-11-22T10:00:00-16:00", "bad_time", "time"),
+        ("time", "\u0662\u0660\u0662\u0666-11-22T10:00:00Z", "bad_time", "time"),
+        ("subject", "acct\ud800", "missing_subject", "subject"),
+        ("source", "x\x00", "wrong_shape", "source"),
+        ("data.time_zone", "America/\x00", "wrong_shape", "data.time_zone"),
+        ("data.time_zone", "x" * 501, "wrong_shape", "data.time_zone"),
         ("data.received_at", "soon", "bad_time", "data.received_at"),
         ("data.time_zone", {"zone": 1}, "wrong_shape", "data.time_zone"),
         ("data.channel", "i\x00os", "wrong_shape", "data.channel"),
@@ -270,11 +278,33 @@ def test_fhir_and_json_of_one_submission_have_equal_values(answers: dict[str, An
     assert (other.contradictions, set(other.problems)) == (mapped.contradictions, set(mapped.problems))
 
 
+def test_fhir_parts_that_disagree_and_limits_are_held() -> None:
+    items = [
+        {"linkId": "hx.men2", "answer": [{"valueCoding": {"code": "no", "display": "Yes"}}]},
+        {"linkId": "anthro.weight", "answer": [{"valueQuantity": {"value": 180, "unit": "lb", "comparator": "<"}}]},
+        {"linkId": "anthro.height", "answer": [{"valueQuantity": {"value": 70, "unit": "in", "code": "cm"}}]},
+    ]
+    values = map_submission(CONTRACT, questionnaire_response_to_submission(response(items), CONTRACT)).values
+    causes = [values[name]["held"] for name in ("hx.men2", "anthro.weight", "anthro.height")]
+    assert causes == ["conflicting_answers", "comparator", "conflicting_units"]
+
+
+def test_the_widest_offsets_on_earth_are_taken_and_kept() -> None:
+    for offset in ("+14:00", "-12:00"):
+        _, submission = parse_event(cloud_event(authored_at=f"2026-11-22T10:00:00{offset}"), CONTRACT)
+        assert submission.authored_at.isoformat() == f"2026-11-22T10:00:00{offset}"
+
+
 def entered(document: dict[str, Any]) -> str:
     try:
-        _, submission = parse_event(document, CONTRACT)
+        event, submission = parse_event(document, CONTRACT)
     except Refused as refused:
         return refused.reason
+    for text in (event.source, event.source_id, event.type, event.version, event.subject, submission.submission_id,
+                 submission.status, submission.time_zone, submission.supersedes or ""):  # fmt: skip
+        assert len(text) <= 500
+        assert text.isascii()
+        assert text.isprintable()
     map_submission(CONTRACT, submission)
     return "entered"
 

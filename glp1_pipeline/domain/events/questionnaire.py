@@ -180,7 +180,9 @@ def raw_answer(answer: dict[str, Any]) -> Any:
     if kind == "valueQuantity" and isinstance(told, dict):
         unit, code = told.get("unit"), told.get("code")
         quantity = {"value": told.get("value"), "unit": code if unit is None else unit}
-        return quantity if code is None or unit is None or code == unit else {**quantity, "code": code}
+        if code is not None and unit is not None and code != unit:
+            quantity["code"] = code
+        return quantity if told.get("comparator") is None else {**quantity, "comparator": told["comparator"]}
     return told
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -26,12 +26,14 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "missing_subject": "Nothing says whose submission it is.",
         "missing_submission_id": "The submission has no id of its own.",
         "missing_supersedes": "An amendment does not say what it amends.",
-        "bad_time": "A time is missing, has no offset, or is not of this century.",
+        "bad_time": "A time is missing, has no offset or one over 14 hours, or is not of this century.",
     }
 )
 TOKEN = re.compile(r"[A-Za-z0-9._:/|#~+=%?&-]{1,255}")
 """Ids that may stand in a table or a log. No `@` and no space: an address or a name is not opaque."""
-INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:\d\d)")
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
+WIDEST_OFFSET = timedelta(hours=14)
+"""No clock on earth is further from UTC; Postgres refuses what is much further."""
 STATUSES = ("completed", "in-progress")
 LONGEST_SECONDS = 10_000_000
 
@@ -103,6 +105,8 @@ def read_time(raw: Any, key: str) -> datetime:
         at = datetime.fromisoformat(raw.upper())
     except ValueError:
         raise Refused("bad_time", hint) from None
+    if abs(at.utcoffset() or timedelta()) > WIDEST_OFFSET:
+        raise Refused("bad_time", f"`{key}` must have an offset of at most 14 hours from UTC")
     if not 2000 <= at.year < 2100:
         raise Refused("bad_time", hint)
     return at

@@ -1,21 +1,19 @@
 """Answers that are one of a few: codes, several codes, yes or no; and the four kinds of null.
 
 Here: looking a spelling up, in the field's own set first and then among the nulls. Not here: the spellings
-(codes.csv).
+(codes.csv), and how the parts of one answer agree (`told`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..contract import Code, fold
-from .text import Context, Doc, Shape, as_text, held, known, noted, null, tidy
+from .text import Context, Doc, Shape, held, known, noted, null, tidy
+from .told import Spellings, Told
 
-CODE_KEYS = ("code", "answer", "value", "status", "display", "text")
-"""Where an object that means a code keeps it: our own forms first, then FHIR's Coding."""
-WORDS_KEYS = ("text", "note", "comment", "detail", "details")
 SEPARATORS = re.compile(r"[,;|\n]")
 Nulls = Mapping[str, str]
 
@@ -57,42 +55,40 @@ def meaning(doc: Doc) -> Any:
     return (doc.get("value"), doc.get("null"), doc.get("raw") if "held" in doc else None)
 
 
-def spelled(raw: Any) -> tuple[str | None, str | None, bool]:
-    """The folded spellings of a coded answer, best and second best, and whether words stand beside them."""
-    if isinstance(raw, dict):
-        told = [fold(tidy(text)[0]) for key in CODE_KEYS if (text := as_text(raw.get(key))) is not None]
-        words = any(isinstance(raw.get(key), str) and fold(raw[key]) not in told[:1] for key in WORDS_KEYS)
-        return (told[0] if told else None), (told[1] if len(told) > 1 else None), words
-    text = as_text(raw)
-    return (None if text is None else fold(tidy(text)[0])), None, False
-
-
-def look_up(table: Mapping[str, str], raw: Any) -> tuple[str | None, bool]:
-    first, second, words = spelled(raw)
-    found = table.get(first) if first is not None else None
-    if found is None and second is not None:
-        found = table.get(second)
-        words = False
-    return found, words
-
-
 def direct(table: Mapping[str, str]) -> dict[str, str]:
     """The table with the usual writings of every spelling, so that a clean answer needs no folding."""
     return {writing: code for s, code in table.items() for writing in (s, s.upper(), s.capitalize())} | dict(table)
 
 
-def code_shape(codes: Mapping[str, Code], nulls: Nulls) -> Shape:
+def no_code(told: Told, raw: Any) -> Doc | None:
+    """The document of an answer that is no code, or None where it is one."""
+    if told.torn:
+        return held("conflicting_answers", raw)
+    if told.unticked:
+        return null("absent", ["blank_is_not_no"])
+    if told.code is None:
+        return null(told.null) if told.null else held("unmapped_code", raw)
+    return None
+
+
+def words_kept(told: Told, spellings: Spellings) -> list[str]:
+    if not told.words:
+        return []
+    return ["text_kept", "words_beside_no"] if told.code == spellings.denial else ["text_kept"]
+
+
+def code_shape(codes: Mapping[str, Code], nulls: Nulls, boxes: Collection[str]) -> Shape:
     table = {spelling: code.code for spelling, code in codes.items()}
     quick = direct(table) | {code.code: code.code for code in codes.values()}
     own_nulls = {spelling: kind for spelling, kind in nulls.items() if spelling not in table}
+    spellings = Spellings(table, own_nulls, boxes)
 
     def slow(raw: Any, _: Context) -> Doc:
-        found, words = look_up(table, raw)
-        if found is None:
-            first, second, _words = spelled(raw)
-            kind = own_nulls.get(first or "?") or own_nulls.get(second or "?")
-            return null(kind) if kind else held("unmapped_code", raw)
-        return known(found, ["text_kept"], raw) if words else known(found)
+        told = spellings.read(raw)
+        if doc := no_code(told, raw):
+            return doc
+        edges = words_kept(told, spellings)
+        return known(told.code, edges, raw if edges else None)
 
     unwrap = once(slow, own_nulls)
 
@@ -104,22 +100,20 @@ def code_shape(codes: Mapping[str, Code], nulls: Nulls) -> Shape:
     return shape
 
 
-def yes_no_shape(codes: Mapping[str, Code], nulls: Nulls, yes: Any, no: Any) -> Shape:
+def yes_no_shape(codes: Mapping[str, Code], nulls: Nulls, yes: Any, no: Any, boxes: Collection[str] = ()) -> Shape:
     """For three-state questions (yes and no are words) and for boxes (true and false)."""
-    table = {spelling: code.code for spelling, code in codes.items()}
-    quick = {"yes": yes, "no": no, True: yes, False: no}
+    table = {spelling: code.code for spelling, code in codes.items() if spelling not in boxes}
+    quick = {"yes": yes, "no": no, True: yes} | ({} if boxes else {False: no})
     own_nulls = {spelling: kind for spelling, kind in nulls.items() if spelling not in table}
+    spellings = Spellings(table, own_nulls, boxes)
 
     def slow(raw: Any, _: Context) -> Doc:
-        found, words = look_up(table, raw)
-        if found is None:
-            first, second, _words = spelled(raw)
-            kind = own_nulls.get(first or "?") or own_nulls.get(second or "?")
-            return null(kind) if kind else held("unmapped_code", raw)
+        told = spellings.read(raw)
+        if doc := no_code(told, raw):
+            return doc
         clean = isinstance(raw, bool | dict) or raw in ("yes", "no")
-        edges = [] if clean else ["boolean_string"]
-        answer = yes if found == "yes" else no
-        return known(answer, [*edges, "text_kept"], raw) if words else known(answer, edges)
+        words = words_kept(told, spellings)
+        return known(yes if told.code == "yes" else no, words if clean else ["boolean_string"], raw if words else None)
 
     unwrap = once(slow, own_nulls)
 
@@ -131,11 +125,12 @@ def yes_no_shape(codes: Mapping[str, Code], nulls: Nulls, yes: Any, no: Any) -> 
     return shape
 
 
-def codes_shape(codes: Mapping[str, Code], nulls: Nulls) -> Shape:
+def codes_shape(codes: Mapping[str, Code], nulls: Nulls, boxes: Collection[str]) -> Shape:
     """Several codes, sorted. One that is not known holds the answer: half a list would read as a whole one."""
     table = {spelling: code.code for spelling, code in codes.items()}
     quick = direct(table) | {code.code: code.code for code in codes.values()}
     own_nulls = {spelling: kind for spelling, kind in nulls.items() if spelling not in table}
+    spellings = Spellings(table, {"": "absent"}, boxes)
 
     def slow(raw: Any) -> Doc:
         edges: list[str] = []
@@ -145,16 +140,23 @@ def codes_shape(codes: Mapping[str, Code], nulls: Nulls) -> Shape:
         if len(told) == 1:
             if (kind := null_in(told[0], own_nulls)) is not None:
                 return null(kind)
-            if isinstance(told[0], str) and look_up(table, told[0])[0] is None and SEPARATORS.search(told[0]):
+            if isinstance(told[0], str) and spellings.read(told[0]).code is None and SEPARATORS.search(told[0]):
                 told = [part for part in SEPARATORS.split(told[0]) if part.strip()]
                 edges.append("list_from_text")
-        told = [one for one in told if null_in(one, {"": "absent"}) is None]
-        if not told:
-            return null("absent")
-        found = {look_up(table, one)[0] for one in told}
+        read = [spellings.read(one) for one in told if null_in(one, {"": "absent"}) is None]
+        if any(one.torn for one in read):
+            return held("conflicting_answers", raw)
+        found = {one.code for one in read if not one.unticked and one.null is None}
+        edges += {"blank_is_not_no" for one in read if one.unticked}
         if None in found:
             return held("unmapped_code", raw)
-        return without_none({code for code in found if code is not None}, edges, raw)
+        if not found:
+            return null("absent", edges)
+        words = ["text_kept"] if any(one.words for one in read) else []
+        doc = without_none({code for code in found if code is not None}, edges, raw)
+        if words and "none" in found and len(found) == 1:
+            words.append("words_beside_no")
+        return doc if not words else known(doc["value"], [*doc.get("edges", ()), *words], raw)
 
     def shape(raw: Any, _: Context) -> Doc:
         if type(raw) is list and raw:

@@ -19,8 +19,9 @@ def find_contradictions(values: Values) -> tuple[str, ...]:
         return None if doc is None else doc.get("value")
 
     found: set[str] = set()
-    if any("exclusive_none" in doc["edges"] for doc in values.values() if "edges" in doc):
-        found.add("exclusive_none")
+    for edge in ("exclusive_none", "words_beside_no"):
+        if any(edge in doc["edges"] for doc in values.values() if "edges" in doc):
+            found.add(edge)
     if get("demo.sex_at_birth") == "male" and get("preg.status") in ("yes", "possible"):
         found.add("male_and_pregnant")
     medicines = {row.get("class") for row in get("med.current_list") or ()}

@@ -12,6 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ..contract import fold
+from ..events.shapes import WIDEST_OFFSET
 from .codes import Nulls, once
 from .quantities import ascii_digits
 from .text import Context, Doc, Shape, held, known, tidy
@@ -182,6 +183,8 @@ def read_instant(raw: Any, time_zone: str) -> tuple[datetime, list[str]]:
         at = datetime.fromisoformat(raw.strip().upper())
     except ValueError:
         raise Unreadable("unreadable_instant") from None
+    if not plausible(at):
+        raise Unreadable("implausible_instant")
     if at.utcoffset() is not None:
         return at, []
     zone = zone_of(time_zone)
@@ -192,6 +195,11 @@ def read_instant(raw: Any, time_zone: str) -> tuple[datetime, list[str]]:
         gap = (early.utcoffset() or timedelta()) < (late.utcoffset() or timedelta())
         raise Unreadable("nonexistent_time" if gap else "ambiguous_time", "dst_gap")
     return early, []
+
+
+def plausible(at: datetime) -> bool:
+    """Whether every store can hold it, and every zone show it."""
+    return 1900 <= at.year < 2100 and abs(at.utcoffset() or timedelta()) <= WIDEST_OFFSET
 
 
 def instant_shape(nulls: Nulls) -> Shape:

@@ -102,6 +102,9 @@ NOTES: Mapping[str, str] = MappingProxyType(
         "unknown_part": "Named parts that the field does not have are only in the raw event.",
         "pounds_over_13": "Fourteen or more pounds beside stones.",
         "consent_time_from_submission": "Consent without a time: that of the submission.",
+        "blank_is_not_no": "An untouched box, read as a blank: nobody said no.",
+        "words_beside_no": "Words beside a no: both stand as a contradiction.",
+        "unmapped_allergen": "An allergen that no table knows: its row has no `code`, a person looks.",
         "answered_twice": "The question was answered more than once, alike.",
     }
 )

@@ -14,11 +14,12 @@ from typing import Any
 
 from ..contract import Code, fold
 from .codes import Nulls, null_in, once
-from .dates import Unreadable, read_instant
+from .dates import Unreadable, plausible, read_instant
 from .records import Parts
 from .text import Context, Doc, Shape, as_text, held, is_plain, known, null, tidy
 
 CLEAN = ("given", "refused", "revoked")
+STATUS_KEYS = ("status", "code", "value")
 
 
 def consent_shape(codes: Mapping[str, Code], nulls: Nulls, needs_version: bool) -> Shape:
@@ -28,10 +29,14 @@ def consent_shape(codes: Mapping[str, Code], nulls: Nulls, needs_version: bool) 
 
     def read(raw: Any, context: Context) -> Doc:
         told = raw if isinstance(raw, dict) else {"status": raw}
-        status = as_text(told.get("status", told.get("code", told.get("value"))))
-        found = table.get(fold(tidy(status)[0])) if status is not None else None
+        said = [told[key] for key in STATUS_KEYS if told.get(key) not in (None, "")]
+        meant = [table.get(fold(tidy(text)[0])) if (text := as_text(one)) is not None else None for one in said]
+        if len({one for one in meant if one}) > 1:
+            return held("conflicting_answers", raw)
+        found = meant[0] if meant else None
         if found is None:
-            kind = null_in(told.get("status"), own_nulls)
+            is_asked = any(key in told for key in STATUS_KEYS)
+            kind = null_in(said[0] if said else None, own_nulls) if is_asked else None
             return null(kind) if kind else held("unmapped_code", raw)
         version = as_text(told.get("version"))
         if found == "given" and needs_version and not (version and version.strip()):
@@ -62,7 +67,7 @@ def consent_shape(codes: Mapping[str, Code], nulls: Nulls, needs_version: bool) 
                     instant = datetime.fromisoformat(at)
                 except ValueError:
                     return unwrap(raw, context)
-                if instant.tzinfo is not None:
+                if instant.tzinfo is not None and plausible(instant):
                     return {"value": {"status": status, "version": version, "at": instant.isoformat()}}
         return unwrap(raw, context)
 

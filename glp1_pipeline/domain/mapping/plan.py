@@ -7,7 +7,6 @@ answer: the same question twice, weight against height, questions that were hidd
 
 from __future__ import annotations
 
-import re
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ from .quantities import POUND
 from .shapes import shape_of
 from .text import Context, Doc, Shape, held, known, noted
 
-IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 BMI_PLAUSIBLE = (15, 80)
 BMI_POSSIBLE = (10, 110)
 SKEW, LATE = timedelta(minutes=5), timedelta(hours=1)
@@ -32,7 +30,7 @@ class Problem(NamedTuple):
     """An answer that could not be taken. Names only."""
 
     field: str
-    """The field; of an unknown question its id, or `?` where that does not look like one."""
+    """The field; of an unknown question `?`: its id is the producer's own text, and may hold anything."""
     cause: str
     edge: str = ""
 
@@ -88,7 +86,7 @@ def make_mapper(contract: Contract, version: str) -> Mapper:
         for asked, raw in submission.answers.items():
             question = questions.get(asked)
             if question is None:
-                problems.append(Problem(asked if IDENTIFIER.fullmatch(str(asked)) else "?", "unknown_question"))
+                problems.append(Problem("?", "unknown_question"))
                 continue
             name, shape, resumed = question
             doc = shape(raw, context)

@@ -133,14 +133,18 @@ class Measure:
         told = {fold(str(key)): part for key, part in raw.items() if part not in (None, "")}
         if not told:
             return {"null": "absent"}
+        if "comparator" in told:  # less than, at least: a limit is no measurement
+            return held("comparator", raw)
         if "value" in told:
             number = as_text(told["value"])
             units = [fold(unit) for key in ("unit", "code") if isinstance(unit := told.get(key), str)]
             if number is None or isinstance(told["value"], bool):
                 return held("unreadable_quantity", raw)
+            known_units = [self.units[unit] for unit in units if unit in self.units]
+            if len({*known_units, *(self.units[key] for key in told if key in self.units)}) > 1:
+                return held("conflicting_units", raw)
             if not units:
                 return self.read_text(number, raw)
-            known_units = [self.units[unit] for unit in units if unit in self.units]
             if not known_units:
                 return held("unknown_unit", raw)
             number, edges = ascii_digits(number.strip())

@@ -1,7 +1,7 @@
-"""Answers of several parts: groups, lists, blood pressure, medicines.
+"""Answers of several parts: groups, blood pressure, a row of a list.
 
 Here: which part is which, and one document of all parts. Not here: how a part's text is read (`people`, `codes`,
-`dates`), and consents and files (`papers`).
+`dates`), lists (`rows`), and consents and files (`papers`).
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..contract import Code, Field, fold
-from .codes import SEPARATORS, Nulls, null_in, once
+from ..contract import Field, fold
+from .codes import Nulls, once
 from .quantities import ascii_digits, readings
-from .text import Context, Doc, Shape, as_text, held, known, noted, null, tidy
+from .text import Context, Doc, Shape, as_text, held, known, noted, null
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "street": ("line1",), "street1": ("line1",), "address1": ("line1",), "line": ("line1",), "street2": ("line2",),
@@ -32,7 +32,6 @@ PO_BOX = re.compile(r"\bp\.?\s*o\.?\s*box\b|\bpost office box\b|\bapartado\b")
 PRESSURE = re.compile(r"(\d{2,3})\s*(?:/|over|sobre)\s*(\d{2,3})(?:\s*mm\s*hg)?", re.IGNORECASE)
 DOSE = re.compile(r"(\d[\d.,]*)\s*([^\d\s].*)")
 SYSTOLIC, DIASTOLIC = (50, 300), (20, 200)
-MOST_ROWS = 500
 
 
 class Parts:
@@ -47,17 +46,18 @@ class Parts:
                 self.names.setdefault(alias, target)
         self.prefix = f"{field.name}."
 
-    def named(self, raw: dict[Any, Any]) -> tuple[dict[str, Any], list[str]]:
-        """Raw parts by our names; `line` may come as a list, a name may stand after the field's own."""
+    def named(self, raw: dict[Any, Any]) -> tuple[dict[str, Any], list[str], bool]:
+        """Raw parts by our names, and whether two names of one part disagree. `line` may come as a list, a name may
+        stand after the field's own."""
         parts: dict[str, Any] = {}
+        torn = False
         edges: list[str] = []
         for key, part in raw.items():
             name = self.names.get(key) or self.names.get(fold(str(key)).removeprefix(self.prefix))
             if name is None:
                 edges.append("unknown_part")
             elif name in parts and parts[name] not in (None, ""):
-                if part not in (None, "") and (as_text(part) is None or as_text(part) != as_text(parts[name])):
-                    edges.append("unknown_part")
+                torn = torn or (part not in (None, "") and not alike(part, parts[name]))
             else:
                 parts[name] = part
         lines = parts.get("line1")
@@ -65,14 +65,16 @@ class Parts:
             parts["line1"] = lines[0] if lines else None
             if len(lines) > 1 and all(isinstance(line, str) for line in lines):
                 parts.setdefault("line2", ", ".join(lines[1:]))
-        return parts, edges
+        return parts, edges, torn
 
     def read(self, raw: Any, context: Context) -> Doc:
         if not isinstance(raw, dict):
             if not self.lone or as_text(raw) is None:
                 return held("unexpected_shape", raw)
             raw = {self.lone: raw}
-        parts, edges = self.named(raw)
+        parts, edges, torn = self.named(raw)
+        if torn:
+            return held("conflicting_answers", raw)
         value: dict[str, Any] = {}
         kinds: list[str] = []
         for name, part in parts.items():
@@ -88,6 +90,11 @@ class Parts:
             return known(value, edges)
         told = [kind for kind in kinds if kind != "absent"]
         return held("unexpected_shape", raw, *edges) if parts == {} and raw else null(told[0] if told else "absent")
+
+
+def alike(one: Any, other: Any) -> bool:
+    first, second = as_text(one), as_text(other)
+    return one == other if first is None or second is None else fold(first) == fold(second)
 
 
 def group_shape(parts: Parts, nulls: Nulls, finish: Callable[[Doc, Any], Doc] | None = None) -> Shape:
@@ -168,77 +175,3 @@ def pressure_shape(parts: Parts, nulls: Nulls) -> Shape:
         return doc if fits else held("implausible_blood_pressure", raw, *doc.get("edges", ()))
 
     return once(read, nulls)
-
-
-def list_shape(parts: Parts, nulls: Nulls, nothing: Mapping[str, Code], classes: Mapping[str, Code] | None) -> Shape:
-    """Rows of parts. Saying that there is none is a value: the empty list."""
-    class_of = classifier(classes) if classes else None
-
-    def read(raw: Any, context: Context) -> Doc:
-        edges: list[str] = []
-        if isinstance(raw, str) and fold(raw) not in nothing and SEPARATORS.search(raw):
-            raw_rows: list[Any] = [part for part in SEPARATORS.split(raw) if part.strip()]
-            edges.append("list_from_text")
-        else:
-            raw_rows = raw if isinstance(raw, list) else [raw]
-        if len(raw_rows) > MOST_ROWS:
-            return held("too_many_rows", raw_rows[:MOST_ROWS])
-        rows: list[dict[str, Any]] = []
-        said_none, kinds = False, []
-        for row in raw_rows:
-            words = row if isinstance(row, str) else row.get(parts.lone) if isinstance(row, dict) else None
-            if isinstance(words, str) and fold(tidy(words)[0]) in nothing:
-                said_none = True
-                continue
-            if (kind := null_in(row, nulls)) is not None:
-                kinds.append(kind)
-                continue
-            doc = parts.read(row, context)
-            edges += doc.get("edges", ())
-            if "held" in doc:
-                return held(doc["held"], raw, *edges)
-            if "value" in doc:
-                rows.append(doc["value"])
-        if rows:
-            rows = classified(rows, class_of, edges)
-            return known(rows, [*edges, "exclusive_none"], raw) if said_none else known(rows, edges)
-        if said_none:
-            return known([], edges)
-        told = [kind for kind in kinds if kind != "absent"]
-        return null(told[0] if told else "absent", edges)
-
-    def shape(raw: Any, context: Context) -> Doc:
-        kind = null_in(raw, nulls)
-        return read(raw, context) if kind is None else null(kind)
-
-    return shape
-
-
-def classified(
-    rows: list[dict[str, Any]], class_of: Callable[[str], str | None] | None, edges: list[str]
-) -> list[dict[str, Any]]:
-    """Rows of medicines with the class that our table gives; a patient's own word for it does not count."""
-    if class_of:
-        for row in rows:
-            row.pop("class", None)
-            if found := class_of(str(row.get("name", ""))):
-                row["class"] = found
-            elif "autocorrected_medicine" not in edges:
-                edges.append("autocorrected_medicine")
-    return rows
-
-
-def classifier(classes: Mapping[str, Code]) -> Callable[[str], str | None]:
-    """Class of a medicine by its whole name, or by the first known word in it: `Lantus SoloStar 20 units`."""
-    table = {spelling: code.code for spelling, code in classes.items()}
-    longest_first = sorted(table, key=len, reverse=True)
-    anywhere = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)")
-
-    def class_of(name: str) -> str | None:
-        folded = fold(name)
-        if folded in table:
-            return table[folded]
-        found = anywhere.search(folded)
-        return table[found[0]] if found else None
-
-    return class_of

@@ -6,7 +6,7 @@ Here: the choice alone. Not here: the readers (the modules beside), and what nee
 from __future__ import annotations
 
 from ..contract import Contract, Field
-from . import codes, dates, papers, people, quantities, records
+from . import codes, dates, papers, people, quantities, records, rows
 from .text import Shape
 
 
@@ -14,13 +14,14 @@ def shape_of(contract: Contract, field: Field, version: str) -> Shape:
     sets = contract.codes
     nulls = codes.nulls_of(sets["null_answers"])
     own = sets[field.codes] if field.codes else {}
+    boxes = sets["unticked_boxes"]
     match field.type:
         case "code":
-            return codes.code_shape(own, nulls)
+            return codes.code_shape(own, nulls, boxes)
         case "codes":
-            return codes.codes_shape(own, nulls)
+            return codes.codes_shape(own, nulls, boxes)
         case "tri":
-            return codes.yes_no_shape(sets["yes_no"], nulls, "yes", "no")
+            return codes.yes_no_shape(sets["yes_no"], nulls, "yes", "no", boxes)
         case "boolean":
             return codes.yes_no_shape(sets["yes_no"], nulls, True, False)
         case "quantity":
@@ -42,7 +43,7 @@ def shape_of(contract: Contract, field: Field, version: str) -> Shape:
 def shape_of_parts(contract: Contract, field: Field, nulls: codes.Nulls) -> Shape:
     sets = contract.codes
     shapes = {
-        part: codes.code_shape(sets[field.part_codes[part]], nulls)
+        part: codes.code_shape(sets[field.part_codes[part]], nulls, sets["unticked_boxes"])
         if part in field.part_codes
         else text_shape(contract, field.part_formats.get(part, ""), nulls)
         for part in field.parts
@@ -51,8 +52,10 @@ def shape_of_parts(contract: Contract, field: Field, nulls: codes.Nulls) -> Shap
     if field.type == "attachment":
         return papers.attachment_shape(parts, nulls)
     if field.type == "list":
-        classes = sets["medicines"] if field.format == "medicines" else None
-        return records.list_shape(parts, nulls, sets["no_entries"], classes)
+        named = rows.medicines(sets["medicines"]) if field.format == "medicines" else None
+        if field.name == "allergy.list":
+            named = rows.allergens(sets["allergens"])
+        return rows.list_shape(parts, nulls, sets["no_entries"], sets["unticked_boxes"], named)
     if field.format == "blood_pressure":
         return records.pressure_shape(parts, nulls)
     return records.group_shape(parts, nulls, records.finish_address if field.format == "address" else None)

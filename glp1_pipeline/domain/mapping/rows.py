@@ -1,0 +1,119 @@
+"""Answers that are lists: medicines, allergies; and what group the thing in a row belongs to.
+
+Here: rows, the explicit nothing, grouping by name. Not here: the parts of one row (`records`), and what a group means
+for care (`flags`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from ..contract import Code, fold
+from .codes import SEPARATORS, Nulls, null_in
+from .records import Parts
+from .text import Context, Doc, Shape, as_text, held, known, null, tidy
+
+MOST_ROWS = 500
+FILLERS = re.compile(
+    r"(?<!\w)(?:allergy|allergies|allergic|to|all|drugs?|medicines?|antibiotics?|al[eé]rgic[oa]|a|and|y|or|la)(?!\w)"
+)
+"""What people write around the name of an allergen, and that names none."""
+
+Grouping = Callable[[list[dict[str, Any]], list[str]], None]
+"""Gives each row its group, and notes by an edge that one has none."""
+
+
+def list_shape(
+    parts: Parts, nulls: Nulls, nothing: Mapping[str, Code], boxes: Collection[str], group: Grouping | None
+) -> Shape:
+    """Rows of parts. Saying that there is none is a value: the empty list."""
+
+    def read(raw: Any, context: Context) -> Doc:
+        edges: list[str] = []
+        if isinstance(raw, str) and fold(raw) not in nothing and SEPARATORS.search(raw):
+            raw_rows: list[Any] = [part for part in SEPARATORS.split(raw) if part.strip()]
+            edges.append("list_from_text")
+        else:
+            raw_rows = raw if isinstance(raw, list) else [raw]
+        if len(raw_rows) > MOST_ROWS:
+            return held("too_many_rows", raw_rows[:MOST_ROWS])
+        rows: list[dict[str, Any]] = []
+        said_none, kinds = False, []
+        for row in raw_rows:
+            words = row if isinstance(row, str) else row.get(parts.lone) if isinstance(row, dict) else None
+            if isinstance(words, str) and fold(tidy(words)[0]) in nothing:
+                said_none = True
+                continue
+            if (kind := null_in(row, nulls)) is not None:
+                kinds.append(kind)
+                continue
+            if row is False or (not isinstance(row, dict) and fold(as_text(row) or "") in boxes):
+                kinds.append("absent")
+                edges.append("blank_is_not_no")
+                continue
+            if row is True:
+                return held("unexpected_shape", raw, *edges)
+            doc = parts.read(row, context)
+            edges += doc.get("edges", ())
+            if "held" in doc:
+                return held(doc["held"], raw, *edges)
+            if "value" in doc:
+                rows.append(doc["value"])
+        if rows:
+            if group:
+                group(rows, edges)
+            return known(rows, [*edges, "exclusive_none"], raw) if said_none else known(rows, edges)
+        if said_none:
+            return known([], edges)
+        told = [kind for kind in kinds if kind != "absent"]
+        return null(told[0] if told else "absent", edges)
+
+    def shape(raw: Any, context: Context) -> Doc:
+        kind = null_in(raw, nulls)
+        return read(raw, context) if kind is None else null(kind)
+
+    return shape
+
+
+def medicines(classes: Mapping[str, Code]) -> Grouping:
+    """Rows get the class that our table gives; a patient's own word for it does not count."""
+    table, anywhere = searched(classes)
+
+    def group(rows: list[dict[str, Any]], edges: list[str]) -> None:
+        for row in rows:
+            row.pop("class", None)
+            folded = fold(str(row.get("name", "")))
+            first = anywhere.search(folded)  # the first known word in it: `Lantus SoloStar 20 units`
+            if found := table.get(folded) or (table[first[0]] if first else None):
+                row["class"] = found
+            else:
+                edges.append("autocorrected_medicine")
+
+    return group
+
+
+def allergens(codes: Mapping[str, Code]) -> Grouping:
+    """Rows get a `code` where our table knows every word of the allergen: half of a name may hide another."""
+    table, anywhere = searched(codes)
+
+    def group(rows: list[dict[str, Any]], edges: list[str]) -> None:
+        for row in rows:
+            row.pop("code", None)
+            folded = fold(str(row.get("substance", "")))
+            found = {table[known_word[0]] for known_word in anywhere.finditer(folded)}
+            rest = FILLERS.sub("", anywhere.sub("", folded))
+            if len(found) == 1 and not re.search(r"\w", rest):
+                row["code"] = found.pop()
+            else:
+                edges.append("unmapped_allergen")
+
+    return group
+
+
+def searched(codes: Mapping[str, Code]) -> tuple[dict[str, str], re.Pattern[str]]:
+    """The spellings, and what finds the longest of them in a text."""
+    table = {spelling: code.code for spelling, code in codes.items()}
+    longest_first = sorted(table, key=len, reverse=True)
+    return table, re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)")

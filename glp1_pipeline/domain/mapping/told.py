@@ -1,0 +1,88 @@
+"""What the parts of a coded answer say: its code, words beside it, a box that nobody ticked.
+
+Here: parts that contradict each other, and what an untouched box looks like. Not here: the spellings (codes.csv), and
+the value documents (`codes`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from ..contract import fold
+from .text import as_text, tidy
+
+CODE_KEYS = ("code", "answer", "value", "status", "display", "text")
+"""Where an object that means a code keeps it: our own forms first, then FHIR's Coding."""
+LABELS = ("code", "answer", "value", "status", "display")
+TECHNICAL = frozenset({"system", "version", "id", "linkId", "userSelected"})
+
+
+class Told(NamedTuple):
+    code: str | None = None
+    null: str | None = None
+    words: bool = False
+    """Whether words that are no spelling stand beside the answer."""
+    torn: bool = False
+    """Whether parts of it mean different things."""
+    unticked: bool = False
+
+
+class Spellings:
+    """How one question's answers are spelled."""
+
+    def __init__(self, table: Mapping[str, str], nulls: Mapping[str, str], boxes: Collection[str] = ()) -> None:
+        self.table, self.nulls, self.boxes = table, nulls, frozenset(boxes)
+        self.denial = table.get("no")
+        """The code of a bare no, where the question has one."""
+
+    def read(self, raw: Any) -> Told:
+        if isinstance(raw, dict):
+            return self.read_parts(raw)
+        text = as_text(raw)
+        return Told() if text is None else self.meaning(raw, text)
+
+    def meaning(self, raw: Any, text: str) -> Told:
+        folded = fold(tidy(text)[0])
+        if self.boxes and (raw is False or (folded in self.boxes and folded not in self.table)):
+            return Told(unticked=True)
+        code = self.table.get(folded)
+        return Told(code, self.nulls.get(folded) if code is None else None)
+
+    def read_parts(self, raw: dict[Any, Any]) -> Told:
+        """The first part that says something counts, unless another says something else. A code of some other system
+        leaves the word to its display; any other first part that is not understood leaves it to nobody."""
+        keys = [*(key for key in CODE_KEYS if key in raw), *(key for key in raw if key not in CODE_KEYS)]
+        told: list[Told] = []
+        words, unread, unticked, blank = False, False, False, bool(raw.keys() & set(CODE_KEYS))
+        for key in keys:
+            part = raw[key]
+            if key in TECHNICAL or part is None or part == [] or part == {}:
+                continue
+            text = as_text(part)
+            one = Told() if text is None else self.meaning(part, text)
+            if one.unticked and key in CODE_KEYS:
+                unticked = True
+            elif one.null == "absent" or one.unticked or (key not in LABELS and one.null == "not_applicable"):
+                continue
+            elif one.code or one.null:
+                told.append(one)
+            elif key not in LABELS:
+                words = words or text is None or isinstance(part, str)
+            elif key == "display" and told and self.denies(told[0], text):
+                return Told(torn=True)
+            else:
+                unread = unread or (key != "code" and not told)
+            blank = False
+        if len({(one.code, one.null) for one in told}) > 1:
+            return Told(torn=True)
+        if unread or (not told and words):
+            return Told(words=words)
+        if not told:
+            return Told(unticked=True) if unticked else Told(null="absent" if blank else None)
+        return told[0]._replace(words=words)
+
+    def denies(self, told: Told, display: str | None) -> bool:
+        """Whether a label that is no spelling starts with another answer, beside a no: `Past attempt, 2010`."""
+        first = fold(display or "").replace(",", " ").partition(" ")[0]
+        return told.code is not None and told.code == self.denial and self.table.get(first, told.code) != told.code
