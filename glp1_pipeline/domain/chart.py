@@ -1,12 +1,15 @@
 """A patient's chart: all reported values resolved into one, the same whatever order they came in.
 
+A phone's clock may be wrong, so no submission counts as later than its receipt; a draft says nothing beside a
+submission; and a consent once refused is only given again by what came in after the refusal.
+
 Here: the fold of a patient's submissions, and questions asked of the result. Not here: how an answer becomes a
 value (`mapping`), what the chart means (`flags`, `gates`), how it looks in FHIR (`fhir`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -33,8 +36,17 @@ class Reported:
     contradictions: tuple[str, ...] = ()
 
     @property
+    def said_at(self) -> datetime:
+        """When it was written; a clock that runs ahead cannot carry it past the moment that it was received."""
+        return min(self.authored_at, self.received_at)
+
+    @property
     def order(self) -> tuple[datetime, datetime, str]:
-        return (self.authored_at, self.received_at, self.event_id)
+        return (self.said_at, self.received_at, self.event_id)
+
+    @property
+    def is_draft(self) -> bool:
+        return self.status == "in-progress"
 
 
 @dataclass(slots=True)
@@ -48,8 +60,11 @@ class Chart:
     former: dict[str, list[Value]] = field(default_factory=dict)
     """Field -> what earlier submissions had said and a later one changed, oldest first."""
     submissions: tuple[Reported, ...] = ()
+    """All of them, drafts too."""
+    counted: tuple[Reported, ...] = ()
+    """Those that the values come from: what the patient submitted, or the drafts where nothing was submitted yet."""
     asked: frozenset[str] = frozenset()
-    """Fields that at least one of the patient's form versions asks."""
+    """Fields that at least one of the counted form versions asks."""
 
     def get(self, name: str) -> Any:
         """The known value of a field, or None where there is none (see `state` for why)."""
@@ -68,31 +83,57 @@ class Chart:
     @property
     def is_complete(self) -> bool:
         """Whether the patient ever pressed submit; a draft alone never reaches a provider."""
-        return any(s.status != "in-progress" for s in self.submissions)
+        return bool(self.counted) and not self.counted[0].is_draft
 
     @property
     def latest(self) -> Reported:
-        return self.submissions[-1]
+        return self.counted[-1]
 
 
 def resolve(contract: Contract, patient_id: str, reports: Iterable[Reported]) -> Chart:
-    """Fold submissions, oldest authored first; per field the newest answer that says something wins.
+    """Fold submissions, oldest first; per field the newest answer that says something wins, and of drafts none does
+    once something was submitted.
+    """
+    ordered = sorted(reports, key=lambda r: r.order)
+    submitted = [report for report in ordered if not report.is_draft]
+    chart = Chart(patient_id)
+    for chart in stages(contract, patient_id, submitted or ordered):  # noqa: B007 - the last stage is the chart
+        pass
+    chart.submissions = tuple(ordered)
+    return chart
+
+
+def stages(contract: Contract, patient_id: str, ordered: Iterable[Reported]) -> Iterator[Chart]:
+    """The chart after each report of an ordered row. It is one chart that grows: look at it before the next.
 
     A blank (`absent`) never wipes what an earlier submission said: leaving a question empty is not a retraction.
     """
-    ordered = tuple(sorted(reports, key=lambda r: r.order))
-    chart = Chart(patient_id, submissions=ordered)
-    asked: set[str] = set()
+    chart = Chart(patient_id)
+    consents = {name for name, declared in contract.fields.items() if declared.type == "consent"}
+    refused_at: dict[str, datetime] = {}
     for report in ordered:
-        asked |= contract.asked[report.form_version]
+        chart.submissions = chart.counted = (*chart.counted, report)
+        chart.asked |= contract.asked[report.form_version]
         for name, value in report.values.items():
             before = chart.values.get(name)
-            if before is not None:
-                if value.get("null") == "absent":
+            if before is not None and value.get("null") == "absent":
+                continue
+            if name in consents and value.get("null") != "absent":
+                refusal = refused_at.get(name)
+                if not _is_given(value):
+                    refused_at[name] = max(report.received_at, refusal or report.received_at)
+                elif refusal is not None and report.received_at <= refusal:
+                    # Later by its own clock, yet received before the refusal: of the two the one that permits less.
+                    if before != value:
+                        chart.former.setdefault(name, []).append(value)
                     continue
-                if before != value and before.get("null") != "absent":
-                    chart.former.setdefault(name, []).append(before)
+            if before is not None and before != value and before.get("null") != "absent":
+                chart.former.setdefault(name, []).append(before)
             chart.values[name] = value
             chart.sources[name] = report.event_id
-    chart.asked = frozenset(asked)
-    return chart
+        yield chart
+
+
+def _is_given(value: Value) -> bool:
+    decision = value.get("value")
+    return isinstance(decision, Mapping) and decision.get("status") == "given"

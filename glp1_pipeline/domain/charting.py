@@ -107,45 +107,42 @@ def decide(contract: Contract, claimed: Iterable[Claimed], known: Known) -> Deci
             decided.problems[name] = decided.problems.get(name, 0) + 1
         fresh[item.patient_id].append((item, reported(item, mapped.values, mapped.contradictions), mapped.problems))
 
-    judged: list[tuple[str, list, Chart, dict]] = []
     for patient_id, items in fresh.items():
         reports = known.reports.get(patient_id, []) + [report for _, report, _ in items]
         try:
-            chart, raised = flags.evaluate_history(contract, patient_id, reports)
+            history = flags.evaluate_history(contract, patient_id, reports)
+            (gate,) = gates.evaluate(contract, contract.gates[GATE], [history.chart], [history.flags])
+            decided.patients.append(_outcome(contract, patient_id, items, history, gate, known))
         except Exception as error:  # noqa: BLE001 - as above, for one patient
-            decided.dead |= {item.event_id: where(error) for item, _, _ in items}
-            continue
-        judged.append((patient_id, items, chart, raised))
-
-    results = gates.evaluate(contract, contract.gates[GATE], [j[2] for j in judged], [j[3] for j in judged])
-    for (patient_id, items, chart, raised), gate in zip(judged, results, strict=True):
-        try:
-            decided.patients.append(_outcome(contract, patient_id, items, chart, raised, gate, known))
-        except Exception as error:  # noqa: BLE001 - as above
             decided.dead |= {item.event_id: where(error) for item, _, _ in items}
     return decided
 
 
-def _outcome(contract: Contract, patient_id: str, items, chart: Chart, raised, gate, known: Known) -> PatientOutcome:
+def _outcome(contract: Contract, patient_id: str, items, history: flags.History, gate, known: Known) -> PatientOutcome:
+    chart, raised, _ = history
     needed = tasks.derive(contract, chart, raised, gate)
     open_now = {(task.code, task.cause) for task in needed}
     closed = [key for key in known.tasks.get(patient_id, []) if key not in open_now]
     write = None
     if chart.is_complete:  # a draft stays with us: the EHR hears of a patient who pressed submit
-        write = _write(contract, patient_id, items, chart, raised, needed, closed, known)
+        write = _write(contract, patient_id, items, history, needed, closed, known)
     first = min(item.received_at for item, _, _ in items)
     return PatientOutcome(chart, [report for _, report, _ in items], first, raised, gate, needed, closed, write)
 
 
-def _write(contract, patient_id, items, chart, raised, needed, closed, known: Known) -> Write | None:
-    accounts = known.accounts.get(patient_id, [])
-    resources = fhir.chart_resources(contract, chart, raised, needed, accounts=accounts, closed_tasks=closed)
+def _write(contract, patient_id, items, history: flags.History, needed, closed, known: Known) -> Write | None:
+    chart, raised, _ = history
+    accounts, planned = known.accounts.get(patient_id, []), known.planned.get(patient_id, {})
+    # We may have shown a flag while an older submission was still on its way: then only our writes know of it.
+    ended = history.ended | {f for f in contract.flags if f not in raised and fhir.flag_key(patient_id, f) in planned}
+    resources = fhir.chart_resources(
+        contract, chart, raised, needed, accounts=accounts, closed_tasks=closed, ended_flags=sorted(ended)
+    )
     for item, _, _ in items:
         if item.submission.status == "in-progress":
             continue
         response = fhir.questionnaire_response(contract, item.submission, patient_id)
         resources[f"QuestionnaireResponse/{response['id']}"] = response
-    planned = known.planned.get(patient_id, {})
     dumped = {key: fhir.dump(resource) for key, resource in resources.items()}
     hashes = {key: fhir.content_hash(content) for key, content in dumped.items()}
     changed = {key: digest for key, digest in hashes.items() if planned.get(key) != digest}

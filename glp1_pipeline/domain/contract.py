@@ -32,7 +32,7 @@ ConflictRule = Literal[
 
 
 Semver = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
-APPLICABILITY = frozenset({"has_prior_glp1", "has_diabetes", "bmi_27_to_30", "may_be_pregnant"})
+APPLICABILITY = frozenset({"has_prior_glp1", "has_diabetes", "bmi_27_to_30", "may_be_pregnant", "has_allergies"})
 """Names of the rules in `domain.gates` that a requirement's `when` may use."""
 
 

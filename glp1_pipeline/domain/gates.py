@@ -29,6 +29,8 @@ STATES = (
     BY_TASK, EXEMPT,
 )  # fmt: skip
 RED_WEIGHT = 3
+NEVER_EMPTY = ("allergy.list",)
+"""Lists that are asked for only where there is something to name; elsewhere "none" is a value."""
 COMPUTED = "bmi"
 """The one name in gates.yaml that is no field: worked out, and then asked to be plausible."""
 
@@ -131,7 +133,7 @@ def _lines(gate: Gate) -> tuple[_Line, ...]:
 def _plain(requirement: Requirement) -> str:
     conditions = requirement.values or requirement.max_age_days is not None or BY_TASK in _accepted(requirement)
     name = requirement.fields[0]
-    return "" if conditions or len(requirement.fields) > 1 or name == COMPUTED else name
+    return "" if conditions or len(requirement.fields) > 1 or name in (COMPUTED, *NEVER_EMPTY) else name
 
 
 def evaluate(
@@ -192,7 +194,7 @@ _NONE: tuple[tuple[str, str], ...] = ()
 
 def _states(lines: tuple[_Line, ...], chart: Chart, facts: Facts) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
     """For each requirement its state, and the state of each of its fields."""
-    newest = max(version_key(s.form_version) for s in chart.submissions)
+    newest = max(version_key(s.form_version) for s in chart.counted)
     found: list[tuple[str, tuple[tuple[str, str], ...]]] = []
     for line in lines:
         if newest < line.since or (line.applies is not None and not line.applies(facts)):
@@ -224,6 +226,8 @@ def _state(requirement: Requirement, chart: Chart, facts: Facts, name: str) -> s
         eased = requirement.high_risk and state in ("unknown", "declined") and state in requirement.accept
         return BY_TASK if eased else state
     value = chart.get(name)
+    if value == [] and name in NEVER_EMPTY:
+        return "not_accepted"
     if requirement.values and not _matches(value, requirement.values):
         return "not_accepted"
     if requirement.max_age_days is not None and (dated := day(value)) is not None:

@@ -13,6 +13,7 @@ from .chart import Chart
 from .contract import Contract
 from .flags import Facts, RaisedFlag
 from .flags.facts import unanswered
+from .flags.medicines import GLP1, groups_in
 from .gates import GateResult
 
 BY_FLAG = {
@@ -26,6 +27,7 @@ URGENT = ("crisis-protocol", "urgent-safety-review")
 """Opened from a draft too: they cannot wait for the patient to press submit."""
 UNMAPPED = "unmapped"
 MEDICINES = "med.current_list"
+ALLERGENS = "allergy.list"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -66,12 +68,14 @@ def derive(
         need("missing-high-risk-input", name, like="provider-review-initial" if eased else None)
     for contradiction in _contradictions(chart):
         need("clarify-contradiction", contradiction)
-    for name, cause in {*problems, *_held(chart), *_unmapped(chart)}:
+    for name, cause in {*problems, *_held(chart), *_unmapped(chart), *_unmapped_allergens(chart)}:
         if name not in red:
             need(_held_code(name, cause), f"{name}:{cause}")
     for name, why in gate_result.missing:
         if (why == "stale" and name.startswith("anthro.")) or (name, why) == ("bmi", "not_accepted"):
             need("verify-weight", f"{name}:{why}")
+        elif not _has_work(field := _first_field(contract, gate_result, name), why, needs, flags):
+            need(_missing_code(field), f"{field}:{why}")
     if "WEIGHT_IMPLAUSIBLE" in flags and not any(code == "verify-weight" for code, _ in needs):
         need("verify-weight", "WEIGHT_IMPLAUSIBLE")
     if chart.state("vitals.bp") == "unknown":  # passes the gate, but somebody has to take it
@@ -92,12 +96,41 @@ def _unmapped(chart: Chart) -> Iterable[tuple[str, str]]:
         yield MEDICINES, "unmapped_medicine"
 
 
+def _unmapped_allergens(chart: Chart) -> Iterable[tuple[str, str]]:
+    """An allergen that nobody coded and that no table of ours knows: whether it is in the product is not known."""
+    rows = chart.get(ALLERGENS)
+    for row in rows if isinstance(rows, list) else ():
+        if not isinstance(row, dict) or not (row.get("code") or GLP1 in groups_in([row])):
+            yield ALLERGENS, "unmapped_allergen"
+            return
+
+
 def _contradictions(chart: Chart) -> Iterable[str]:
     """Those of the newest full submission and of what amended it; a full one answers everything anew."""
-    for report in reversed(chart.submissions):
+    for report in reversed(chart.counted):
         yield from report.contradictions
         if report.status == "completed":
             return
+
+
+def _has_work(name: str, why: str, needs: Iterable[tuple[str, str]], flags: Mapping[str, RaisedFlag]) -> bool:
+    """Whether what the gate misses is already somebody's: as a red question, a held answer, a flag, or as its parts."""
+    causes = {cause for _, cause in needs}
+    if name == "bmi":
+        return any(cause.startswith(("anthro.height:", "anthro.weight:")) for cause in causes)
+    if name == "id.verification_status" and "IDENTITY_UNVERIFIED" in flags:
+        return True
+    return name in causes or (why == "held" and any(cause.startswith(f"{name}:") for cause in causes))
+
+
+def _missing_code(name: str) -> str:
+    return "verify-weight" if name.startswith(("anthro.", "bmi")) else "clarify-answer"
+
+
+def _first_field(contract: Contract, gate_result: GateResult, name: str) -> str:
+    """A field to ask for, where any one of several would do and the gate names their requirement."""
+    requirements = contract.gates[gate_result.gate_id].requirements if gate_result.gate_id in contract.gates else ()
+    return next((r.fields[0] for r in requirements if r.name == name and r.need == "any"), name)
 
 
 def _held_code(name: str, cause: str) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from datetime import timedelta
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glp1_pipeline.domain import flags
-from glp1_pipeline.domain.chart import Reported
+from glp1_pipeline.domain.chart import Reported, resolve
 
-from .test_flags import CLEAN, CONTRACT, GIVEN, REFUSED, known, report
+from .test_flags import CLEAN, CONTRACT, GIVEN, NOON, REFUSED, known, report
 
 
 def history(*reports: Reported, refuted: frozenset[str] = frozenset()) -> dict[str, flags.RaisedFlag]:
@@ -78,5 +80,96 @@ def test_more_reports_never_clear_a_clinical_red_flag(drawn):
     before: set[str] = set()
     for end in range(1, len(reports) + 1):
         now = {f for f, flag in history(*reports[:end]).items() if flag.severity == "red"}
+        if all(r.is_draft for r in reports[:end]):
+            now -= flags.FLEETING_IN_DRAFTS
         assert before - {"STATE_NOT_SERVED", "CONSENT_MISSING", "IDENTITY_UNVERIFIED"} <= now
         before = now
+
+
+def test_a_clock_that_runs_ahead_does_not_outrank_what_came_in_later():
+    ahead = report(1, {**CLEAN, **known(hx__kidney="none")}, authored_at=NOON + timedelta(days=900))
+    assert resolve(CONTRACT, "p1", [ahead, amend(2, hx__kidney="ckd")]).get("hx.kidney") == "ckd"
+
+
+REVOKED = GIVEN | {"status": "revoked"}
+
+
+def consented(*reports: Reported) -> str:
+    return resolve(CONTRACT, "p1", reports).get("consent.telehealth")["status"]
+
+
+def test_a_revocation_wins_over_a_consent_received_before_it_or_with_it_whatever_the_clocks_say():
+    given, at = known(consent__telehealth=GIVEN), NOON + timedelta(days=5)
+    for received in (at, at + timedelta(days=1)):
+        slow_clock = amend(3, consent__telehealth=REVOKED)
+        slow_clock = report(
+            3, slow_clock.values, status="amended", authored_at=NOON - timedelta(days=400), received_at=received
+        )
+        first = report(6, given, received_at=at)
+        assert consented(first, slow_clock) == consented(slow_clock, first) == "revoked"
+    again = report(9, given, status="amended")
+    assert consented(first, slow_clock, again) == consented(again, slow_clock, first) == "given"
+
+
+def test_a_revocation_is_not_undone_by_an_older_consent_that_comes_late():
+    late = report(1, known(consent__telehealth=GIVEN), received_at=NOON + timedelta(days=9))
+    assert consented(late, amend(2, consent__telehealth=REVOKED)) == "revoked"
+
+
+CONSENTED = st.tuples(st.sampled_from([GIVEN, REVOKED, REFUSED]), st.integers(0, 4), st.integers(0, 4))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(CONSENTED, min_size=1, max_size=5), st.randoms())
+def test_a_consent_stands_only_on_what_came_after_every_refusal(drawn, random):
+    reports = [
+        report(1, known(consent__telehealth=value), event_id=f"e{i}", authored_at=NOON + timedelta(days=authored),
+               received_at=NOON + timedelta(days=received))
+        for i, (value, authored, received) in enumerate(drawn)
+    ]  # fmt: skip
+    found = resolve(CONTRACT, "p1", reports)
+    random.shuffle(reports)
+    assert resolve(CONTRACT, "p1", reports) == found
+    if found.get("consent.telehealth")["status"] == "given":
+        source = next(r for r in reports if r.event_id == found.sources["consent.telehealth"])
+        against = [r for r in reports if r.values["consent.telehealth"]["value"]["status"] != "given"]
+        assert all(r.received_at < source.received_at and r.order < source.order for r in against)
+
+
+def test_drafts_beside_a_submission_change_no_value_before_or_after_it():
+    early = report(1, known(hx__kidney="ckd", demo__preferred_name="Zed"), status="in-progress")
+    late = report(3, known(hx__kidney="dialysis"), status="in-progress", form_version="3.0.0")
+    alone, among = resolve(CONTRACT, "p1", [report(2)]), resolve(CONTRACT, "p1", [late, report(2), early])
+    assert (among.values, among.former, among.latest) == (alone.values, {}, alone.latest)
+    assert resolve(CONTRACT, "p1", [early, late]).get("hx.kidney") == "dialysis"
+    assert len(among.submissions) == 3
+
+
+def test_of_a_draft_only_urgent_and_history_reds_stay():
+    said = {"hx__suicide": "current", "preg__status": "yes", "vitals__bp": {"systolic": 190, "diastolic": 100}}
+    draft = known(**said, hx__men2="yes", anthro__weight=60.0, anthro__height=170.0, demo__dob="2015-01-01")
+    wanted = {"SUICIDAL_ACTIVE", "PREGNANT", "BP_CRISIS", "MEN2"}
+    for n in (1, 3):
+        found = history(report(n, draft, status="in-progress"), report(2))
+        assert found.keys() == wanted
+        assert all(flag.sticky for flag in found.values())
+
+
+def test_a_flag_that_stands_no_more_is_told_as_ended_and_a_refuted_one_too():
+    first, then = report(1, {**CLEAN, **known(hx__kidney="ckd", hx__men2="yes")}), amend(2, hx__kidney="none")
+    assert flags.evaluate_history(CONTRACT, "p1", [first]).ended == frozenset()
+    assert flags.evaluate_history(CONTRACT, "p1", [then, first]).ended == {"RENAL_CKD4_5"}
+    refuted = flags.evaluate_history(CONTRACT, "p1", [first, then], frozenset({"MEN2"}))
+    assert refuted.ended == {"RENAL_CKD4_5", "MEN2"}
+
+
+def test_eight_hundred_saves_of_one_patient_cost_less_than_a_second():
+    for status in ("in-progress", "amended"):
+        saves = [
+            report(1, {**CLEAN, **known(anthro__weight=90 + n / 100)}, event_id=f"e{n}", status=status,
+                   authored_at=NOON + timedelta(seconds=n), received_at=NOON + timedelta(seconds=n))
+            for n in range(800)
+        ]  # fmt: skip
+        start = time.process_time()
+        history(*saves, report(2))
+        assert time.process_time() - start < 1

@@ -235,6 +235,54 @@ def test_a_mild_or_other_glp1_allergy_is_amber_and_an_unknown_reaction_red():
     assert raised(chart_of(**allergic("Zepbound", severity="mild", reaction="angioedema")))["HYPERSENS_GLP1"] == "red"
 
 
+@pytest.mark.parametrize(
+    ("severity", "reaction", "wanted"),
+    [
+        ("", "nausea", "amber"), ("moderate", "Nausea and some vomiting", "amber"), ("mild", "", "amber"),
+        ("mild", "injection site redness", "amber"), ("", "Constipation, headache", "amber"),
+        ("severe", "nausea", "red"), ("moderate", "", "red"), ("mild", "my throat closed up", "red"),
+        ("mild", "trouble breathing", "red"), ("mild", "swelling of the tongue", "red"), ("", "hives", "red"),
+        ("mild", "nausea and my face went numb", "red"), ("mild", "no idea", "red"), ("", "severe vomiting", "red"),
+    ],
+)  # fmt: skip
+def test_a_glp1_allergy_is_red_unless_its_reaction_is_known_to_be_mild(severity, reaction, wanted):
+    chart = chart_of(**allergic("tirzepatide", severity=severity, reaction=reaction))
+    assert raised(chart)["HYPERSENS_GLP1"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("raw", "crisis"),
+    [
+        ({"systolic": 196}, True), ({"sys": "188", "dia": "?"}, True), ({"systolic": 110, "diastolic": 125}, True),
+        ("190 over something", True), ("90/185", True), ("150/125 abc", True), ([200, 95], True), ("120/190", True),
+        ({"systolic": 150}, False), ("179 / 119 / ?", False), ("1900/95", False), ("in 2026", False), (None, False),
+        ({"systolic": 999}, False), ({"diastolic": 90}, False), (True, False),
+    ],
+)  # fmt: skip
+def test_a_held_blood_pressure_is_a_crisis_where_a_plausible_part_is(raw, crisis):
+    chart = chart_of({**CLEAN, "vitals.bp": {"held": "implausible_blood_pressure", "raw": raw}})
+    assert ("BP_CRISIS" in raised(chart)) is crisis
+
+
+@pytest.mark.parametrize("told", [{"held": "unmapped_code", "raw": "sometimes"}, {"value": "yes"}, {"value": ["x"]}])
+@pytest.mark.parametrize("status", ["completed", "in-progress"])
+def test_what_is_not_known_to_be_no_suicidal_thought_counts_as_one(told, status):
+    assert raised(chart_of({"hx.suicide": told}, status=status))["SUICIDAL_ACTIVE"] == "red"
+
+
+@pytest.mark.parametrize("why", ["unknown", "declined", "absent"])
+def test_a_question_on_suicide_without_an_answer_is_unknown_and_no_crisis(why):
+    assert raised(chart_of(null("hx.suicide", why))) == {"UNKNOWN_HIGH_RISK_INPUT": "amber"}
+
+
+@pytest.mark.parametrize("name", ["preg.status", "preg.planning", "preg.breastfeeding"])
+def test_a_woman_to_whom_pregnancy_does_not_apply_is_shown_to_the_provider(name):
+    flag = flags.evaluate(CONTRACT, chart_of(null(name, "not_applicable")))["UNKNOWN_HIGH_RISK_INPUT"]
+    assert (flag.severity, flag.fields) == ("amber", (name,))
+    male = {**null(name, "not_applicable"), **known(demo__sex_at_birth="male")}
+    assert raised(chart_of(male)) == {}
+
+
 def test_medicines_are_recognised_by_code_and_class_as_well_as_by_name():
     rows = [{"name": "?", "rxnorm": "11289"}, {"name": "?", "class": "insulin"}, {"name": "Xultophy 100/3.6"}]
     assert {"WARFARIN", "INSULIN_USE", "DUP_GLP1"} <= raised(chart_of(med__current_list=rows)).keys()

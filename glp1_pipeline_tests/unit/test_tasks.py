@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from glp1_pipeline.domain import flags, gates, tasks
 from glp1_pipeline.domain.chart import Chart, Reported, resolve
 
-from .test_flags import CLEAN, CONTRACT, chart_of, known, null, report, without
+from .test_flags import CLEAN, CONTRACT, GIVEN, chart_of, known, null, report, without
 from .test_gates import CHARTS, GATE
 
 REVIEW = ("provider-review-initial", "clinical-minimum")
@@ -144,8 +144,60 @@ def test_an_answer_that_comes_later_ends_the_need():
     assert keys(resolve(CONTRACT, "p1", [first, then])) == {REVIEW}
 
 
-def test_a_held_patient_gets_no_review():
-    assert keys(without("rx.pharmacy")) == set()
+def test_a_held_patient_gets_no_review_and_each_missing_field_is_asked_for_once():
+    assert keys(without("rx.pharmacy")) == {("clarify-answer", "rx.pharmacy:absent")}
+    assert keys(without("demo.email", "demo.mobile")) == {("clarify-answer", "demo.mobile:absent")}
+    assert keys(without("anthro.height")) == {("verify-weight", "anthro.height:absent")}
+    assert keys(without("preg.status", "preg.planning")) == {
+        ("missing-high-risk-input", "preg.status"), ("clarify-answer", "preg.planning:absent"),
+    }  # fmt: skip
+    refused = GIVEN | {"status": "refused"}
+    assert keys(chart_of(consent__treatment=refused)) == {("clarify-answer", "consent.treatment:not_accepted")}
+    ask = {n.code: n.owner for n in needs(without("rx.pharmacy", "preg.status"))}
+    assert ask == {"clarify-answer": "care-coordinator", "missing-high-risk-input": "patient"}
+
+
+def test_what_is_held_or_flagged_already_is_not_asked_for_twice():
+    phone = {**CLEAN, "demo.mobile": {"held": "unreadable_phone", "raw": "?"}, "demo.email": {"null": "absent"}}
+    assert keys(chart_of(phone)) == {("clarify-answer", "demo.mobile:unreadable_phone")}
+    assert keys(held("demo.dob", "ambiguous_date")) == {("resolve-identity", "demo.dob:ambiguous_date")}
+    failed = chart_of(id__verification_status="failed")
+    assert keys(failed) == {("resolve-identity", "IDENTITY_UNVERIFIED")}
+
+
+@settings(max_examples=200, deadline=None)
+@given(CHARTS)
+def test_whatever_the_gate_misses_of_a_submitted_chart_is_somebodys_work(chart):
+    result = gates.evaluate(CONTRACT, GATE, [chart], [flags.evaluate(CONTRACT, chart)])[0]
+    if chart.is_complete and result.outcome == "held":
+        assert {n.code for n in needs(chart)} - {"provider-review-initial"}
+
+
+def test_an_allergy_without_its_list_is_asked_for_and_an_allergen_nobody_knows_is_reconciled():
+    yes = {**CLEAN, **known(allergy__any="yes")}
+    assert keys(chart_of(yes)) == {("clarify-answer", "allergy.list:absent")}
+    assert keys(chart_of({**yes, "allergy.list": {"value": []}})) == {("clarify-answer", "allergy.list:not_accepted")}
+    rows = {"allergy.list": {"value": [{"substance": "the red pills"}]}}
+    unmapped = ("reconcile-medications", "allergy.list:unmapped_allergen")
+    assert keys(chart_of(yes | rows)) == {REVIEW, unmapped}
+    coded = {"allergy.list": {"value": [{"substance": "amoxicillin", "code": "penicillin"}]}}
+    assert keys(chart_of(yes | coded)) == {REVIEW}
+    assert keys(chart_of(yes | {"allergy.list": {"held": "unreadable", "raw": "?"}})) == {
+        ("reconcile-medications", "allergy.list:unreadable"),
+    }
+
+
+@pytest.mark.parametrize("status", ["completed", "in-progress"])
+@pytest.mark.parametrize("told", [{"held": "unmapped_code", "raw": "every night"}, {"value": "yes"}])
+def test_an_answer_on_suicide_that_is_not_known_to_be_harmless_starts_the_crisis_protocol(told, status):
+    chart = chart_of({**CLEAN, "hx.suicide": told}, status=status)
+    assert ("crisis-protocol", "SUICIDAL_ACTIVE") in keys(chart)
+
+
+@pytest.mark.parametrize("status", ["completed", "in-progress"])
+def test_a_held_blood_pressure_that_may_be_a_crisis_is_urgent(status):
+    chart = chart_of({**CLEAN, "vitals.bp": {"held": "half_blood_pressure", "raw": {"systolic": 196}}}, status=status)
+    assert ("urgent-safety-review", "BP_CRISIS") in keys(chart)
 
 
 @settings(max_examples=200, deadline=None)

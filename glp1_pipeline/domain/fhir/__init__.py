@@ -11,7 +11,7 @@ set of submissions gives the same bytes in whatever order they arrived.
 from .answers import questionnaire_response
 from .elements import Resource, resource_id
 from .resources import chart_resources
-from .work import Needed, Raised
+from .work import Needed, Raised, flag_key
 from .writes import content_hash, dump, provenance, transaction
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "chart_resources",
     "content_hash",
     "dump",
+    "flag_key",
     "provenance",
     "questionnaire_response",
     "resource_id",

@@ -185,8 +185,8 @@ def _write_any_allergy(page: Page) -> None:
     if code is not None:
         _allergy(page, page.add("AllergyIntolerance", field), field, code, False)
         return
-    said = [c for s in chart.submissions[::-1] if (c := _answer(s.values, field)) is not None]
-    if said and any(_may_have_stood(s.values, field) for s in chart.submissions):
+    said = [c for s in chart.counted[::-1] if (c := _answer(s.values, field)) is not None]
+    if said and any(_may_have_stood(s.values, field) for s in chart.counted):
         _allergy(page, page.add("AllergyIntolerance", field), field, said[0], True)
 
 

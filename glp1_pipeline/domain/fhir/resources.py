@@ -27,11 +27,12 @@ def chart_resources(
     *,
     accounts: Sequence[tuple[str, str]] = (),
     closed_tasks: Iterable[tuple[str, str]] = (),
+    ended_flags: Iterable[str] = (),
 ) -> dict[str, Resource]:
     """Type/id -> resource, of a chart with a submission. The dicts share pieces: read them, do not change them.
 
-    `closed_tasks`: (code, cause) of tasks that this chart no longer needs. A flag no longer raised is not shown:
-    closing it in the EHR is the act of whoever refuted it.
+    `closed_tasks`: (code, cause) of tasks that this chart no longer needs; `ended_flags`: flags that were shown, or
+    may have been, and stand no more.
     """
     page = Page(contract, chart)
     write_patient(page, accounts)
@@ -40,7 +41,7 @@ def chart_resources(
     write_history(page)
     write_allergies(page)
     write_medicines(page)
-    write_flags(page, flags)
+    write_flags(page, flags, ended_flags)
     write_tasks(page, tasks, flags)
     write_closed_tasks(page, closed_tasks)
     return page.out

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from ..contract import FlagRule
-from .elements import ASSEMBLER, HL7, SNOMED, Resource, code_token, concept, instant_utc
+from .elements import ASSEMBLER, HL7, SNOMED, Resource, code_token, concept, instant_utc, resource_id
 from .page import Page
 
 FLAG_SYSTEM: Final = "urn:glp1-pipeline:flag"
@@ -47,20 +47,31 @@ class Needed(Protocol):
     def due_minutes(self) -> int: ...
 
 
-def write_flags(page: Page, flags: Mapping[str, Raised]) -> None:
-    rules = page.tables.contract.flags
+def flag_key(patient_id: str, flag_id: str) -> str:
+    """Where a patient's flag lies among the resources of the chart."""
+    return f"Flag/{resource_id(patient_id, f'Flag/{flag_id}')}"
+
+
+def write_flags(page: Page, flags: Mapping[str, Raised], ended: Iterable[str] = ()) -> None:
     for flag in flags.values():
-        rule = rules[flag.flag_id]
-        shown = page.add("Flag", flag.flag_id)
-        shown["extension"] = [{"url": SEVERITY_URL, "valueCode": flag.severity}]
-        shown["status"] = "active"
-        shown["category"] = _category(rule)
-        coding = [{"system": FLAG_SYSTEM, "code": flag.flag_id}]
-        if snomed := page.tables.only_snomed(flag.flag_id):
-            coding.append({"system": SNOMED, "code": snomed})
-        shown["code"] = {"coding": coding, "text": rule.label}
-        shown["subject"] = page.patient
-        shown["author"] = ASSEMBLER
+        _flag(page, flag.flag_id, flag.severity, "active")
+    for flag_id in ended:
+        # Of the declared severity: what it was when it stood may differ with the order that submissions came in.
+        _flag(page, flag_id, page.tables.contract.flags[flag_id].severity, "inactive")
+
+
+def _flag(page: Page, flag_id: str, severity: str, status: str) -> None:
+    rule = page.tables.contract.flags[flag_id]
+    shown = page.add("Flag", flag_id)
+    shown["extension"] = [{"url": SEVERITY_URL, "valueCode": severity}]
+    shown["status"] = status
+    shown["category"] = _category(rule)
+    coding = [{"system": FLAG_SYSTEM, "code": flag_id}]
+    if snomed := page.tables.only_snomed(flag_id):
+        coding.append({"system": SNOMED, "code": snomed})
+    shown["code"] = {"coding": coding, "text": rule.label}
+    shown["subject"] = page.patient
+    shown["author"] = ASSEMBLER
 
 
 def _category(rule: FlagRule) -> list[Resource]:

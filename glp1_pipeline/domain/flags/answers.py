@@ -6,6 +6,7 @@ raise (`measures`), and flags of labs, check-ins and duplicate search.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ..chart import Chart
@@ -15,8 +16,18 @@ from .facts import Facts, day, unanswered
 from .registry import Hit, rule, says, takes
 
 CONSENTS = ("consent.telehealth", "consent.treatment", "consent.privacy_npp")
-MILD = ("mild", "moderate")
+NOT_SUICIDAL = ("none", "past")
+_MILD_REACTIONS = re.compile(
+    r"\b(?:nause(?:a|ous)|vomit(?:ed|ing|s)?|threw up|diarrh(?:o?ea)|constipat(?:ed|ion)|headaches?"
+    r"|(?:injection|shot)[ -]site(?: (?:reaction|redness|pain|itch(?:ing)?|bruis(?:e|ing)))?)\b"
+)
+_FILLERS = frozenset({
+    "a", "after", "and", "at", "bit", "felt", "from", "got", "had", "i", "just", "light", "little", "mild", "minor",
+    "of", "on", "only", "or", "slight", "slightly", "some", "the", "then", "was", "with",
+})  # fmt: skip
+_WORDS = re.compile(r"\w+")
 SURGERY_DAYS = 30
+REPRODUCTIVE = ("preg.status", "preg.planning", "preg.breastfeeding")
 
 for _flag, _rule in {
     "MTC_PERSONAL": says("hx.mtc_personal", "yes"),
@@ -29,7 +40,6 @@ for _flag, _rule in {
     "DIABETIC_RETINOPATHY": says("hx.retinopathy", "yes"),
     "RENAL_CKD4_5": says("hx.kidney", "ckd"),
     "ESRD_DIALYSIS": says("hx.kidney", "dialysis"),
-    "SUICIDAL_ACTIVE": says("hx.suicide", "current"),
     "SUICIDE_ATTEMPT_HX": says("hx.suicide", "past"),
     "EATING_DISORDER_ACTIVE": says("hx.eating_disorder", "current"),
     "EATING_DISORDER_HX": says("hx.eating_disorder", "past"),
@@ -46,6 +56,13 @@ for _flag, _rule in {
     "WARFARIN": takes(med.NARROW_INDEX),
 }.items():
     rule(_flag)(_rule)
+
+
+@rule("SUICIDAL_ACTIVE")
+def suicidal(chart: Chart, facts: Facts) -> Hit:
+    """Any answer that is not known to be none or past: words that we cannot read are no reason to wait."""
+    told = chart.values.get("hx.suicide", {})
+    return (None, ("hx.suicide",)) if "held" in told or told.get("value", "none") not in NOT_SUICIDAL else None
 
 
 @rule("MTC_FAMILY")
@@ -81,13 +98,19 @@ def hypersensitivity(chart: Chart, facts: Facts) -> Hit:
         if med.GLP1 not in groups:
             continue
         same = facts.wanted_ingredient is None or facts.wanted_ingredient in groups
-        mild = isinstance(row, dict) and str(row.get("severity", "")).casefold() in MILD and not _anaphylactic(row)
+        mild = isinstance(row, dict) and _is_mild(row)
         worst = "red" if same and not mild else worst or "amber"
     return (worst, ("allergy.list",)) if worst else None
 
 
-def _anaphylactic(row: dict[str, Any]) -> bool:
-    return any(word in str(row.get("reaction", "")).casefold() for word in ("anaphyl", "angio"))
+def _is_mild(row: dict[str, Any]) -> bool:
+    """Every word of the reaction is a known side effect, or there is none and the patient calls it mild."""
+    severity, reaction = str(row.get("severity") or "").casefold(), str(row.get("reaction") or "").casefold()
+    if severity == "severe":
+        return False
+    words = _WORDS.findall(reaction)
+    left = [w for w in _WORDS.findall(_MILD_REACTIONS.sub(" ", reaction)) if w not in _FILLERS]
+    return severity == "mild" if not words else not left and bool(_MILD_REACTIONS.search(reaction))
 
 
 @rule("DUP_GLP1")
@@ -153,5 +176,10 @@ def consent_missing(chart: Chart, facts: Facts) -> Hit:
 
 @rule("UNKNOWN_HIGH_RISK_INPUT")
 def unknown_high_risk(chart: Chart, facts: Facts) -> Hit:
-    names = tuple(unanswered(facts))
+    names = (*unanswered(facts), *(name for name in REPRODUCTIVE if _waved_away(chart, name)))
     return (None, names) if names else None
+
+
+def _waved_away(chart: Chart, name: str) -> bool:
+    """A woman may know why it does not apply to her, and passes; a provider reads which question it was."""
+    return chart.state(name) == "not_applicable" and chart.get("demo.sex_at_birth") == "female"

@@ -141,8 +141,12 @@ def may_be_pregnant(facts: Facts) -> bool:
     return facts.chart.get("demo.sex_at_birth") != "male"
 
 
+def has_allergies(facts: Facts) -> bool:
+    return facts.chart.get("allergy.any") == "yes"
+
+
 CONDITIONS: dict[str, Condition] = {
-    rule.__name__: rule for rule in (has_prior_glp1, has_diabetes, bmi_27_to_30, may_be_pregnant)
+    rule.__name__: rule for rule in (has_prior_glp1, has_diabetes, bmi_27_to_30, may_be_pregnant, has_allergies)
 }
 """Name in gates.yaml (`when`) -> the condition."""
 

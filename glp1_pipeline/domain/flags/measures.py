@@ -6,12 +6,15 @@ Here: comparison with the programme's thresholds and with the reading before. No
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from datetime import datetime
 
 from ..chart import Chart
 from .facts import BMI_PLAUSIBLE, Facts, number
 from .registry import Hit, rule
 
+SYSTOLIC_MOST, DIASTOLIC_MOST = 300, 200
 UNIT_SLIP_KG, FAST_SHARE, FAST_DAYS, HEIGHT_SLIP_CM = 25, 0.10, 14, 3
 
 
@@ -54,9 +57,37 @@ def _pressure(chart: Chart) -> tuple[float, float, str]:
 
 @rule("BP_CRISIS")
 def bp_crisis(chart: Chart, facts: Facts) -> Hit:
+    """A reading that was held may still hold a number that cannot wait for somebody to clarify the rest."""
     systolic, diastolic, coded = _pressure(chart)
     red = facts.contract.program.bp_red
+    told = chart.values.get("vitals.bp")
+    if told is not None and "held" in told:
+        upper, lower = _held_pressure(told.get("raw"))
+        systolic = max((n for n in upper if n <= SYSTOLIC_MOST), default=0)
+        diastolic = max((n for n in lower if n <= DIASTOLIC_MOST), default=0)
     return (None, ("vitals.bp",)) if systolic >= red[0] or diastolic >= red[1] or coded == "crisis" else None
+
+
+def _held_pressure(raw: object) -> tuple[list[float], list[float]]:
+    """Numbers that may be the upper and the lower one. Any may be the upper one: the two are often swapped."""
+    if isinstance(raw, Mapping):
+        named = {str(key).casefold(): _numbers(part) for key, part in raw.items()}
+        lower = [n for key, found in named.items() if key.startswith(("dia", "low", "bottom")) for n in found]
+        upper = [n for found in named.values() for n in found]
+        return upper, lower or upper[1:]
+    found = _numbers(raw)
+    return found, found[1:]
+
+
+def _numbers(raw: object) -> list[float]:
+    if isinstance(raw, Mapping):
+        return [n for part in raw.values() for n in _numbers(part)]
+    if isinstance(raw, list | tuple):
+        return [n for part in raw for n in _numbers(part)]
+    if isinstance(raw, str):
+        return [float(found) for found in re.findall(r"(?<![\d.,])\d{2,3}(?![\d])", raw)]
+    alone = number(raw)
+    return [] if alone is None else [alone]
 
 
 @rule("BP_STAGE2")
@@ -92,7 +123,7 @@ def _held_implausible(chart: Chart, name: str) -> bool:
 
 def _jumped(chart: Chart, name: str) -> bool:
     now = number(chart.get(name))
-    readings = [(r.authored_at, number(r.values[name].get("value"))) for r in chart.submissions if name in r.values]
+    readings = [(r.said_at, number(r.values[name].get("value"))) for r in chart.counted if name in r.values]
     earlier: list[tuple[datetime, float]] = [(at, value) for at, value in readings if value is not None]
     if now is None or len(earlier) < 2:
         return False
