@@ -1,0 +1,86 @@
+"""`glp1 conflicts` on the road itself: a provider edits in the EHR, we change the same, and a person decides."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+import pytest
+import requests
+from click.testing import CliRunner
+
+from glp1_pipeline import cli
+from glp1_pipeline.adapters.ehr import Ehr, EhrSettings
+from glp1_pipeline.adapters.outbox import DeliveryReport, deliver_pending
+from glp1_pipeline.domain.outbox import keys_of
+from glp1_pipeline_tests.deliveries import get, write_kind
+from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, migrated_database, small_road, submission
+
+from .conftest import EhrProcess
+
+
+def glp1(*arguments: str) -> dict[str, Any]:
+    done = CliRunner().invoke(cli.main, [*arguments, "--json"])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.output)
+
+
+def deliver(road: SmallRoad, ehr: Ehr) -> DeliveryReport:
+    return deliver_pending(lambda: connect(road.url), ehr, write_kind("ehr"), road.cipher.open)
+
+
+def test_a_person_lists_a_conflict_and_decides_it_and_replays_stay_without_effect(
+    ehr: EhrProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Ehr(EhrSettings(ehr.url))
+    with small_road(migrated_database(), tmp_path) as road:
+        door = SimpleNamespace(
+            connect=lambda name: connect(road.url, name), contract=road.contract, cipher=road.cipher, ehr=client
+        )
+        monkeypatch.setattr(cli, "_road", lambda: door)
+        first = submission(1)
+        road.send(first)
+        assert deliver(road, client).delivered == 1
+        assert glp1("conflicts") == {"conflicts": []}
+
+        road.send(amendment(first, 1, {"anthro.weight": 111, "anthro.weight_unit": "kg"}))
+        ((write_id, patient_id, kid, body),) = road.rows(
+            "select write_id, w.patient_id::text, kid, body from ops.writes w join phi.write_bodies using (write_id)"
+            " where n = 2"
+        )
+        ours = keys_of(orjson.loads(road.cipher.open(kid, bytes(body), f"writes|{write_id}")))
+        key = min(k for k in ours if k.startswith("Observation/"))
+        theirs = {**get(f"{ehr.url}/{key}"), "note": [{"text": "measured again by the provider"}]}
+        requests.put(f"{ehr.url}/{key}", json=theirs, timeout=10).raise_for_status()
+        assert dict(deliver(road, client).outcomes) == {"conflict": 1}
+
+        (listed,) = glp1("conflicts")["conflicts"]
+        assert (listed["patient_id"], listed["key"], listed["reason"]) == (patient_id, key, "edited_in_ehr")
+        assert glp1("status")["conflicts"] == {"edited_in_ehr": 1}
+        told = glp1("why", patient_id)
+        assert [c["resource"] for c in told["conflicts"]] == [key]
+        assert told["writes"] == told["blocked"] == []
+        assert "ours is not sent" in CliRunner().invoke(cli.main, ["why", patient_id]).output
+        reconciled = glp1("reconcile")
+        assert reconciled["ehr"]["edited_there"] == 1
+        assert reconciled["holds"]
+        assert road.replay().writes == 0  # a replay is no decision
+        assert CliRunner().invoke(cli.main, ["conflicts", "--keep-theirs", patient_id, "Flag/no"]).exit_code == 1
+
+        assert glp1("conflicts", "--keep-theirs", patient_id, key) == {"decision": "theirs", "new_writes": 0}
+        assert glp1("status")["conflicts"] == {}
+        assert glp1("reconcile")["holds"]
+        assert road.replay().writes == 0
+        assert "note" in get(f"{ehr.url}/{key}")
+
+        assert glp1("conflicts", "--send-ours", patient_id, key) == {"decision": "ours", "new_writes": 1}
+        assert dict(deliver(road, client).outcomes) == {"delivered": 1}
+        assert "note" not in get(f"{ehr.url}/{key}")
+        assert glp1("conflicts") == {"conflicts": []}
+        assert road.replay().writes == 0
+        reconciled = glp1("reconcile")
+        assert (reconciled["ehr"]["edited_there"], reconciled["holds"]) == (0, True)
+    client.close()
