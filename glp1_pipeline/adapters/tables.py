@@ -311,7 +311,7 @@ COLUMNS = {
     "at": "When the attempt began.",
     "attempt": "Which attempt of this write it was, from 1.",
     "authored_at": "When the patient pressed submit, by their own device.",
-    "blocked": "Why nothing more is sent for this patient: rejected, edited_in_ehr, gave_up_…; empty when all is well.",
+    "blocked": "Why nothing more is sent for this patient: rejected, gave_up_…; empty when all is well.",
     "body": "The exact bytes, squeezed and sealed under a key of their own.",
     "cause": "What made the task: a field, a flag or a contradiction, by name.",
     "changed_at": "When the breaker last moved.",

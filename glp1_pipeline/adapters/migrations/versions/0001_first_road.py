@@ -186,7 +186,7 @@ def upgrade() -> None:
             "blocked",
             sa.Text(),
             nullable=True,
-            comment="Why nothing more is sent for this patient: rejected, edited_in_ehr, gave_up_…; empty when all is well.",
+            comment="Why nothing more is sent for this patient: rejected, gave_up_…; empty when all is well.",
         ),
         sa.PrimaryKeyConstraint("target", "patient_id"),
         schema="ops",
