@@ -107,11 +107,13 @@ def decide(contract: Contract, claimed: Iterable[Claimed], known: Known) -> Deci
             decided.problems[name] = decided.problems.get(name, 0) + 1
         fresh[item.patient_id].append((item, reported(item, mapped.values, mapped.contradictions), mapped.problems))
 
+    gate_asked = contract.gates[GATE]
+    gates.evaluate(contract, gate_asked, [])  # a malformed gate is the contract's fault, and no patient's
     for patient_id, items in fresh.items():
         reports = known.reports.get(patient_id, []) + [report for _, report, _ in items]
         try:
             history = flags.evaluate_history(contract, patient_id, reports)
-            (gate,) = gates.evaluate(contract, contract.gates[GATE], [history.chart], [history.flags])
+            (gate,) = gates.evaluate(contract, gate_asked, [history.chart], [history.flags])
             decided.patients.append(_outcome(contract, patient_id, items, history, gate, known))
         except Exception as error:  # noqa: BLE001 - as above, for one patient
             decided.dead |= {item.event_id: where(error) for item, _, _ in items}

@@ -47,9 +47,8 @@ def derive(
     chart: Chart,
     flags: Mapping[str, RaisedFlag],
     gate_result: GateResult,
-    problems: Iterable[tuple[str, str]] = (),
 ) -> list[TaskNeed]:
-    """All that is needed now, each cause once, in a fixed order. `problems`: (field, cause) that the mapping held."""
+    """All that is needed now, each cause once, in a fixed order. What the mapping held is in the chart itself."""
     needs: dict[tuple[str, str], TaskNeed] = {}
 
     def need(code: str, cause: str, like: str | None = None) -> None:
@@ -68,7 +67,7 @@ def derive(
         need("missing-high-risk-input", name, like="provider-review-initial" if eased else None)
     for contradiction in _contradictions(chart):
         need("clarify-contradiction", contradiction)
-    for name, cause in {*problems, *_held(chart), *_unmapped(chart), *_unmapped_allergens(chart)}:
+    for name, cause in {*_held(chart), *_unmapped(chart), *_unmapped_allergens(chart)}:
         if name not in red:
             need(_held_code(name, cause), f"{name}:{cause}")
     for name, why in gate_result.missing:

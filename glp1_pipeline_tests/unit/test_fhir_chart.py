@@ -263,6 +263,23 @@ def test_a_flag_shows_its_code_and_how_bad_it_is():
     assert flag["status"] == "active"
 
 
+def test_a_flag_that_stands_no_more_is_written_as_inactive_under_its_old_id_whatever_it_was():
+    shown = [
+        sure(
+            one(
+                told({"hx.kidney": "none"}, {"hx.kidney": kidney}), "Flag", "RENAL_CKD4_5", ended_flags=["RENAL_CKD4_5"]
+            )
+        )
+        for kidney in ("none", "stones")
+    ]
+    assert shown[0] == shown[1]
+    assert shown[0]["status"] == "inactive"
+    raised = {"RENAL_CKD4_5": RaisedFlag("RENAL_CKD4_5", "amber", ("hx.kidney",), "event-0")}
+    stands = sure(one(told({"hx.kidney": "ckd"}), "Flag", "RENAL_CKD4_5", flags=raised))
+    assert (stands["id"], stands["status"]) == (shown[0]["id"], "active")
+    assert fhir.flag_key(PATIENT, "RENAL_CKD4_5") == f"Flag/{stands['id']}"
+
+
 def need(code: str, cause: str) -> TaskNeed:
     kind = CONTRACT.tasks[code]
     return TaskNeed(code, cause, kind.queue, kind.owner, kind.due_minutes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,13 +16,13 @@ from .test_gates import CHARTS, GATE
 REVIEW = ("provider-review-initial", "clinical-minimum")
 
 
-def needs(chart: Chart, problems: Any = ()) -> list[tasks.TaskNeed]:
+def needs(chart: Chart) -> list[tasks.TaskNeed]:
     raised = flags.evaluate(CONTRACT, chart)
-    return tasks.derive(CONTRACT, chart, raised, gates.evaluate(CONTRACT, GATE, [chart], [raised])[0], problems)
+    return tasks.derive(CONTRACT, chart, raised, gates.evaluate(CONTRACT, GATE, [chart], [raised])[0])
 
 
-def keys(chart: Chart, problems: Any = ()) -> set[tuple[str, str]]:
-    return {(need.code, need.cause) for need in needs(chart, problems)}
+def keys(chart: Chart) -> set[tuple[str, str]]:
+    return {(need.code, need.cause) for need in needs(chart)}
 
 
 def held(name: str, cause: str) -> Chart:
@@ -74,13 +73,6 @@ def test_family_mtc_unknown_goes_to_the_provider_and_declined_to_the_patient():
 )
 def test_a_held_answer_goes_to_who_can_settle_it(name, cause, code):
     assert (code, f"{name}:{cause}") in keys(held(name, cause))
-
-
-def test_a_problem_told_by_the_mapping_counts_like_a_held_answer():
-    chart = chart_of()
-    assert keys(chart, [("med.current_list", "unmapped_medicine")]) == {
-        REVIEW, ("reconcile-medications", "med.current_list:unmapped_medicine"),
-    }  # fmt: skip
 
 
 def test_a_stale_weight_or_an_impossible_bmi_is_weighed_again():
