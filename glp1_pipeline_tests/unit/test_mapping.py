@@ -221,7 +221,8 @@ def test_an_untouched_box_is_a_blank_and_never_a_no(contract: Contract, box: Any
 
 
 @pytest.mark.parametrize("no", ["no", "No", " NO ", "N", "nope", {"answer": "no", "text": ""},
-                                {"code": "no", "display": "No, never"}, {"code": "LA32-8", "display": "No"}])  # fmt: skip
+                                {"code": "no", "display": "No, never"}, {"code": "LA32-8", "display": "No"},
+                                {"answer": "no", "question": "Do you have MEN 2?"}])  # fmt: skip
 def test_a_no_that_was_said_is_a_no(answer: Answer, no: Any) -> None:
     doc = answer("hx.men2", no)
     assert doc["value"] == "no"

@@ -15,7 +15,10 @@ from .text import as_text, tidy
 CODE_KEYS = ("code", "answer", "value", "status", "display", "text")
 """Where an object that means a code keeps it: our own forms first, then FHIR's Coding."""
 LABELS = ("code", "answer", "value", "status", "display")
-TECHNICAL = frozenset({"system", "version", "id", "linkId", "userSelected"})
+TECHNICAL = frozenset(
+    {"system", "version", "id", "linkId", "userSelected", "question", "label", "type", "at", "ts", "timestamp"}
+)
+"""What forms put beside an answer and no person wrote."""
 
 
 class Told(NamedTuple):
