@@ -29,7 +29,8 @@ HOSTILE = st.sampled_from(
 )  # fmt: skip
 TEXT = st.text(st.characters(), max_size=30) | HOSTILE
 SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
-NAMED = "value unit code ft in st lb status at name null text answer display note comparator".split()
+NAMED = ("value", "unit", "code", "ft", "in", "st", "lb", "status", "at", "name", "null", "text", "answer", "display",
+         "note", "comparator")  # fmt: skip
 KEYS = TEXT | st.sampled_from(NAMED)
 JSON = st.recursive(SCALAR, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4))
 
