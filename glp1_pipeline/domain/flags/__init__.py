@@ -75,8 +75,9 @@ def evaluate_history(
     if not ordered:
         return History(chart, {}, frozenset())
     present = evaluate(contract, chart)
-    before, stays = _earlier(contract, patient_id, [r for r in ordered if not r.is_draft])
-    _, drafted = _earlier(contract, patient_id, [r for r in ordered if r.is_draft])
+    submitted, drafts = [r for r in ordered if not r.is_draft], [r for r in ordered if r.is_draft]
+    before, stays = _earlier(contract, patient_id, submitted[:-1])
+    _, drafted = _earlier(contract, patient_id, drafts if submitted else drafts[:-1])
     stays = {f: flag for f, flag in drafted.items() if f not in FLEETING_IN_DRAFTS} | stays
     for flag_id, flag in stays.items():
         now = present.get(flag_id)
