@@ -37,9 +37,9 @@ DELIVERIES = spec(
         dg.AssetCheckSpec(
             "all_delivered",
             asset="deliveries",
-            description="Writes that the EHR refused for good: each needs a person. `glp1 status` counts them, `glp1"
-            " why PATIENT` explains one. A resource that someone edited there is left as it is and counted as a conflict:"
-            " `glp1 conflicts` lists them.",
+            description="Writes that the EHR refused for good: each needs a person. `glp1 status` counts them and "
+            "`glp1 why PATIENT` explains one. A resource that someone edited there is left as it is and counted as a "
+            "conflict: `glp1 conflicts` lists them.",
         )
     ],
 )
