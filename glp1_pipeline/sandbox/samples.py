@@ -113,8 +113,7 @@ def _patient(connection: psycopg.Connection, account: str, wanted: dict[str, Any
         if name in wanted and (sorted(wanted[name]) if isinstance(value, list) else wanted[name]) != value:
             found.append(f"{name}: {value}, not {wanted[name]}")
     for field, value in wanted.get("values", {}).items():
-        there = {k: v for k, v in chart.get(field, {}).items() if k in value}
-        if there != value:
+        if {part: chart.get(field, {}).get(part) for part in value} != value:
             found.append(f"value of {field} differs (it has {sorted(chart.get(field, {}))})")
     unsettled = one("select status from ops.writes where patient_id = %s and status <> 'delivered'")
     if unsettled:
