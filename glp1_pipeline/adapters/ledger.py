@@ -1,13 +1,12 @@
 """The event ledger: drops become rows of phi.events, each exactly once, with their bytes, a verdict and a place.
 
 Here: reading a drop in chunks that commit with the place reached, duplicates, conflicts, quarantine. Not here: what
-an event means (`domain`), and what becomes of it afterwards (`charts`).
+a drop holds (`documents`), what an event means (`domain`), and what becomes of it afterwards (`charts`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,32 +14,25 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, BinaryIO
 
-import orjson
 import psycopg
 
 from ..domain.contract import Contract
 from ..domain.events import Event, Refused, parse_event
 from ..domain.failures import where
 from .cipher import Cipher
+from .documents import chunks, lines_of, read_document
 from .landing import DROPS as NAMESPACE
 from .landing import (
-    MAX_LINE_BYTES,
     Folder,
     LandingFault,
     Line,
     Unreadable,
-    count_lines,
     digest,
-    lines,
-    packed_as,
-    whole,
 )
 
 MEND = "our code failed on it: mend the code, then replay"
 MAX_DROPS = 10_000
 """Drops that one run looks at: so many that some which cannot be read never hide those behind them."""
-CHUNK_LINES = 1000
-CHUNK_BYTES = 8 * 1024 * 1024
 COLUMNS = (
     "event_id", "drop_id", "line", "source", "source_id", "type", "version", "subject", "occurred_at", "received_at",
     "received_on", "sha256", "kid", "body", "status", "reason", "hint",
@@ -146,7 +138,7 @@ def _take_drop(
     received.drops += 1
     if state == "reading":
         is_read = lines_read and offset >= size  # to its end, by a run that died before it said so
-        for chunk in () if is_read else _chunks(_lines_of(stream, size, offset)):
+        for chunk in () if is_read else chunks(lines_of(stream, size, offset)):
             _write_apart(connection, contract, cipher, drop_id, chunk, received)
         connection.execute(
             "update ops.drops set state = 'settled', settled_at = now(), times_delivered = 1 where drop_id = %s",
@@ -161,51 +153,6 @@ def _take_drop(
         ).fetchone()
         received.lines += again[0]
         received.duplicates += again[0]
-
-
-def _lines_of(stream: BinaryIO, size: int, offset: int) -> Iterator[Line]:
-    packed = packed_as(stream)
-    if packed:
-        # All packed files of one producer begin alike: the hash of the whole tells them apart.
-        sha256, start = digest(stream)[0], stream.read(64)
-        yield Line(1, packed.encode() + b"\0" + sha256 + start, False, size)
-        return
-    if size <= MAX_LINE_BYTES and _is_one_document(stream):
-        stream.seek(0)
-        yield whole(stream)
-        return
-    # The number of a line is its place in the file, blank lines included; resuming counts on from the bytes read.
-    yield from lines(stream, offset, count_lines(stream, offset))
-
-
-def _is_one_document(stream: BinaryIO) -> bool:
-    """Whether the file is JSON as a whole, or at least no line of it is JSON by itself: else it is NDJSON."""
-    stream.seek(0)
-    content = stream.read().removeprefix(b"\xef\xbb\xbf")
-    return _is_json(content) or not any(
-        line.lstrip().startswith(b"{") and line.rstrip().endswith(b"}") and _is_json(line)
-        for line in content.splitlines()
-    )
-
-
-def _is_json(content: bytes) -> bool:
-    try:
-        orjson.loads(content)
-        return True
-    except orjson.JSONDecodeError:
-        return False
-
-
-def _chunks(found: Iterable[Line]) -> Iterator[list[Line]]:
-    chunk, size = [], 0
-    for line in found:
-        chunk.append(line)
-        size += len(line.content)
-        if len(chunk) >= CHUNK_LINES or size >= CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
 
 
 def _write_apart(connection, contract, cipher, drop_id, chunk: list[Line], received: Received) -> None:
@@ -311,56 +258,8 @@ def read_event(contract: Contract, content: bytes, is_too_long: bool = False):
     return parse_event(read_document(content, is_too_long), contract)[0]
 
 
-def read_document(content: bytes, is_too_long: bool = False, was_accepted: bool = False) -> dict:
-    """Bytes to a JSON object, strictly: UTF-8, no NaN, no key twice, no depth without end.
-
-    What `was_accepted` into the ledger names no key twice, and finding that out costs more than all the rest.
-    """
-    if is_too_long:
-        raise Refused("line_too_long", "one event may have 1 MiB: send photos as references, not inside the event")
-    if b"\0" in content[:8]:
-        packed = content.split(b"\0", 1)[0]
-        if packed.decode("ascii", "replace") in ("gzip", "zip", "zstd", "bzip2", "xz"):
-            raise Refused("compressed", "the landing zone takes plain JSON: unpack the drop before you send it")
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        raise Refused("not_utf8", "the bytes are not UTF-8: export the drop as UTF-8") from None
-    try:
-        document = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise Refused(
-            "malformed_json", f"no JSON at character {error.pos}: check that the file was not cut off"
-        ) from None
-    if not isinstance(document, dict):
-        raise Refused("not_an_object", "an event is a JSON object: one per line, or one per file")
-    if not was_accepted and _has_key_twice(content):
-        raise Refused("key_twice", "an object names one key twice: which answer holds cannot be known")
-    return document
-
-
-class _KeyTwice(Exception):
-    """An object names one key twice."""
-
-
 class _Poison(Exception):
     """Postgres refused a value of this line."""
-
-
-def _has_key_twice(content: bytes) -> bool:
-    """Neither JSON library tells: both keep the last silently. The standard one at least shows every pair."""
-
-    def pairs(found: list) -> None:
-        if len(found) != len({key for key, _ in found}):
-            raise _KeyTwice
-
-    try:
-        json.loads(content, object_pairs_hook=pairs)
-    except _KeyTwice:
-        return True
-    except RecursionError:
-        raise Refused("malformed_json", "it is nested deeper than any form: check what produced it") from None
-    return False
 
 
 def _conflict(cipher: Cipher, row: tuple) -> tuple:

@@ -21,8 +21,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from glp1_pipeline.adapters import documents, ledger
 from glp1_pipeline.adapters import landing as zone
-from glp1_pipeline.adapters import ledger
 from glp1_pipeline.adapters.landing import MAX_LINE_BYTES, open_archived
 from glp1_pipeline_tests.small_road import SmallRoad, connect, migrated_database, small_road, submission
 
@@ -324,7 +324,7 @@ def die_at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, at: int) -> N
 
 
 def test_a_half_read_drop_is_read_on_from_where_it_was_and_each_line_counts_once(road: SmallRoad, monkeypatch):
-    monkeypatch.setattr(ledger, "CHUNK_LINES", 10)
+    monkeypatch.setattr(documents, "CHUNK_LINES", 10)
     ids = big(road, "a.ndjson", 45)
     for at in (3, 1, 2):
         with monkeypatch.context() as patch:
@@ -387,7 +387,7 @@ def test_a_drop_read_and_not_put_away_is_put_away_by_the_next_run(road: SmallRoa
 
 
 def test_two_readers_at_once_read_each_drop_once_and_none_is_counted_as_sent_twice(road: SmallRoad, monkeypatch):
-    monkeypatch.setattr(ledger, "CHUNK_LINES", 50)
+    monkeypatch.setattr(documents, "CHUNK_LINES", 50)
     expected = big(road, "a.ndjson", 400)
     for n in range(12):
         expected += big(road, f"{n}.ndjson", 5, start=1000 + 5 * n)
@@ -418,7 +418,7 @@ def test_two_readers_at_once_read_each_drop_once_and_none_is_counted_as_sent_twi
 
 
 def test_two_readers_of_files_that_share_their_events_keep_each_once(road: SmallRoad, monkeypatch):
-    monkeypatch.setattr(ledger, "CHUNK_LINES", 40)
+    monkeypatch.setattr(documents, "CHUNK_LINES", 40)
     events = [submission(n) for n in range(120)]
     road.drop("forward.ndjson", *events)
     road.drop("backward.ndjson", *reversed(events))
@@ -501,7 +501,7 @@ class BadDisk(io.BufferedReader):
 
 @pytest.mark.parametrize("good", [0, 1, 2, 5, 40])
 def test_a_drop_whose_reading_fails_does_not_hold_the_others_and_is_whole_in_the_end(road, monkeypatch, good):
-    monkeypatch.setattr(ledger, "CHUNK_LINES", 10)
+    monkeypatch.setattr(documents, "CHUNK_LINES", 10)
     road.drop("a.ndjson", *[submission(n) for n in range(60)])
     road.drop("b.json", submission(100))
     path, inner = road.landing.path / "a.ndjson", zone.Folder.open
@@ -602,7 +602,7 @@ def test_reading_on_near_the_end_of_a_long_file_does_not_read_the_rest_into_memo
     size = path.stat().st_size
     with path.open("rb") as stream:
         before = highest_memory(reset=True)
-        found = list(ledger._lines_of(stream, size, size - 9))
+        found = list(documents.lines_of(stream, size, size - 9))
         assert [(line.number, line.content) for line in found] == [(30_000_031, b"last one")]
     assert highest_memory() - before < size / 4
 

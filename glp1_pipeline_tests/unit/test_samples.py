@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from glp1_pipeline.adapters import ledger
+from glp1_pipeline.adapters import documents, ledger
 from glp1_pipeline.contracts import load
 from glp1_pipeline.domain.charting import ACCOUNT, Claimed, Known, PatientOutcome, decide
 from glp1_pipeline.domain.events import Refused, parse_event
@@ -50,11 +50,11 @@ class Road:
     def receive(self, sample: Sample) -> Iterator[Claimed]:
         for file in sample.files:
             with file.open("rb") as stream:
-                for line in ledger._lines_of(stream, file.stat().st_size, 0):
+                for line in documents.lines_of(stream, file.stat().st_size, 0):
                     sha256 = hashlib.sha256(line.content).digest()
                     claimed = None
                     try:
-                        document = ledger.read_document(line.content, line.is_too_long)
+                        document = documents.read_document(line.content, line.is_too_long)
                         event, submission = parse_event(document, CONTRACT)
                         event_id = ledger.event_id_of(event)
                         patient_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{event.source} {event.subject}"))

@@ -18,7 +18,8 @@ from ...domain.events import Refused, parse_event
 from ...domain.failures import where
 from ...domain.gates import GateFault
 from ..cipher import Cipher, KeyMissing
-from ..ledger import MEND, event_id_of, read_document
+from ..documents import read_document
+from ..ledger import MEND, event_id_of
 from .claim import Scope, claim, read_known
 from .save import Charted, mark, save, settle
 

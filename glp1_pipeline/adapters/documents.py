@@ -1,0 +1,114 @@
+"""What a drop holds: its lines, or the one document that it is, read strictly and never trusted.
+
+Here: where a line begins and ends, chunks, bytes to a JSON object. Not here: files and folders (`landing`), what a
+document means (`domain.events`), and the ledger's rows (`ledger`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+import orjson
+
+from ..domain.events import Refused
+from .landing import MAX_LINE_BYTES, Line, count_lines, digest, lines, packed_as, whole
+
+CHUNK_LINES = 1000
+CHUNK_BYTES = 8 * 1024 * 1024
+
+
+def lines_of(stream: BinaryIO, size: int, offset: int) -> Iterator[Line]:
+    """The lines of a drop from `offset` on; a document that spans many, or a packed file, is one line."""
+    packed = packed_as(stream)
+    if packed:
+        # All packed files of one producer begin alike: the hash of the whole tells them apart.
+        sha256, start = digest(stream)[0], stream.read(64)
+        yield Line(1, packed.encode() + b"\0" + sha256 + start, False, size)
+        return
+    if size <= MAX_LINE_BYTES and _is_one_document(stream):
+        stream.seek(0)
+        yield whole(stream)
+        return
+    # The number of a line is its place in the file, blank lines included; resuming counts on from the bytes read.
+    yield from lines(stream, offset, count_lines(stream, offset))
+
+
+def _is_one_document(stream: BinaryIO) -> bool:
+    """Whether the file is JSON as a whole, or at least no line of it is JSON by itself: else it is NDJSON."""
+    stream.seek(0)
+    content = stream.read().removeprefix(b"\xef\xbb\xbf")
+    return _is_json(content) or not any(
+        line.lstrip().startswith(b"{") and line.rstrip().endswith(b"}") and _is_json(line)
+        for line in content.splitlines()
+    )
+
+
+def _is_json(content: bytes) -> bool:
+    try:
+        orjson.loads(content)
+        return True
+    except orjson.JSONDecodeError:
+        return False
+
+
+def chunks(found: Iterable[Line]) -> Iterator[list[Line]]:
+    """Lines by the transaction: so many, or so many bytes."""
+    chunk, size = [], 0
+    for line in found:
+        chunk.append(line)
+        size += len(line.content)
+        if len(chunk) >= CHUNK_LINES or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def read_document(content: bytes, is_too_long: bool = False, was_accepted: bool = False) -> dict:
+    """Bytes to a JSON object, strictly: UTF-8, no NaN, no key twice, no depth without end.
+
+    What `was_accepted` into the ledger names no key twice, and finding that out costs more than all the rest.
+    """
+    if is_too_long:
+        raise Refused("line_too_long", "one event may have 1 MiB: send photos as references, not inside the event")
+    if b"\0" in content[:8]:
+        packed = content.split(b"\0", 1)[0]
+        if packed.decode("ascii", "replace") in ("gzip", "zip", "zstd", "bzip2", "xz"):
+            raise Refused("compressed", "the landing zone takes plain JSON: unpack the drop before you send it")
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refused("not_utf8", "the bytes are not UTF-8: export the drop as UTF-8") from None
+    try:
+        document = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise Refused(
+            "malformed_json", f"no JSON at character {error.pos}: check that the file was not cut off"
+        ) from None
+    if not isinstance(document, dict):
+        raise Refused("not_an_object", "an event is a JSON object: one per line, or one per file")
+    if not was_accepted and _has_key_twice(content):
+        raise Refused("key_twice", "an object names one key twice: which answer holds cannot be known")
+    return document
+
+
+class _KeyTwice(Exception):
+    """An object names one key twice."""
+
+
+def _has_key_twice(content: bytes) -> bool:
+    """Neither JSON library tells: both keep the last silently. The standard one at least shows every pair."""
+
+    def pairs(found: list) -> None:
+        if len(found) != len({key for key, _ in found}):
+            raise _KeyTwice
+
+    try:
+        json.loads(content, object_pairs_hook=pairs)
+    except _KeyTwice:
+        return True
+    except RecursionError:
+        raise Refused("malformed_json", "it is nested deeper than any form: check what produced it") from None
+    return False
