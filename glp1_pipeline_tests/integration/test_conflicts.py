@@ -25,7 +25,7 @@ from .conftest import EhrProcess
 def glp1(*arguments: str) -> dict[str, Any]:
     done = CliRunner().invoke(cli.main, [*arguments, "--json"])
     assert done.exit_code == 0, done.output
-    return json.loads(done.output)
+    return json.loads(done.stdout)
 
 
 def deliver(road: SmallRoad, ehr: Ehr) -> DeliveryReport:

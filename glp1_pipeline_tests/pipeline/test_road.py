@@ -113,7 +113,7 @@ def test_replaying_the_day_once_from_the_ui_and_twice_by_command_leaves_the_same
     running.wait(is_done, 120, "the backfill did not end")
     for _ in range(2):
         replayed = CliRunner().invoke(main, ["replay", "--day", day.isoformat(), "--apply", "--json"])
-        assert (json.loads(replayed.output)["new_writes"], json.loads(replayed.output)["state_changed"]) == (0, False)
+        assert (json.loads(replayed.stdout)["new_writes"], json.loads(replayed.stdout)["state_changed"]) == (0, False)
     with running.connect() as connection:
         assert fingerprint(connection) == before
         assert connection.execute("select count(*) from ops.writes").fetchone() == (writes,)
@@ -178,13 +178,13 @@ def test_no_name_of_a_patient_is_in_dagsters_storage_or_any_log(running):
 
 def test_the_command_line_answers_in_json(running):
     runner = CliRunner()
-    answer = json.loads(runner.invoke(main, ["status", "--json"]).output)
+    answer = json.loads(runner.invoke(main, ["status", "--json"]).stdout)
     assert answer["events"]["charted"] > 0
     reconciled = runner.invoke(main, ["reconcile", "--json"])
-    assert (reconciled.exit_code, json.loads(reconciled.output)["holds"]) == (0, True)
+    assert (reconciled.exit_code, json.loads(reconciled.stdout)["holds"]) == (0, True)
     stories = {s.name for s in samples()}
     assert "clear_case_pen" in stories
-    found = json.loads(runner.invoke(main, ["why", "clear-case-pen", "--json"]).output)
+    found = json.loads(runner.invoke(main, ["why", "clear-case-pen", "--json"]).stdout)
     assert found["gates"][0]["outcome"] == "passed"
     assert "Canary" not in json.dumps(found)
     assert runner.invoke(main, ["why", "nobody"]).exit_code == 1
