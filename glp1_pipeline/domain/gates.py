@@ -1,4 +1,4 @@
-"""Whether a chart holds what a step needs: one verdict for each patient, and counts for the batch.
+"""Whether a chart holds what a step needs: one verdict for each patient.
 
 Here: the state of every requirement of a gate, and a pandera schema built from gates.yaml that says which states do.
 Not here: what a gate asks (gates.yaml), the conditions (`flags.facts`), the work a held patient makes (`tasks`).
@@ -6,8 +6,7 @@ Not here: what a gate asks (gates.yaml), the conditions (`flags.facts`), the wor
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -246,20 +245,3 @@ def _matches(value: Any, accepted: tuple[str, ...]) -> bool:
     if isinstance(value, list):
         return any(item in accepted for item in value)
     return value in accepted
-
-
-def batch_report(results: Iterable[GateResult]) -> dict[str, Any]:
-    """Numbers for a batch's quality check: no patient, no answer. Drafts count apart from the rate."""
-    results = list(results)
-    drafts = sum(("submission", "in_progress") in r.missing for r in results)
-    passed = sum(r.outcome == "passed" for r in results)
-    submitted = len(results) - drafts
-    return {
-        "charts": len(results),
-        "passed": passed,
-        "held": submitted - passed,
-        "in_progress": drafts,
-        "pass_rate": round(passed / submitted, 4) if submitted else 1.0,
-        "mean_score": round(sum(r.score for r in results) / len(results), 4) if results else 1.0,
-        "missing": dict(Counter(name for r in results for name, _ in r.missing if name != "submission").most_common()),
-    }
