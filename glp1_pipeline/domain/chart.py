@@ -22,7 +22,7 @@ Value = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """What one submission said: the unit of provenance."""
+    """What one submission, or another system, said: the unit of provenance."""
 
     event_id: str
     submission_id: str
@@ -34,6 +34,10 @@ class Reported:
     time_zone: str
     values: dict[str, Value]
     contradictions: tuple[str, ...] = ()
+    source: str = "intake"
+    """Who says it, by the owners' names of ownership.csv: intake, crm, ehr, ..."""
+    voice: str = "reported"
+    """reported: the patient's own word; verified: what a provider found."""
 
     @property
     def said_at(self) -> datetime:
