@@ -234,7 +234,9 @@ def test_a_no_that_was_said_is_a_no(answer: Answer, no: Any) -> None:
 def test_a_bare_yes_where_more_was_asked_is_held_in_drafts_too(contract: Contract, raw: Any, status: str) -> None:
     names = ("suicide", "cancer", "kidney", "liver", "eating_disorder", "pancreatitis", "gallbladder")
     values = map_submission(contract, submission({f"hx.{name}": raw for name in names}, status=status)).values
-    assert [values[f"hx.{name}"] for name in names] == [{"held": "unmapped_code", "raw": raw}] * len(names)
+    for field in (f"hx.{name}" for name in names):
+        strange = {contract.fields[field].codes: ["yes" if raw is True else raw]}
+        assert values[field] == {"held": "unmapped_code", "raw": raw, "unmapped": strange}
 
 
 def test_an_allergen_that_no_table_knows_keeps_its_row_without_a_code(answer: Answer) -> None:
@@ -380,3 +382,31 @@ def test_a_mapper_is_made_once_per_contract_and_version(contract: Contract) -> N
     assert compile_mapper(load(), "3.0.0") is not compile_mapper(contract, "3.0.0")
     with pytest.raises(KeyError):
         compile_mapper(contract, "9.0.0")
+
+
+@pytest.mark.parametrize(
+    ("field", "raw", "unmapped"),
+    [
+        ("hx.kidney", "  One Kidney\u200b ", {"kidney": ["one kidney"]}),
+        ("hx.kidney", {"code": "N18", "display": "Reduced function"}, {"kidney": ["n18", "reduced function"]}),
+        ("hx.comorbidities", ["htn", "Vapours", "vapours", "ague"], {"comorbidities": ["ague", "vapours"]}),
+        ("hx.comorbidities", "htn; vapours", {"comorbidities": ["vapours"]}),
+        ("demo.address", {"line1": "7 Teapot Lane", "state": "Tejas"}, {"states": ["tejas"]}),
+        ("med.glp1_product", {"product": "wegovy", "dose": 1}, {"glp1_products": ["wegovy"]}),
+        ("consent.sms", "perhaps", {"consent_status": ["perhaps"]}),
+        ("anthro.weight", "13 slugs", {"weight_units": ["slugs"]}),
+        ("anthro.height", {"value": 3, "unit": "Ells"}, {"height_units": ["ells"]}),
+        ("med.current_list", [{"name": "metformin"}, {"name": "Olympic"}], {"medicines": ["olympic"]}),
+        ("allergy.list", [{"substance": "Latex"}, {"substance": "Pencilin VX"}], {"allergens": ["pencilin vx"]}),
+        ("hx.men2", "x" * 500, {"yes_no": ["x" * 100 + "…"]}),
+    ],
+)
+def test_a_spelling_that_no_code_set_knows_is_kept_as_a_line_of_that_set_would_have_it(
+    answer: Answer, field: str, raw: Any, unmapped: dict[str, list[str]]
+) -> None:
+    assert answer(field, raw)["unmapped"] == unmapped
+
+
+def test_what_no_line_of_a_code_set_could_mend_is_no_unmapped_spelling(answer: Answer) -> None:
+    for raw in ({"a": 1}, ["yes", "no"], {"code": "no", "display": "Yes"}):
+        assert "unmapped" not in answer("hx.men2", raw)

@@ -39,7 +39,10 @@ def check_documents(mapped: Mapped) -> None:
     for name, doc in mapped.values.items():
         assert name in CONTRACT.fields
         assert len(CAUSE & doc.keys()) == 1
-        assert doc.keys() <= {*CAUSE, "raw", "edges"}
+        assert doc.keys() <= {*CAUSE, "raw", "edges", "unmapped"}
+        for codes, spellings in doc.get("unmapped", {}).items():
+            assert spellings
+            assert not set(spellings) & CONTRACT.codes[codes].keys()
         assert set(doc.get("edges", ())) <= {*EDGE_CASES, *NOTES}
     kept = orjson.dumps(mapped.values)  # raises on half characters and on numbers beyond 64 bits
     assert b"\\u0000" not in kept

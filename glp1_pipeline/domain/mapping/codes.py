@@ -7,11 +7,11 @@ Here: looking a spelling up, in the field's own set first and then among the nul
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ..contract import Code, fold
-from .text import Context, Doc, Shape, held, known, noted, null, tidy
+from .text import Context, Doc, Shape, held, known, noted, null, tidy, unmapped
 from .told import Spellings, Told
 
 SEPARATORS = re.compile(r"[,;|\n]")
@@ -55,20 +55,30 @@ def meaning(doc: Doc) -> Any:
     return (doc.get("value"), doc.get("null"), doc.get("raw") if "held" in doc else None)
 
 
+def set_of(codes: Mapping[str, Code]) -> str:
+    return next((code.set for code in codes.values()), "")
+
+
 def direct(table: Mapping[str, str]) -> dict[str, str]:
     """The table with the usual writings of every spelling, so that a clean answer needs no folding."""
     return {writing: code for s, code in table.items() for writing in (s, s.upper(), s.capitalize())} | dict(table)
 
 
-def no_code(told: Told, raw: Any) -> Doc | None:
+def no_code(told: Told, raw: Any, spellings: Spellings) -> Doc | None:
     """The document of an answer that is no code, or None where it is one."""
     if told.torn:
         return held("conflicting_answers", raw)
     if told.unticked:
         return null("absent", ["blank_is_not_no"])
     if told.code is None:
-        return null(told.null) if told.null else held("unmapped_code", raw)
+        return null(told.null) if told.null else unmapped_code(spellings, raw)
     return None
+
+
+def unmapped_code(spellings: Spellings, raw: Any, parts: Iterable[Any] | None = None) -> Doc:
+    """Held, with what a code set lacks of it. `parts`: the answers it is made of, where they are several."""
+    doc = held("unmapped_code", raw)
+    return unmapped(doc, spellings.name, *(word for part in parts or (raw,) for word in spellings.strange(part)))
 
 
 def words_kept(told: Told, spellings: Spellings) -> list[str]:
@@ -81,11 +91,11 @@ def code_shape(codes: Mapping[str, Code], nulls: Nulls, boxes: Collection[str]) 
     table = {spelling: code.code for spelling, code in codes.items()}
     quick = direct(table) | {code.code: code.code for code in codes.values()}
     own_nulls = {spelling: kind for spelling, kind in nulls.items() if spelling not in table}
-    spellings = Spellings(table, own_nulls, boxes)
+    spellings = Spellings(table, own_nulls, boxes, set_of(codes))
 
     def slow(raw: Any, _: Context) -> Doc:
         told = spellings.read(raw)
-        if doc := no_code(told, raw):
+        if doc := no_code(told, raw, spellings):
             return doc
         edges = words_kept(told, spellings)
         return known(told.code, edges, raw if edges else None)
@@ -105,11 +115,11 @@ def yes_no_shape(codes: Mapping[str, Code], nulls: Nulls, yes: Any, no: Any, box
     table = {spelling: code.code for spelling, code in codes.items() if spelling not in boxes}
     quick = {"yes": yes, "no": no, True: yes} | ({} if boxes else {False: no})
     own_nulls = {spelling: kind for spelling, kind in nulls.items() if spelling not in table}
-    spellings = Spellings(table, own_nulls, boxes)
+    spellings = Spellings(table, own_nulls, boxes, set_of(codes))
 
     def slow(raw: Any, _: Context) -> Doc:
         told = spellings.read(raw)
-        if doc := no_code(told, raw):
+        if doc := no_code(told, raw, spellings):
             return doc
         clean = isinstance(raw, bool | dict) or raw in ("yes", "no")
         words = words_kept(told, spellings)
@@ -130,7 +140,7 @@ def codes_shape(codes: Mapping[str, Code], nulls: Nulls, boxes: Collection[str])
     table = {spelling: code.code for spelling, code in codes.items()}
     quick = direct(table) | {code.code: code.code for code in codes.values()}
     own_nulls = {spelling: kind for spelling, kind in nulls.items() if spelling not in table}
-    spellings = Spellings(table, {"": "absent"}, boxes)
+    spellings = Spellings(table, {"": "absent"}, boxes, set_of(codes))
 
     def slow(raw: Any) -> Doc:
         edges: list[str] = []
@@ -149,7 +159,7 @@ def codes_shape(codes: Mapping[str, Code], nulls: Nulls, boxes: Collection[str])
         found = {one.code for one in read if not one.unticked and one.null is None}
         edges += {"blank_is_not_no" for one in read if one.unticked}
         if None in found:
-            return held("unmapped_code", raw)
+            return unmapped_code(spellings, raw, told)
         if not found:
             return null("absent", edges)
         words = ["text_kept"] if any(one.words for one in read) else []

@@ -13,10 +13,10 @@ from datetime import datetime
 from typing import Any
 
 from ..contract import Code, fold
-from .codes import Nulls, null_in, once
+from .codes import Nulls, null_in, once, set_of
 from .dates import Unreadable, plausible, read_instant
 from .records import Parts
-from .text import Context, Doc, Shape, as_text, held, is_plain, known, null, tidy
+from .text import Context, Doc, Shape, as_text, held, held_whole, is_plain, known, null, tidy, unmapped
 
 CLEAN = ("given", "refused", "revoked")
 STATUS_KEYS = ("status", "code", "value")
@@ -25,6 +25,7 @@ STATUS_KEYS = ("status", "code", "value")
 def consent_shape(codes: Mapping[str, Code], nulls: Nulls, needs_version: bool) -> Shape:
     """Status, version and time. To agree to a text, one must know which: without a version it is held."""
     table = {spelling: code.code for spelling, code in codes.items()}
+    name = set_of(codes)
     own_nulls = {spelling: kind for spelling, kind in nulls.items() if spelling not in table}
 
     def read(raw: Any, context: Context) -> Doc:
@@ -37,7 +38,10 @@ def consent_shape(codes: Mapping[str, Code], nulls: Nulls, needs_version: bool) 
         if found is None:
             is_asked = any(key in told for key in STATUS_KEYS)
             kind = null_in(said[0] if said else None, own_nulls) if is_asked else None
-            return null(kind) if kind else held("unmapped_code", raw)
+            if kind:
+                return null(kind)
+            words = [text for one in said if (text := as_text(one)) is not None]
+            return unmapped(held("unmapped_code", raw), name, *words)
         version = as_text(told.get("version"))
         if found == "given" and needs_version and not (version and version.strip()):
             return held("consent_without_version", raw)
@@ -81,7 +85,7 @@ def attachment_shape(parts: Parts, nulls: Nulls) -> Shape:
         doc = parts.read(with_hex_hash(raw), context)
         if "value" in doc and not re.fullmatch(r"[0-9a-f]{64}", str(doc["value"].get("sha256", ""))):
             return held("attachment_without_hash", raw)
-        return doc if "held" not in doc else held(doc["held"], raw)
+        return doc if "held" not in doc else held_whole(doc, raw)
 
     return once(read, nulls)
 

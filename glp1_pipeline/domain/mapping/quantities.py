@@ -14,8 +14,8 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from ..contract import Code, Field, fold
-from .codes import Nulls, once
-from .text import Context, Doc, Shape, as_text, held, known
+from .codes import Nulls, once, set_of
+from .text import Context, Doc, Shape, as_text, held, known, unmapped
 
 TO_FIELD_UNIT: dict[tuple[str, str], float] = {
     ("kg", "kg"): 1.0,
@@ -87,6 +87,7 @@ class Measure:
         self.low = -math.inf if field.low is None else field.low
         self.high = math.inf if field.high is None else field.high
         self.fixed = fixed
+        self.codes = set_of(codes)
         self.units = {spelling: code.code for spelling, code in codes.items()}
         self.quick = {
             writing: (TO_FIELD_UNIT[code, self.unit], code)
@@ -146,7 +147,7 @@ class Measure:
             if not units:
                 return self.read_text(number, raw)
             if not known_units:
-                return held("unknown_unit", raw)
+                return unmapped(held("unknown_unit", raw), self.codes, *units)
             number, edges = ascii_digits(number.strip())
             shown = f"{told['value']} {told.get('unit') or told.get('code')}"
             return self.one(number, known_units[0], shown, edges)
@@ -182,7 +183,7 @@ class Measure:
             elif spelling in self.units or spelling.rstrip(". ") in self.units:
                 unit = self.units.get(spelling) or self.units[spelling.rstrip(". ")]
             else:
-                return held("unknown_unit", raw)
+                return unmapped(held("unknown_unit", raw), self.codes, spelling)
             pairs.append((token[1].rstrip(".,"), unit))
             end, before = token.end(), unit
         if not pairs or text[end:].strip(" .,"):

@@ -13,7 +13,7 @@ from typing import Any
 from ..contract import Field, fold
 from .codes import Nulls, once
 from .quantities import ascii_digits, readings
-from .text import Context, Doc, Shape, as_text, held, known, noted, null
+from .text import Context, Doc, Shape, as_text, held, held_whole, known, noted, null
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "street": ("line1",), "street1": ("line1",), "address1": ("line1",), "line": ("line1",), "street2": ("line2",),
@@ -81,7 +81,7 @@ class Parts:
             doc = self.shapes[name](part, context)
             edges += doc.get("edges", ())
             if "held" in doc:
-                return held(doc["held"], raw, *edges)
+                return held_whole(doc, raw, *edges)
             if "value" in doc:
                 value[name] = doc["value"]
             else:
@@ -165,7 +165,7 @@ def pressure_shape(parts: Parts, nulls: Nulls) -> Shape:
         doc = parts.read(given, context)
         value = doc.get("value")
         if value is None:
-            return doc if "null" in doc else held(doc["held"], raw, *doc.get("edges", ()))
+            return doc if "null" in doc else held_whole(doc, raw, *doc.get("edges", ()))
         upper, lower = value.get("systolic"), value.get("diastolic")
         if upper is None and lower is None:
             return doc

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..contract import Code, fold
-from .codes import SEPARATORS, Nulls, null_in
+from .codes import SEPARATORS, Nulls, null_in, set_of
 from .records import Parts
-from .text import Context, Doc, Shape, as_text, held, known, null, tidy
+from .text import Context, Doc, Shape, as_text, held, held_whole, known, null, tidy, unmapped
 
 MOST_ROWS = 500
 FILLERS = re.compile(
@@ -21,8 +21,14 @@ FILLERS = re.compile(
 )
 """What people write around the name of an allergen, and that names none."""
 
-Grouping = Callable[[list[dict[str, Any]], list[str]], None]
-"""Gives each row its group, and notes by an edge that one has none."""
+
+class Grouping(NamedTuple):
+    """How rows are grouped by name."""
+
+    codes: str
+    """The code set that knows the names."""
+    sort: Callable[[list[dict[str, Any]], list[str]], list[str]]
+    """Gives each row its group, and notes by an edge that one has none; returns the names that no code knows."""
 
 
 def list_shape(
@@ -58,13 +64,13 @@ def list_shape(
             doc = parts.read(row, context)
             edges += doc.get("edges", ())
             if "held" in doc:
-                return held(doc["held"], raw, *edges)
+                return held_whole(doc, raw, *edges)
             if "value" in doc:
                 rows.append(doc["value"])
         if rows:
-            if group:
-                group(rows, edges)
-            return known(rows, [*edges, "exclusive_none"], raw) if said_none else known(rows, edges)
+            strange = group.sort(rows, edges) if group else ()
+            doc = known(rows, [*edges, "exclusive_none"], raw) if said_none else known(rows, edges)
+            return unmapped(doc, group.codes, *strange) if group and strange else doc
         if said_none:
             return known([], edges)
         told = [kind for kind in kinds if kind != "absent"]
@@ -81,7 +87,8 @@ def medicines(classes: Mapping[str, Code]) -> Grouping:
     """Rows get the class that our table gives; a patient's own word for it does not count."""
     table, anywhere = searched(classes)
 
-    def group(rows: list[dict[str, Any]], edges: list[str]) -> None:
+    def sort(rows: list[dict[str, Any]], edges: list[str]) -> list[str]:
+        strange: list[str] = []
         for row in rows:
             row.pop("class", None)
             folded = fold(str(row.get("name", "")))
@@ -90,15 +97,18 @@ def medicines(classes: Mapping[str, Code]) -> Grouping:
                 row["class"] = found
             else:
                 edges.append("autocorrected_medicine")
+                strange.append(folded)
+        return strange
 
-    return group
+    return Grouping(set_of(classes), sort)
 
 
 def allergens(codes: Mapping[str, Code]) -> Grouping:
     """Rows get a `code` where our table knows every word of the allergen: half of a name may hide another."""
     table, anywhere = searched(codes)
 
-    def group(rows: list[dict[str, Any]], edges: list[str]) -> None:
+    def sort(rows: list[dict[str, Any]], edges: list[str]) -> list[str]:
+        strange: list[str] = []
         for row in rows:
             row.pop("code", None)
             folded = fold(str(row.get("substance", "")))
@@ -108,8 +118,10 @@ def allergens(codes: Mapping[str, Code]) -> Grouping:
                 row["code"] = found.pop()
             else:
                 edges.append("unmapped_allergen")
+                strange.append(folded)
+        return strange
 
-    return group
+    return Grouping(set_of(codes), sort)
 
 
 def searched(codes: Mapping[str, Code]) -> tuple[dict[str, str], re.Pattern[str]]:

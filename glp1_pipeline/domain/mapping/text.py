@@ -15,6 +15,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from ..contract import fold
+
 Doc = dict[str, Any]
 
 ZERO_WIDTH = re.compile("[\u200b\u2060\ufeff\u00ad]")
@@ -22,6 +24,7 @@ ZERO_WIDTH = re.compile("[\u200b\u2060\ufeff\u00ad]")
 CONTROLS = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 SURROGATES = re.compile("[\ud800-\udfff]")
 LONG = 4000
+LONGEST_SPELLING = 100
 DEEPEST = 24
 EXACT = 2**53
 """Beyond it a JSON number is not the same everywhere."""
@@ -101,6 +104,26 @@ def null(kind: str, edges: Iterable[str] = ()) -> Doc:
 
 def held(cause: str, raw: Any, *edges: str) -> Doc:
     return noted({"held": cause, "raw": storable(raw)}, edges)
+
+
+def unmapped(doc: Doc, codes: str, *spellings: str) -> Doc:
+    """The document with the spellings that a code set does not know, folded as those in codes.csv are."""
+    told = {short(fold(tidy(spelling)[0])) for spelling in spellings}
+    if told := sorted(told - {""}):
+        doc["unmapped"] = {codes: told}
+    return doc
+
+
+def short(spelling: str) -> str:
+    return spelling if len(spelling) <= LONGEST_SPELLING else f"{spelling[:LONGEST_SPELLING]}…"
+
+
+def held_whole(part: Doc, raw: Any, *edges: str) -> Doc:
+    """A whole answer held for what one part of it was held for."""
+    doc = held(part["held"], raw, *edges)
+    if "unmapped" in part:
+        doc["unmapped"] = part["unmapped"]
+    return doc
 
 
 def noted(doc: Doc, edges: Iterable[str]) -> Doc:

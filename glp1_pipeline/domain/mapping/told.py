@@ -6,7 +6,7 @@ the value documents (`codes`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..contract import fold
@@ -34,8 +34,12 @@ class Told(NamedTuple):
 class Spellings:
     """How one question's answers are spelled."""
 
-    def __init__(self, table: Mapping[str, str], nulls: Mapping[str, str], boxes: Collection[str] = ()) -> None:
+    def __init__(
+        self, table: Mapping[str, str], nulls: Mapping[str, str], boxes: Collection[str] = (), name: str = ""
+    ) -> None:
         self.table, self.nulls, self.boxes = table, nulls, frozenset(boxes)
+        self.name = name
+        """Of the code set that they are from."""
         self.denial = table.get("no")
         """The code of a bare no, where the question has one."""
 
@@ -84,6 +88,14 @@ class Spellings:
         if not told:
             return Told(unticked=True) if unticked else Told(null="absent" if blank else None)
         return told[0]._replace(words=words)
+
+    def strange(self, raw: Any) -> Iterator[str]:
+        """The words of an answer that should have been a spelling and are none."""
+        told = [raw[key] for key in CODE_KEYS if key in raw] if isinstance(raw, dict) else [raw]
+        for part in told:
+            text = as_text(part)
+            if text is not None and self.meaning(part, text) == Told():
+                yield text
 
     def denies(self, told: Told, display: str | None) -> bool:
         """Whether a label that is no spelling starts with another answer, beside a no: `Past attempt, 2010`."""
