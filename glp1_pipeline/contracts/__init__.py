@@ -13,6 +13,7 @@ from typing import Any
 from ..domain.contract import (
     Code,
     Contract,
+    CrmProperty,
     Declared,
     EventType,
     Field,
@@ -27,6 +28,7 @@ from ..domain.contract import (
     fold,
 )
 from .checks import check
+from .crm import check_crm
 from .reading import ContractError, Fault, Folder, Lined, Model
 
 __all__ = ["ContractError", "Fault", "load"]
@@ -73,10 +75,12 @@ def load(path: Path | None = None) -> Contract:
         states_served=program.states_served if program else frozenset(),
         program=program.thresholds if program else Program(),
         ownership=ownership,
+        crm=read_named(folder, "crm.yaml", CrmProperty, "property"),
         dose_ladders=read_ladders(folder),
     )
     if not folder.faults:  # a file that cannot be read would only raise false alarms in the others
         check(contract, folder)
+        check_crm(contract, folder)
     if folder.faults:
         raise ContractError(folder.faults)
     digest = hashlib.sha256()

@@ -212,6 +212,19 @@ class WriteKind(Declared):
     max_conditional_entries: int | None = None
 
 
+class CrmProperty(Declared):
+    """A property of a contact that the CRM may know, or that we hear from it."""
+
+    property: str
+    field: str = ""
+    part: str = ""
+    """Of a field with parts, the one that the property holds."""
+    means: Literal["value", "opt_out"] = "value"
+    """opt_out: `true` where the consent is refused or revoked; to permit something is never told."""
+    computed: Literal["", "pipeline_status", "followup_status"] = ""
+    flows: Literal["in", "out", "both"]
+
+
 class Contract(Declared):
     """All that people declared, checked as a whole when it is read."""
 
@@ -231,6 +244,8 @@ class Contract(Declared):
     states_served: frozenset[str]
     program: Program = Program()
     ownership: dict[str, Ownership] = {}
+    crm: dict[str, CrmProperty] = {}
+    """Property of a contact -> what it is to us: all that the CRM may ever know."""
     dose_ladders: dict[str, tuple[dict[str, str], ...]] = {}
     """Product key -> its steps, lowest dose first."""
 

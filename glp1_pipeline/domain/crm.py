@@ -1,0 +1,196 @@
+"""A patient as the CRM may know them, and whose word a contact's property is.
+
+Nothing clinical leaves by this door: the contract's crm.yaml is all that is told (`docs/crm.md` says how). Here: what a
+contact is told, by ownership; what differs; which version of a contact is our own doing. Not here: HTTP
+(`adapters.crm`), delivery (`adapters.outbox`), what a contact says in our fields (`changes.crm`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, Final, Literal
+
+import orjson
+
+from .chart import Chart
+from .contract import Contract, Stage
+from .gates import GateResult
+
+COPY: Final = "contact"
+"""Under this name a patient's contact lies in ops.copies: its hash, its place, its conflict."""
+KEY: Final = "glp1_patient_id"
+"""Property that holds our id of the patient; the CRM must keep it unique."""
+CHANGE: Final = "glp1_change"
+"""Property that holds the number of our last write, so that a version is known as the one that we made."""
+
+Conflict = Literal["deleted_in_crm", "same_email", "already_linked"]
+"""deleted_in_crm: the contact is gone. same_email: a contact that is not ours has the address. already_linked: a
+contact of another patient has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One value that a property had, and whose doing it was."""
+
+    value: str
+    source: str
+    is_ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A contact as the CRM holds it now."""
+
+    contact_id: str
+    version: str | None
+    """None where the CRM counts no versions."""
+    changed_at: datetime
+    properties: Mapping[str, str]
+    is_archived: bool = False
+    history: Mapping[str, tuple[Entry, ...]] | None = None
+    """What each property was, the newest first; None where the CRM does not say."""
+
+    @property
+    def stamp(self) -> str:
+        """What this state of the contact is known by: its version, else the millisecond of its last change."""
+        return self.version or f"t{round(self.changed_at.timestamp() * 1000)}"
+
+
+# ---- what the CRM is told
+
+
+def contact(
+    contract: Contract, chart: Chart, stage: Stage, gate: GateResult | None, followup_status: str | None = None
+) -> dict[str, Any]:
+    """The body of a write of kind `crm_contact`.
+
+    `properties` are ours to say in this stage. `when_new` are those that the CRM owns now: they are given to a contact
+    that is made new, and never written over. What we do not know is left out, so nothing in the CRM is ever emptied.
+    """
+    told: dict[str, str] = {}
+    when_new: dict[str, str] = {}
+    computed = {"pipeline_status": pipeline_status(chart, stage, gate), "followup_status": followup_status}
+    for name, declared in contract.crm.items():
+        if declared.flows == "in":
+            continue
+        if declared.computed:
+            value = computed[declared.computed]
+        elif declared.means == "opt_out":
+            value = "true" if is_opted_out(chart.get(declared.field)) else None
+        else:
+            value = _text(chart.get(declared.field))
+        if not value:
+            continue
+        is_theirs = declared.means == "value" and declared.field and not _is_ours(contract, declared.field, stage)
+        (when_new if is_theirs else told)[name] = value
+    return {COPY: {"key": chart.patient_id, "properties": told, "when_new": when_new}}
+
+
+def contact_hash(body: Mapping[str, Any]) -> str:
+    """Sixteen hex digits of what we say of a contact: kept in ops.copies.planned under `contact`. What the CRM owns
+    is not part of it, or each change that we hear from there would be written back."""
+    said = {"key": body[COPY]["key"], "properties": body[COPY]["properties"]}
+    return blake2b(orjson.dumps(said, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
+
+
+def pipeline_status(chart: Chart, stage: Stage, gate: GateResult | None) -> str:
+    """The stage, and within intake how far the form is: never why it is held."""
+    if stage != "intake":
+        return stage
+    if not chart.is_complete:
+        return "intake_started"
+    return "intake_incomplete" if gate is not None and gate.outcome != "passed" else "intake_submitted"
+
+
+def is_opted_out(consent: Any) -> bool:
+    return isinstance(consent, Mapping) and consent.get("status") in ("refused", "revoked")
+
+
+def _is_ours(contract: Contract, field: str, stage: Stage) -> bool:
+    """Whether the pipeline brings the field's value to the CRM: some other system than the CRM owns it."""
+    return contract.fields[field].owner[stage] not in ("crm", "nobody")
+
+
+def _text(value: Any) -> str | None:
+    return value.strip() if isinstance(value, str) else None
+
+
+# ---- what is there
+
+
+def difference(wanted: Mapping[str, str], there: Mapping[str, str]) -> dict[str, str]:
+    """Of what we say, what the contact does not say yet."""
+    return {name: value for name, value in wanted.items() if not _is_same(name, value, there.get(name, ""))}
+
+
+def _is_same(name: str, ours: str, theirs: str) -> bool:
+    return ours == theirs or (name == "email" and ours.casefold() == theirs.casefold())
+
+
+def is_known(stamp: str, known: str) -> bool:
+    """Whether a state of a contact is one that we knew of already: what we last left or saw there, or an older one."""
+    if stamp.isdecimal() and known.isdecimal():
+        return int(stamp) <= int(known)
+    if stamp[:1] == known[:1] == "t" and stamp[1:].isdecimal() and known[1:].isdecimal():
+        return int(stamp[1:]) <= int(known[1:])
+    return stamp == known
+
+
+def is_our_write(there: Contact, known: str | None, n: int) -> bool:
+    """Whether this state is what our n-th write made of the state that we knew, and nobody touched it since."""
+    if there.properties.get(CHANGE) != str(n) or not (there.version or "").isdecimal():
+        return False
+    before = 0 if known is None else int(known) if known.isdecimal() else -1
+    return int(there.version or 0) == before + 1
+
+
+def heard_properties(contract: Contract) -> list[str]:
+    """Properties that we hear of."""
+    return [name for name, declared in contract.crm.items() if declared.flows != "out"]
+
+
+def said_there(contract: Contract, there: Contact) -> dict[str, str]:
+    """What somebody in the CRM said: of the properties that we hear of, those whose last word is not ours."""
+    said: dict[str, str] = {}
+    for name in heard_properties(contract):
+        value = there.properties.get(name, "")
+        entries = (there.history or {}).get(name, ())
+        if (entries and not entries[0].is_ours) or (there.history is None and value):
+            said[name] = value
+    return said
+
+
+def actor_of(there: Contact, names: Collection[str]) -> str:
+    """Who in the CRM said it, as far as the CRM tells."""
+    sources = {entries[0].source for name, entries in (there.history or {}).items() if name in names and entries}
+    return min(sources, default="")
+
+
+def event_of(contract: Contract, there: Contact, portal: str, record_id: str | None) -> dict[str, Any] | None:
+    """The CloudEvent of a changed contact; None where nobody but us said anything of it.
+
+    One state of a contact is one event, however often it is noticed.
+    """
+    said = {} if there.is_archived else said_there(contract, there)
+    if not said and not there.is_archived:
+        return None
+    data: dict[str, Any] = {
+        "contact_id": there.contact_id, "version": there.stamp, "deleted": there.is_archived, "properties": said,
+    }  # fmt: skip
+    if record_id:
+        data["record_id"] = record_id
+    if actor := actor_of(there, said):
+        data["actor"] = actor
+    return {
+        "specversion": "1.0",
+        "type": "contact.updated",
+        "source": f"/crm/{portal}",
+        "id": f"contact/{there.contact_id}/_history/{there.stamp}",
+        "subject": there.contact_id,
+        "time": there.changed_at.isoformat(timespec="milliseconds"),
+        "datacontenttype": "application/json",
+        "data": data,
+    }
