@@ -39,6 +39,12 @@ class Sent:
 class Capability:
     takes_our_ids: bool
     types_with_identifier: frozenset[str]
+    types: frozenset[str] = frozenset()
+    types_with_history: frozenset[str] = frozenset()
+    """Types whose whole history can be asked for, deletions among it."""
+    instances_with_history: frozenset[str] = frozenset()
+    finds_provenance: bool = False
+    """Whether a Provenance is found by what it is of."""
 
 
 class Ehr:
@@ -181,10 +187,18 @@ def _capability(statement: Any) -> Capability:
     try:
         resources = [r for rest in statement.get("rest", ()) for r in rest.get("resource", ())]
         takes_our_ids = any(r.get("type") == "Patient" and r.get("updateCreate") is True for r in resources)
-        searched = {r.get("type"): {p.get("name") for p in r.get("searchParam", ())} for r in resources}
+        searched = {str(r.get("type")): {p.get("name") for p in r.get("searchParam", ())} for r in resources}
+        offered = {str(r.get("type")): {i.get("code") for i in r.get("interaction", ())} for r in resources}
     except (AttributeError, TypeError):
         raise EhrFailure("rubbish", 200) from None
-    return Capability(takes_our_ids, frozenset(str(t) for t, names in searched.items() if "identifier" in names))
+    return Capability(
+        takes_our_ids,
+        types_with_identifier=frozenset(t for t, names in searched.items() if "identifier" in names),
+        types=frozenset(offered),
+        types_with_history=frozenset(t for t, codes in offered.items() if "history-type" in codes),
+        instances_with_history=frozenset(t for t, codes in offered.items() if "history-instance" in codes),
+        finds_provenance="target" in searched.get("Provenance", ()),
+    )
 
 
 def _entries(content: Any, status: int, expected: int) -> list[dict[str, Any]]:

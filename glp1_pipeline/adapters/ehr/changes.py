@@ -1,0 +1,226 @@
+"""What people change in the EHR becomes events in our ledger: each once, none lost, our own writes never.
+
+A page is read, judged, and in one transaction the events and the place reached are kept: whoever is killed reads it
+again, and the ledger knows what it had. Only our patients count: those whose Patient carries our identifier. Not here:
+what the EHR says (`feed`), whose it is (`people`, `echoes`), how far we are (`window`), what nobody announces
+(`sweep`), and what a change means (`domain.changes`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from psycopg import Connection
+from psycopg.types.json import Jsonb
+
+from ...domain.contract import Contract
+from ...domain.events import Event
+from .. import ledger
+from ..cipher import Cipher
+from .echoes import Copy, Echoes, Verdict
+from .ehr import Ehr
+from .events import MERGED, Told, changed, merge_links, merged
+from .feed import PAGE, Entry, Feed
+from .people import People
+from .window import Window
+
+HISTORY_MARGIN = timedelta(seconds=1)
+
+
+@dataclass(slots=True)
+class Polled:
+    """Counts of one round."""
+
+    changes: int = 0
+    """Events that are new in the ledger; those of deletes and merges among them."""
+    deletes: int = 0
+    merges: int = 0
+    echoes: int = 0
+    """Our own writes come back."""
+    strangers: int = 0
+    """Versions of resources of patients who are none of ours."""
+    later: int = 0
+    """To be looked at again: a write of ours is under way."""
+    swept: int = 0
+    """Resources of ours that were read again to find what nobody announces."""
+    is_complete: bool = True
+    """Whether every kind was read up to its end."""
+    is_elsewhere: bool = False
+    """Another poller is at work; this one did nothing."""
+    trouble: str = ""
+    """Why it stopped early: the class of the EHR's failure."""
+    lags: list[float] = field(default_factory=list)
+    """Of each new event the seconds from the EHR's stamp to our ledger: two clocks, so a little off."""
+
+
+class Poller:
+    """One round through the changes of one EHR. `connection` is in autocommit mode."""
+
+    def __init__(
+        self,
+        connection: Connection[Any],
+        ehr: Ehr,
+        contract: Contract,
+        cipher: Cipher,
+        target: str,
+        page_size: int = PAGE,
+    ) -> None:
+        self.connection = connection
+        self.contract = contract
+        self.cipher = cipher
+        self.target = target
+        self.source = f"/ehr/{target}"
+        self.feed = Feed(ehr, page_size)
+        self.echoes = Echoes(connection, target, cipher.open)
+        self.people = People(self.feed)
+        self.polled = Polled()
+
+    def poll(self, kind: str, is_over: Callable[[], bool]) -> None:
+        """Go through one kind's changes, or through as many as time allows; the next round goes on there."""
+        window = self._load(kind)
+        if window.low is None and window.newest is None and (newest := self.feed.newest(kind)):
+            window.see(newest, self.now())
+        low, at = window.low, window.begin(self.now())
+        if window.later:
+            self._look_again(kind, window)
+        for entries, reached in self.feed.changed(kind, at):
+            window.position = reached
+            self._take(kind, window, [e for e in entries if not window.is_met(e.remote_id, e.version)])
+            if is_over():
+                self.polled.is_complete = False
+                return
+        if low is not None and kind in self.feed.ehr.capability.types_with_history:
+            self._take(kind, window, self._deleted(kind, window, low))
+        began = window.began
+        window.end()
+        self._take(kind, window, [], through_at=began)
+
+    def sift(self, entries: Iterable[Entry], known: dict[str, str] | None = None) -> tuple[list[Told], list[Entry]]:
+        """The events of what others changed, and what is to be looked at again. `known`: record by `Type/id`."""
+        entries = list(entries)
+        records: dict[str, str | None] = self.people.records(entries) | (known or {})
+        copies = self.echoes.copies({record for record in records.values() if record})
+        theirs: list[tuple[Entry, str]] = []
+        later: list[Entry] = []
+        for entry in entries:
+            record_id = records[entry.place]
+            if record_id is None:
+                self.polled.strangers += 1
+                continue
+            match self._verdict(entry, copies.get(record_id, [])):
+                case Verdict.OURS:
+                    self.polled.echoes += 1
+                case Verdict.LATER:
+                    later.append(entry)
+                case Verdict.THEIRS:
+                    theirs.append((entry, record_id))
+        self.polled.later += len(later)
+        return self._tell(theirs), later
+
+    def _verdict(self, entry: Entry, copies: list[Copy]) -> Verdict:
+        return Verdict.THEIRS if entry.is_deleted else self.echoes.judge(entry, copies)
+
+    def _tell(self, theirs: list[tuple[Entry, str]]) -> list[Told]:
+        fresh = self.not_yet_told(changed(self.source, e.place, e, None, "").id for e, _ in theirs)
+        new = [(e, r) for e, r in theirs if changed(self.source, e.place, e, None, "").id in fresh]
+        actors = self.feed.actors([entry for entry, _ in new if not entry.is_deleted])
+        told: list[Told] = []
+        for entry, record_id in new:
+            actor = actors.get(entry.place, "")
+            patient = self.people.patient_of(entry) or entry.place
+            told.append(changed(self.source, patient if "?" not in patient else entry.place, entry, record_id, actor))
+            if entry.kind == "Patient" and not entry.is_deleted:
+                told += self._merges(entry, record_id, actor)
+        return told
+
+    def _merges(self, entry: Entry, record_id: str, actor: str) -> list[Told]:
+        links = [(kind, place) for kind, other in merge_links(entry.content) if (place := self.people.place_of(other))]
+        others = self.people.look_up(place for _, place in links)
+        told = []
+        for kind, place in links:
+            other = others[place]
+            if other is None or other == record_id:
+                continue
+            survivor, retired = (other, record_id) if kind == "replaced-by" else (record_id, other)
+            told.append(merged(self.source, entry, survivor, retired, actor))
+        fresh = self.not_yet_told(one.id for one in told)
+        return [one for one in told if one.id in fresh]
+
+    def not_yet_told(self, ids: Iterable[str]) -> set[str]:
+        """Those of these events of ours that the ledger does not have."""
+        by_event = {self._event_id(one): one for one in ids}
+        rows = self.connection.execute(
+            "select event_id from phi.events where event_id = any(%s)", (list(by_event),)
+        ).fetchall()
+        return {by_event[e] for e in by_event.keys() - {event_id for (event_id,) in rows}}
+
+    def _event_id(self, source_id: str) -> uuid.UUID:
+        return ledger.event_id_of(Event(self.source, source_id, "", "", datetime.now(UTC), ""))
+
+    def keep(self, told: list[Told]) -> int:
+        """Into the ledger, in the caller's transaction; how many were new."""
+        new = ledger.append(self.connection, self.contract, self.cipher, [one.document for one in told])
+        self.polled.changes += new
+        self.polled.deletes += sum(one.is_deleted for one in told)
+        self.polled.merges += sum(one.type == MERGED for one in told)
+        if told:
+            now = self.now()
+            self.polled.lags += [max(0.0, (now - one.stamp).total_seconds()) for one in told]
+        return new
+
+    def _take(self, kind: str, window: Window, entries: list[Entry], through_at: datetime | None = None) -> None:
+        """Judge what was read; its events and how far we are, in one transaction."""
+        told, later = self.sift(entries)
+        window.later |= {entry.remote_id for entry in later}
+        now = self.now()
+        for entry in entries:
+            window.note(entry.remote_id, entry.version, entry.stamp, now)
+        with self.connection.transaction():
+            new = self.keep(told)
+            self.save(kind, window.low, window.dump(), new, through_at)
+
+    def _look_again(self, kind: str, window: Window) -> None:
+        there = self.feed.current([f"{kind}/{remote_id}" for remote_id in sorted(window.later)])
+        window.later.clear()  # what is gone meanwhile is a deletion, and noticed as one
+        self._take(kind, window, [entry for entry in there.values() if entry is not None])
+
+    def _deleted(self, kind: str, window: Window, since: datetime) -> list[Entry]:
+        found: dict[str, Entry] = {}
+        for remote_id, version, stamp in self.feed.deletions(kind, since - HISTORY_MARGIN):
+            if remote_id in found or window.is_met(remote_id, version):
+                continue
+            last_version, last_stamp, content = self.feed.last_words(kind, remote_id)
+            if last_version == version:  # else it was made again since
+                found[remote_id] = Entry(kind, remote_id, version, last_stamp or stamp, content or {}, is_deleted=True)
+        return list(found.values())
+
+    def now(self) -> datetime:
+        """The database's clock."""
+        row = self.connection.execute("select clock_timestamp()").fetchone()
+        assert row is not None
+        return row[0]
+
+    def load(self, kind: str) -> tuple[datetime | None, dict[str, Any]]:
+        row = self.connection.execute(
+            "select since, seen from ops.poll_cursors where system = %s and kind = %s", (self.target, kind)
+        ).fetchone()
+        return (row[0], row[1]) if row else (None, {})
+
+    def _load(self, kind: str) -> Window:
+        return Window.load(*self.load(kind))
+
+    def save(
+        self, kind: str, since: datetime | None, seen: dict[str, Any], changes: int, through_at: datetime | None = None
+    ) -> None:
+        """Keep the place reached, in the caller's transaction. `through_at`: when a pass began that is now through."""
+        self.connection.execute(
+            "insert into ops.poll_cursors as c (system, kind, since, seen, polled_at, changes)"
+            " values (%s, %s, %s, %s, %s, %s) on conflict (system, kind) do update set since = excluded.since,"
+            " seen = excluded.seen, polled_at = coalesce(excluded.polled_at, c.polled_at),"
+            " changes = c.changes + excluded.changes",
+            (self.target, kind, since, Jsonb(seen), through_at, changes),
+        )

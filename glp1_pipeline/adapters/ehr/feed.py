@@ -1,0 +1,266 @@
+"""What the EHR tells of its changes: pages of what changed since an instant, deletions, and who did it.
+
+Code to the intersection of servers: `_lastUpdated=ge...&_sort=_lastUpdated`, and on from the last instant of a page
+rather than by its next link, since a link that counts rows skips one for each that moves to the end meanwhile. Links
+are followed only within one instant that fills more than a page. Not here: whose change it is, and where we stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from .ehr import Ehr
+from .wire import EhrFailure, EhrMisconfigured
+
+PAGE = 100
+"""Entries asked for at once: no server that we know gives fewer when asked for so many, unless there are no more."""
+LARGEST_PAGE = 1000
+MOST_LINKS = 500
+"""Next links followed within one instant."""
+MOST_HISTORY_PAGES = 20
+MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One version of a resource, as the server holds it; of a deleted one the content that it had before, if known."""
+
+    kind: str
+    remote_id: str
+    version: str
+    stamp: datetime
+    content: dict[str, Any]
+    is_deleted: bool = False
+
+    @property
+    def place(self) -> str:
+        return f"{self.kind}/{self.remote_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    entries: list[Entry]
+    next_path: str | None
+
+
+class Feed:
+    """One EHR's changes. `until`: our monotonic clock when each call must be over."""
+
+    def __init__(self, ehr: Ehr, page_size: int = PAGE) -> None:
+        self.ehr = ehr
+        self.page_size = page_size
+
+    def changed(self, kind: str, since: datetime | None) -> Iterator[tuple[list[Entry], datetime]]:
+        """Page after page what changed at `since` or later, oldest first, with the instant up to which all is read.
+
+        Whatever is at that instant may come again. Raises EhrMisconfigured where the server cannot say it.
+        """
+        at = None if since is None else floor(since)
+        met: set[tuple[str, str]] = set()
+        while True:
+            page = self._page(kind, self._query(kind, at, self.page_size), at)
+            entries = page.entries
+            is_last = not entries or (page.next_path is None and len(entries) < self.page_size)
+            if at is not None and not is_last and floor(entries[-1].stamp) == at:
+                entries = self._all_of_one_instant(kind, at)
+                at_next = max(floor(entries[-1].stamp), at + MILLISECOND)
+            else:
+                at_next = floor(entries[-1].stamp) if entries else at
+            fresh = [e for e in entries if (e.remote_id, e.version) not in met]
+            met = {(e.remote_id, e.version) for e in entries if at_next is not None and e.stamp >= at_next}
+            at = at_next
+            if fresh and at is not None:
+                yield fresh, at
+            if is_last:
+                return
+
+    def newest(self, kind: str) -> datetime | None:
+        """The instant of the last change, or None where there is none (or the server cannot sort downwards)."""
+        entries = self._page(kind, f"/{kind}?_sort=-_lastUpdated&_count=1").entries
+        return entries[0].stamp if entries else None
+
+    def _all_of_one_instant(self, kind: str, at: datetime) -> list[Entry]:
+        """All entries of the millisecond `at` (and perhaps later ones), where they do not fit a page."""
+        size = self.page_size
+        page = self._page(kind, self._query(kind, at, size), at)
+        while page.next_path or len(page.entries) >= size:
+            if page.entries and floor(page.entries[-1].stamp) > at:
+                return page.entries
+            before, size = len(page.entries), min(size * 4, LARGEST_PAGE)
+            larger = self._page(kind, self._query(kind, at, size), at)
+            if len(larger.entries) <= before:
+                break
+            page = larger
+        else:
+            return page.entries
+        if page.next_path is None:
+            raise EhrMisconfigured(
+                f"More than {len(page.entries)} resources of one type changed in one instant, and the EHR gives no"
+                " link to the rest of them: nothing was skipped, but nothing newer can be read. Ask its operator for"
+                " paging by `next` links that begin with the address that we were given."
+            )
+        found: dict[tuple[str, str], Entry] = {}
+        known = -1
+        while len(found) > known:  # an entry that moves away shifts the rows behind it: read until nothing new comes
+            known, page = len(found), self._page(kind, self._query(kind, at, size), at)
+            for _ in range(MOST_LINKS):
+                found |= {(e.remote_id, e.version): e for e in page.entries}
+                if page.next_path is None or (page.entries and floor(page.entries[-1].stamp) > at):
+                    break
+                page = self._page(kind, page.next_path, at)
+        return sorted(found.values(), key=lambda e: e.stamp)
+
+    def _query(self, kind: str, at: datetime | None, size: int) -> str:
+        since = "" if at is None else f"_lastUpdated=ge{instant(at)}&"
+        return f"/{kind}?{since}_sort=_lastUpdated&_count={size}"
+
+    def _page(self, kind: str, path: str, since: datetime | None = None) -> Page:
+        reply = self.ehr.wire.call("GET", path)
+        entries = [
+            entry_of(e["resource"])
+            for e in bundle_entries(reply.content, "searchset")
+            if isinstance(e.get("resource"), dict) and e["resource"].get("resourceType") == kind
+            and (e.get("search") or {}).get("mode", "match") == "match"
+        ]  # fmt: skip
+        stamps = [floor(e.stamp) for e in entries]
+        if stamps != sorted(stamps) or (since is not None and stamps and stamps[0] < since):
+            raise EhrMisconfigured(
+                "The EHR does not heed `_lastUpdated` or `_sort=_lastUpdated`: its changes cannot be read without loss."
+            )
+        return Page(entries, self._next(reply.content))
+
+    def _next(self, bundle: dict[str, Any]) -> str | None:
+        """The path of the next page. A link to another server is none: our token does not travel there."""
+        links = [one for one in bundle.get("link") or () if isinstance(one, dict) and one.get("relation") == "next"]
+        if not links or not isinstance(url := links[0].get("url"), str):
+            return None
+        base = self.ehr.wire.base
+        there, here = urlsplit(urljoin(base + "/", url)), urlsplit(base)
+        if (there.scheme, there.netloc) != (here.scheme, here.netloc) or not there.path.startswith(here.path):
+            return None
+        return there.path[len(here.path) :] + (f"?{there.query}" if there.query else "")
+
+    def deletions(self, kind: str, since: datetime) -> Iterator[tuple[str, str, datetime]]:
+        """Id, version and instant of what was deleted since, where the server keeps a history of the type.
+
+        The newest first and a limited number of pages: whoever needs all of them sweeps.
+        """
+        path: str | None = f"/{kind}/_history?_since={instant(since)}&_count={LARGEST_PAGE // 2}"
+        for _ in range(MOST_HISTORY_PAGES):
+            reply = self.ehr.wire.call("GET", path or "")
+            for entry in bundle_entries(reply.content, "history"):
+                if (deletion := _deletion(kind, entry)) and deletion[2] >= since:
+                    yield deletion
+            path = self._next(reply.content)
+            if path is None:
+                return
+
+    def last_words(self, kind: str, remote_id: str) -> tuple[str, datetime | None, dict[str, Any] | None]:
+        """Of what is gone: version and instant of the deletion, and the content before it; empty where nobody knows."""
+        version, stamp, content = "", None, None
+        if kind not in self.ehr.capability.instances_with_history:
+            return version, stamp, content
+        try:
+            reply = self.ehr.wire.call("GET", f"/{kind}/{remote_id}/_history?_count=10")
+        except EhrFailure as failure:
+            if failure.status in (404, 405, 410, 501):
+                return version, stamp, content
+            raise
+        for entry in bundle_entries(reply.content, "history"):  # the newest first
+            if (deletion := _deletion(kind, entry)) and not version:
+                _, version, stamp = deletion
+            elif isinstance(entry.get("resource"), dict):
+                content = entry["resource"]
+                break
+        return version, stamp, content
+
+    def current(self, places: list[str]) -> dict[str, Entry | None]:
+        """What stands now at each `Type/id`; None where nothing does."""
+        found: dict[str, Entry | None] = {}
+        for place, answer in zip(places, self.ehr.batch_get(places), strict=True):
+            resource = answer.get("resource")
+            is_there = isinstance(resource, dict) and resource.get("resourceType") == place.partition("/")[0]
+            found[place] = entry_of(resource) if isinstance(resource, dict) and is_there else None
+        return found
+
+    def actors(self, entries: list[Entry]) -> dict[str, str]:
+        """Who made each version, as a reference, where a Provenance of the same moment says it: by `Type/id`."""
+        if not entries or not self.ehr.capability.finds_provenance:
+            return {}
+        asked = [f"Provenance?target={e.place}&_sort=-_lastUpdated&_count=5" for e in entries]
+        found: dict[str, str] = {}
+        for entry, answer in zip(entries, self.ehr.batch_get(asked), strict=True):
+            for proof in (e.get("resource") for e in (answer.get("resource") or {}).get("entry") or ()):
+                if isinstance(proof, dict) and (actor := _actor(proof, entry)):
+                    found.setdefault(entry.place, actor)
+        return found
+
+
+def _actor(proof: dict[str, Any], entry: Entry) -> str:
+    targets = [str(t.get("reference", "")) for t in proof.get("target") or () if isinstance(t, dict)]
+    told = stamp_of(proof)
+    is_of_it = any(t.endswith(f"{entry.place}/_history/{entry.version}") for t in targets)
+    is_beside = any(t.endswith(entry.place) for t in targets) and abs(told - entry.stamp) <= timedelta(seconds=5)
+    if is_of_it or is_beside:
+        for agent in proof.get("agent") or ():
+            reference = str(((agent or {}).get("who") or {}).get("reference") or "")
+            if reference and not reference.startswith("Device/"):
+                return "/".join(reference.split("/_history/")[0].split("/")[-2:])
+    return ""
+
+
+def _deletion(kind: str, entry: dict[str, Any]) -> tuple[str, str, datetime] | None:
+    request, response = entry.get("request") or {}, entry.get("response") or {}
+    if request.get("method") != "DELETE":
+        return None
+    parts = str(request.get("url") or entry.get("fullUrl") or "").split("/_history")[0].split("/")
+    if len(parts) < 2 or parts[-2] != kind:
+        return None
+    version = str(response.get("etag") or "").removeprefix("W/").strip('"')
+    return parts[-1], version, parsed(response.get("lastModified"))
+
+
+def bundle_entries(content: Any, kind: str) -> list[dict[str, Any]]:
+    if not isinstance(content, dict) or content.get("resourceType") != "Bundle" or content.get("type") != kind:
+        raise EhrFailure("rubbish", 200)
+    entries = content.get("entry") or []
+    if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+        raise EhrFailure("rubbish", 200)
+    return entries
+
+
+def entry_of(resource: dict[str, Any]) -> Entry:
+    stamp = stamp_of(resource)
+    remote_id = resource.get("id")
+    if not isinstance(remote_id, str) or not remote_id:
+        raise EhrFailure("rubbish", 200)
+    version = str((resource.get("meta") or {}).get("versionId") or instant(stamp))
+    return Entry(str(resource["resourceType"]), remote_id, version, stamp, resource)
+
+
+def stamp_of(resource: dict[str, Any]) -> datetime:
+    return parsed((resource.get("meta") or {}).get("lastUpdated"))
+
+
+def parsed(told: Any) -> datetime:
+    """An instant of FHIR in UTC; what a server told beyond microseconds is cut off."""
+    try:
+        at = datetime.fromisoformat(told)
+    except (TypeError, ValueError):
+        raise EhrFailure("rubbish", 200) from None
+    if at.tzinfo is None:
+        raise EhrFailure("rubbish", 200)
+    return at.astimezone(UTC)
+
+
+def floor(at: datetime) -> datetime:
+    """To the millisecond: the finest that every server can be asked for."""
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+def instant(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
