@@ -116,8 +116,16 @@ class Ownership(Declared):
     paused_or_discontinued: str
     conflict: ConflictRule
     note: str = ""
+    verified: str = ""
+    """Record in which a provider's own finding of the same thing lies, beside what the patient said."""
+    worst_first: str = ""
+    """Codes from the one that permits least, is most cautious or worst, down; `?` is where nobody knows."""
+    task: str = ""
+    """Kind of task for whoever settles it, where it is not `resolve-field-conflict`."""
+    kept_in: str = ""
+    """Where it lies, if no field of the intake is owned as it."""
 
-    @property
+    @cached_property
     def owner(self) -> dict[Stage, str]:
         return {stage: getattr(self, stage) for stage in STAGES}
 
@@ -248,6 +256,10 @@ class Contract(Declared):
     """Property of a contact -> what it is to us: all that the CRM may ever know."""
     dose_ladders: dict[str, tuple[dict[str, str], ...]] = {}
     """Product key -> its steps, lowest dose first."""
+
+    @cached_property
+    def consents(self) -> frozenset[str]:
+        return frozenset(name for name, field in self.fields.items() if field.type == "consent")
 
     @cached_property
     def asked(self) -> dict[str, frozenset[str]]:

@@ -1,0 +1,226 @@
+"""Several systems that speak of one patient: what each said last, what holds, and which of their words do not.
+
+Here: applying one report to a chart by the rule of each field. Not here: the rules (`ownership`), the order of the
+reports and a patient's own corrections before anybody reviews them (`chart`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from .contract import Contract, Ownership
+from .ownership import (
+    COPYING,
+    DATED_BY,
+    HELD_FOR_A_PERSON,
+    INTAKE,
+    STEWARD,
+    Case,
+    Conflict,
+    Outcome,
+    Ruling,
+    Value,
+    Word,
+    join,
+    record_of,
+    same,
+    settle,
+    verified_record,
+)
+
+if TYPE_CHECKING:
+    from .chart import Chart, Reported
+
+
+class Voices:
+    """Begun from a chart that the patient alone has spoken in; it grows with the chart."""
+
+    __slots__ = ("chart", "contract", "kept", "last", "offers", "refused_at", "rows", "told")
+
+    def __init__(self, contract: Contract, chart: Chart, refused_at: dict[str, datetime]) -> None:
+        self.contract, self.chart, self.refused_at = contract, chart, refused_at
+        self.told: dict[str, Reported] = {report.event_id: report for report in chart.submissions}
+        self.last: dict[tuple[str, str], Value] = {}
+        """(source, field) -> its last word, in whatever voice."""
+        for name, value in chart.values.items():
+            self.last[self.told[chart.sources[name]].source, name] = value
+        self.rows: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+        """(source, field) -> what each resource of that system says of it, where a field is a list of such."""
+        self.kept: dict[tuple[str, str], Conflict] = {}
+        self.offers: dict[tuple[str, str], Value] = {}
+        """What was said in the conflict of the same key."""
+
+    def hear(self, report: Reported) -> None:
+        """Apply a report. What its field's rule does not let hold becomes a conflict, or stays one."""
+        chart, is_copy = self.chart, report.source in COPYING
+        self.told[report.event_id] = report
+        for name, value in [*report.values.items(), *self._withdrawn(report)]:
+            if value.get("null") == "absent" and name in chart.values:
+                continue
+            record = record_of(self.contract, name)
+            own = verified_record(self.contract, name) if report.voice == "verified" else None
+            if is_copy:
+                value = self._whole(report, name, value)
+                before = self.last.get((report.source, name))
+                if before is not None and same(before, value):
+                    continue  # carried along, not said again
+            if own is not None:
+                self._verify(own, name, value, report)
+            else:
+                self._settle(record, name, value, report, is_copy)
+            self.last[report.source, name] = value
+        self._publish()
+
+    def enter(self) -> None:
+        """The patient's stage changed: what a new owner had found before it owned the field counts from now on."""
+        for name in self.chart.verified:
+            record = verified_record(self.contract, name)
+            report = self.told[self.chart.verified_by[name]]
+            if record is not None and record.owner[self.chart.stage] == report.source:
+                self.chart.decisive[name] = self.chart.verified[name]
+                self._close(name, report.source)
+        self._publish()
+
+    def _withdrawn(self, report: Reported) -> Iterator[tuple[str, Value]]:
+        """List rows that an older version of the same resource had and this one has no more."""
+        if report.source in COPYING:
+            for (source, name), resources in self.rows.items():
+                if source == report.source and name not in report.values and resources.get(report.submission_id):
+                    yield name, {"value": []}
+
+    def _whole(self, report: Reported, name: str, value: Value) -> Value:
+        """A list as all resources of that system give it together: each carries a row or two."""
+        if not isinstance(value.get("value"), list):
+            return value
+        resources = self.rows.setdefault((report.source, name), {})
+        resources[report.submission_id] = value
+        joined: list[Any] = []
+        for resource in sorted(resources):
+            joined = join(joined, resources[resource]["value"])
+        return {**value, "value": joined}
+
+    def _verify(self, record: Ownership, name: str, value: Value, report: Reported) -> None:
+        """What a provider found stands beside what the patient said, and decides where the rule lets it."""
+        chart = self.chart
+        owner = record.owner[chart.stage]
+        if report.source in (owner, STEWARD):
+            chart.verified[name], chart.verified_by[name] = value, report.event_id
+            if "value" in value:
+                chart.decisive[name] = value
+            else:
+                chart.decisive.pop(name, None)
+            for source in [source for field, source in self.kept if field == name]:
+                self._close(name, source)
+        else:
+            if name not in chart.decisive:
+                chart.verified[name], chart.verified_by[name] = value, report.event_id
+            self._open(name, record, report, value, "refused")
+
+    def _settle(self, record: Ownership, name: str, value: Value, report: Reported, is_copy: bool) -> None:
+        now, owner = self._now(record, name), record.owner[self.chart.stage]
+        late = name in self.contract.consents and self._comes_too_late(name, value, report)
+        if now is not None and not late and same(now.value, value):
+            self._agree(name, value, report, owner, is_copy)
+            return
+        own = now is not None and self.chart.stage == "intake" and now.source == report.source == INTAKE
+        if late and now is not None:
+            ruling = Ruling("applied" if own else "merged", now.value)
+        elif own:
+            ruling = Ruling("applied", value)
+        else:
+            offered = self._word(record, report.values, value, report)
+            ruling = settle(Case(record, owner, now, offered, self.last.get((owner, name))))
+        changes = ruling.outcome in ("applied", "merged") and (now is None or not same(now.value, ruling.value))
+        if now is not None and ruling.outcome in ("applied", "merged"):
+            self._remember(name, now.value if changes else value)
+        if changes:
+            self.chart.values[name], self.chart.sources[name] = ruling.value, report.event_id
+            self._superseded(name, report)
+        outcome = ruling.outcome
+        if changes and now is not None and record.task and outcome != "task" and self.chart.stage != "intake":
+            outcome = "task"  # it holds, and yet somebody has to look at it
+        if report.source in (owner, STEWARD):
+            self._owner_spoke(name, report, is_copy)
+        if outcome == "applied":
+            self._close(name, report.source)
+        else:
+            self._open(name, record, report, value, outcome)
+
+    def _owner_spoke(self, name: str, report: Reported, is_copy: bool) -> None:
+        """What others had said against the owner is settled. What is held for a person is so only where the owner said
+        it by itself, and did not merely send its record again for another reason."""
+        for field, source in list(self.kept):
+            if field == name and source != report.source:
+                held = self.kept[field, source].rule in HELD_FOR_A_PERSON
+                if not (held and is_copy) or same(self.offers[field, source], self.chart.values.get(name)):
+                    self._close(field, source)
+
+    def _remember(self, name: str, value: Value) -> None:
+        former = self.chart.former.setdefault(name, [])
+        if value.get("null") != "absent" and value not in former[-1:]:
+            former.append(value)
+        if not former:
+            del self.chart.former[name]
+
+    def _agree(self, name: str, value: Value, report: Reported, owner: str, is_copy: bool) -> None:
+        """Somebody says what holds: their own conflict is gone, and where the owner says it, all that it can settle."""
+        self._close(name, report.source)
+        if not is_copy:
+            self.chart.values[name], self.chart.sources[name] = value, report.event_id
+        if report.source in (owner, STEWARD):
+            self._owner_spoke(name, report, is_copy)
+
+    def _superseded(self, name: str, report: Reported) -> None:
+        """A new value holds: those who had said it before agree now, and a finding may be older than it."""
+        for field, source in list(self.kept):
+            if field == name and source != report.source and same(self.offers[field, source], self.chart.values[name]):
+                self._close(name, source)
+        own = verified_record(self.contract, name)
+        if own is not None and own.conflict == "append":
+            self.chart.decisive.pop(name, None)
+
+    def _comes_too_late(self, name: str, value: Value, report: Reported) -> bool:
+        """Whether a consent was received before a refusal: it does not lift it, whoever gave it."""
+        refusal = self.refused_at.get(name)
+        if not is_given(value):
+            self.refused_at[name] = max(report.received_at, refusal or report.received_at)
+            return False
+        return refusal is not None and report.received_at <= refusal
+
+    def _now(self, record: Ownership, name: str) -> Word | None:
+        if name not in self.chart.values:
+            return None
+        report = self.told[self.chart.sources[name]]
+        return self._word(record, report.values, self.chart.values[name], report)
+
+    def _word(self, record: Ownership, values: Mapping[str, Value], value: Value, report: Reported) -> Word:
+        measured = str(values.get(DATED_BY.get(record.record, ""), {}).get("value", ""))
+        return Word(
+            value, report.source, report.event_id, report.voice == "verified", measured, report.source in COPYING
+        )
+
+    def _open(self, name: str, record: Ownership, report: Reported, value: Value, outcome: Outcome) -> None:
+        stage = self.chart.stage
+        new = Conflict(
+            name, record.conflict, record.owner[stage], report.source, report.event_id, report.said_at, outcome, stage
+        )
+        old = self.kept.get((name, report.source))
+        if old is not None:  # the same dispute goes on
+            new = replace(new, event_id=old.event_id, since=old.since)
+        self.kept[name, report.source], self.offers[name, report.source] = new, value
+
+    def _close(self, name: str, source: str) -> None:
+        self.kept.pop((name, source), None)
+        self.offers.pop((name, source), None)
+
+    def _publish(self) -> None:
+        self.chart.conflicts = tuple(self.kept[key] for key in sorted(self.kept))
+
+
+def is_given(value: Value) -> bool:
+    """Whether a consent document gives consent: neither refused, revoked nor left open."""
+    decision = value.get("value")
+    return isinstance(decision, Mapping) and decision.get("status") == "given"
