@@ -20,8 +20,10 @@ from .results import keep, machine, table
 
 SEED_LINES = 10_000
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
-PATIENTS = "phi.identifiers", "phi.patient_values", "phi.charts", "phi.risk_flags", "ops.gate_results",\
-    "ops.provider_queue", "ops.tasks", "ops.copies", "ops.lanes"  # fmt: skip
+RECORDS = "phi.identifiers", "phi.people", "phi.people_keys"
+PATIENTS = (
+    "phi.charts", "phi.risk_flags", "ops.gate_results", "ops.provider_queue", "ops.tasks", "ops.copies", "ops.lanes",
+)  # fmt: skip
 
 
 def add_arguments(benches: Any) -> None:
@@ -94,18 +96,18 @@ def copy_patients(connection: psycopg.Connection, count: int) -> None:
     connection.execute("create index on copied (old); analyze copied")
     connection.execute(
         "create temp table copied_events on commit drop as select e.event_id as old, gen_random_uuid() as new, c.new as"
-        " patient_id from phi.events e join copied c on e.patient_id = c.old; create index on copied_events (old);"
+        " record_id from phi.events e join copied c on e.record_id = c.old; create index on copied_events (old);"
         " analyze copied_events"
     )
-    changed = {"event_id": "x.new", "patient_id": "x.patient_id", "source_id": "x.new::text"}
+    changed = {"event_id": "x.new", "record_id": "x.record_id", "source_id": "x.new::text"}
     _copy(connection, "phi.events", changed, "join copied_events x on t.event_id = x.old", skip=("seq",))
     _copy(connection, "phi.patient_values", changed, "join copied_events x on t.event_id = x.old")
+    for table_ in RECORDS:
+        # A key of one's own: a million copies of nine thousand people would all be candidates of each other.
+        own = {"record_id": "x.new", "value": "x.new::text", "key": "hashtextextended(x.new::text, t.key)"}
+        _copy(connection, table_, own, "join copied x on t.record_id = x.old")
     for table_ in PATIENTS:
-        if table_ == "phi.patient_values":
-            continue
         own = {"patient_id": "x.new"}
-        if table_ == "phi.identifiers":
-            own["value"] = "x.new::text"
         if table_ == "ops.tasks":
             own["task_id"] = "gen_random_uuid()"
         if table_ == "ops.lanes":

@@ -279,7 +279,7 @@ def conflicts(keep_theirs, send_ours, as_json: bool) -> None:
             if keep_theirs:
                 return {"decision": decision, "new_writes": 0}
             events = connection.execute(
-                "select event_id from phi.events where patient_id = %s and status = 'charted'", (patient_id,)
+                "select event_id from phi.events where record_id = %s and status = 'charted'", (patient_id,)
             ).fetchall()
             scope = charts.Scope(event_ids=tuple(event for (event,) in events), is_replay=True)
             return {

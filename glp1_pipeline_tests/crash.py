@@ -228,7 +228,7 @@ def _faults(world: World, connection: psycopg.Connection, round_: Round) -> Iter
     if any((world.folder / "archive").glob("*.tmp")) and not kept:
         yield "the archive holds unfinished files alone"
     queued = road.rows(
-        "select i.value from ops.provider_queue q join phi.identifiers i using (patient_id) where left_at is null"
+        "select i.value from ops.provider_queue q join phi.identifiers i on i.record_id = q.patient_id where left_at is null"
     )
     if sorted(s for (s,) in queued) != sorted(round_.subjects):
         yield f"{len(queued)} patients are in the queue, not each of the four once"

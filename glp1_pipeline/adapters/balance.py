@@ -12,15 +12,19 @@ import psycopg
 
 # What means something, table by table: no clock, no counter of ours, so that a replay leaves it as it was.
 MEANING = {
-    "events": "select event_id, encode(sha256, 'hex'), status, reason, patient_id from phi.events",
-    "identifiers": "select system, value, patient_id from phi.identifiers",
-    "patient_values": "select event_id, patient_id, form_version, status, authored_at at time zone 'utc', voice, doc,"
+    "events": "select event_id, encode(sha256, 'hex'), status, reason, record_id from phi.events",
+    "identifiers": "select system, value, record_id from phi.identifiers",
+    "patient_values": "select event_id, record_id, source, form_version, status, authored_at at time zone 'utc', voice, doc,"
     " contradictions, held, contract_version from phi.patient_values",
     "charts": "select patient_id, stage, doc, events, contract_version from phi.charts",
-    "risk_flags": "select patient_id, flag_id, severity, status, fields, event_id from phi.risk_flags",
+    "patient_matches": "select record_a, record_b, outcome, weight, agreements, guards from ops.patient_matches",
+    "match_decisions": "select action, record_a, record_b, decided_at at time zone 'utc' from phi.match_decisions",
+    "patient_links": "select record_id, patient_id from ops.patient_links where record_id <> patient_id",
+    "risk_flags": "select patient_id, flag_id, severity, status, fields, event_id from phi.risk_flags"
+    " where status <> 'cleared'",
     "gate_results": "select patient_id, gate_id, gate_version, outcome, missing, score from ops.gate_results",
-    "tasks": "select patient_id, code, cause, queue, owner, status from ops.tasks",
-    "provider_queue": "select patient_id, reds, ambers, left_at is null from ops.provider_queue",
+    "tasks": "select patient_id, code, cause, queue, owner from ops.tasks where status = 'open'",
+    "provider_queue": "select patient_id, reds, ambers from ops.provider_queue where left_at is null",
     "copies": "select target, patient_id, planned from ops.copies",
 }
 
@@ -114,11 +118,13 @@ def balance(connection: psycopg.Connection) -> Balance:
 
 FAULTS = {
     "charted events say nothing in patient_values": "select from phi.events e where status = 'charted' and not exists"
-    " (select from phi.patient_values v where v.event_id = e.event_id)",
+    " (select from phi.patient_values v where v.event_id = e.event_id)"
+    " and not exists (select from phi.match_decisions d where d.event_id = e.event_id)",
     "values come from an event that is not charted": "select from phi.patient_values v where not exists"
     " (select from phi.events e where e.event_id = v.event_id and e.status = 'charted')",
-    "patients have values and no chart": "select patient_id from phi.patient_values v where not exists"
-    " (select from phi.charts c where c.patient_id = v.patient_id and v.event_id = any(c.events))",
+    "patients have values and no chart": "select from phi.patient_values v left join ops.patient_links l using (record_id)"
+    " where not exists (select from phi.charts c where c.patient_id = coalesce(l.patient_id, v.record_id)"
+    " and v.event_id = any(c.events))",
     "writes have no body to send": "select from ops.writes w where not exists"
     " (select from phi.write_bodies b where b.write_id = w.write_id)",
     "open writes are in no lane that would carry them": "select from ops.writes w where status in ('ready', 'in_doubt')"

@@ -31,6 +31,8 @@ from .landing import (
 )
 
 MEND = "our code failed on it: mend the code, then replay"
+STEWARD = "steward"
+"""Emitter of decisions: only people who were asked who they are may send them."""
 MAX_DROPS = 10_000
 """Drops that one run looks at: so many that some which cannot be read never hide those behind them."""
 COLUMNS = (
@@ -97,6 +99,28 @@ def take(
             " landing zone; check its disk and its rights. All others are in the ledger"
         )
     return received
+
+
+def append(connection: psycopg.Connection, contract: Contract, cipher: Cipher, documents: Iterable[bytes]) -> int:
+    """Bring events of our own making (changes noticed elsewhere, decisions of people) into the ledger; how many were new.
+
+    All in one transaction, the caller's where there is one. They count as one drop, so that the balance holds.
+    """
+    chunk = [Line(number, content, False, number) for number, content in enumerate(documents, 1)]
+    if not chunk:
+        return 0
+    received = Received()
+    sha256 = hashlib.sha256(b"\n".join(line.content for line in chunk)).digest()
+    with connection.transaction():
+        # An id of its own each time: what came before is counted as duplicates, line by line.
+        drop_id = uuid.uuid4()
+        connection.execute(
+            "insert into ops.drops (drop_id, sha256, size_bytes, received_on, received_at, settled_at, state,"
+            " times_delivered) values (%s, %s, %s, (now() at time zone 'utc')::date, now(), now(), 'settled', 1)",
+            (drop_id, sha256, sum(len(line.content) for line in chunk)),
+        )
+        _write_chunk(connection, contract, cipher, drop_id, chunk, received, is_inside=True)
+    return received.events
 
 
 def _refuse(connection, landing: Folder, name: str, refusal: Unreadable, received: Received) -> None:
@@ -169,16 +193,24 @@ def _write_apart(connection, contract, cipher, drop_id, chunk: list[Line], recei
 
 
 def _write_chunk(
-    connection, contract, cipher, drop_id, chunk: list[Line], received: Received, poison: str | None = None
+    connection,
+    contract,
+    cipher,
+    drop_id,
+    chunk: list[Line],
+    received: Received,
+    poison: str | None = None,
+    is_inside: bool = False,
 ) -> None:
-    """One transaction: the events of these lines, and how far the drop is read. `poison`: why its line is dead."""
+    """One transaction: the events of these lines, and how far the drop is read. `poison`: why its line is dead.
+    `is_inside`: they are of our own making."""
     with connection.transaction():
         now = connection.execute("select now()").fetchone()[0]
         known: dict[uuid.UUID, bytes] = {}
         rows: dict[uuid.UUID, tuple] = {}
         again: list[tuple] = []
         for line in chunk:
-            row = _row(contract, cipher, drop_id, line, now, poison)
+            row = _row(contract, cipher, drop_id, line, now, poison, is_inside)
             event_id = row[0]
             if event_id in rows:
                 again.append(row)
@@ -226,13 +258,17 @@ def _write_chunk(
     received.progress(received)
 
 
-def _row(contract: Contract, cipher: Cipher, drop_id, line: Line, now: datetime, poison: str | None) -> tuple:
+def _row(
+    contract: Contract, cipher: Cipher, drop_id, line: Line, now: datetime, poison: str | None, is_inside: bool
+) -> tuple:
     content, sha256 = line.content, hashlib.sha256(line.content).digest()
     told: tuple[Any, ...]
     try:
         if poison is not None:
             raise _Poison
         event = read_event(contract, content, line.is_too_long)
+        if not is_inside and contract.event_types[event.type].emitter == STEWARD:
+            raise Refused("not_by_this_door", "decisions of stewards do not come by the landing zone: use `glp1 match`")
         event_id = event_id_of(event)
         told = (
             event.source, event.source_id, event.type, event.version, event.subject, event.occurred_at,

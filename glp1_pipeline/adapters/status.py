@@ -77,16 +77,22 @@ def events(connection: psycopg.Connection, status: str, limit: int) -> list[dict
 
 
 def find_patient(connection: psycopg.Connection, name: str) -> str | None:
-    """Our id of a patient: given as our id itself, or as an identifier that a system gave."""
+    """Our id of a patient: given as our id of any of their records, or as an identifier that a system gave."""
     try:
         candidate = str(uuid.UUID(name))
-        row = connection.execute("select patient_id from phi.charts where patient_id = %s", (candidate,)).fetchone()
+        row = connection.execute(
+            "select patient_id from phi.charts where patient_id = %(id)s union all"
+            " select patient_id from ops.patient_links where record_id = %(id)s",
+            {"id": candidate},
+        ).fetchone()
         if row:
-            return candidate
+            return str(row[0])
     except ValueError:
         candidate = name
     row = connection.execute(
-        "select patient_id from phi.identifiers where value = %s order by learned_at limit 1", (name,)
+        "select coalesce(l.patient_id, i.record_id) from phi.identifiers i left join ops.patient_links l"
+        " using (record_id) where i.value = %s order by i.learned_at limit 1",
+        (name,),
     ).fetchone()
     return str(row[0]) if row else None
 
@@ -101,6 +107,14 @@ def why(connection: psycopg.Connection, patient_id: str) -> dict[str, Any]:
         "stage": chart[0][0] if chart else None,
         "events": chart[0][2] if chart else 0,
         "last_heard_of": chart[0][1] if chart else None,
+        "records": [
+            {"record": str(i), "system": s, "since": at, "event_id": str(e)}
+            for i, s, at, e in rows(
+                "with mine as (select %s::uuid as id) select record_id, system, learned_at, learned_by"
+                " from phi.identifiers where record_id = any(array(select id from mine union select l.record_id"
+                "  from ops.patient_links l, mine where l.patient_id = mine.id)) order by learned_at, system"
+            )
+        ],
         "in_queue_since": queue[0][0] if queue and queue[0][1] is None else None,
         "gates": [
             {"gate": g, "outcome": o, "since": s, "missing": [_missing(m) for m in missing]}
@@ -140,8 +154,9 @@ def why(connection: psycopg.Connection, patient_id: str) -> dict[str, Any]:
         "last_events": [
             {"event_id": str(e), "type": y, "received_at": r, "status": s, "reason": n, "hint": h}
             for e, y, r, s, n, h in rows(
-                "select event_id, type, received_at, status, reason, hint from phi.events where patient_id = %s"
-                " order by seq desc limit 20"
+                "with mine as (select %s::uuid as id) select event_id, type, received_at, status, reason, hint"
+                " from phi.events where record_id = any(array(select id from mine union select l.record_id"
+                "  from ops.patient_links l, mine where l.patient_id = mine.id)) order by seq desc limit 20"
             )
         ],
     }

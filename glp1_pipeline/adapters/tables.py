@@ -24,6 +24,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from .columns import COLUMNS
+
 metadata = MetaData()
 SCHEMAS = ("phi", "ops", "analytics")
 
@@ -85,7 +87,7 @@ events = Table(
     required("status", Text),
     Column("reason", Text),
     Column("hint", Text),
-    Column("patient_id", Uuid),
+    Column("record_id", Uuid),
     instant("settled_at"),
     schema="phi",
     comment="One row per event received, by what it is (source and id), with its exact bytes encrypted. status: "
@@ -93,42 +95,146 @@ events = Table(
 )
 Index("events_waiting", events.c.received_on, events.c.seq, postgresql_where=text("status = 'waiting'"))
 Index("events_received_on", events.c.received_on, events.c.status)
-Index("events_patient", events.c.patient_id, postgresql_where=text("patient_id is not null"))
+Index("events_record", events.c.record_id, postgresql_where=text("record_id is not null"))
 
 identifiers = Table(
     "identifiers",
     metadata,
     Column("system", Text, primary_key=True),
     Column("value", Text, primary_key=True),
-    required("patient_id", Uuid),
+    required("record_id", Uuid),
     required("learned_by", Uuid),
     instant("learned_at", nullable=False),
     schema="phi",
-    comment="One row per identifier that a system gave a patient, and the event that taught us.",
+    comment="The crosswalk: one row per identifier that a system gave a record, and the event that taught us.",
 )
-Index("identifiers_patient", identifiers.c.patient_id)
+Index("identifiers_record", identifiers.c.record_id)
+
+people = Table(
+    "people",
+    metadata,
+    Column("record_id", Uuid, primary_key=True),
+    required("features", JSONB),
+    instant("first_at", nullable=False),
+    schema="phi",
+    comment="One row per record that says who it is: what matching compares, in one spelling.",
+)
+
+people_keys = Table(
+    "people_keys",
+    metadata,
+    Column("key", BigInteger, primary_key=True),
+    Column("record_id", Uuid, primary_key=True),
+    schema="phi",
+    comment="One row per record and thing that a likely match shares with it, hashed: candidates are found by it.",
+)
+Index("people_keys_record", people_keys.c.record_id)
+
+patient_matches = Table(
+    "patient_matches",
+    metadata,
+    Column("record_a", Uuid, primary_key=True),
+    Column("record_b", Uuid, primary_key=True),
+    required("outcome", Text),
+    required("basis", Text),
+    required("weight", Double),
+    required("agreements", ARRAY(Text)),
+    required("guards", ARRAY(Text)),
+    instant("since", nullable=False),
+    schema="ops",
+    comment="One row per pair of records that look like one person, a before b. outcome: same (joined by itself) or "
+    "review (a person must decide). basis: model or exact.",
+)
+Index("patient_matches_b", patient_matches.c.record_b)
+Index("patient_matches_review", patient_matches.c.since, postgresql_where=text("outcome = 'review'"))
+
+match_decisions = Table(
+    "match_decisions",
+    metadata,
+    Column("event_id", Uuid, primary_key=True),
+    required("action", Text),
+    required("record_a", Uuid),
+    required("record_b", Uuid),
+    required("actor", Text),
+    required("reason", Text),
+    instant("decided_at", nullable=False),
+    schema="phi",
+    comment="One row per decision about two records, as its event says. action: merge (a survives), unmerge or "
+    "not_a_match. The newest of a pair holds.",
+)
+Index("match_decisions_a", match_decisions.c.record_a)
+Index("match_decisions_b", match_decisions.c.record_b)
+
+patient_links = Table(
+    "patient_links",
+    metadata,
+    Column("record_id", Uuid, primary_key=True),
+    required("patient_id", Uuid),
+    instant("since", nullable=False),
+    schema="ops",
+    comment="One row per record that was ever part of another's patient, and whose it is now: its own id again after "
+    "an un-merge.",
+)
+Index("patient_links_patient", patient_links.c.patient_id)
+
+field_conflicts = Table(
+    "field_conflicts",
+    metadata,
+    Column("patient_id", Uuid, primary_key=True),
+    Column("field", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    required("rule", Text),
+    required("owner", Text),
+    required("stage", Text),
+    required("outcome", Text),
+    required("event_id", Uuid),
+    instant("since", nullable=False),
+    instant("closed_at"),
+    required("seen_on", Date),
+    schema="ops",
+    comment="One row per patient, field and source that wrote against the field's owner: which rule settled it and "
+    "how. Open while closed_at is empty.",
+)
+Index("field_conflicts_open", field_conflicts.c.field, postgresql_where=text("closed_at is null"))
+Index("field_conflicts_seen", field_conflicts.c.seen_on)
+
+poll_cursors = Table(
+    "poll_cursors",
+    metadata,
+    Column("system", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    instant("since"),
+    required("seen", JSONB, server_default="{}"),
+    instant("polled_at"),
+    counter("changes"),
+    schema="ops",
+    comment="One row per system and kind of resource that is asked for changes: how far it was read, and what was seen "
+    "in the stretch that is read again.",
+)
 
 patient_values = Table(
     "patient_values",
     metadata,
     Column("event_id", Uuid, primary_key=True),
-    required("patient_id", Uuid),
+    required("record_id", Uuid),
     required("submission_id", Text),
     required("form_version", Text),
     required("status", Text),
     instant("authored_at", nullable=False),
     instant("received_at", nullable=False),
     required("time_zone", Text),
+    required("source", Text, server_default="intake"),
     required("voice", Text),
     required("doc", JSONB),
     required("contradictions", ARRAY(Text)),
     required("held", ARRAY(Text)),
     required("contract_version", Text),
     schema="phi",
-    comment="One row per event that says something of a patient: all its values in one document, with provenance. "
-    "voice: reported or verified. held: fields whose answer could not be mapped without a guess.",
+    comment="One row per event that says something of a person: all its values in one document, with provenance. "
+    "source: intake, crm or ehr. voice: reported or verified. held: fields whose answer could not be mapped without a"
+    " guess.",
 )
-Index("patient_values_patient", patient_values.c.patient_id)
+Index("patient_values_record", patient_values.c.record_id)
 
 charts = Table(
     "charts",
@@ -306,98 +412,6 @@ breakers = Table(
     comment="One row per target: closed, or open until an instant, for all processes alike.",
 )
 
-COLUMNS = {
-    "ambers": "Number of amber flags when the patient entered or was last charted.",
-    "at": "When the attempt began.",
-    "attempt": "Which attempt of this write it was, from 1.",
-    "authored_at": "When the patient pressed submit, by their own device.",
-    "blocked": "Why nothing more is sent for this patient: rejected, gave_up_…; empty when all is well.",
-    "body": "The exact bytes, squeezed and sealed under a key of their own.",
-    "cause": "What made the task: a field, a flag or a contradiction, by name.",
-    "changed_at": "When the breaker last moved.",
-    "closed_at": "When the task closed, by a person or by itself.",
-    "code": "Kind of task, from the contract.",
-    "conflicts": "By resource that someone changed in the target: since, reason, decision (theirs, ours) if any.",
-    "contract_version": "Hash of the contract files that it was computed with.",
-    "contradictions": "Names of answers that cannot both be true.",
-    "created_at": "When the change was decided.",
-    "delivered_on": "Day of the attempt, UTC.",
-    "delivery_id": "Number of the attempt, ours.",
-    "doc": "By field: in patient_values its value, null or held; in charts the index of the event it comes from.",
-    "drop_id": "Id of the drop, made from its content.",
-    "due_at": "When the task is due.",
-    "duplicates": "Lines that the ledger had already.",
-    "entered_at": "When the patient entered the queue first.",
-    "event_id": "Id of the event, made from its source and the source's own id.",
-    "events": "Ids of the events that it is made of, in order of authorship; on drops, how many were new.",
-    "failures": "Failures in a row.",
-    "fields": "Fields that raised the flag, by name.",
-    "first_tried_at": "When it was first sent.",
-    "flag_id": "Which risk flag, from the contract.",
-    "form_version": "Version of the intake form that asked.",
-    "gate_id": "Which gate, from the contract.",
-    "gate_version": "Version of the gate that judged.",
-    "has_work": "Whether a write waits in this lane.",
-    "held": "Fields whose answer could not be mapped without a guess, by name.",
-    "hint": "How to mend it, in words without a value.",
-    "http_status": "What the server answered; empty if nothing came back.",
-    "kid": "Id of the key that sealed it.",
-    "kind": "Kind of write, from the contract.",
-    "last_class": "What came of the last attempt.",
-    "learned_at": "When we learned the identifier.",
-    "learned_by": "Event that taught us.",
-    "leased_until": "Until when a deliverer has it; after that another may take it.",
-    "left_at": "When the patient left the queue again; empty while waiting.",
-    "line": "Line in the drop, from 1.",
-    "lines": "Lines seen in all deliveries of this content.",
-    "missing": "What is missing, as field:state, never a value.",
-    "ms": "Milliseconds to the answer.",
-    "n": "Number of the change, per patient and target, from 1.",
-    "next_at": "When the lane is due next.",
-    "occurred_at": "When it happened, by its source.",
-    "open_until": "Until when nothing is sent.",
-    "opened_at": "When the task opened.",
-    "outcome": "What came of it.",
-    "owner": "Whose it is: a role of the contract.",
-    "patient_id": "Our own, opaque id of the person.",
-    "planned": "Hash of each resource as last decided.",
-    "queue": "Work queue that shows the task.",
-    "read_bytes": "How far the drop is read; a killed reader goes on from here.",
-    "reason": "Why, as a word that can be counted.",
-    "received_at": "When it reached us.",
-    "received_on": "Day of receipt, UTC: the partition.",
-    "reds": "Number of red flags when the patient entered or was last charted.",
-    "rejected": "Lines that were quarantined.",
-    "remote": "Id and version that the target gave each resource.",
-    "resources": "How many resources the write carries.",
-    "score": "Weighted share of the gate that is satisfied, 0 to 1.",
-    "seq": "Order in which rows came in.",
-    "settled_at": "When its fate was sealed.",
-    "severity": "red, amber or info.",
-    "sha256": "Hash of the exact bytes.",
-    "since": "Since when it stands so.",
-    "size_bytes": "Size of the drop.",
-    "source": "Who sent it.",
-    "source_id": "What the source calls it.",
-    "stage": "Where in the program the patient is.",
-    "state": "Where it stands.",
-    "status": "Where it stands.",
-    "subject": "The person, as the source calls them.",
-    "submission_id": "Id of the submission, given by the form.",
-    "submitted_at": "When the first of the events reached us that let the patient in.",
-    "system": "Who gave the identifier.",
-    "target": "Outside system that must hear of it.",
-    "task_id": "Id of the task: the same in the EHR.",
-    "time_zone": "The patient's own time zone.",
-    "times_delivered": "How often the same content was dropped.",
-    "token": "Who has the lane now.",
-    "tries": "Attempts so far.",
-    "type": "Kind of event, from the contract.",
-    "value": "The identifier itself.",
-    "version": "Version of the form that the event is of.",
-    "voice": "reported (the patient says) or verified (a provider says).",
-    "write_id": "Number of the write, ours.",
-}
 for _table in metadata.tables.values():
     for _column in _table.columns:
         _column.comment = COLUMNS[_column.name]

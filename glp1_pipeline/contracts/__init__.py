@@ -29,6 +29,7 @@ from ..domain.contract import (
 )
 from .checks import check
 from .crm import check_crm
+from .identity import read_identity
 from .reading import ContractError, Fault, Folder, Lined, Model
 
 __all__ = ["ContractError", "Fault", "load"]
@@ -77,6 +78,7 @@ def load(path: Path | None = None) -> Contract:
         ownership=ownership,
         crm=read_named(folder, "crm.yaml", CrmProperty, "property"),
         dose_ladders=read_ladders(folder),
+        identity=read_identity(folder),
     )
     if not folder.faults:  # a file that cannot be read would only raise false alarms in the others
         check(contract, folder)

@@ -19,7 +19,7 @@ from .contract import Contract, Stage
 from .ownership import INTAKE, Conflict, Value
 from .voices import Voices, is_given
 
-__all__ = ["Chart", "Conflict", "Reported", "Value", "in_order", "resolve", "stages"]
+__all__ = ["Chart", "Conflict", "Passes", "Reported", "Value", "in_order", "resolve", "spoken", "stages"]
 
 Passes = Callable[["Chart"], bool]
 """Whether a chart passes the completeness gate: from then on a provider reviews it, and its fields have new owners."""

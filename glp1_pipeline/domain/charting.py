@@ -1,25 +1,28 @@
 """The decision of the road's middle: what a batch of events changes in values, charts, flags, gates, tasks, writes.
 
-Here: one pure function from what was read to what is to be written. Not here: reading and writing it
-(`adapters.charts`), and each decision by itself (`mapping`, `chart`, `flags`, `gates`, `tasks`, `fhir`).
+Here: two pure steps, from events to what they say (`read`), and from all that was said of a patient to what is to be
+written (`decide`). Not here: reading and writing it (`adapters.charts`), who is the same person (`identity`), and each
+decision by itself (`mapping`, `chart`, `flags`, `gates`, `tasks`, `fhir`).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from . import fhir, flags, gates, tasks
+from .changes import read_change
 from .chart import Chart, Reported
 from .contract import Contract
-from .events import Event, Submission
+from .events import Change, Content, Decision, Event, Submission
 from .failures import where
 from .mapping import map_submission
 
 GATE = "clinical-minimum"
+EHR = "ehr"
 ACCOUNT = "intake-account"
 """System of the identifier that the intake form's own account gives a person."""
 
@@ -31,27 +34,67 @@ class Claimed:
     event_id: str
     received_at: datetime
     event: Event
-    submission: Submission
-    patient_id: str = ""
+    content: Content
+    record_id: str = ""
+    """To whom it belongs, whoever's patient that record is part of."""
+
+
+@dataclass(slots=True)
+class Read:
+    """What the events of a batch say."""
+
+    reports: dict[str, Reported] = field(default_factory=dict)
+    """By event. A decision about two records reports nothing."""
+    dead: dict[str, str] = field(default_factory=dict)
+    """Event -> where our own code failed on it: class and line, never a value."""
+    problems: dict[str, int] = field(default_factory=dict)
+    """field:cause -> how often in this batch."""
+
+    def add(self, other: Read) -> None:
+        """What more events say; their problems were counted when they came."""
+        self.reports |= other.reports
+        self.dead |= other.dead
+
+
+@dataclass(slots=True)
+class Copy:
+    """What a target was told of a patient."""
+
+    n: int
+    """Number of writes so far."""
+    planned: dict[str, str]
+    """Resource -> hash of its content as last decided."""
 
 
 @dataclass(slots=True)
 class Known:
     """What the database already knows of the patients of a batch."""
 
+    patient_of: dict[str, str] = field(default_factory=dict)
+    """Record -> the patient it is part of, for every record of every patient here."""
+    moved: set[str] = field(default_factory=set)
+    """Patients whose records are others than before: all that they ever said is in this batch."""
     reports: dict[str, list[Reported]] = field(default_factory=dict)
-    """Patient -> what other events of theirs said."""
-    planned: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Patient -> resource -> hash of its content as last decided."""
-    changes: dict[str, int] = field(default_factory=dict)
-    """Patient -> number of writes so far."""
+    """Record -> what other events of theirs said."""
+    copies: dict[str, Copy] = field(default_factory=dict)
+    """Patient -> what the EHR was told."""
     tasks: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     """Patient -> (code, cause) of every task ever opened."""
     accounts: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    """Record -> its identifiers that the EHR may show."""
     events: set[str] = field(default_factory=set)
     """Claimed events that were charted before: this is a replay of them."""
     patients: set[str] = field(default_factory=set)
     """Patients who have a chart already."""
+    sent: Callable[[str], Mapping[str, dict[str, Any]]] = field(default=lambda _: {})
+    """Patient -> resource -> its content as last decided; asked only for what has to be taken back."""
+
+    def members(self) -> dict[str, list[str]]:
+        """Patient -> records."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for record_id, patient_id in sorted(self.patient_of.items()):
+            found[patient_id].append(record_id)
+        return found
 
 
 @dataclass(slots=True)
@@ -82,83 +125,160 @@ class PatientOutcome:
 
 
 @dataclass(slots=True)
+class Retired:
+    """A record that is part of another's patient now: it has no chart of its own, and the EHR is told so."""
+
+    patient_id: str
+    write: Write | None
+
+
+@dataclass(slots=True)
 class Decided:
     """What to write for a batch."""
 
     patients: list[PatientOutcome] = field(default_factory=list)
+    retired: list[Retired] = field(default_factory=list)
     dead: dict[str, str] = field(default_factory=dict)
-    """Event -> where our own code failed on it: class and line, never a value."""
-    problems: dict[str, int] = field(default_factory=dict)
-    """field:cause -> how often in this batch."""
 
 
-def decide(contract: Contract, claimed: Iterable[Claimed], known: Known) -> Decided:
-    """Everything that these events change. One event that our code cannot handle is dead; the rest goes on."""
-    decided = Decided()
-    fresh: dict[str, list[tuple[Claimed, Reported, tuple]]] = defaultdict(list)
+def read(contract: Contract, claimed: Iterable[Claimed]) -> Read:
+    """What each event says. One event that our code cannot handle is dead; the rest goes on."""
+    found = Read()
     for item in claimed:
-        try:
-            mapped = map_submission(contract, item.submission)
-        except Exception as error:  # noqa: BLE001 - one poison event must not hold a batch; it is named dead, not hidden
-            decided.dead[item.event_id] = where(error)
+        if isinstance(item.content, Decision):
             continue
-        for problem in mapped.problems:
+        try:
+            if isinstance(item.content, Submission):
+                said = map_submission(contract, item.content)
+                report = _of_submission(item, item.content, said.values, said.contradictions)
+            else:
+                said = read_change(contract, item.content)
+                report = _of_change(item, item.content, said.values, said.voice)
+        except Exception as error:  # noqa: BLE001 - one poison event must not hold a batch; it is named dead, not hidden
+            found.dead[item.event_id] = where(error)
+            continue
+        found.reports[item.event_id] = report
+        for problem in said.problems:
             name = f"{problem.field}:{problem.cause}"
-            decided.problems[name] = decided.problems.get(name, 0) + 1
-        fresh[item.patient_id].append((item, reported(item, mapped.values, mapped.contradictions), mapped.problems))
+            found.problems[name] = found.problems.get(name, 0) + 1
+    return found
 
+
+def decide(contract: Contract, claimed: Sequence[Claimed], said: Read, known: Known) -> Decided:
+    """Everything that these events change, patient by patient, from what all records of a patient ever said."""
+    decided = Decided()
+    fresh: dict[str, list[Claimed]] = defaultdict(list)
+    for item in claimed:
+        fresh[known.patient_of[item.record_id]].append(item)
+        if isinstance(item.content, Decision):  # both are judged again, also where it changed nothing
+            fresh[known.patient_of[item.content.records[1]]].append(item)
     gate_asked = contract.gates[GATE]
     gates.evaluate(contract, gate_asked, [])  # a malformed gate is the contract's fault, and no patient's
-    for patient_id, items in fresh.items():
-        reports = known.reports.get(patient_id, []) + [report for _, report, _ in items]
+    members = known.members()
+    for patient_id in sorted(fresh.keys() | known.moved):
+        items = fresh.get(patient_id, [])
         try:
+            if patient_id not in members:
+                decided.retired.append(_retire(contract, patient_id, claimed, known))
+                continue
+            reports = [r for record in members[patient_id] for r in known.reports.get(record, ())]
+            reports += [said.reports[item.event_id] for item in items if item.event_id in said.reports]
+            if not reports:
+                continue
             history = flags.evaluate_history(contract, patient_id, reports)
             (gate,) = gates.evaluate(contract, gate_asked, [history.chart], [history.flags])
-            decided.patients.append(_outcome(contract, patient_id, items, history, gate, known))
-        except Exception as error:  # noqa: BLE001 - as above, for one patient
-            decided.dead |= {item.event_id: where(error) for item, _, _ in items}
+            decided.patients.append(
+                _outcome(contract, patient_id, members[patient_id], items, said, history, gate, known)
+            )
+        except Exception as error:
+            decided.dead |= {item.event_id: where(error) for item in items}
+            if not items:
+                raise
     return decided
 
 
-def _outcome(contract: Contract, patient_id: str, items, history: flags.History, gate, known: Known) -> PatientOutcome:
+def _outcome(contract, patient_id: str, records, items, said: Read, history, gate, known: Known) -> PatientOutcome:
     chart, raised, _ = history
     needed = tasks.derive(contract, chart, raised, gate)
     open_now = {(task.code, task.cause) for task in needed}
     closed = [key for key in known.tasks.get(patient_id, []) if key not in open_now]
     write = None
     if chart.is_complete:  # a draft stays with us: the EHR hears of a patient who pressed submit
-        write = _write(contract, patient_id, items, history, needed, closed, known)
-    first = min(item.received_at for item, _, _ in items)
-    return PatientOutcome(chart, [report for _, report, _ in items], first, raised, gate, needed, closed, write)
+        write = _write(contract, patient_id, records, items, history, needed, closed, known)
+    first = min((item.received_at for item in items), default=chart.latest.received_at)
+    reports = [said.reports[item.event_id] for item in items if item.event_id in said.reports]
+    return PatientOutcome(chart, reports, first, raised, gate, needed, closed, write)
 
 
-def _write(contract, patient_id, items, history: flags.History, needed, closed, known: Known) -> Write | None:
+def _write(contract, patient_id, records, items, history, needed, closed, known: Known) -> Write | None:
     chart, raised, _ = history
-    accounts, planned = known.accounts.get(patient_id, []), known.planned.get(patient_id, {})
+    planned = known.copies[patient_id].planned if patient_id in known.copies else {}
     # We may have shown a flag while an older submission was still on its way: then only our writes know of it.
     ended = history.ended | {f for f in contract.flags if f not in raised and fhir.flag_key(patient_id, f) in planned}
     resources = fhir.chart_resources(
-        contract, chart, raised, needed, accounts=accounts, closed_tasks=closed, ended_flags=sorted(ended)
+        contract,
+        chart,
+        raised,
+        needed,
+        accounts=[account for record in records for account in known.accounts.get(record, ())],
+        closed_tasks=closed,
+        ended_flags=sorted(ended),
+        replaces=[record for record in records if record != patient_id and _was_shown(record, known)],
     )
-    for item, _, _ in items:
-        if item.submission.status == "in-progress":
-            continue
-        response = fhir.questionnaire_response(contract, item.submission, patient_id)
-        resources[f"QuestionnaireResponse/{response['id']}"] = response
+    for item in items:
+        if isinstance(item.content, Submission) and item.content.status != "in-progress":
+            response = fhir.questionnaire_response(contract, item.content, patient_id)
+            resources[f"QuestionnaireResponse/{response['id']}"] = response
+    answered = {fhir.response_key(patient_id, report.submission_id) for report in chart.submissions}
+    return _change_of(contract, patient_id, resources, chart.latest.received_at, items, known, keep=answered)
+
+
+def _retire(contract: Contract, patient_id: str, claimed: Sequence[Claimed], known: Known) -> Retired:
+    """Of a record that is part of another's patient the EHR keeps the Patient, out of use; all else that was filed
+    under it is taken back there, since the survivor has it."""
+    if not _was_shown(patient_id, known):
+        return Retired(patient_id, None)
+    own = [item for item in claimed if patient_id in (item.record_id, *_named(item))]
+    patient = fhir.retired_patient(known.sent(patient_id), patient_id, known.patient_of[patient_id])
+    at = max(item.received_at for item in own or claimed)
+    return Retired(patient_id, _change_of(contract, patient_id, patient, at, own or claimed, known))
+
+
+def _named(item: Claimed) -> tuple[str, ...]:
+    return item.content.records if isinstance(item.content, Decision) else ()
+
+
+def _was_shown(record_id: str, known: Known) -> bool:
+    return record_id in known.copies and fhir.patient_key(record_id) in known.copies[record_id].planned
+
+
+def _change_of(
+    contract: Contract,
+    patient_id: str,
+    resources: dict[str, fhir.Resource],
+    recorded: datetime,
+    items: Sequence[Claimed],
+    known: Known,
+    keep: Iterable[str] = (),
+) -> Write | None:
+    """The write of what differs from what was planned last. What was planned and is said no more is taken back."""
+    copy = known.copies.get(patient_id) or Copy(0, {})
+    if gone := copy.planned.keys() - resources.keys() - set(keep):
+        sent = known.sent(patient_id)
+        resources |= {key: fhir.withdrawn(sent[key]) for key in gone if key in sent and fhir.can_withdraw(key)}
     dumped = {key: fhir.dump(resource) for key, resource in resources.items()}
     hashes = {key: fhir.content_hash(content) for key, content in dumped.items()}
-    changed = {key: digest for key, digest in hashes.items() if planned.get(key) != digest}
+    changed = {key: digest for key, digest in hashes.items() if copy.planned.get(key) != digest}
     if not changed:
         return None
-    n = known.changes.get(patient_id, 0) + 1
-    event_ids = sorted({item.event_id for item, _, _ in items})
-    proof = fhir.provenance(patient_id, n, sorted(changed), chart.latest.received_at, event_ids, contract.version)
+    n = copy.n + 1
+    event_ids = sorted({item.event_id for item in items})
+    proof = fhir.provenance(patient_id, n, sorted(changed), recorded, event_ids, contract.version)
     content = {key: dumped[key] for key in changed} | {f"Provenance/{proof['id']}": fhir.dump(proof)}
     return Write(patient_id, n, changed, fhir.transaction(content), event_ids)
 
 
-def reported(item: Claimed, values: Mapping[str, Any], contradictions: tuple[str, ...]) -> Reported:
-    submission = item.submission
+def _of_submission(item: Claimed, submission: Submission, values: Mapping[str, Any], contradictions) -> Reported:
     return Reported(
         event_id=item.event_id,
         submission_id=submission.submission_id,
@@ -170,4 +290,21 @@ def reported(item: Claimed, values: Mapping[str, Any], contradictions: tuple[str
         time_zone=submission.time_zone,
         values=dict(values),
         contradictions=contradictions,
+        record_id=item.record_id,
+    )
+
+
+def _of_change(item: Claimed, change: Change, values: Mapping[str, Any], voice: str) -> Reported:
+    return Reported(
+        event_id=item.event_id,
+        submission_id=f"{change.kind}/{change.remote_id}",
+        form_version="",
+        status="deleted" if change.is_deleted else "completed",
+        authored_at=change.seen_at,
+        received_at=min(change.seen_at, item.received_at),
+        time_zone="",
+        values=dict(values),
+        record_id=item.record_id,
+        source=change.system,
+        voice=voice,
     )

@@ -10,7 +10,10 @@ import unicodedata
 from functools import cached_property
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import StringConstraints
+
+from .declared import Declared
+from .identity_model import IdentityModel
 
 FieldType = Literal[
     "string", "text", "code", "codes", "boolean", "tri", "quantity", "date", "instant",
@@ -34,12 +37,6 @@ ConflictRule = Literal[
 Semver = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
 APPLICABILITY = frozenset({"has_prior_glp1", "has_diabetes", "bmi_27_to_30", "may_be_pregnant", "has_allergies"})
 """Names of the rules in `domain.gates` that a requirement's `when` may use."""
-
-
-class Declared(BaseModel):
-    """Base of everything in a contract file: frozen, a typo is an error, and no value is echoed in an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Field(Declared):
@@ -256,6 +253,7 @@ class Contract(Declared):
     """Property of a contact -> what it is to us: all that the CRM may ever know."""
     dose_ladders: dict[str, tuple[dict[str, str], ...]] = {}
     """Product key -> its steps, lowest dose first."""
+    identity: IdentityModel
 
     @cached_property
     def consents(self) -> frozenset[str]:

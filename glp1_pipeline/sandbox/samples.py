@@ -86,7 +86,9 @@ def differences(connection: psycopg.Connection, sample: Sample) -> list[str]:
 
 def _patient(connection: psycopg.Connection, account: str, wanted: dict[str, Any]) -> list[str]:
     row = connection.execute(
-        "select patient_id from phi.identifiers where value = %s and system like 'intake-account:%%'", (account,)
+        "select coalesce(l.patient_id, i.record_id) from phi.identifiers i left join ops.patient_links l using (record_id)"
+        " where i.value = %s and i.system like 'intake-account:%%'",
+        (account,),
     ).fetchone()
     if row is None:
         return [] if wanted.get("absent") else ["no patient"]

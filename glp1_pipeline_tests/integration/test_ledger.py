@@ -169,7 +169,7 @@ def test_a_malformed_file_is_quarantined_by_reason_and_place(road: SmallRoad, ca
     got = road.take()
     assert got.reasons == {reason: 1}
     ((status, told, hint, line, source, patient),) = road.rows(
-        "select status, reason, hint, line, source, patient_id from phi.events"
+        "select status, reason, hint, line, source, record_id from phi.events"
     )
     assert (status, told, line, source, patient) == ("rejected", reason, 1, None, None)
     assert hint

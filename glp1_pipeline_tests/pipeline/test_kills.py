@@ -43,7 +43,7 @@ def test_a_program_killed_amid_a_hundred_drops_loses_and_doubles_nothing(running
             (subjects,),
         ).fetchone()
         queued = connection.execute(
-            "select count(*) from ops.provider_queue q join phi.identifiers i using (patient_id)"
+            "select count(*) from ops.provider_queue q join phi.identifiers i on i.record_id = q.patient_id"
             " where i.value = any(%s) and q.left_at is null",
             (subjects,),
         ).fetchone()

@@ -36,7 +36,7 @@ def drop(running, event) -> None:
 
 
 def patient_of(connection, event):
-    row = connection.execute("select patient_id from phi.identifiers where value = %s", (event["subject"],)).fetchone()
+    row = connection.execute("select record_id from phi.identifiers where value = %s", (event["subject"],)).fetchone()
     return row and row[0]
 
 

@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from glp1_pipeline.contracts import load
-from glp1_pipeline.domain import charting, fhir, gates
-from glp1_pipeline.domain.charting import Claimed, Decided, Known, decide
+from glp1_pipeline.domain import fhir, gates
+from glp1_pipeline.domain.charting import Claimed, Copy, Decided, Known, decide, read
 from glp1_pipeline.domain.events import Event
 
 from .submissions import full_answers, submission
@@ -30,13 +30,15 @@ def claimed(n: int, answers: dict[str, Any], patient_id: str = "p1", **changes: 
 
 def run(known: Known, *batch: Claimed) -> Decided:
     """Decides, and remembers as the store does."""
-    decided = decide(CONTRACT, batch, known)
+    known.patient_of |= {c.record_id: c.record_id for c in batch}
+    decided = decide(CONTRACT, batch, read(CONTRACT, batch), known)
     for outcome in decided.patients:
         patient_id = outcome.chart.patient_id
         known.reports.setdefault(patient_id, []).extend(outcome.reports)
         if outcome.write is not None:
-            known.changes[patient_id] = outcome.write.n
-            known.planned.setdefault(patient_id, {}).update(outcome.write.hashes)
+            copy = known.copies.setdefault(patient_id, Copy(0, {}))
+            copy.n = outcome.write.n
+            copy.planned |= outcome.write.hashes
     return decided
 
 
@@ -91,4 +93,4 @@ def test_a_malformed_gate_stops_the_batch_and_kills_no_event(monkeypatch):
 
     monkeypatch.setattr(gates, "_lines", broken)
     with pytest.raises(gates.GateFault):
-        charting.decide(CONTRACT, [CKD], Known())
+        run(Known(), CKD)

@@ -21,7 +21,7 @@ import pytest
 
 from glp1_pipeline.adapters import documents, ledger
 from glp1_pipeline.contracts import load
-from glp1_pipeline.domain.charting import ACCOUNT, Claimed, Known, PatientOutcome, decide
+from glp1_pipeline.domain.charting import ACCOUNT, Claimed, Copy, Known, PatientOutcome, decide, read
 from glp1_pipeline.domain.events import Refused, parse_event
 from glp1_pipeline.sandbox.samples import Sample, samples
 from glp1_pipeline_tests import sample_inputs
@@ -77,8 +77,9 @@ class Road:
     def chart(self, batch: list[Claimed]) -> None:
         for claimed in batch:
             account = (f"{ACCOUNT}:{claimed.event.source}", claimed.event.subject)
-            self.known.accounts[claimed.patient_id] = [account]
-        decided = decide(CONTRACT, batch, self.known)
+            self.known.accounts[claimed.record_id] = [account]
+            self.known.patient_of[claimed.record_id] = claimed.record_id
+        decided = decide(CONTRACT, batch, read(CONTRACT, batch), self.known)
         self.dead |= decided.dead
         for outcome in decided.patients:
             patient_id = outcome.chart.patient_id
@@ -87,8 +88,9 @@ class Road:
             tasks = self.known.tasks.setdefault(patient_id, [])
             tasks += [(t.code, t.cause) for t in outcome.tasks if (t.code, t.cause) not in tasks]
             if outcome.write is not None:
-                self.known.changes[patient_id] = outcome.write.n
-                self.known.planned.setdefault(patient_id, {}).update(outcome.write.hashes)
+                copy = self.known.copies.setdefault(patient_id, Copy(0, {}))
+                copy.n = outcome.write.n
+                copy.planned |= outcome.write.hashes
 
     def found(self, account: str) -> dict[str, Any]:
         outcome = self.patients[account]
@@ -98,7 +100,7 @@ class Road:
             "missing": sorted(f"{name}:{state}" for name, state in outcome.gate.missing),
             "flags": sorted(outcome.flags),
             "tasks": sorted(f"{task.code}/{task.cause}" for task in outcome.tasks),
-            "changes": self.known.changes.get(outcome.chart.patient_id, 0),
+            "changes": self.known.copies.get(outcome.chart.patient_id, Copy(0, {})).n,
         }
 
 
@@ -148,9 +150,9 @@ def test_a_story_ends_as_it_says_when_its_events_are_charted_one_by_one(sample: 
 def test_delivering_a_story_again_changes_nothing(sample: Sample) -> None:
     road = Road()
     road.chart(list(road.receive(sample)))
-    before, changes = road.events, dict(road.known.changes)
+    before, changes = road.events, {p: c.n for p, c in road.known.copies.items()}
     assert list(road.receive(sample)) == []
-    assert (road.events, road.known.changes) == (before, changes)
+    assert (road.events, {p: c.n for p, c in road.known.copies.items()}) == (before, changes)
 
 
 @pytest.mark.parametrize("sample", STORIES, ids=named)
@@ -170,9 +172,9 @@ def test_a_story_is_one_sentence_and_says_only_what_can_be_checked(sample: Sampl
 @pytest.mark.parametrize("sample", STORIES, ids=named)
 def test_every_person_of_a_story_is_invented(sample: Sample) -> None:
     for claimed in Road().receive(sample):
-        answers = claimed.submission.answers
+        answers = claimed.content.answers
         last = answers.get("demo.legal_last", answers.get("last_name"))
-        assert claimed.submission.supersedes or CANARY.search(str(last))
+        assert claimed.content.supersedes or CANARY.search(str(last))
         email = str(answers.get("demo.email", answers.get("email", "@example.org")))
         assert email.casefold().endswith("@example.org")
         digits = re.sub(r"\D", "", str(answers.get("demo.mobile", answers.get("phone", "555"))))
@@ -185,7 +187,7 @@ def test_accounts_and_events_of_one_story_are_not_those_of_another() -> None:
         for claimed in Road().receive(sample):
             accounts[claimed.event.subject].add(sample.name)
             accounts[claimed.event_id].add(sample.name)
-            accounts[claimed.submission.submission_id].add(sample.name)
+            accounts[claimed.content.submission_id].add(sample.name)
     assert {key: names for key, names in accounts.items() if len(names) > 1} == {}
 
 

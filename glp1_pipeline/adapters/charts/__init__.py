@@ -4,7 +4,8 @@ Here: one transaction per batch, so that values, chart, flags, gate, tasks, queu
 all. Not here: the decision (`domain.charting`), bytes into events (`ledger`), delivery (`outbox`).
 """
 
-from .claim import TARGET, Scope, count, is_backlog, pending_days
+from ...domain.charting import EHR as TARGET
+from .claim import Scope, count, is_backlog, pending_days
 from .run import ChartFault, chart_events
 from .save import Charted
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import gc
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 import psycopg
+from psycopg.errors import DeadlockDetected
 
-from ...domain.charting import Claimed, decide
+from ...domain.charting import Claimed, decide, read
 from ...domain.contract import Contract
 from ...domain.events import Refused, parse_event
 from ...domain.failures import where
@@ -20,11 +21,14 @@ from ...domain.gates import GateFault
 from ..cipher import Cipher, KeyMissing
 from ..documents import read_document
 from ..ledger import MEND, event_id_of
-from .claim import Scope, claim, read_known
+from .claim import Scope, claim, claim_all_of
+from .known import read_known
+from .meet import find_records, meet
 from .save import Charted, mark, save, settle
 
-FINAL = ("conflict", "line_too_long", "compressed", "came_again")
-"""Reasons that no change of the contract can cure: the twin came first, or not all bytes are here."""
+FINAL = ("conflict", "line_too_long", "compressed", "came_again", "not_by_this_door")
+"""Reasons that no change of the contract can cure: the twin came first, not all bytes are here, or it came from
+somebody who may not say it."""
 
 
 class ChartFault(RuntimeError):
@@ -71,6 +75,9 @@ def _chart_apart(connection, contract, cipher, scope: Scope, after: int, done: C
             rows = claim(connection, scope, after)
             if rows:
                 _chart_batch(connection, contract, cipher, rows, now)
+    except DeadlockDetected:
+        # Two runs met the same people in another order; one of them was let through and this one looks again.
+        return _chart_apart(connection, contract, cipher, scope, after, done, failed)
     except Exception as error:
         if not rows or not _may_be_an_events(error):
             raise
@@ -107,6 +114,47 @@ def _uncollected() -> Iterator[None]:
 
 
 def _chart_batch(connection, contract: Contract, cipher: Cipher, rows: list[tuple], done: Charted) -> None:
+    claimed, refused = _open(connection, contract, cipher, rows)
+    unknown = find_records(connection, cipher, claimed)
+    claimed = _without(claimed, {event_id for event_id, _, _ in unknown})
+    said = read(contract, claimed)
+    met = meet(connection, contract, _without(claimed, said.dead), said)
+    again: list[Claimed] = []
+    if met.moved:
+        # Whoever is another patient than before is looked at whole: each value and write goes where its event belongs.
+        records = {record for record, patient in met.patient_of.items() if {record, patient} & met.moved}
+        more = claim_all_of(connection, records, [row[0] for row in rows])
+        again, _ = _open(connection, contract, cipher, more)
+        find_records(connection, cipher, again)
+        said.add(read(contract, again))
+        rows = rows + more
+    # What was charted before and fails now keeps what it said then, in the chart too.
+    charted = {str(row[0]) for row in rows if row[5] == "charted"}
+    dead = dict(said.dead)
+    while True:
+        alive = _without(claimed + again, dead)
+        known = read_known(connection, cipher, alive, met)
+        decided = decide(contract, alive, said, known)
+        if not (failed := decided.dead.keys() & charted - dead.keys()):
+            break
+        dead |= {event_id: decided.dead[event_id] for event_id in failed}
+    decided.dead |= {event_id: why for event_id, why in dead.items() if event_id not in {c.event_id for c in again}}
+    save(connection, contract, cipher, decided, known, done)
+    settle(connection, alive, decided, refused + unknown)
+    done.events += len(_without(claimed, decided.dead))
+    done.rejected += len(refused) + len(unknown)
+    done.dead += len(decided.dead)
+    done.merged += len(met.moved)
+    for name, count in said.problems.items():
+        done.problems[name] = done.problems.get(name, 0) + count
+
+
+def _without(claimed: Iterable[Claimed], event_ids: Collection[str]) -> list[Claimed]:
+    return [c for c in claimed if c.event_id not in event_ids]
+
+
+def _open(connection, contract: Contract, cipher: Cipher, rows: list[tuple]) -> tuple[list[Claimed], list[tuple]]:
+    """The events of these rows as they are understood now, and those that are refused: id, reason, hint."""
     claimed, refused = [], []
     for event_id, _, kid, body, received_at, status, reason in rows:
         if reason in FINAL:
@@ -114,34 +162,16 @@ def _chart_batch(connection, contract: Contract, cipher: Cipher, rows: list[tupl
         try:
             content = cipher.open(kid, bytes(body), f"events|{event_id}")
             document = read_document(content, was_accepted=status in ("waiting", "charted"))
-            event, submission = parse_event(document, contract)
+            event, told = parse_event(document, contract)
             # A line that was no event when it was read, and is one now, gets the id of that event.
             wanted = event_id_of(event) if status in ("rejected", "dead") else event_id
             if wanted != event_id and not _rename(connection, cipher, event_id, content, wanted):
                 refused.append((event_id, "came_again", "the same event came again since and was accepted then"))
                 continue
-            event_id = wanted
-            claimed.append(Claimed(str(event_id), received_at, event, submission))
+            claimed.append(Claimed(str(wanted), received_at, event, told))
         except Refused as refusal:
             refused.append((event_id, refusal.reason, refusal.hint))
-    known = read_known(connection, cipher, claimed)
-    decided = decide(contract, claimed, known)
-    # What was charted before and fails now keeps what it said then, in the chart too.
-    charted = {str(row[0]) for row in rows if row[5] == "charted"}
-    kept: dict[str, str] = {}
-    while failed := decided.dead.keys() & charted - kept.keys():
-        kept |= {event_id: decided.dead[event_id] for event_id in failed}
-        claimed = [c for c in claimed if c.event_id not in kept]
-        known = read_known(connection, cipher, claimed)
-        decided = decide(contract, claimed, known)
-    decided.dead |= kept
-    save(connection, contract, cipher, claimed, decided, known, done)
-    settle(connection, claimed, decided, refused)
-    done.events += sum(c.event_id not in decided.dead for c in claimed)
-    done.rejected += len(refused)
-    done.dead += len(decided.dead)
-    for name, count in decided.problems.items():
-        done.problems[name] = done.problems.get(name, 0) + count
+    return claimed, refused
 
 
 def _rename(connection, cipher: Cipher, event_id: uuid.UUID, content: bytes, wanted: uuid.UUID) -> bool:

@@ -13,12 +13,11 @@ from typing import Any
 
 import orjson
 
-from ...domain.charting import Claimed, Decided, Known, PatientOutcome
+from ...domain.charting import EHR, Claimed, Decided, Known, PatientOutcome, Write
 from ...domain.contract import Contract
 from ...domain.fhir import resource_id
 from ..cipher import Cipher
 from ..ledger import MEND
-from .claim import TARGET
 
 
 @dataclass
@@ -35,6 +34,8 @@ class Charted:
     held: int = 0
     entered_queue: int = 0
     flags: dict[str, int] = field(default_factory=lambda: {"red": 0, "amber": 0, "info": 0})
+    merged: int = 0
+    """Patients that gained or lost a record, and records that are no patient of their own any more."""
     tasks_opened: int = 0
     tasks_closed: int = 0
     writes: int = 0
@@ -54,15 +55,15 @@ class Charted:
                 setattr(self, name, mine + more)
 
 
-def save(connection, contract: Contract, cipher: Cipher, claimed, decided: Decided, known: Known, done: Charted):
+def save(connection, contract: Contract, cipher: Cipher, decided: Decided, known: Known, done: Charted):
     outcomes = sorted(decided.patients, key=lambda o: o.chart.patient_id)
-    if not outcomes:
+    if not outcomes and not decided.retired:
         return
     now = connection.execute("select now()").fetchone()[0]
     version = contract.version
     _upsert(connection, "phi.patient_values", ("event_id",), VALUE_COLUMNS, (
-        (r.event_id, o.chart.patient_id, r.submission_id, r.form_version, r.status, r.authored_at, r.received_at,
-         r.time_zone, "reported", _json(r.values), list(r.contradictions),
+        (r.event_id, r.record_id, r.submission_id, r.form_version, r.status, r.authored_at, r.received_at,
+         r.time_zone, r.source, r.voice, _json(r.values), list(r.contradictions),
          sorted(n for n, v in r.values.items() if "held" in v), version)
         for o in outcomes for r in o.reports
     ), known=known.events)  # fmt: skip
@@ -72,7 +73,7 @@ def save(connection, contract: Contract, cipher: Cipher, claimed, decided: Decid
     _upsert(connection, "phi.risk_flags", ("patient_id", "flag_id"),
             ("patient_id", "flag_id", "severity", "status", "fields", "event_id", "contract_version"),
             ((o.chart.patient_id, f.flag_id, f.severity, "sticky" if f.sticky else "active", list(f.fields),
-              f.event_id, version) for o in outcomes for f in o.flags.values()), known=known.patients)  # fmt: skip
+              f.event_id, version) for o in outcomes for f in o.flags.values()), known=known.patients | known.moved)  # fmt: skip
     patients = [o.chart.patient_id for o in outcomes]
     connection.execute(
         "update phi.risk_flags set status = 'cleared' where patient_id = any(%s::uuid[]) and status <> 'cleared' and"
@@ -91,7 +92,10 @@ def save(connection, contract: Contract, cipher: Cipher, claimed, decided: Decid
             keep="since = case when t.outcome = excluded.outcome then t.since else excluded.since end")  # fmt: skip
     _save_queue(connection, outcomes, now, done)
     _save_tasks(connection, outcomes, now, done)
-    _save_writes(connection, cipher, outcomes, known, now, done)
+    if decided.retired:
+        _save_retired(connection, [r.patient_id for r in decided.retired], done)
+    writes = [o.write for o in (*outcomes, *decided.retired) if o.write is not None]
+    _save_writes(connection, cipher, writes, known, now, done)
     done.patients += len(outcomes)
     for outcome in outcomes:
         done.passed += outcome.gate.outcome == "passed"
@@ -106,8 +110,8 @@ def save(connection, contract: Contract, cipher: Cipher, claimed, decided: Decid
 
 
 VALUE_COLUMNS = (
-    "event_id", "patient_id", "submission_id", "form_version", "status", "authored_at", "received_at", "time_zone",
-    "voice", "doc", "contradictions", "held", "contract_version",
+    "event_id", "record_id", "submission_id", "form_version", "status", "authored_at", "received_at", "time_zone",
+    "source", "voice", "doc", "contradictions", "held", "contract_version",
 )  # fmt: skip
 
 
@@ -178,17 +182,14 @@ def _save_tasks(connection, outcomes: list[PatientOutcome], now: datetime, done:
         ).rowcount
 
 
-def _save_writes(
-    connection, cipher: Cipher, outcomes: list[PatientOutcome], known: Known, now: datetime, done: Charted
-) -> None:
-    writes = [o.write for o in outcomes if o.write is not None]
+def _save_writes(connection, cipher: Cipher, writes: list[Write], known: Known, now: datetime, done: Charted) -> None:
     if not writes:
         return
     # The lane first: its lock makes the order of writes the order of commits, and wakes the deliverer.
     connection.execute(
         "insert into ops.lanes (target, patient_id, has_work, next_at) select %s, p, true, now()"
         " from unnest(%s::uuid[]) p on conflict (target, patient_id) do update set has_work = true",
-        (TARGET, [w.patient_id for w in writes]),
+        (EHR, [w.patient_id for w in writes]),
     )
     ids = connection.execute(
         "insert into ops.writes (target, patient_id, n, kind, resources, sha256, status, events, created_at)"
@@ -196,7 +197,7 @@ def _save_writes(
         " from unnest(%s::uuid[], %s::int[], %s::int[], %s::bytea[], %s::text[]) as u(p, n, r, s, e)"
         " returning patient_id, write_id",
         (
-            TARGET,
+            EHR,
             now,
             [w.patient_id for w in writes],
             [w.n for w in writes],
@@ -214,17 +215,36 @@ def _save_writes(
             write_id = write_ids[write.patient_id]
             copy.write_row((write_id, *cipher.seal(write.body, f"writes|{write_id}")))
     _upsert(connection, "ops.copies", ("target", "patient_id"), ("patient_id", "target", "n", "planned"),
-            ((w.patient_id, TARGET, w.n, _json(w.hashes)) for w in writes), known=known.changes,
+            ((w.patient_id, EHR, w.n, _json(w.hashes)) for w in writes), known=known.copies,
             keep="planned = t.planned || excluded.planned")  # fmt: skip
     done.writes += len(writes)
     done.resources += sum(len(w.hashes) for w in writes)
+
+
+def _save_retired(connection, patients: list[str], done: Charted) -> None:
+    """A record that is part of another's patient has no chart, gate, flag, task or place in the queue of its own."""
+    connection.execute("delete from phi.charts where patient_id = any(%s::uuid[])", (patients,))
+    connection.execute("delete from ops.gate_results where patient_id = any(%s::uuid[])", (patients,))
+    connection.execute(
+        "update phi.risk_flags set status = 'cleared' where patient_id = any(%s::uuid[]) and status <> 'cleared'",
+        (patients,),
+    )
+    connection.execute(
+        "update ops.provider_queue set left_at = now() where patient_id = any(%s::uuid[]) and left_at is null",
+        (patients,),
+    )
+    done.tasks_closed += connection.execute(
+        "update ops.tasks set status = 'done', closed_at = now() where patient_id = any(%s::uuid[])"
+        " and status = 'open'",
+        (patients,),
+    ).rowcount
 
 
 def settle(connection, claimed: list[Claimed], decided: Decided, refused: list[tuple]) -> None:
     alive = [c for c in claimed if c.event_id not in decided.dead]
     if alive:
         connection.execute(
-            "update phi.events e set status = 'charted', reason = null, hint = null, patient_id = u.p,"
+            "update phi.events e set status = 'charted', reason = null, hint = null, record_id = u.p,"
             " settled_at = clock_timestamp(), source = u.s, source_id = u.i, type = u.t, version = u.v, subject = u.j,"
             " occurred_at = u.o from unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[],"
             " %s::text[], %s::timestamptz[]) as u(e, p, s, i, t, v, j, o) where e.event_id = u.e",
@@ -232,7 +252,7 @@ def settle(connection, claimed: list[Claimed], decided: Decided, refused: list[t
                 list(column)
                 for column in zip(
                     *(
-                        (c.event_id, c.patient_id, c.event.source, c.event.source_id, c.event.type, c.event.version,
+                        (c.event_id, c.record_id, c.event.source, c.event.source_id, c.event.type, c.event.version,
                          c.event.subject, c.event.occurred_at)
                         for c in alive
                     ), strict=True,

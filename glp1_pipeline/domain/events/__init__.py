@@ -1,7 +1,7 @@
 """What an event is once its bytes were understood, and why one may be refused.
 
-Here: the envelope (CloudEvents 1.0), the two intake events, FHIR QuestionnaireResponse as intake, the reasons of
-refusal. Not here: bytes, files and limits (`adapters.landing`), and what the answers mean (`mapping`).
+Here: the envelope (CloudEvents 1.0), intake events, FHIR QuestionnaireResponse as intake, changes in other systems,
+decisions of stewards, the reasons of refusal. Not here: bytes, files and limits (`adapters.landing`), and what the answers mean (`mapping`).
 """
 
 from __future__ import annotations
@@ -11,13 +11,23 @@ from typing import Any
 from ..contract import Contract
 from .envelope import parse_cloud_event
 from .questionnaire import parse_questionnaire_response, questionnaire_response_to_submission
-from .shapes import REASONS, Event, Refused, Submission
+from .shapes import REASONS, Change, Content, Decision, Event, Refused, Submission
 
-__all__ = ["REASONS", "Event", "Refused", "Submission", "parse_event", "questionnaire_response_to_submission"]
+__all__ = [
+    "REASONS",
+    "Change",
+    "Content",
+    "Decision",
+    "Event",
+    "Refused",
+    "Submission",
+    "parse_event",
+    "questionnaire_response_to_submission",
+]
 
 
-def parse_event(document: Any, contract: Contract) -> tuple[Event, Submission]:
-    """An intake event from a CloudEvents document or a bare FHIR QuestionnaireResponse; raises Refused."""
+def parse_event(document: Any, contract: Contract) -> tuple[Event, Content]:
+    """An event and what it says, from a CloudEvents document or a bare FHIR QuestionnaireResponse; raises Refused."""
     if not isinstance(document, dict):
         raise Refused("not_an_object", "send one JSON object: a CloudEvent, or a FHIR QuestionnaireResponse")
     if "resourceType" in document:

@@ -1,6 +1,6 @@
-"""CloudEvents 1.0: the envelope of an intake event, and its data.
+"""CloudEvents 1.0: the envelope of an event, and the data of an intake event.
 
-Here: which keys it has. Not here: FHIR (`questionnaire`).
+Here: which keys they have. Not here: FHIR (`questionnaire`), the data of other events (`changes`).
 """
 
 from __future__ import annotations
@@ -8,7 +8,19 @@ from __future__ import annotations
 from typing import Any
 
 from ..contract import Contract
-from .shapes import STATUSES, Event, Refused, Submission, check_form, read_duration, read_time, read_token, read_word
+from .changes import CHART, CONTACT, DECISIONS, read_change, read_decision
+from .shapes import (
+    STATUSES,
+    Content,
+    Event,
+    Refused,
+    Submission,
+    check_form,
+    read_duration,
+    read_time,
+    read_token,
+    read_word,
+)
 
 SUBMITTED, AMENDED = "intake.submitted", "intake.amended"
 ABSENT = {
@@ -22,12 +34,12 @@ ABSENT = {
 """Key of the data -> the reason when it is not there."""
 
 
-def parse_cloud_event(document: dict[str, Any], contract: Contract) -> tuple[Event, Submission]:
+def parse_cloud_event(document: dict[str, Any], contract: Contract) -> tuple[Event, Content]:
     if document.get("specversion") != "1.0":
         raise Refused("wrong_shape", '`specversion` must be "1.0", or the document a FHIR QuestionnaireResponse')
     kind = document.get("type")
-    if not isinstance(kind, str) or kind not in contract.event_types or kind not in (SUBMITTED, AMENDED):
-        raise Refused("unknown_type", f"`type` must be one of {SUBMITTED}, {AMENDED}")
+    if not isinstance(kind, str) or kind not in contract.event_types:
+        raise Refused("unknown_type", f"`type` must be one of {', '.join(contract.event_types)}")
     source = read_token(document.get("source"), "source", "wrong_shape")
     source_id = read_token(document.get("id"), "id", "wrong_shape")
     subject = read_token(document.get("subject"), "subject", "missing_subject")
@@ -38,6 +50,11 @@ def parse_cloud_event(document: dict[str, Any], contract: Contract) -> tuple[Eve
     for key in contract.event_types[kind].data:
         if data.get(key) is None:
             raise Refused(ABSENT.get(key, "wrong_shape"), f"`data.{key}` is missing; {kind} must have it")
+    if kind in (CHART, CONTACT):
+        change = read_change(kind, data, occurred_at)
+        return Event(source, source_id, kind, subject, occurred_at, change.version), change
+    if kind in DECISIONS:
+        return Event(source, source_id, kind, subject, occurred_at, ""), read_decision(kind, data, occurred_at)
     submission = read_submission(data, kind, contract)
     return Event(source, source_id, kind, subject, occurred_at, submission.form_version), submission
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from ..contract import Contract
 
@@ -26,6 +26,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "missing_subject": "Nothing says whose submission it is.",
         "missing_submission_id": "The submission has no id of its own.",
         "missing_supersedes": "An amendment does not say what it amends.",
+        "unknown_record": "A record's id is none of ours.",
         "bad_time": "A time is missing, has no offset or one over 14 hours, or is not of this century.",
     }
 )
@@ -79,6 +80,40 @@ class Submission:
     answers: dict[str, Any]
     client_submission_id: str = ""
     device: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What another system says of a person now: one version of one of its resources."""
+
+    system: str
+    """ehr or crm."""
+    kind: str
+    """FHIR resource type, or `contact`."""
+    remote_id: str
+    version: str
+    is_deleted: bool
+    seen_at: datetime
+    """When that system says it changed."""
+    content: dict[str, Any]
+    record_id: str | None = None
+    """Our record, where whoever noticed the change knew it."""
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a person decided of two records: that they are one patient, are two again, or never were one."""
+
+    action: Literal["merge", "unmerge", "not_a_match"]
+    records: tuple[str, str]
+    """The survivor first."""
+    actor: str
+    reason: str
+    decided_at: datetime
+
+
+Content = Submission | Change | Decision
 
 
 def read_token(raw: Any, key: str, reason: str) -> str:

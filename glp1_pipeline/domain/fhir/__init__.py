@@ -11,6 +11,7 @@ set of submissions gives the same bytes in whatever order they arrived.
 from .answers import questionnaire_response
 from .elements import Resource, resource_id
 from .resources import chart_resources
+from .taken_back import can_withdraw, patient_key, response_key, retired_patient, withdrawn
 from .work import Needed, Raised, flag_key
 from .writes import content_hash, dump, provenance, transaction
 
@@ -18,12 +19,17 @@ __all__ = [
     "Needed",
     "Raised",
     "Resource",
+    "can_withdraw",
     "chart_resources",
     "content_hash",
     "dump",
     "flag_key",
+    "patient_key",
     "provenance",
     "questionnaire_response",
     "resource_id",
+    "response_key",
+    "retired_patient",
     "transaction",
+    "withdrawn",
 ]

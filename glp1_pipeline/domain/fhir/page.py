@@ -104,9 +104,9 @@ class Page:
         self._origins: dict[str, tuple[Resource | None, str]] = {}
         for report in chart.submissions:
             self.received[report.event_id] = report.received_at
-            # The answers of a draft are not written, so nothing may point to them.
+            # The answers of a draft are not written, and another system sent none: nothing may point to them.
             answers = None
-            if report.status != "in-progress":
+            if report.is_submitted:
                 answers = self.ref("QuestionnaireResponse", report.submission_id)
             self._origins[report.event_id] = (answers, instant_utc(report.authored_at))
 

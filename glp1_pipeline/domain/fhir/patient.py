@@ -1,7 +1,7 @@
 """The Patient resource.
 
-Here: names, contact points, address, sex and gender, language. Not here: who is the same person (`identity`), links of
-merged charts, and the time zone and the photos, which stay in the answers.
+Here: names, contact points, address, sex and gender, language. Not here: who is the same person (`identity`), the
+Patient that another replaces (`taken_back`), and the time zone and the photos, which stay in the answers.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from .elements import ABSENT, ABSENT_ELEMENT, PATIENT_SYSTEM, RESOURCE_SYSTEM, Resource, clean
 from .page import Page, part
+from .taken_back import link
 
 _US_CORE: Final = "http://hl7.org/fhir/us/core/StructureDefinition/"
 _BIRTH_SEX: Final = {"female": "F", "male": "M", "asked-declined": "ASKU", "unknown": "UNK"}
@@ -18,7 +19,7 @@ _BIRTH_SEX_ABSENT: Final = {"declined": "ASKU", "unknown": "UNK"}
 _GENDERS: Final = frozenset(("male", "female", "other", "unknown"))
 
 
-def write_patient(page: Page, accounts: Sequence[tuple[str, str]]) -> None:
+def write_patient(page: Page, accounts: Sequence[tuple[str, str]], replaces: Sequence[str] = ()) -> None:
     reference = page.patient["reference"]
     rid = reference[8:]
     identifiers = [
@@ -28,6 +29,8 @@ def write_patient(page: Page, accounts: Sequence[tuple[str, str]]) -> None:
     ]
     patient: Resource = {"resourceType": "Patient", "id": rid, "identifier": identifiers, "active": True}
     page.out[reference] = patient
+    if replaces:
+        patient["link"] = [link("replaces", record_id) for record_id in replaces]
     chart = page.chart
     if names := _names(page):
         patient["name"] = names

@@ -28,14 +28,15 @@ def chart_resources(
     accounts: Sequence[tuple[str, str]] = (),
     closed_tasks: Iterable[tuple[str, str]] = (),
     ended_flags: Iterable[str] = (),
+    replaces: Sequence[str] = (),
 ) -> dict[str, Resource]:
     """Type/id -> resource, of a chart with a submission. The dicts share pieces: read them, do not change them.
 
     `closed_tasks`: (code, cause) of tasks that this chart no longer needs; `ended_flags`: flags that were shown, or
-    may have been, and stand no more.
+    may have been, and stand no more; `replaces`: other records of the patient that had a Patient of their own.
     """
     page = Page(contract, chart)
-    write_patient(page, accounts)
+    write_patient(page, accounts, replaces)
     write_consents(page)
     write_observations(page)
     write_history(page)

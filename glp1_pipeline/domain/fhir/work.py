@@ -111,7 +111,7 @@ def _task(page: Page, code: str, cause: str, status: str, opened: datetime, chan
 def _submitted(page: Page) -> list[datetime]:
     """When each submission came in that the patient pressed submit on."""
     told = page.chart.submissions
-    return [s.received_at for s in told if s.status != "in-progress"] or [s.received_at for s in told]
+    return [s.received_at for s in told if s.is_submitted] or [s.received_at for s in told]
 
 
 def _arose(page: Page, cause: str, flags: Mapping[str, Raised]) -> datetime:

@@ -1,0 +1,62 @@
+"""What is known of the patients of a batch, read under the locks that keep runs apart.
+
+Not here: who is the same person (`meet`), what is decided (`domain.charting`) and what is written (`save`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from ...domain.charting import EHR, Claimed, Copy, Known
+from ...domain.outbox import keys_of
+from ..cipher import Cipher
+from .meet import Met
+from .reports import reports_of
+
+
+def read_known(connection, cipher: Cipher, claimed: Sequence[Claimed], met: Met) -> Known:
+    """What the database knows of all patients that these events are about."""
+    known = Known(patient_of=met.patient_of, moved=met.moved, accounts=met.accounts)
+    known.sent = lambda patient_id: _sent(connection, cipher, patient_id)
+    patients = sorted({*met.patient_of.values()} | met.moved)
+    if not patients:
+        return known
+    known.patients = {
+        str(patient_id)
+        for (patient_id,) in connection.execute(
+            "select patient_id from phi.charts where patient_id = any(%s::uuid[])", (patients,)
+        )
+    }
+    taken = {c.event_id for c in claimed}
+    # Who has no chart and no link has said nothing yet: most patients of a big file.
+    told = sorted(r for r, p in met.patient_of.items() if p in known.patients or r != p or p in met.moved)
+    for row in reports_of(connection, told):
+        if row.event_id in taken:
+            known.events.add(row.event_id)
+        else:
+            known.reports.setdefault(row.record_id, []).append(row)
+    for patient_id, n, planned in connection.execute(
+        "select patient_id, n, planned from ops.copies where target = %s and patient_id = any(%s::uuid[])",
+        (EHR, sorted({*patients, *met.patient_of})),
+    ):
+        known.copies[str(patient_id)] = Copy(n, planned)
+    for patient_id, code, cause in connection.execute(
+        "select patient_id, code, cause from ops.tasks where patient_id = any(%s::uuid[])", (patients,)
+    ):
+        known.tasks.setdefault(str(patient_id), []).append((code, cause))
+    return known
+
+
+def _sent(connection, cipher: Cipher, patient_id: str) -> dict[str, dict[str, Any]]:
+    """The content of each resource as it was last decided for the EHR."""
+    last: dict[str, dict[str, Any]] = {}
+    for write_id, kid, body in connection.execute(
+        "select write_id, b.kid, b.body from ops.writes w join phi.write_bodies b using (write_id)"
+        " where w.target = %s and w.patient_id = %s order by w.n",
+        (EHR, patient_id),
+    ):
+        last |= keys_of(orjson.loads(cipher.open(kid, bytes(body), f"writes|{write_id}")))
+    return last

@@ -1,0 +1,341 @@
+"""Who the events of a batch are about: the record that each belongs to, and the patient that each record is part of.
+
+Here: the crosswalk, candidates for a match, decisions of stewards, and the links between records, all under locks that
+two runs take in one order. Not here: when two records are one person (`domain.identity`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from ...domain import identity
+from ...domain.chart import Reported
+from ...domain.charting import ACCOUNT, Claimed, Read
+from ...domain.contract import Contract
+from ...domain.events import Change, Decision
+from ..cipher import Cipher
+from .reports import reports_of
+
+FIELDS = frozenset(
+    (
+        "demo.legal_first", "demo.legal_last", "demo.preferred_name", "demo.dob", "demo.sex_at_birth", "demo.email",
+        "demo.mobile", "demo.address", "demo.state_residence",
+    )
+)  # fmt: skip
+"""What tells who somebody is."""
+MOST_CANDIDATES = 200
+"""Per key: what more people share tells nobody apart."""
+UNKNOWN_RECORD = (
+    "unknown_record",
+    "no record of ours has this id (yet): `glp1 match list` shows those that may be joined",
+)
+
+
+@dataclass(slots=True)
+class Met:
+    """Records, patients and what was learned of them."""
+
+    patient_of: dict[str, str] = field(default_factory=dict)
+    moved: set[str] = field(default_factory=set)
+    """Patients whose records are others than before, and records that are no patient of their own any more."""
+    accounts: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    refused: list[tuple[str, str, str]] = field(default_factory=list)
+    """Events about records that we do not know: id, reason, hint."""
+
+
+def find_records(connection, cipher: Cipher, claimed: Sequence[Claimed]) -> list[tuple[str, str, str]]:
+    """Give each event the record it belongs to, learning identifiers; the refused, each with id, reason and hint."""
+    refused = _find_named(connection, claimed)
+    gone = {event_id for event_id, _, _ in refused}
+    first: dict[tuple[str, str], Claimed] = {}
+    for c in claimed:
+        if c.event_id not in gone and not isinstance(c.content, Decision):
+            first.setdefault(_identifier(c), c)
+    subjects = sorted(first)
+    if not subjects:
+        return refused
+    # Where whoever noticed a change knew our record, its identifier there is one more of that record.
+    made = [first[s].record_id or str(cipher.ring.patient_id(*s)) for s in subjects]
+    systems, values = [s for s, _ in subjects], [v for _, v in subjects]
+    connection.execute(
+        "insert into phi.identifiers (system, value, record_id, learned_by, learned_at)"
+        " select s, v, p, e, now() from unnest(%s::text[], %s::text[], %s::uuid[], %s::uuid[]) as t(s, v, p, e)"
+        " on conflict do nothing",
+        (systems, values, made, [first[s].event_id for s in subjects]),
+    )
+    found = {
+        (system, value): str(record_id)
+        for system, value, record_id in connection.execute(
+            "select i.system, i.value, i.record_id from phi.identifiers i"
+            " join unnest(%s::text[], %s::text[]) as t(s, v) on i.system = t.s and i.value = t.v",
+            (systems, values),
+        )
+    }
+    for c in claimed:
+        if c.event_id not in gone and not isinstance(c.content, Decision):
+            c.record_id = found[_identifier(c)]
+    return refused
+
+
+def _find_named(connection, claimed: Sequence[Claimed]) -> list[tuple[str, str, str]]:
+    """Events that name our records themselves: those must be known."""
+    named: dict[str, tuple[str, ...]] = {}
+    for c in claimed:
+        if isinstance(c.content, Decision):
+            named[c.event_id], c.record_id = c.content.records, c.content.records[0]
+        elif isinstance(c.content, Change) and c.content.record_id:
+            named[c.event_id], c.record_id = (c.content.record_id,), c.content.record_id
+    if not named:
+        return []
+    wanted = sorted({record for records in named.values() for record in records})
+    known = {
+        str(record_id)
+        for (record_id,) in connection.execute(
+            "select record_id from phi.identifiers where record_id = any(%s::uuid[])", (wanted,)
+        )
+    }
+    return [(event_id, *UNKNOWN_RECORD) for event_id, records in named.items() if not known.issuperset(records)]
+
+
+def _identifier(c: Claimed) -> tuple[str, str]:
+    system = c.content.system if isinstance(c.content, Change) else ACCOUNT
+    return f"{system}:{c.event.source}", c.event.subject
+
+
+def meet(connection, contract: Contract, claimed: Sequence[Claimed], said: Read) -> Met:
+    """Who is one person with whom, now that these events are known. From here to the commit the patients are ours."""
+    decisions = [c for c in claimed if isinstance(c.content, Decision)]
+    records = {c.record_id for c in claimed} | {r for c in decisions for r in _decision(c).records}
+    lock(connection, records)
+    _save_decisions(connection, decisions)
+    touched = _match(connection, contract, claimed, said) | {r for c in decisions for r in _decision(c).records}
+    moved = _regroup(connection, touched, records) if touched else set()
+    met = Met(moved=moved)
+    met.patient_of = _patients(connection, records | moved)
+    for system, value, record_id in connection.execute(
+        "select system, value, record_id from phi.identifiers where record_id = any(%s::uuid[])"
+        " and starts_with(system, %s) order by system, value",
+        (sorted(met.patient_of), ACCOUNT),
+    ):
+        met.accounts.setdefault(str(record_id), []).append((system, value))
+    return met
+
+
+def lock(connection, records: Collection[str]) -> None:
+    """The locks of records, always taken in one order: whoever charts a patient does it alone."""
+    connection.execute(
+        "select pg_advisory_xact_lock(k) from (select distinct hashtextextended(p, 0) as k"
+        " from unnest(%s::text[]) p order by 1) as keys",
+        (sorted(records),),
+    )
+
+
+def _decision(c: Claimed) -> Decision:
+    assert isinstance(c.content, Decision)
+    return c.content
+
+
+def _save_decisions(connection, decisions: Sequence[Claimed]) -> None:
+    for c in decisions:
+        told = _decision(c)
+        connection.execute(
+            "insert into phi.match_decisions (event_id, action, record_a, record_b, actor, reason, decided_at)"
+            " values (%s, %s, %s, %s, %s, %s, %s) on conflict (event_id) do nothing",
+            (c.event_id, told.action, *told.records, told.actor, told.reason, told.decided_at),
+        )
+
+
+def _match(connection, contract: Contract, claimed: Sequence[Claimed], said: Read) -> set[str]:
+    """Compare whoever says something new of who they are with whom they may be; the records whose matches changed."""
+    reports: dict[str, list[Reported]] = defaultdict(list)
+    for report in said.reports.values():
+        if not report.is_draft and not FIELDS.isdisjoint(report.values):
+            reports[report.record_id].append(report)
+    if not reports:
+        return set()
+    stored = {
+        str(record_id): (features, first_at)
+        for record_id, features, first_at in connection.execute(
+            "select record_id, features, first_at from phi.people where record_id = any(%s::uuid[])", (sorted(reports),)
+        )
+    }
+    taken = {c.event_id for c in claimed}
+    for report in reports_of(connection, sorted(stored)):
+        if report.event_id not in taken and not report.is_draft:
+            reports[report.record_id].append(report)
+    changed: dict[str, identity.Features] = {}
+    rows: list[tuple[str, str, datetime]] = []
+    for record_id, told in reports.items():
+        features = identity.features(contract.identity, _who(told))
+        document, first_at = features.to_doc(), min(report.said_at for report in told)
+        before = stored.get(record_id)
+        if before is None or before[0] != document:
+            changed[record_id] = features
+        if before is None or before != (document, first_at):
+            rows.append((record_id, orjson.dumps(document).decode(), first_at))
+    if rows:
+        _save_people(connection, rows, changed, known=stored.keys())
+    return _compare(connection, contract, changed) | {r for r, _, _ in rows if r in stored}
+
+
+def _who(told: Iterable[Reported]) -> dict[str, Any]:
+    """Of each field that tells who somebody is what was said last, whoever said it."""
+    return {
+        name: value["value"]
+        for report in sorted(told, key=lambda r: r.order)
+        for name, value in report.values.items()
+        if name in FIELDS and "value" in value
+    }
+
+
+def _save_people(connection, rows, changed: Mapping[str, identity.Features], known: Collection[str]) -> None:
+    fresh = [row for row in rows if row[0] not in known]
+    with connection.cursor() as cursor:
+        with cursor.copy("copy phi.people (record_id, features, first_at) from stdin") as copy:
+            for row in fresh:
+                copy.write_row(row)
+        for record_id, document, first_at in (row for row in rows if row[0] in known):
+            cursor.execute(
+                "update phi.people set features = %s, first_at = %s where record_id = %s",
+                (document, first_at, record_id),
+            )
+        if again := [record_id for record_id in changed if record_id in known]:
+            cursor.execute("delete from phi.people_keys where record_id = any(%s::uuid[])", (again,))
+        keys = [(key, record_id) for record_id, told in changed.items() for key in identity.blocking_keys(told)]
+        # Two runs that bring the same person at once must not miss each other: the second waits here, then sees.
+        cursor.execute(
+            "select pg_advisory_xact_lock(k) from (select distinct k from unnest(%s::bigint[]) k order by 1) as keys",
+            ([key for key, _ in keys],),
+        )
+        with cursor.copy("copy phi.people_keys (key, record_id) from stdin") as copy:
+            for row in keys:
+                copy.write_row(row)
+
+
+def _compare(connection, contract: Contract, changed: Mapping[str, identity.Features]) -> set[str]:
+    """Judge each changed record beside its candidates; the records whose matches are others than before."""
+    if not changed:
+        return set()
+    candidates = connection.execute(
+        "select distinct k.record_id, c.record_id, p.features from phi.people_keys k cross join lateral"
+        " (select record_id from phi.people_keys s where s.key = k.key and s.record_id <> k.record_id"
+        "  limit %s) c join phi.people p on p.record_id = c.record_id"
+        " where k.record_id = any(%s::uuid[])",
+        (MOST_CANDIDATES, sorted(changed)),
+    ).fetchall()
+    found: dict[tuple[str, str], tuple] = {}
+    for record, other, document in candidates:
+        mine, theirs = changed[str(record)], changed.get(str(other)) or identity.Features.from_doc(document)
+        match = identity.compare(contract.identity, mine, theirs)
+        if match.outcome != "different":
+            pair = min(str(record), str(other)), max(str(record), str(other))
+            found[pair] = (match.outcome, round(match.weight, 3), sorted(match.agreements), sorted(match.guards))
+    before = {
+        (str(a), str(b)): (outcome, weight, agreements, guards)
+        for a, b, outcome, weight, agreements, guards in connection.execute(
+            "select record_a, record_b, outcome, weight, agreements, guards from ops.patient_matches"
+            " where record_a = any(%(r)s::uuid[]) or record_b = any(%(r)s::uuid[])",
+            {"r": sorted(changed)},
+        )
+    }
+    gone = before.keys() - found.keys()
+    new = {pair: match for pair, match in found.items() if before.get(pair) != match}
+    for pair in gone:
+        connection.execute("delete from ops.patient_matches where record_a = %s and record_b = %s", pair)
+    for pair, match in new.items():
+        connection.execute(
+            "insert into ops.patient_matches (record_a, record_b, outcome, basis, weight, agreements, guards, since)"
+            " values (%s, %s, %s, 'model', %s, %s, %s, now()) on conflict (record_a, record_b) do update set"
+            " outcome = excluded.outcome, basis = excluded.basis, weight = excluded.weight,"
+            " agreements = excluded.agreements, guards = excluded.guards",
+            (*pair, *match),
+        )
+    return {record for pair in gone | new.keys() for record in pair}
+
+
+def _regroup(connection, touched: set[str], locked: set[str]) -> set[str]:
+    """Who is whose patient, for all who hang together with the touched; the patients that gained or lost a record."""
+    while True:
+        around = _around(connection, touched)
+        if around <= locked:
+            break
+        lock(connection, around - locked)  # then look again: what hangs together may have changed while we waited
+        locked |= around
+    listed = sorted(around)
+    edges = [
+        identity.Edge(str(a), str(b))
+        for a, b in connection.execute(
+            "select record_a, record_b from ops.patient_matches where outcome = 'same' and record_a = any(%s::uuid[])",
+            (listed,),
+        )
+    ]
+    decided = [
+        identity.Decided(action, str(a), str(b), at, str(event_id))
+        for action, a, b, at, event_id in connection.execute(
+            "select action, record_a, record_b, decided_at, event_id from phi.match_decisions"
+            " where record_a = any(%s::uuid[])",
+            (listed,),
+        )
+    ]
+    first_at = connection.execute(
+        "select i.record_id, min(coalesce(p.first_at, i.learned_at)) from phi.identifiers i left join phi.people p"
+        " using (record_id) where i.record_id = any(%s::uuid[]) group by 1",
+        (listed,),
+    ).fetchall()
+    before = _links(connection, listed)
+    after = identity.group({str(record_id): at for record_id, at in first_at}, edges, decided).patients
+    moved = {r for r in listed if before.get(r, r) != after.get(r, r)}
+    for record_id in sorted(moved):
+        connection.execute(
+            "insert into ops.patient_links (record_id, patient_id, since) values (%s, %s, now())"
+            " on conflict (record_id) do update set patient_id = excluded.patient_id, since = excluded.since",
+            (record_id, after.get(record_id, record_id)),
+        )
+    return moved | {before.get(r, r) for r in moved} | {after.get(r, r) for r in moved}
+
+
+def _around(connection, records: Iterable[str]) -> set[str]:
+    """Everybody who hangs together with these records, by a match, a decision or a link."""
+    return {
+        str(record_id)
+        for (record_id,) in connection.execute(
+            "with recursive near as (select unnest(%s::uuid[]) as r union select x.r from near cross join lateral ("
+            " select record_b as r from ops.patient_matches where record_a = near.r and outcome = 'same'"
+            " union all select record_a from ops.patient_matches where record_b = near.r and outcome = 'same'"
+            " union all select record_b from phi.match_decisions where record_a = near.r"
+            " union all select record_a from phi.match_decisions where record_b = near.r"
+            " union all select patient_id from ops.patient_links where record_id = near.r"
+            " union all select record_id from ops.patient_links where patient_id = near.r) x) select r from near",
+            (sorted(records),),
+        )
+    }
+
+
+def _links(connection, records: Sequence[str]) -> dict[str, str]:
+    return {
+        str(record_id): str(patient_id)
+        for record_id, patient_id in connection.execute(
+            "select record_id, patient_id from ops.patient_links where record_id = any(%s::uuid[])", (list(records),)
+        )
+    }
+
+
+def _patients(connection, records: set[str]) -> dict[str, str]:
+    """Record -> patient, for these records and for all others of their patients."""
+    listed = sorted(records)
+    patients = _links(connection, listed)
+    alone = {record: record for record in records if record not in patients}
+    wanted = sorted({*alone, *patients.values()})
+    for record_id, patient_id in connection.execute(
+        "select record_id, patient_id from ops.patient_links where patient_id = any(%s::uuid[])", (wanted,)
+    ):
+        patients[str(record_id)] = str(patient_id)
+    for patient_id in set(patients.values()):
+        patients.setdefault(patient_id, patient_id)  # the survivor needs no link of its own
+    return alone | patients

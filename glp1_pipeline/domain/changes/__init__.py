@@ -1,0 +1,23 @@
+"""What a change in another system says of a person, in our own fields.
+
+Here: which reader a change has. Not here: the readers (`ehr`, `crm`), and whose word counts (`ownership`).
+"""
+
+from __future__ import annotations
+
+from ..contract import Contract
+from ..events import Change
+from .shapes import Said
+
+__all__ = ["Said", "read_change"]
+
+
+def read_change(contract: Contract, change: Change) -> Said:
+    """The values of a change by field; nothing where none of our fields has its home in it."""
+    if change.system == "ehr":
+        from .ehr import read_resource
+
+        return read_resource(contract, change)
+    from .crm import read_contact
+
+    return read_contact(contract, change)

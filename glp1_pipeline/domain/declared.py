@@ -1,0 +1,9 @@
+"""The base of everything that people declare in a contract file. Not here: what they declare (`contract`, `identity`)."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Declared(BaseModel):
+    """Frozen, a typo is an error, and no value is echoed in an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

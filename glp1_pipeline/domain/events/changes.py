@@ -1,0 +1,76 @@
+"""Events of other systems and of stewards: what changed in the EHR or the CRM, and which records are one person.
+
+Here: reading their data. Not here: the envelope (`envelope`), and what a changed resource says (`domain.changes`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any, Literal
+
+from .shapes import Change, Decision, Refused, read_token
+
+CHART, CONTACT = "chart.updated", "contact.updated"
+DECISIONS: dict[str, tuple[Literal["merge", "unmerge", "not_a_match"], str, str]] = {
+    "patient.merged": ("merge", "survivor_id", "retired_id"),
+    "patient.unmerged": ("unmerge", "survivor_id", "restored_id"),
+    "patient.not_a_match": ("not_a_match", "record_id", "other_id"),
+}
+"""Type -> what was decided, and the keys of the two records."""
+LONGEST_REASON = 500
+
+
+def read_change(kind: str, data: dict[str, Any], seen_at: datetime) -> Change:
+    deleted = data.get("deleted", False)
+    if not isinstance(deleted, bool):
+        raise Refused("wrong_shape", "`data.deleted` must be true or false")
+    is_chart = kind == CHART
+    content = data.get("resource" if is_chart else "properties")
+    if not isinstance(content, dict):
+        if content is not None or not deleted:
+            raise Refused("wrong_shape", "`data` must hold the resource or the properties as an object")
+        content = {}
+    resource_type = (
+        read_token(data.get("resource_type"), "data.resource_type", "wrong_shape") if is_chart else "contact"
+    )
+    if is_chart and content and content.get("resourceType") != resource_type:
+        raise Refused("wrong_shape", "`data.resource.resourceType` must be what `data.resource_type` says")
+    record_id = data.get("record_id")
+    return Change(
+        system="ehr" if is_chart else "crm",
+        kind=resource_type,
+        remote_id=read_token(data.get("resource_id" if is_chart else "contact_id"), "data id", "wrong_shape"),
+        version=read_token(data.get("version"), "data.version", "wrong_shape"),
+        is_deleted=deleted,
+        seen_at=seen_at,
+        content=content,
+        record_id=None if record_id is None else read_record(record_id, "data.record_id"),
+        actor=read_actor(data),
+    )
+
+
+def read_decision(kind: str, data: dict[str, Any], decided_at: datetime) -> Decision:
+    action, first, second = DECISIONS[kind]
+    records = read_record(data.get(first), f"data.{first}"), read_record(data.get(second), f"data.{second}")
+    if records[0] == records[1]:
+        raise Refused("unknown_record", f"`data.{first}` and `data.{second}` must be two records")
+    reason = data.get("reason")
+    if not isinstance(reason, str) or not reason.strip() or len(reason) > LONGEST_REASON:
+        raise Refused("wrong_shape", f"`data.reason` must say why, in at most {LONGEST_REASON} characters")
+    actor = read_actor(data)
+    if not actor:
+        raise Refused("wrong_shape", "`data.actor` must say who decided")
+    return Decision(action, records, actor, reason.strip(), decided_at)
+
+
+def read_record(raw: Any, key: str) -> str:
+    try:
+        return str(uuid.UUID(raw))
+    except (ValueError, TypeError, AttributeError):
+        raise Refused("unknown_record", f"`{key}` must be the id of a record of ours") from None
+
+
+def read_actor(data: dict[str, Any]) -> str:
+    actor = data.get("actor")
+    return "" if actor is None else read_token(actor, "data.actor", "wrong_shape")

@@ -1,0 +1,14 @@
+"""Whether two records are one person: what is compared, what it weighs, what forbids it, and who is grouped with whom.
+
+Here: pure functions of what records say and of the signed model (`contracts/identity.yaml`). Not here: finding
+candidates in the store, and keeping what was decided (`adapters`).
+"""
+
+from .features import Features, features
+from .keys import blocking_keys
+from .match import Match, compare
+from .model import IdentityModel
+
+__all__ = [
+    "Features", "IdentityModel", "Match", "blocking_keys", "compare", "features",
+]  # fmt: skip

@@ -1,0 +1,42 @@
+"""Keys under which a record is found again: two records that share none are never compared.
+
+Here: which few keys, so that hardly one pair of one person shares none, and no key gathers a town. Not here: the index.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from .features import Features
+from .names import sound
+
+SURNAMES = 2
+"""Parts of a last name that have a key each."""
+
+
+def blocking_keys(person: Features) -> tuple[int, ...]:
+    """At most seven signed 64-bit numbers, the same on every machine, sorted; none for a record that tells nothing."""
+    first = person.formal[0] if person.formal else "".join(person.given[:1])
+    told: set[str] = set()
+    if person.phone:
+        told.add(f"phone {person.phone}")
+    if person.email:
+        told.add(f"email {person.email}")
+    if person.dob:
+        day = either_way(person.dob)
+        told |= {f"dob last {day} {sound(part)}" for part in person.surnames[-SURNAMES:]}
+        if first:
+            told.add(f"dob first {day} {first[:3]}")
+    if first and person.last:
+        # The two names in either order: people swap them.
+        sounds = " ".join(sorted((sound(first), sound(person.surnames[-1]))))
+        told.add(f"names {sounds} {person.zip or person.state or person.city}")
+    if first and person.street and person.number:
+        told.add(f"home {person.number} {person.street} {first[:3]}")
+    return tuple(sorted(int.from_bytes(blake2b(t.encode(), digest_size=8).digest(), "big", signed=True) for t in told))
+
+
+def either_way(dob: str) -> str:
+    """A date in which day and month may have been swapped: the smaller of the two comes first."""
+    month, day = dob[4:6], dob[6:]
+    return dob if month <= day else dob[:4] + day + month

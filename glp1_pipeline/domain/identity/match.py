@@ -1,0 +1,107 @@
+"""Same, review or different: the weight of all levels, and the guards that no weight overrules.
+
+Here: the decision about one pair. Not here: what follows for groups of records (`group`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .features import Features
+from .levels import ONE_LIFE, levels, second_names, years_apart
+from .model import IdentityModel
+
+Outcome = Literal["same", "review", "different"]
+HARD = frozenset({"twins", "parent_and_child", "sex_differs", "suffix_differs", "another_person"})
+"""Guards that contradict: such a pair is not joined through a third record, either."""
+GOOD_FIRST = frozenset({"exact", "variant", "typo", "swapped"})
+GOOD_LAST = frozenset({"exact", "part", "typo"})
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    outcome: Outcome
+    weight: float
+    """log2 of the odds that the two are one person, guards left aside."""
+    agreements: tuple[str, ...]
+    """`comparison:level` of everything that both sides know."""
+    guards: tuple[str, ...]
+    """Why this is not joined without a person, whatever it weighs."""
+
+    @property
+    def contradicts(self) -> bool:
+        """Something says that these are two people."""
+        return not HARD.isdisjoint(self.guards)
+
+
+def compare(model: IdentityModel, a: Features, b: Features) -> Match:
+    """The same for (a, b) and (b, a)."""
+    found = levels(a, b)
+    agreements = tuple(f"{name}:{level}" for name, level in found.items() if level)
+    worth = model.weights
+    weight = model.prior + sum(worth[agreement] for agreement in agreements)
+    guards = tuple(guards_of(a, b, found))
+    if not guards and weight >= model.same:
+        outcome: Outcome = "same"
+    elif "another_person" in guards or weight < model.review:
+        outcome = "different"
+    else:
+        outcome = "review"
+    return Match(outcome, round(weight, 3), agreements, guards)
+
+
+def guards_of(a: Features, b: Features, found: dict[str, str | None]) -> list[str]:
+    """
+    another_person     neither the first name nor the birth date agrees: a household, whatever it shares
+    twins              birth date and last name agree, the first names (or the second ones) do not
+    parent_and_child   born more than ten years apart
+    no_birth_date      one side has none
+    birth_date_differs neither equal nor one slip away
+    names_differ       a name is missing, or no more than similar
+    sex_differs, suffix_differs
+    uncorroborated     names and birth date may agree; no phone, e-mail, home or second name does
+    half_corroborated  one does, and another speaks against it or is known to one side alone
+    slips              two of first name, last name and birth date are nearly the same, and less than two corroborate
+    names_slip         the first name is misspelt or the last name only in part the same, and less than two corroborate
+    """
+    first, last, dob = found["first"], found["last"], found["dob"]
+    guards: list[str] = []
+    good_last = last in GOOD_LAST or first == "swapped"
+    if first == "differs" and dob in (None, "differs"):
+        guards.append("another_person")
+    if first in ("similar", "differs") and good_last and dob in ("exact", "slip"):
+        guards.append("twins")
+    elif first not in GOOD_FIRST or not good_last:
+        guards.append("names_differ")
+    if dob is None:
+        guards.append("no_birth_date")
+    elif years_apart(a.dob, b.dob) > ONE_LIFE:
+        guards.append("parent_and_child")
+    elif dob not in ("exact", "slip"):
+        guards.append("birth_date_differs")
+    if found["sex"] == "differs":
+        guards.append("sex_differs")
+    if a.suffix and b.suffix and a.suffix != b.suffix:
+        guards.append("suffix_differs")
+    return guards + corroboration(a, b, found)
+
+
+def corroboration(a: Features, b: Features, found: dict[str, str | None]) -> list[str]:
+    """What has to come to names and birth date: two that agree, or one where neither side tells anything else."""
+    phone, email, address = found["phone"], found["email"], found["address"]
+    agree = (phone == "exact") + (email == "exact") + (address == "home") + (second_names(a, b) == "same")
+    moved = address not in ("home", "close") and bool(a.street and b.street)
+    against = phone == "differs" or email == "differs" or moved
+    one_sided = bool(a.phone) != bool(b.phone) or bool(a.email) != bool(b.email) or bool(a.street) != bool(b.street)
+    slips = (found["first"] in ("typo", "swapped")) + (found["last"] == "typo") + (found["dob"] == "slip")
+    guards = []
+    if not agree:
+        guards.append("uncorroborated")
+    elif agree == 1 and (against or one_sided):
+        guards.append("half_corroborated")
+    if slips > 1 and agree < 2:
+        guards.append("slips")
+    if (found["first"] == "typo" or found["last"] == "part") and agree < 2:
+        guards.append("names_slip")
+    return guards
