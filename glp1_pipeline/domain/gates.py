@@ -14,7 +14,7 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaError, SchemaErrors
 
-from .chart import Chart
+from .chart import Chart, Passes
 from .contract import Contract, Gate, Requirement, version_key
 from .flags import RaisedFlag
 from .flags.facts import BMI_PLAUSIBLE, CONDITIONS, Condition, Facts, day, kept
@@ -147,6 +147,11 @@ def evaluate(
     return [_judge(contract, gate, lines, chart, shown) for chart, shown in zip(charts, raised, strict=True)]
 
 
+def passes(contract: Contract, gate: Gate) -> Passes:
+    """Whether a chart passes this gate: what begins the review of it (see `chart.stages`)."""
+    return lambda chart: evaluate(contract, gate, [chart])[0].outcome == "passed"
+
+
 def frame(contract: Contract, gate: Gate, charts: Sequence[Chart]) -> pd.DataFrame:
     """The states that `evaluate` judges, as the schema wants them: a row per chart, a column per requirement."""
     lines = _lines(gate)
@@ -163,7 +168,7 @@ def _judge(
     chart: Chart,
     flags: Mapping[str, RaisedFlag] | None,
 ) -> GateResult:
-    if not chart.submissions:
+    if not chart.counted:
         return GateResult(chart.patient_id, gate.gate_id, gate.version, "held", (("submission", "absent"),), 0.0)
     missing: list[tuple[str, str]] = []
     by_task: list[str] = []

@@ -20,6 +20,8 @@ Outcome = Literal["applied", "refused", "task", "merged"]
 INTAKE: Final = "intake"
 STEWARD: Final = "steward"
 """A person who settles what was held: their word is applied in every stage."""
+EARLY: Final[tuple[Stage, ...]] = ("lead", "intake")
+"""Before a provider reviews the chart."""
 COPYING: Final = ("crm", "ehr")
 """Systems that send a record whole: a field that stands as it stood before is carried along, not said again."""
 RESOLVERS: Final = ("ehr", STEWARD)

@@ -15,6 +15,7 @@ from .flags import Facts, RaisedFlag
 from .flags.facts import unanswered
 from .flags.medicines import GLP1, groups_in
 from .gates import GateResult
+from .ownership import record_of, same, verified_record
 
 BY_FLAG = {
     "SUICIDAL_ACTIVE": "crisis-protocol",
@@ -61,6 +62,8 @@ def derive(
     if not chart.is_complete:
         return sorted(needs.values())
 
+    for code, cause in _conflicts(contract, chart):
+        need(code, cause)
     red = unanswered(Facts(contract, chart))
     for name, (requirement, state) in red.items():
         eased = state in ("unknown", "declined") and state in requirement.accept
@@ -82,6 +85,18 @@ def derive(
     if gate_result.outcome == "passed":
         need("provider-review-initial", gate_result.gate_id)
     return sorted(needs.values())
+
+
+def _conflicts(contract: Contract, chart: Chart) -> Iterable[tuple[str, str]]:
+    """What only a person can settle between two systems; gone as soon as they agree, or as the owner says it again."""
+    for conflict in chart.conflicts:
+        if conflict.outcome == "task":
+            yield record_of(contract, conflict.field).task or "resolve-field-conflict", conflict.field
+    for name in chart.decisive:
+        told, found = chart.values.get(name), chart.decisive[name]
+        record = verified_record(contract, name)
+        if record is not None and record.task and told is not None and not same(told, found):
+            yield record.task, name
 
 
 def _held(chart: Chart) -> Iterable[tuple[str, str]]:

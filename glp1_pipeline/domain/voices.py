@@ -15,6 +15,7 @@ from .contract import Contract, Ownership
 from .ownership import (
     COPYING,
     DATED_BY,
+    EARLY,
     HELD_FOR_A_PERSON,
     INTAKE,
     STEWARD,
@@ -125,7 +126,7 @@ class Voices:
         if now is not None and not late and same(now.value, value):
             self._agree(name, value, report, owner, is_copy)
             return
-        own = now is not None and self.chart.stage == "intake" and now.source == report.source == INTAKE
+        own = now is not None and self.chart.stage in EARLY and now.source == report.source == INTAKE
         if late and now is not None:
             ruling = Ruling("applied" if own else "merged", now.value)
         elif own:
@@ -140,14 +141,18 @@ class Voices:
             self.chart.values[name], self.chart.sources[name] = ruling.value, report.event_id
             self._superseded(name, report)
         outcome = ruling.outcome
-        if changes and now is not None and record.task and outcome != "task" and self.chart.stage != "intake":
-            outcome = "task"  # it holds, and yet somebody has to look at it
+        if changes and now is not None and self._asks_for_a_look(record):
+            outcome = "task"
         if report.source in (owner, STEWARD):
             self._owner_spoke(name, report, is_copy)
         if outcome == "applied":
             self._close(name, report.source)
         else:
             self._open(name, record, report, value, outcome)
+
+    def _asks_for_a_look(self, record: Ownership) -> bool:
+        """Whether a change that holds is still somebody's work, once a patient is under review."""
+        return bool(record.task) and record.conflict not in HELD_FOR_A_PERSON and self.chart.stage not in EARLY
 
     def _owner_spoke(self, name: str, report: Reported, is_copy: bool) -> None:
         """What others had said against the owner is settled. What is held for a person is so only where the owner said

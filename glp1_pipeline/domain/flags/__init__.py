@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from ..chart import Chart, Reported, resolve, stages
+from ..chart import Chart, Passes, Reported, in_order, spoken, stages
 from ..contract import Contract, Severity
 from . import answers, measures  # importing them registers their rules
 from .facts import Facts, bmi, kept
@@ -43,13 +43,15 @@ def _plan(contract: Contract) -> tuple[tuple[str, Severity, Rule], ...]:
 
 
 def evaluate(contract: Contract, chart: Chart) -> dict[str, RaisedFlag]:
-    """The flags that this chart raises by itself, in the order of flags.csv."""
+    """The flags that this chart raises by itself, in the order of flags.csv; none where the patient never spoke."""
+    if not chart.counted:
+        return {}
     facts = Facts(contract, chart)
     raised: dict[str, RaisedFlag] = {}
     for flag_id, severity, fires in _plan(contract):
         hit = fires(chart, facts)
         if hit is not None:
-            event_id = next((chart.sources[n] for n in hit[1] if n in chart.sources), chart.latest.event_id)
+            event_id = next((event for n in hit[1] if (event := chart.event_of(n))), chart.latest.event_id)
             raised[flag_id] = RaisedFlag(flag_id, hit[0] or severity, hit[1], event_id)
     return raised
 
@@ -62,44 +64,68 @@ class History(NamedTuple):
 
 
 def evaluate_history(
-    contract: Contract, patient_id: str, reports: Iterable[Reported], refuted: frozenset[str] = frozenset()
+    contract: Contract,
+    patient_id: str,
+    reports: Iterable[Reported],
+    refuted: frozenset[str] = frozenset(),
+    passes: Passes | None = None,
 ) -> History:
     """The chart after all reports and its flags: red ones of every earlier chart, amber and info of the last alone.
 
     Flags of basis `administrative` (state, identity, consent) follow the last chart: they are about paperwork, which
     a patient may mend. Of a draft only what is urgent or tells of the patient's history stays: a number half typed
-    is nothing to hold on to. `refuted` names the flags whose refutation the caller holds to be still in force.
+    is nothing to hold on to. `refuted` names the flags whose refutation the caller holds to be still in force;
+    `passes` says of a chart whether it passes the completeness gate (see `chart.stages`).
     """
-    ordered = sorted(reports, key=lambda r: r.order)
-    chart = resolve(contract, patient_id, ordered)
-    if not ordered:
-        return History(chart, {}, frozenset())
-    present = evaluate(contract, chart)
-    submitted, drafts = [r for r in ordered if not r.is_draft], [r for r in ordered if r.is_draft]
-    before, stays = _earlier(contract, patient_id, submitted[:-1])
-    _, drafted = _earlier(contract, patient_id, drafts if submitted else drafts[:-1])
-    stays = {f: flag for f, flag in drafted.items() if f not in FLEETING_IN_DRAFTS} | stays
+    ordered = in_order(reports)
+    counted = spoken(ordered)
+    now = _walk(contract, patient_id, counted, passes)
+    chart, present, stays = now.chart, now.present, now.red
+    chart.submissions = tuple(ordered)
+    if not chart.is_complete:
+        stays = {f: flag for f, flag in stays.items() if f not in FLEETING_IN_DRAFTS}
+    elif len(counted) < len(ordered):
+        drafts = _walk(contract, patient_id, [r for r in ordered if r.is_draft])
+        drafted = drafts.red | drafts.reds(contract)
+        stays = {f: flag for f, flag in drafted.items() if f not in FLEETING_IN_DRAFTS} | stays
     for flag_id, flag in stays.items():
-        now = present.get(flag_id)
-        if now is None or now.severity != "red":
+        shown = present.get(flag_id)
+        if shown is None or shown.severity != "red":
             present[flag_id] = replace(flag, sticky=True)
     standing = {flag_id: flag for flag_id, flag in present.items() if flag_id not in refuted}
-    return History(chart, standing, frozenset((before | present.keys()) - standing.keys()))
+    ended = frozenset((now.seen if chart.is_complete else present.keys()) | present.keys()) - standing.keys()
+    return History(chart, standing, ended)
 
 
-def _earlier(
-    contract: Contract, patient_id: str, ordered: list[Reported]
-) -> tuple[frozenset[str], dict[str, RaisedFlag]]:
-    """All flags that any state of the chart raised, and of the red clinical ones the last that was seen of each."""
-    seen: set[str] = set()
-    red: dict[str, RaisedFlag] = {}
+@dataclass(slots=True)
+class _Walked:
+    """A fold of reports, and the flags on its way."""
+
+    chart: Chart
+    present: dict[str, RaisedFlag]
+    """Of the last chart."""
+    seen: set[str]
+    """All that any earlier chart raised."""
+    red: dict[str, RaisedFlag]
+    """Of the red clinical ones of earlier charts the last that was seen of each."""
+
+    def reds(self, contract: Contract) -> dict[str, RaisedFlag]:
+        return {
+            f: flag
+            for f, flag in self.present.items()
+            if flag.severity == "red" and not contract.flags[f].basis.startswith("administrative")
+        }
+
+
+def _walk(contract: Contract, patient_id: str, ordered: list[Reported], passes: Passes | None = None) -> _Walked:
+    walked = _Walked(Chart(patient_id), {}, set(), {})
     said: tuple[object, ...] = ()
-    for stage in stages(contract, patient_id, ordered):
-        report = stage.latest
-        if report.is_draft and said == (said := (report.values, report.form_version)):
+    for chart in stages(contract, patient_id, ordered, passes):
+        walked.chart, report = chart, chart.submissions[-1]
+        if report.is_draft and said == (said := (report.values, report.form_version)) and report is not ordered[-1]:
             continue  # an autosave of what was saved before
-        for flag_id, flag in evaluate(contract, stage).items():
-            seen.add(flag_id)
-            if flag.severity == "red" and not contract.flags[flag_id].basis.startswith("administrative"):
-                red[flag_id] = flag
-    return frozenset(seen), red
+        if walked.present:
+            walked.seen |= walked.present.keys()
+            walked.red |= walked.reds(contract)
+        walked.present = evaluate(contract, chart)
+    return walked

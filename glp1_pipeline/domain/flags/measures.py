@@ -122,7 +122,7 @@ def _held_implausible(chart: Chart, name: str) -> bool:
 
 
 def _jumped(chart: Chart, name: str) -> bool:
-    now = number(chart.get(name))
+    now = number(chart.values.get(name, {}).get("value"))
     readings = [(r.said_at, number(r.values[name].get("value"))) for r in chart.counted if name in r.values]
     earlier: list[tuple[datetime, float]] = [(at, value) for at, value in readings if value is not None]
     if now is None or len(earlier) < 2:
