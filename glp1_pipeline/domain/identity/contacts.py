@@ -24,7 +24,28 @@ STREET_WORDS = {
     "southwest": "sw", "saint": "st", "fort": "ft", "first": "1st", "second": "2nd", "third": "3rd", "fourth": "4th",
     "fifth": "5th", "sixth": "6th", "seventh": "7th", "eighth": "8th", "ninth": "9th", "tenth": "10th",
 }  # fmt: skip
-UNITS = frozenset("apt apartment unit suite ste rm room fl floor bldg building lot trlr trailer spc space no num".split())
+UNITS = frozenset(
+    [
+        "apt",
+        "apartment",
+        "unit",
+        "suite",
+        "ste",
+        "rm",
+        "room",
+        "fl",
+        "floor",
+        "bldg",
+        "building",
+        "lot",
+        "trlr",
+        "trailer",
+        "spc",
+        "space",
+        "no",
+        "num",
+    ]
+)
 POST_BOX = re.compile(r"\bp(?:ost)? ?o(?:ffice)? ?box (\w+)")
 DIGITS = re.compile(r"\d+")
 
@@ -47,16 +68,26 @@ def email_key(text: str, fillers: Fillers) -> str:
 
 
 def street_key(line1: str, line2: str) -> tuple[str, str, str]:
-    """House number, street and unit: `("48", "leslie pl", "2b")`; each may be empty."""
-    text = plain(f"{line1[:LONGEST]} ".replace("#", " unit ") + line2[:LONGEST].replace("#", " unit "))
-    if box := POST_BOX.search(text):
+    """House number, street and unit: `("48", "leslie pl", "2b")`; each may be empty. Of the second line the unit
+    counts; a house or an estate that is named there does not, unless the first line has no number."""
+    number, street, unit = parse_street(line1)
+    if not line2:
+        return number, street, unit
+    other_number, other_street, other_unit = parse_street(line2)
+    if not number and other_number and other_street:
+        number, street = other_number, other_street
+    return number, street, unit or other_unit
+
+
+def parse_street(line: str) -> tuple[str, str, str]:
+    words = plain(line[:LONGEST].replace("#", " unit ")).split()
+    if box := POST_BOX.search(" ".join(words)):
         return box[1], "po box", ""
     number, street, unit = "", [], ""
-    words = text.split()
     at = 0
     while at < len(words):
         word = words[at]
-        if word in UNITS and street:
+        if word in UNITS and (street or not number):
             while at < len(words) and words[at] in UNITS:
                 at += 1
             unit = words[at] if at < len(words) else ""

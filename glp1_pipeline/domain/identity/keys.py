@@ -30,7 +30,7 @@ def blocking_keys(person: Features) -> tuple[int, ...]:
     if first and person.last:
         # The two names in either order: people swap them.
         sounds = " ".join(sorted((sound(first), sound(person.surnames[-1]))))
-        told.add(f"names {sounds} {person.zip or person.state or person.city}")
+        told.add(f"names {sounds} {person.zip or person.state}")
     if first and person.street and person.number:
         told.add(f"home {person.number} {person.street} {first[:3]}")
     return tuple(sorted(int.from_bytes(blake2b(t.encode(), digest_size=8).digest(), "big", signed=True) for t in told))

@@ -67,7 +67,7 @@ def word_level(a: Features, b: Features) -> str:
 
 
 def is_nickname(a: Features, b: Features, x: str, y: str) -> bool:
-    if a.called and a.called in (y, b.first, b.called) or b.called and b.called in (x, a.first):
+    if (a.called and a.called in (y, b.first, b.called)) or (b.called and b.called in (x, a.first)):
         return True
     if x in b.formal or y in a.formal:
         return True
@@ -90,7 +90,7 @@ def second_names(a: Features, b: Features) -> str | None:
 def is_typo(x: str, y: str, edits: int) -> bool:
     """One edit, or two in a long name."""
     shorter = min(len(x), len(y))
-    return edits == 1 and shorter >= 4 or edits == 2 and shorter >= 8
+    return (edits == 1 and shorter >= 4) or (edits == 2 and shorter >= 8)
 
 
 def is_transposed(x: str, y: str) -> bool:
@@ -121,7 +121,7 @@ def dob_level(x: str, y: str) -> str | None:
     if x == y:
         return "exact"
     if years_apart(x, y) <= ONE_LIFE and (
-        x[:4] == y[:4] and x[4:6] == y[6:] and x[6:] == y[4:6]
+        (x[:4] == y[:4] and x[4:6] == y[6:] and x[6:] == y[4:6])
         or DamerauLevenshtein.distance(x, y, score_cutoff=1) == 1
         or is_next_day(x, y)
     ):
@@ -166,19 +166,16 @@ def email_level(x: str, y: str) -> str | None:
 
 
 def address_level(a: Features, b: Features) -> str | None:
-    """home (number and street; not in another town); close (one of them misspelt, or another unit); zip; city; state;
-    differs."""
+    """home (number and street, which may be misspelt; not in another town); close (another unit, a number nearly the
+    same); zip; city; state; differs."""
     same_zip = a.zip == b.zip if a.zip and b.zip else None
     same_city = a.city == b.city if a.city and b.city else None
-    same_town = bool(same_zip or same_city) if (same_zip, same_city) != (None, None) else None
-    if a.street and b.street and same_town is not False:
-        same_number = a.number == b.number
+    in_town = None if same_zip is None and same_city is None else bool(same_zip or same_city)
+    if a.street and b.street and in_town is not False:
         same_street = a.street == b.street
-        if same_number and same_street and a.number:
+        if a.number and a.number == b.number and (same_street or (in_town and is_misspelt(a.street, b.street))):
             return "close" if a.unit and b.unit and a.unit != b.unit else "home"
-        if same_number and a.number and JaroWinkler.similarity(a.street, b.street) >= ALIKE:
-            return "close"
-        if same_street and same_town and is_near(a.number, b.number):
+        if same_street and in_town and is_near(a.number, b.number):
             return "close"
     if same_zip:
         return "zip"
@@ -186,7 +183,11 @@ def address_level(a: Features, b: Features) -> str | None:
         return "city"
     if a.state and b.state:
         return "state" if a.state == b.state else "differs"
-    return None if same_zip is None and same_city is None else "differs"
+    return None if in_town is None else "differs"
+
+
+def is_misspelt(x: str, y: str) -> bool:
+    return DamerauLevenshtein.distance(x, y, score_cutoff=2) <= min(2, (len(x) + len(y)) // 8)
 
 
 def is_near(x: str, y: str) -> bool:

@@ -22,8 +22,45 @@ SUFFIXES = {
 }  # fmt: skip
 TITLES = frozenset({"mr", "mrs", "ms", "miss", "mx", "dr", "sr", "sra", "srta", "md", "phd", "rn", "esq", "dds"})
 PARTICLES = frozenset(
-    "de del della dela di da do dos das du des la las le los van von der den ter ten zu zum y e el al bin ibn ben bint "
-    "mac mc o st san santa".split()
+    [
+        "de",
+        "del",
+        "della",
+        "dela",
+        "di",
+        "da",
+        "do",
+        "dos",
+        "das",
+        "du",
+        "des",
+        "la",
+        "las",
+        "le",
+        "los",
+        "van",
+        "von",
+        "der",
+        "den",
+        "ter",
+        "ten",
+        "zu",
+        "zum",
+        "y",
+        "e",
+        "el",
+        "al",
+        "bin",
+        "ibn",
+        "ben",
+        "bint",
+        "mac",
+        "mc",
+        "o",
+        "st",
+        "san",
+        "santa",
+    ]
 )
 SOUNDS = {
     letter: digit
