@@ -241,6 +241,14 @@ def join(now: list[Any], offered: list[Any]) -> list[Any]:
     return [rows[key] for key in sorted(rows)]
 
 
+def adds(found: Value, told: Value) -> bool:
+    """Whether what was told says more than what was found: another answer, or a thing that is not on the list."""
+    now, offered = found.get("value"), told.get("value")
+    if isinstance(now, list) and isinstance(offered, list):
+        return len(join(now, offered)) > len(join(now, []))
+    return "value" in told and not same(found, told)
+
+
 def _key(row: Any) -> str:
     """What a row of a list is about: its name. A code is that of a group, and two of one group are two things."""
     if not isinstance(row, Mapping):

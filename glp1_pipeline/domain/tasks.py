@@ -15,7 +15,7 @@ from .flags import Facts, RaisedFlag
 from .flags.facts import unanswered
 from .flags.medicines import GLP1, groups_in
 from .gates import GateResult
-from .ownership import record_of, same, verified_record
+from .ownership import adds, record_of, verified_record
 
 BY_FLAG = {
     "SUICIDAL_ACTIVE": "crisis-protocol",
@@ -88,15 +88,16 @@ def derive(
 
 
 def _conflicts(contract: Contract, chart: Chart) -> Iterable[tuple[str, str]]:
-    """What only a person can settle between two systems; gone as soon as they agree, or as the owner says it again."""
+    """What only a person can settle between two who speak; gone as soon as they agree, or the owner says it again."""
     for conflict in chart.conflicts:
         if conflict.outcome == "task":
             yield record_of(contract, conflict.field).task or "resolve-field-conflict", conflict.field
-    for name in chart.decisive:
-        told, found = chart.values.get(name), chart.decisive[name]
-        record = verified_record(contract, name)
-        if record is not None and record.task and told is not None and not same(told, found):
-            yield record.task, name
+    place = {report.event_id: n for n, report in enumerate(chart.submissions)} if chart.decisive else {}
+    for name, found in chart.decisive.items():
+        record, told = verified_record(contract, name), chart.values.get(name)
+        if record is not None and record.task and told is not None and adds(found, told):
+            if place[chart.sources[name]] > place[chart.verified_by[name]]:  # said since a provider looked at it
+                yield record.task, name
 
 
 def _held(chart: Chart) -> Iterable[tuple[str, str]]:
