@@ -51,7 +51,7 @@ def questionnaire_response_to_submission(resource: dict[str, Any], contract: Con
     if status not in STATUSES:
         raise Refused("unknown_status", f"`status` must be one of {', '.join(STATUSES)}")
     identifier = read_token(inner(resource, "identifier").get("value"), "identifier.value", "missing_submission_id")
-    answers = Items(contract, version).read(resource.get("item"))
+    answers = Items(contract).read(resource.get("item"))
     details = flat(resource.get("extension"))
     zone = details.get("timezone") or answers.get("demo.timezone")
     received = inner(resource, "meta").get("lastUpdated", details.get("receivedat"))
@@ -104,12 +104,25 @@ def flat(extensions: Any, depth: int = 0) -> dict[str, Any]:
     return found
 
 
-class Items:
-    """The items of a response, read against the questions of its form version."""
+def questions_of(contract: Contract) -> frozenset[str]:
+    """The ids of all questions of all versions, and the names of fields; worked out once per contract."""
+    global _last
+    kept = _last
+    if kept is None or kept[0] is not contract:
+        fields = contract.fields.values()
+        asked = {field.question(v) for field in fields for v in contract.form_versions if field.asked_in(v)}
+        kept = _last = (contract, frozenset(asked | contract.fields.keys()))
+    return kept[1]
 
-    def __init__(self, contract: Contract, version: str) -> None:
-        asked = [field for field in contract.fields.values() if field.asked_in(version)]
-        self.questions = {field.question(version) for field in asked} | contract.fields.keys()
+
+_last: tuple[Contract, frozenset[str]] | None = None
+
+
+class Items:
+    """The items of a response, read against the questions of all form versions: a draft may be finished on another."""
+
+    def __init__(self, contract: Contract) -> None:
+        self.questions = questions_of(contract)
         self.found: dict[str, list[Any]] = {}
 
     def read(self, items: Any) -> dict[str, Any]:
@@ -174,6 +187,8 @@ def raw_answer(answer: dict[str, Any]) -> Any:
     told = answer[kind]
     if kind == "valueCoding" and isinstance(told, dict):
         code, display = told.get("code"), told.get("display")
+        if str(told.get("system", "")).endswith(f"/{ABSENT_REASON}") and isinstance(code, str) and code in NULLS:
+            return {"null": NULLS[code]}
         if code is None or display is None or code == display:
             return display if code is None else code
         return {"code": code, "display": display}

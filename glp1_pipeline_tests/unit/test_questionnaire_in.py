@@ -1,0 +1,247 @@
+"""FHIR in as intake: a QuestionnaireResponse of any of our form versions says the same as our own JSON.
+
+The encoder here is independent of the pipeline's own (`domain.fhir.answers`): it spells answers as other producers of
+FHIR would, each in the value[x] that fits it, groups as items of items, rows as items that repeat.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from glp1_pipeline.contracts import load
+from glp1_pipeline.domain.contract import Field
+from glp1_pipeline.domain.events import Submission, parse_event, questionnaire_response_to_submission
+from glp1_pipeline.domain.mapping import map_submission
+
+from .submissions import full_answers, submission
+
+CONTRACT = load()
+FORM = CONTRACT.form_id
+REASON = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+REASONS = {"unknown": "asked-unknown", "declined": "asked-declined", "not_applicable": "not-applicable"}
+UCUM = "http://unitsofmeasure.org"
+AUTHORED = "2026-11-22T10:00:00-06:00"
+
+
+# The encoder
+
+
+class Encoder:
+    """Our raw answers as items; `choose` picks among the ways that FHIR leaves open."""
+
+    def __init__(self, choose: st.DataObject | None = None) -> None:
+        self.choose = choose
+
+    def one_of(self, *ways: Any) -> Any:
+        return ways[0] if self.choose is None else self.choose.draw(st.sampled_from(ways))
+
+    def response(self, answers: dict[str, Any], version: str, status: str = "completed") -> dict[str, Any]:
+        items = [item for question, raw in answers.items() for item in self.items(question, raw, kind_of(question))]
+        if items and self.one_of(False, True):  # as pages of the form
+            cut = len(items) // 2
+            pages = [{"linkId": f"page-{n}", "item": page} for n, page in enumerate((items[:cut], items[cut:])) if page]
+            items = [{"linkId": "form", "item": pages}] if self.one_of(False, True) else pages
+        details = [
+            {"url": "timeZone", "valueString": "America/Chicago"},
+            {"url": "receivedAt", "valueDateTime": "2026-11-22T16:00:01Z"},
+            {"url": "durationSeconds", "valueInteger": 412},
+            {"url": "abVariant", "valueString": "A"},
+        ]
+        return {
+            "resourceType": "QuestionnaireResponse",
+            "identifier": {"value": "6a4f2f0e-0000-4000-8000-000000000001"},
+            "extension": [{"url": "urn:glp1-pipeline:submission-details", "extension": details}],
+            "questionnaire": f"urn:glp1-pipeline:questionnaire:{FORM}|{version}",
+            "status": status,
+            "subject": {"identifier": {"value": "canary-account"}},
+            "authored": AUTHORED,
+            "item": items,
+        }
+
+    def items(self, link: str, raw: Any, kind: str) -> list[dict[str, Any]]:
+        rows = raw if isinstance(raw, list) else [raw]
+        if any(isinstance(row, dict) and not self.is_scalar(row, kind) for row in rows):
+            made = []
+            for row in rows:
+                if isinstance(row, dict) and not self.is_scalar(row, kind):
+                    parts = [part for key, told in row.items() for part in self.items(f"{link}.{key}", told, "")]
+                    made.append({"linkId": link, "item": parts} if parts else {"linkId": link})
+                else:
+                    made.append({"linkId": link, "answer": [self.answer(row, kind)]})
+            return made
+        answers = [self.answer(row, kind) for row in rows if row is not None]
+        return [{"linkId": link, "answer": answers} if answers else {"linkId": link}]
+
+    def is_scalar(self, row: dict[str, Any], kind: str) -> bool:
+        """What one value[x] can hold."""
+        return row.keys() == {"null"} or row.keys() == {"value", "unit"} or kind == "attachment"
+
+    def answer(self, raw: Any, kind: str) -> dict[str, Any]:
+        if isinstance(raw, dict):
+            return self.structured(raw)
+        if isinstance(raw, bool):
+            return {"valueBoolean": raw}
+        if isinstance(raw, int):
+            return {self.one_of("valueInteger", "valueDecimal"): raw}
+        if isinstance(raw, float):
+            return {"valueDecimal": raw}
+        if kind == "date" and is_iso_date(raw):
+            return {"valueDate": raw}
+        if kind == "instant":
+            return {self.one_of("valueDateTime", "valueString"): raw}
+        if kind in ("code", "codes", "tri", "consent") and self.one_of(True, False):
+            coding = {"system": "urn:canary:answers", "code": raw}
+            return {"valueCoding": self.one_of(coding, coding | {"display": raw}, {"display": raw})}
+        return {"valueString": raw}
+
+    def structured(self, raw: dict[str, Any]) -> dict[str, Any]:
+        if "null" in raw:
+            why = [{"url": REASON, "valueCode": REASONS[raw["null"]]}]
+            coding = {"system": "http://terminology.hl7.org/CodeSystem/data-absent-reason", "code": why[0]["valueCode"]}
+            ways = ({"extension": why}, {"_valueString": {"extension": why}}, {"valueCoding": coding})
+            return self.one_of(*ways, {"valueCoding": coding | {"display": "as they put it"}})
+        if "unit" in raw:
+            quantity = {"value": raw["value"], "unit": raw["unit"]}
+            coded = {"value": raw["value"], "system": UCUM, "code": raw["unit"]}
+            return {"valueQuantity": self.one_of(quantity, quantity | coded, coded)}
+        named = {"content_type": "contentType", "url": "url"}
+        file = {named[key]: part for key, part in raw.items() if key in named}
+        file["hash"] = base64.b64encode(bytes.fromhex(raw["sha256"])).decode()
+        return {"valueAttachment": file}
+
+
+def is_iso_date(raw: str) -> bool:
+    try:
+        return date.fromisoformat(raw).isoformat() == raw
+    except ValueError:
+        return False
+
+
+def kind_of(question: str) -> str:
+    return next((f.type for v in CONTRACT.form_versions for f in CONTRACT.fields.values()
+                 if question in (f.name, f.question(v))), "")  # fmt: skip
+
+
+# What people may answer, by type of field
+
+words = st.sampled_from(
+    ["Kestrel", "de la Cruz", "王", "O\u2019Brien", "7", "12025550147", "pip@example.org", "02139", "-", " "]
+)
+nulls = st.sampled_from(sorted(CONTRACT.codes["null_answers"]))
+unanswered = st.none() | nulls | st.sampled_from(sorted(REASONS)).map(lambda kind: {"null": kind})
+numbers = st.integers(0, 400) | st.floats(0, 400).map(lambda n: round(n, 1))
+days = st.dates(date(1900, 1, 1), date(2026, 11, 22)).map(date.isoformat)
+instants = st.datetimes(datetime(2020, 1, 1), datetime(2026, 11, 22), timezones=st.just(UTC)).map(
+    lambda at: at.isoformat(timespec="seconds")
+)
+
+
+def spellings(name: str | None) -> st.SearchStrategy[str]:
+    return st.sampled_from(sorted(CONTRACT.codes[name or "yes_no"])) | st.sampled_from(["vapours", "perhaps"])
+
+
+def part_of(field: Field, part: str) -> st.SearchStrategy[Any]:
+    if part in field.part_codes:
+        return spellings(field.part_codes[part])
+    match field.part_formats.get(part):
+        case "date":
+            return days
+        case "integer" | "number":
+            return numbers
+        case "phone":
+            return st.just("(202) 555-0147 x9") | words
+        case _:
+            return words
+
+
+def raw_of(field: Field) -> st.SearchStrategy[Any]:
+    row = st.fixed_dictionaries({}, optional={part: part_of(field, part) for part in field.parts}).filter(bool)
+    match field.type:
+        case "code":
+            return spellings(field.codes)
+        case "tri" | "boolean":
+            return spellings("yes_no") | st.booleans()
+        case "codes":
+            return st.lists(spellings(field.codes), min_size=1, max_size=4) | spellings(field.codes)
+        case "quantity":
+            units = st.sampled_from(sorted(CONTRACT.codes[field.codes or ""])) | st.just("ells")
+            measured = st.fixed_dictionaries({"value": numbers, "unit": units})
+            feet = st.fixed_dictionaries({"ft": st.integers(0, 9), "in": st.integers(0, 14)})
+            return measured | feet | numbers | st.sampled_from(["5'11\"", "12st 7", "180 lb", "82,5 kg", "511"])
+        case "date":
+            return days | st.sampled_from(["1984", "03/04/1985", "June 30, 1984", "1995-02-29", "never"])
+        case "instant":
+            return instants
+        case "integer":
+            return numbers | st.sampled_from(["90", "1.750", "many"])
+        case "group":
+            return row
+        case "list":
+            return st.lists(row, min_size=1, max_size=3) | st.sampled_from(["none", "metformin, lisinopril", "latex"])
+        case "consent":
+            at = instants | st.just("2026-03-08T02:30:00")
+            status = spellings("consent_status")
+            told = st.fixed_dictionaries({"status": status}, optional={"version": words, "at": at})
+            return told | status
+        case "attachment":
+            return st.just({"content_type": "image/jpeg", "sha256": "ab" * 32, "url": "https://files.invalid/1"})
+        case _:
+            return words
+
+
+raw_answers = {
+    name: raw_of(field) | unanswered for name, field in CONTRACT.fields.items() if not name.startswith("sys.")
+}
+
+
+@st.composite
+def forms(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+    """A version and answers under its own question ids; now and then under an id of another version."""
+    version = draw(st.sampled_from(CONTRACT.form_versions))
+    names = draw(st.lists(st.sampled_from(sorted(raw_answers)), unique=True, min_size=1, max_size=12))
+    answers: dict[str, Any] = {}
+    for name in names:
+        field = CONTRACT.fields[name]
+        own = field.question(version) if field.asked_in(version) else name
+        other = st.sampled_from([field.question(v) for v in CONTRACT.form_versions if field.asked_in(v)])
+        answers[draw(st.just(own) | other)] = draw(raw_answers[name])
+    return version, answers
+
+
+def said(values: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """What each document says; how it was typed may differ."""
+    return {name: (doc.get("value"), doc.get("null"), doc.get("held")) for name, doc in values.items()}
+
+
+def as_json(answers: dict[str, Any], version: str, status: str = "completed") -> Submission:
+    data = submission(answers, version, status=status)
+    return replace(data, channel="fhir", locale="")
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(forms(), st.sampled_from(["completed", "in-progress"]), st.data())
+def test_a_questionnaire_response_means_what_our_json_means(form, status, data):
+    version, answers = form
+    resource = Encoder(data).response(answers, version, status)
+    ours = map_submission(CONTRACT, as_json(answers, version, status))
+    theirs = map_submission(CONTRACT, questionnaire_response_to_submission(resource, CONTRACT))
+    assert said(theirs.values) == said(ours.values)
+    assert theirs.contradictions == ours.contradictions
+    assert [p[:2] for p in theirs.problems] == [p[:2] for p in ours.problems]
+
+
+@pytest.mark.parametrize("version", CONTRACT.form_versions)
+def test_a_whole_form_of_each_version_comes_in_as_fhir_with_nothing_held(version):
+    names = {name: CONTRACT.fields[name] for name in full_answers()}
+    answers = {names[n].question(version): raw for n, raw in full_answers().items() if names[n].asked_in(version)}
+    event, parsed = parse_event(Encoder().response(answers, version), CONTRACT)
+    mapped = map_submission(CONTRACT, parsed)
+    assert (event.type, event.subject, mapped.problems) == ("intake.submitted", "canary-account", ())
+    assert said(mapped.values) == said(map_submission(CONTRACT, as_json(answers, version)).values)
