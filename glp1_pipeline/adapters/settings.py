@@ -43,6 +43,9 @@ class Settings:
     ehr_client_id: str | None = None
     ehr_client_secret: str | None = field(default=None, repr=False)
     ehr_sandbox_auth: bool = False
+    crm_url: str | None = None
+    crm_token: str | None = field(default=None, repr=False)
+    crm_webhook_secret: str | None = field(default=None, repr=False)
     landing_url: str = ""
     broker_url: str | None = field(default=None, repr=False)
     broker_result_url: str | None = field(default=None, repr=False)
@@ -71,6 +74,9 @@ class Settings:
         client_id, client_secret = text("GLP1_EHR_CLIENT_ID"), text("GLP1_EHR_CLIENT_SECRET")
         if bool(client_id) != bool(client_secret):
             raise SettingsError("GLP1_EHR_CLIENT_ID and GLP1_EHR_CLIENT_SECRET go together: set both or neither.")
+        crm_url, crm_token = text("GLP1_CRM_URL"), text("GLP1_CRM_TOKEN")
+        if bool(crm_url) != bool(crm_token):
+            raise SettingsError("GLP1_CRM_URL and GLP1_CRM_TOKEN go together: set both, or neither for the sandbox.")
         broker_url, result_url = text("GLP1_BROKER_URL"), text("GLP1_BROKER_RESULT_URL")
         if broker_url and not result_url:
             if not broker_url.startswith(("redis://", "rediss://")):
@@ -84,6 +90,9 @@ class Settings:
             ehr_client_id=client_id,
             ehr_client_secret=client_secret,
             ehr_sandbox_auth=_one_of(text("GLP1_EHR_SANDBOX_AUTH"), "GLP1_EHR_SANDBOX_AUTH", "smart", "none", False),
+            crm_url=(crm_url or "").rstrip("/") or None,
+            crm_token=crm_token,
+            crm_webhook_secret=text("GLP1_CRM_WEBHOOK_SECRET"),
             landing_url=text("GLP1_LANDING_URL") or str(home / "landing"),
             broker_url=broker_url,
             broker_result_url=result_url,
@@ -135,6 +144,23 @@ class Settings:
             return "glp1-pipeline", self.secrets.get("ehr_client_secret")
         return None
 
+    def crm_access(self) -> tuple[str, str]:
+        """The CRM's base address and the token that it knows us by."""
+        if self.crm_url and self.crm_token:
+            return self.crm_url, self.crm_token
+        port = self.state.get("crm_port")
+        if port is None:
+            raise SettingsError(f"There is no CRM yet in {self.home}. Start one with `glp1 up`, or set GLP1_CRM_URL.")
+        return f"http://127.0.0.1:{port}", self.secrets.get("crm_token")
+
+    def crm_hook_secret(self) -> str:
+        """What the CRM signs its webhooks with."""
+        if self.crm_webhook_secret:
+            return self.crm_webhook_secret
+        if self.crm_url:
+            raise SettingsError("The CRM's webhooks cannot be checked: set GLP1_CRM_WEBHOOK_SECRET to what signs them.")
+        return self.secrets.get_or_create("crm_webhook_secret")
+
     def broker(self) -> Broker:
         if self.broker_url:
             return Broker(self.broker_url, self.broker_result_url or self.broker_url, {})
@@ -159,7 +185,17 @@ class Settings:
             raise SettingsError(
                 f"{self.home} belongs to another user. Run as that user, or set GLP1_HOME to a new folder."
             )
-        for name in ("logs", "run", "dagster", "broker", "broker/queue", "broker/control", "broker/results", "ehr"):
+        for name in (
+            "logs",
+            "run",
+            "dagster",
+            "broker",
+            "broker/queue",
+            "broker/control",
+            "broker/results",
+            "ehr",
+            "crm",
+        ):
             (self.home / name).mkdir(mode=0o700, exist_ok=True)
         if "://" not in self.landing_url:
             Path(self.landing_url).mkdir(mode=0o700, parents=True, exist_ok=True)

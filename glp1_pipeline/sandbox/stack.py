@@ -1,4 +1,4 @@
-"""The whole sandbox on one machine: Postgres, the EHR, and Dagster's four processes, on loopback.
+"""The whole sandbox on one machine: Postgres, the EHR, the CRM, and Dagster's four processes, on loopback.
 
 What does not belong here: keeping processes alive (supervisor.py), tables (a function is handed in), samples (demo.py).
 """
@@ -16,11 +16,13 @@ from urllib.parse import urlsplit
 from glp1_pipeline.adapters import processes
 from glp1_pipeline.adapters.postgres import EmbeddedPostgres, PostgresError
 from glp1_pipeline.adapters.settings import Settings, is_port_free
+from glp1_pipeline.sandbox.crm import crm_command, crm_page
 from glp1_pipeline.sandbox.dagster_home import WORKSPACE, dagster_env, write_dagster_yaml
 from glp1_pipeline.sandbox.ehr import ehr_command
 from glp1_pipeline.sandbox.supervisor import Program, StackError, Supervisor
 
 POSTGRES, EHR, CODE = "Postgres", "sandbox EHR", "code server"
+CRM, RECEIVER = "sandbox CRM", "receiver of the CRM's webhooks"
 DAEMON, WORKER, WEB = "daemon", "worker", "web server"
 _OLD_RESULT = 86_400.0
 
@@ -57,6 +59,11 @@ class Stack:
     def ui_url(self) -> str:
         return f"http://127.0.0.1:{self.settings.state.get('ui_port')}"
 
+    @property
+    def crm_page(self) -> str | None:
+        """The page where a person looks at the sandbox CRM's contacts; None where the CRM is another's."""
+        return None if self.settings.crm_url else crm_page(self.settings)
+
     def __enter__(self) -> "Stack":
         self.settings.make_home()
         self.supervisor.open()
@@ -77,6 +84,9 @@ class Stack:
         self._env = _inherited() | {"GLP1_HOME": str(self.settings.home)} | self._extra
         if self.settings.ehr_url is None:
             self._launch_ehr()
+        hook_url = self._choose_hook_url()
+        if self.settings.crm_url is None:
+            self._launch_crm(hook_url)
         if self._postgres:
             self._start_postgres(self._postgres)
         write_dagster_yaml(self.settings)
@@ -84,12 +94,19 @@ class Stack:
         self._env |= dagster_env(self.settings)
         self._launch_code_server()
         self._migrate(self.settings)
+        if hook_url:
+            self._launch_receiver(hook_url)
         self._prepare_dagster()
         self._launch(DAEMON, ["-m", "dagster._daemon", "run", "-w", str(WORKSPACE)], self._has_begun(DAEMON))
         self._launch(WORKER, self._worker_arguments(), self._log_says(WORKER, "ready."), grace=20)
         web = ["-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(ui_port), "-w", str(WORKSPACE)]
         self._launch(WEB, web, _answers(f"http://127.0.0.1:{ui_port}/server_info"))
-        self.supervisor.wait_ready(*([EHR] if self.settings.ehr_url is None else []), CODE, WORKER, WEB, DAEMON)
+        others = [
+            *([EHR] if self.settings.ehr_url is None else []),
+            *([CRM] if self.settings.crm_url is None else []),
+            *([RECEIVER] if hook_url else []),
+        ]
+        self.supervisor.wait_ready(*others, CODE, WORKER, WEB, DAEMON)
 
     def wait(self, seconds: float | None = None) -> None:
         """Until Ctrl-C (which raises KeyboardInterrupt), or for so many seconds."""
@@ -129,6 +146,24 @@ class Stack:
         argv, env = ehr_command(self.settings, self._port("ehr_port", "the sandbox EHR"))
         ready = _answers(self.settings.ehr_base_url() + "/metadata")
         self.supervisor.launch(Program(EHR, argv, self._env | env, ready, wave=1))
+
+    def _choose_hook_url(self) -> str | None:
+        """Where the CRM tells us that something changed; None where its webhooks could not be checked."""
+        if self.settings.crm_url and not self.settings.crm_webhook_secret:
+            return None
+        return f"http://127.0.0.1:{self._port('crm_hook_port', 'the ' + RECEIVER)}/crm"
+
+    def _launch_crm(self, hook_url: str | None) -> None:
+        port = self._port("crm_port", "the sandbox CRM")
+        argv, env = crm_command(self.settings, port, hook_url)
+        ready = _answers(f"http://127.0.0.1:{port}/health")
+        self.supervisor.launch(Program(CRM, argv, self._env | env, ready, wave=1))
+
+    def _launch_receiver(self, hook_url: str) -> None:
+        port = urlsplit(hook_url).port or 0
+        argv = ["-m", "uvicorn", "glp1_pipeline.adapters.crm.receiver:app", "--factory", "--no-access-log"]
+        argv += ["--log-level", "warning", "--host", "127.0.0.1", "--port", str(port)]
+        self._launch(RECEIVER, argv, _answers(f"http://127.0.0.1:{port}/health"))
 
     def _launch_code_server(self) -> None:
         port = self._port("code_port", "the code server")

@@ -110,6 +110,9 @@ class Crm:
         """
         while True:
             found = self._search([_at("GTE", since)], "lastmodifieddate", names)
+            instants = [there.changed_at for there in found]
+            if instants != sorted(instants) or (instants and _ms(instants[0]) < _ms(since)):
+                raise CrmMisconfigured("The CRM's search heeds no filter or no sort: its changes cannot be followed.")
             if found:
                 yield found
             if len(found) < PAGE:
@@ -164,7 +167,7 @@ class Crm:
 
     def _contact(self, content: Any, headers: Mapping[str, str]) -> Contact:
         try:
-            changed_at = datetime.fromisoformat(content["updatedAt"])
+            changed_at = datetime.fromisoformat(content.get("archivedAt") or content["updatedAt"])
             properties = {name: value for name, value in content["properties"].items() if isinstance(value, str)}
             version = content.get("version") or headers.get("ETag", "").removeprefix("W/").strip('"') or None
             return Contact(

@@ -122,7 +122,7 @@ def settle_conflict(
             "  jsonb_set(conflicts, array[%(key)s, 'decision'], to_jsonb(%(said)s::text)),"
             " planned = case when %(said)s = 'ours' then planned - %(key)s::text else planned end,"
             # What is gone has no version to match: it is made again.
-            " remote = case when %(said)s = 'ours' and conflicts -> %(key)s::text ->> 'reason' = 'deleted_in_ehr'"
+            " remote = case when %(said)s = 'ours' and conflicts -> %(key)s::text ->> 'reason' like 'deleted_in_%%'"
             "  then remote - %(key)s::text else remote end"
             " where target = %(target)s and patient_id = %(patient)s and conflicts ? %(key)s::text",
             {"key": key, "said": decision, "target": target, "patient": patient_id},

@@ -1,6 +1,6 @@
-"""The crew: claims, sends in threads, settles in batches, until nothing is due, time is over or the EHR is unwell.
+"""The crew: claims, sends in threads, settles in batches, until nothing is due, time is over or the target is unwell.
 
-Not here: one write's way (`courier`), the statements (`lanes`).
+Not here: one write's way (`courier` to the EHR, `contacts` to the CRM), the statements (`lanes`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from glp1_pipeline.domain.contract import WriteKind
 from glp1_pipeline.domain.outbox import Breaker, after_failure, after_success, decide
 
 from . import lanes
-from .courier import Courier, OpenBody, Tried
+from .carrier import Carrier, OpenBody, Tried
+from .contacts import ContactCarrier, Contacts
+from .courier import Courier
 from .lanes import Claimed, Settled
 
 T = TypeVar("T")
@@ -50,7 +52,7 @@ class DeliveryReport:
 
 def deliver_pending(
     connect: Callable[[], Connection[Any]],
-    ehr: Ehr,
+    peer: Ehr | Contacts,
     kind: WriteKind,
     open_body: OpenBody,
     *,
@@ -64,7 +66,7 @@ def deliver_pending(
     `connect` gives a new psycopg connection each time; `open_body(kid, body, place)` opens what was sealed at `place`.
     Several processes may call it at once.
     """
-    crew = _Crew(connect, ehr, kind, open_body, workers or kind.max_in_flight, on_progress)
+    crew = _Crew(connect, peer, kind, open_body, workers or kind.max_in_flight, on_progress)
     return crew.work(limit, time.monotonic() + deadline)
 
 
@@ -72,15 +74,20 @@ class _Crew:
     def __init__(
         self,
         connect: Callable[[], Connection[Any]],
-        ehr: Ehr,
+        peer: Ehr | Contacts,
         kind: WriteKind,
         open_body: OpenBody,
         workers: int,
         on_progress: Callable[[DeliveryReport], None] | None,
     ) -> None:
-        self.connect, self.ehr, self.kind, self.workers, self.on_progress = connect, ehr, kind, workers, on_progress
-        self.lease = LEASE_READ_TIMEOUTS * ehr.settings.read_timeout
-        self.courier = Courier(ehr, connect, kind.target, open_body, send_before=self.lease / LEASE_READ_TIMEOUTS)
+        self.connect, self.kind, self.workers, self.on_progress = connect, kind, workers, on_progress
+        patience = peer.crm.settings.read_timeout if isinstance(peer, Contacts) else peer.settings.read_timeout
+        self.lease = LEASE_READ_TIMEOUTS * patience
+        self.carrier: Carrier
+        if isinstance(peer, Contacts):
+            self.carrier = ContactCarrier(peer, connect, kind.target, open_body, send_before=patience)
+        else:
+            self.carrier = Courier(peer, connect, kind.target, open_body, send_before=patience)
         self.report = DeliveryReport()
         self.connection: Connection[Any] | None = None
         self.breaker = Breaker()
@@ -104,7 +111,7 @@ class _Crew:
                     claimed += len(got)
                     is_dry = not got
                     if got:
-                        self.unpacking[pool.submit(self.courier.unpack, got)] = got
+                        self.unpacking[pool.submit(self.carrier.unpack, got)] = got
                 self._collect(pool)
                 is_idle = not self._in_flight()
                 is_time = time.monotonic() - settled_at > SETTLE_EVERY_SECONDS
@@ -161,7 +168,7 @@ class _Crew:
                 if self.report.stopped:
                     self.finished.append(Tried(one, was_tried=False))
                 else:
-                    self.carrying[pool.submit(self.courier.carry, one)] = one
+                    self.carrying[pool.submit(self.carrier.carry, one)] = one
 
     def _give_back(self) -> None:
         """What no thread has begun yet is not tried; the rest is waited for."""
@@ -184,7 +191,7 @@ class _Crew:
             self.report.outcomes[settled.outcome] += 1
             if settled.is_delivered and settled.outcome is not None:
                 self.report.ms.append(settled.ms)
-                self.report.resources += len(settled.claimed.bundle.get("entry", ())) - len(settled.conflicts)
+                self.report.resources += len(settled.claimed.keys) - len(settled.conflicts)
         if self.breaker.state == "open" and self.report.stopped is None:
             self.report.stopped = self.breaker.reason or "breaker"
         if self.on_progress is not None:

@@ -36,7 +36,10 @@ class Claimed:
     """By key what somebody else changed there: since, reason, and a person's decision, if there is one."""
     claimed_at: float
     """Our own monotonic clock, read before the claim: the lease never ends earlier than we think."""
-    bundle: dict[str, Any] = field(default_factory=dict)
+    content: dict[str, Any] = field(default_factory=dict)
+    """The body, opened; its shape is the target's."""
+    keys: list[str] = field(default_factory=list)
+    """The resources that it is about."""
     is_known_there: bool = False
 
     def decided(self, decision: str | None) -> set[str]:
@@ -64,7 +67,7 @@ class Settled:
     @property
     def marks(self) -> dict[str, str | None]:
         """What changes in the copy's conflicts: a new reason, or None where there is none any more."""
-        over = {e["request"]["url"]: None for e in self.claimed.bundle.get("entry", ())} if self.is_delivered else {}
+        over = self.claimed.keys if self.is_delivered else ()
         return {key: None for key in over if key in self.claimed.conflicts} | self.conflicts
 
     @property

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from glp1_pipeline.adapters.settings import Settings
 
@@ -26,6 +25,14 @@ def crm_command(settings: Settings, port: int, hook_url: str | None) -> tuple[li
     return argv, {"GLP1_SANDBOX_CRM_HOOK": hook_url or ""}
 
 
+def crm_page(settings: Settings) -> str:
+    """The address of the page, with the key that opens it for a browser."""
+    from .server import page_key
+
+    url, token = settings.crm_access()
+    return f"{url}/?key={page_key(token)}"
+
+
 def app():
     """The server of the sandbox at GLP1_HOME."""
     from .server import CrmOptions, make_app
@@ -34,7 +41,7 @@ def app():
     rate = os.environ.get("GLP1_SANDBOX_CRM_RATE")
     return make_app(
         CrmOptions(
-            Path(settings.home) / "crm" / "contacts.sqlite3",
+            settings.home / "crm" / "contacts.sqlite3",
             settings.secrets.get(TOKEN),
             hook_url=os.environ.get("GLP1_SANDBOX_CRM_HOOK") or None,
             hook_secret=settings.secrets.get("crm_webhook_secret"),

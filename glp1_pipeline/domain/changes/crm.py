@@ -1,0 +1,58 @@
+"""What a contact in the CRM says, in our fields.
+
+The event holds only what somebody in the CRM said (`domain.crm`), so what we wrote there ourselves says nothing here.
+Here: properties into values, by the same readers as the form's answers. Not here: whose word counts (`ownership`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..contract import Contract
+from ..events import Change
+from ..mapping import Problem
+from ..mapping.shapes import shape_of
+from ..mapping.text import Context, Doc
+from .shapes import Said
+
+OPTED_OUT = frozenset({"true", "yes", "1"})
+OPTED_IN = frozenset({"false", "no", "0"})
+
+
+def read_contact(contract: Contract, change: Change) -> Said:
+    """The values of a contact by field, in the reported voice: a CRM hears what people say and verifies nothing.
+
+    A property that was emptied says nothing. One that cannot be read is held, and is a problem.
+    """
+    values: dict[str, Doc] = {}
+    if change.is_deleted:
+        return Said(values, (), "reported")
+    context = Context(change.seen_at, "")
+    groups: dict[str, dict[str, Any]] = {}
+    for name, raw in change.content.items():
+        declared = contract.crm.get(name)
+        if declared is None or declared.flows == "out" or raw in ("", None):
+            continue
+        if declared.part:
+            groups.setdefault(declared.field, {})[declared.part] = raw
+        elif declared.means == "opt_out":
+            if consent := _consent(raw, change):
+                values[declared.field] = consent
+        else:
+            values[declared.field] = _read(contract, declared.field, raw, context)
+    for field, parts in groups.items():
+        values[field] = _read(contract, field, parts, context)
+    problems = tuple(Problem(n, d["held"], d.get("edges", ("",))[0]) for n, d in values.items() if "held" in d)
+    return Said({n: doc for n, doc in values.items() if doc.get("null") != "absent"}, problems, "reported")
+
+
+def _read(contract: Contract, field: str, raw: Any, context: Context) -> Doc:
+    return shape_of(contract, contract.fields[field], contract.form_versions[-1])(raw, context)
+
+
+def _consent(raw: Any, change: Change) -> Doc | None:
+    """To opt out is to revoke. That the box is empty is no consent: nobody was asked by it."""
+    told = str(raw).strip().lower()
+    if told in OPTED_OUT:
+        return {"value": {"status": "revoked", "version": "", "at": change.seen_at.isoformat()}}
+    return None if told in OPTED_IN else {"held": "unmapped_code", "raw": str(raw)[:200]}
