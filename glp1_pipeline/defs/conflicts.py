@@ -24,8 +24,8 @@ FIELD_CONFLICTS = spec(
     fresh_for=timedelta(hours=2),
     why="Every field of a patient has one owner in each stage (contracts/ownership.csv). Where another system says "
     "something else, the field's rule decides: it is refused, merged, or held as a task for a data steward. Here is "
-    "what is open, by field and rule, and how old the oldest is. It closes by itself as soon as both systems say the same. "
-    "For one patient ask `glp1 why PATIENT`.",
+    "what is open, by field and rule, and how old the oldest is. It closes by itself as soon as both systems say the "
+    "same. For one patient ask `glp1 why PATIENT`.",
 )
 OWNERSHIP_DRIFT = dg.AssetSpec(
     "ownership_drift",

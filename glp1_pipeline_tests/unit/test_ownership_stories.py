@@ -1,0 +1,277 @@
+"""Several systems speak of one patient: what holds of each field, what a person has to settle, and when that closes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glp1_pipeline.domain import flags, gates, tasks
+from glp1_pipeline.domain.chart import Chart, Reported, resolve
+from glp1_pipeline.domain.charting import GATE
+from glp1_pipeline.domain.events import Submission, parse_event
+from glp1_pipeline.domain.mapping import map_submission
+from glp1_pipeline_tests import sample_inputs
+
+from .test_flags import CLEAN, CONTRACT, GIVEN, known, report
+
+PASSES = gates.passes(CONTRACT, CONTRACT.gates[GATE])
+REVOKED = GIVEN | {"status": "revoked"}
+
+
+_, SUBMISSION = parse_event(sample_inputs.clean_submission(1, subject="story"), CONTRACT)
+assert isinstance(SUBMISSION, Submission)
+START = SUBMISSION.authored_at
+FIRST = report(
+    1, dict(map_submission(CONTRACT, SUBMISSION).values), event_id="intake 001.0", authored_at=START, received_at=START
+)
+"""It passes the gate: the patient is under review from then on."""
+DOB = FIRST.values["demo.dob"]["value"]
+
+
+def first_without(name: str) -> Reported:
+    return replace(FIRST, values={n: v for n, v in FIRST.values.items() if n != name})
+
+
+def say(n: float, source: str, resource: str = "", voice: str = "reported", **answers: Any) -> Reported:
+    """What a system says on the n-th day; the patient by an amendment, another by a copy of its record."""
+    at = START + timedelta(days=n - 1)
+    return Reported(
+        event_id=f"{source} {n:05.1f} {resource}",
+        submission_id=resource or f"{source}/1",
+        form_version="3.0.0" if source == "intake" else "",
+        status="amended" if source == "intake" else "completed",
+        authored_at=at,
+        received_at=at,
+        time_zone="America/Chicago" if source == "intake" else "",
+        values=known(**answers),
+        source=source,
+        voice=voice,
+    )
+
+
+def charted(*reports: Reported) -> Chart:
+    return resolve(CONTRACT, "p1", [FIRST, *reports], PASSES)
+
+
+def open_now(chart: Chart) -> dict[tuple[str, str], tuple[str, str]]:
+    return {(c.field, c.source): (c.rule, c.outcome) for c in chart.conflicts}
+
+
+def work(*reports: Reported) -> set[tuple[str, str]]:
+    history = flags.evaluate_history(CONTRACT, "p1", [FIRST, *reports], passes=PASSES)
+    (gate,) = gates.evaluate(CONTRACT, CONTRACT.gates[GATE], [history.chart], [history.flags])
+    needed = {(need.code, need.cause) for need in tasks.derive(CONTRACT, history.chart, history.flags, gate)}
+    return needed - {("provider-review-initial", GATE)}
+
+
+def latex(n: float) -> Reported:
+    return say(n, "ehr", "AllergyIntolerance/1", allergy__any="yes", allergy__list=[{"substance": "latex"}])
+
+
+def test_two_systems_change_a_phone_an_allergy_and_a_birth_date_at_once_and_each_field_ends_by_its_rule() -> None:
+    by_patient = say(
+        2, "intake", demo__mobile="+15125550111", demo__dob="1990-01-01", allergy__any="yes",
+        allergy__list=[{"substance": "peanut"}],
+    )  # fmt: skip
+    by_ehr = say(2.1, "ehr", "Patient/1", demo__mobile="+15125550122", demo__dob="1991-02-02")
+    chart = charted(by_patient, by_ehr, latex(2.2))
+    assert chart.get("demo.mobile") == "+15125550122"  # latest_verified: nobody verified, so the latest
+    assert [row["substance"] for row in chart.get("allergy.list")] == ["latex", "peanut"]  # union
+    assert chart.get("demo.dob") == "1991-02-02"  # hold_and_block: the owner's, and a person settles it
+    assert open_now(chart) == {("demo.dob", "intake"): ("hold_and_block", "task")}
+    assert chart.blocked == {"demo.dob"}
+    assert ("resolve-identity", "demo.dob") in work(by_patient, by_ehr, latex(2.2))
+
+
+def test_a_birth_date_is_settled_when_the_owner_takes_it_and_not_when_it_sends_its_record_for_another_reason() -> None:
+    wrong = say(2, "intake", demo__dob="1990-01-01")
+    moved = say(3, "ehr", "Patient/1", demo__dob=DOB, demo__language="es")
+    assert ("resolve-identity", "demo.dob") in work(wrong, moved)
+    taken = say(4, "ehr", "Patient/1", demo__dob="1990-01-01", demo__language="es")
+    assert work(wrong, moved, taken) == set()
+    assert charted(wrong, moved, taken).get("demo.dob") == "1990-01-01"
+    back = say(4, "intake", demo__dob=DOB)
+    assert work(wrong, back) == set()
+    kept = say(4, "steward", demo__dob=DOB)
+    assert work(wrong, kept) == set()
+    assert charted(wrong, kept).get("demo.dob") == DOB
+
+
+def test_a_conflict_tells_its_rule_owner_speaker_and_since_when_and_repeating_it_makes_it_no_younger() -> None:
+    once, again = say(2, "crm", demo__legal_last="Canary-Two"), say(3, "intake", demo__legal_last="Canary-Three")
+    (crm, intake) = charted(once, again, say(4, "intake", demo__legal_last="Canary-Three")).conflicts
+    assert (crm.field, crm.rule, crm.owner, crm.source) == ("demo.legal_last", "hold_for_steward", "ehr", "crm")
+    assert (intake.event_id, intake.since, intake.stage) == (again.event_id, again.said_at, "clinical_review")
+    assert work(once) == {("resolve-identity", "demo.legal_last")}
+
+
+def test_before_the_gate_is_passed_the_patient_corrects_themselves() -> None:
+    gap = first_without("hx.men2")
+    fixed = say(2, "intake", demo__dob="1990-01-01", hx__men2="no")
+    chart = resolve(CONTRACT, "p1", [gap, fixed], PASSES)
+    assert (chart.get("demo.dob"), chart.conflicts, chart.stage) == ("1990-01-01", (), "intake")
+    late = resolve(CONTRACT, "p1", [gap, fixed, say(3, "intake", demo__dob="1992-02-02")], PASSES)
+    assert (late.get("demo.dob"), late.stage) == ("1990-01-01", "clinical_review")
+
+
+def test_under_review_weights_are_added_consents_tightened_and_allergies_kept() -> None:
+    chart = charted(
+        say(2, "intake", anthro__weight=80.0, consent__treatment=REVOKED, allergy__any="yes",
+            allergy__list=[{"substance": "latex"}]),
+        say(3, "intake", consent__treatment=GIVEN, allergy__any="no", allergy__list=[]),
+    )  # fmt: skip
+    assert chart.get("anthro.weight") == 80.0
+    assert chart.former["anthro.weight"] == [FIRST.values["anthro.weight"]]
+    assert chart.get("consent.treatment")["status"] == "revoked"
+    assert chart.get("allergy.list") == [{"substance": "latex"}]
+    assert open_now(chart) == {
+        ("consent.treatment", "intake"): ("most_restrictive", "merged"),
+        ("allergy.any", "intake"): ("union", "merged"),
+        ("allergy.list", "intake"): ("union", "merged"),
+    }
+
+
+def test_a_move_to_another_state_holds_and_somebody_rechecks_the_licence() -> None:
+    moved = say(2, "intake", demo__state_residence="NY")
+    assert charted(moved).get("demo.state_residence") == "NY"
+    assert ("licensure-recheck", "demo.state_residence") in work(moved)
+    assert work(moved, say(3, "ehr", "Patient/1", demo__state_residence="NY")) == set()
+
+
+def test_what_a_provider_measured_decides_and_never_replaces_what_the_patient_said() -> None:
+    measured = say(2, "ehr", "Observation/1", "verified", anthro__weight=70.0)
+    chart = charted(measured, say(3, "intake", anthro__weight=90.0))
+    assert (chart.get("anthro.weight"), chart.values["anthro.weight"]) == (70.0, {"value": 90.0})
+    assert chart.verified == {"anthro.weight": {"value": 70.0}}
+    assert chart.event_of("anthro.weight") == measured.event_id
+
+
+def test_of_two_blood_pressures_the_newer_counts_whoever_took_it() -> None:
+    taken = say(2, "ehr", "Observation/2", "verified", vitals__bp={"systolic": 118, "diastolic": 76})
+    told = say(3, "intake", vitals__bp={"systolic": 150, "diastolic": 99})
+    assert charted(taken).get("vitals.bp")["systolic"] == 118
+    assert charted(taken, told).get("vitals.bp")["systolic"] == 150
+    assert charted(taken, told).verified["vitals.bp"]["value"]["systolic"] == 118
+
+
+def test_a_weight_measured_before_the_review_counts_from_the_review_on() -> None:
+    gap = first_without("hx.men2")
+    measured = say(2, "ehr", "Observation/1", "verified", anthro__weight=70.0)
+    early = resolve(CONTRACT, "p1", [gap, measured], PASSES)
+    assert (early.get("anthro.weight"), open_now(early)) == (
+        FIRST.values["anthro.weight"]["value"], {("anthro.weight", "ehr"): ("owner_wins", "refused")},
+    )  # fmt: skip
+    then = resolve(CONTRACT, "p1", [gap, measured, say(3, "intake", hx__men2="no")], PASSES)
+    assert (then.get("anthro.weight"), then.conflicts) == (70.0, ())
+
+
+def test_a_problem_that_the_patient_adds_after_a_provider_looked_is_a_task() -> None:
+    looked = say(2, "ehr", "Condition/1", "verified", hx__comorbidities=["htn"])
+    assert work(looked) == set()
+    added = say(3, "intake", hx__comorbidities=["htn", "osa"])
+    assert ("resolve-field-conflict", "hx.comorbidities") in work(looked, added)
+    assert charted(looked, added).get("hx.comorbidities") == ["htn"]
+
+
+def test_a_list_that_an_ehr_keeps_in_many_resources_is_read_as_one_and_a_deleted_one_drops_out() -> None:
+    two = (
+        say(2, "ehr", "Condition/1", "verified", hx__comorbidities=["htn"]),
+        say(3, "ehr", "Condition/2", "verified", hx__comorbidities=["osa"]),
+    )
+    assert charted(*two).get("hx.comorbidities") == ["htn", "osa"]
+    assert charted(*two, say(4, "ehr", "Condition/1", "verified")).get("hx.comorbidities") == ["osa"]
+
+
+def test_a_contact_sent_again_for_another_reason_does_not_bring_an_old_phone_back() -> None:
+    lead = say(0, "crm", "contact/1", demo__mobile="+15125550199", demo__preferred_name="Jo")
+    renamed = say(3, "crm", "contact/1", demo__mobile="+15125550199", demo__preferred_name="Joe")
+    chart = charted(lead, renamed)
+    assert chart.get("demo.mobile") == FIRST.values["demo.mobile"]["value"]
+    assert chart.get("demo.preferred_name") == "Joe"
+    assert chart.conflicts == ()
+
+
+def test_somebody_whom_only_the_crm_knows_has_a_chart_and_passes_no_gate() -> None:
+    lead = say(1, "crm", "contact/1", demo__mobile="+15125550199", demo__legal_first="Ada")
+    history = flags.evaluate_history(CONTRACT, "p1", [lead], passes=PASSES)
+    (gate,) = gates.evaluate(CONTRACT, CONTRACT.gates[GATE], [history.chart], [history.flags])
+    assert (history.chart.get("demo.legal_first"), history.chart.stage, history.flags) == ("Ada", "lead", {})
+    assert (gate.outcome, gate.missing) == ("held", (("submission", "absent"),))
+    assert tasks.derive(CONTRACT, history.chart, history.flags, gate) == []
+
+
+def test_a_wish_not_to_be_contacted_is_kept_though_no_question_asks_it() -> None:
+    assert charted(say(2, "ehr", do_not_contact=True), say(3, "intake", do_not_contact=False)).get("do_not_contact")
+
+
+VALUES = {
+    "demo__dob": ["1990-01-01", "1991-02-02", DOB],
+    "demo__legal_last": ["Canary", "Canary-Two"],
+    "demo__mobile": ["+15125550111", "+15125550122"],
+    "demo__state_residence": ["TX", "NY"],
+    "allergy__list": [[], [{"substance": "latex"}], [{"substance": "peanut"}, {"substance": "latex"}]],
+    "allergy__any": ["yes", "no"],
+    "anthro__weight": [70.0, 95.0],
+    "vitals__bp": [{"systolic": 118, "diastolic": 76}, {"systolic": 150, "diastolic": 99}],
+    "preg__status": ["yes", "possible", "no"],
+    "consent__marketing": [GIVEN, REVOKED],
+    "ins__member_id": ["A1", "B2"],
+    "lead__source": ["search", "friend"],
+}
+SAID = st.fixed_dictionaries({}, optional={name: st.sampled_from(said) for name, said in VALUES.items()})
+REPORT = st.tuples(
+    st.integers(0, 6), st.sampled_from(["intake", "crm", "ehr", "payer", "steward"]), st.sampled_from(["a", "b"]),
+    st.sampled_from(["reported", "verified"]), SAID,
+)  # fmt: skip
+
+
+def told(drawn: list[tuple[int, str, str, str, dict[str, Any]]]) -> list[Reported]:
+    return [
+        say(day + i / 100, source, resource, voice, **said)
+        for i, (day, source, resource, voice, said) in enumerate(drawn)
+    ]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(REPORT, max_size=7), st.booleans(), st.randoms())
+def test_any_order_and_any_duplicates_end_in_the_same_chart_conflicts_and_flags(drawn, has_submitted, random) -> None:
+    reports = [*told(drawn), *([FIRST] if has_submitted else [])]
+    expected = flags.evaluate_history(CONTRACT, "p1", reports, passes=PASSES)
+    again = [*reports, *random.choices(reports, k=3)] if reports else []
+    random.shuffle(again)
+    assert flags.evaluate_history(CONTRACT, "p1", again, passes=PASSES) == expected
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(REPORT, max_size=7))
+def test_no_report_takes_an_allergy_off_the_list_or_a_reported_value_away(drawn) -> None:
+    before: set[str] = set()
+    for end in range(len(drawn) + 1):
+        chart = charted(*[r for r in told(sorted(drawn, key=lambda d: d[0]))[:end] if r.said_at > FIRST.said_at])
+        now = {row["substance"] for row in chart.get("allergy.list") or []}
+        assert before <= now
+        assert chart.values.keys() >= FIRST.values.keys()
+        before = now
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(REPORT, min_size=1, max_size=7))
+def test_an_identity_under_review_changes_only_by_its_owner_a_steward_or_what_both_say(drawn) -> None:
+    reports = [r for r in told(drawn) if r.said_at > FIRST.said_at]
+    chart = charted(*reports)
+    speakers = {"ehr", "steward"}
+    allowed = {DOB} | {
+        r.values["demo.dob"]["value"] for r in reports if r.source in speakers and "demo.dob" in r.values
+    }
+    assert chart.get("demo.dob") in allowed
+    assert ("demo.dob" in chart.blocked) == any(c.field == "demo.dob" for c in chart.conflicts)
+
+
+def test_a_patient_who_said_one_thing_once_is_never_asked_whether_the_gate_is_passed() -> None:
+    asked: list[Chart] = []
+    flags.evaluate_history(CONTRACT, "p1", [report(1, CLEAN)], passes=lambda chart: bool(asked.append(chart)))
+    assert asked == []
