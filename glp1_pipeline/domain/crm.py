@@ -33,11 +33,10 @@ contact of another patient has it."""
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One value that a property had, and whose doing it was."""
+    """One value that a property had, and whose doing it was, as the CRM names programs and people."""
 
     value: str
     source: str
-    is_ours: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +152,18 @@ def heard_properties(contract: Contract) -> list[str]:
 
 
 def said_there(contract: Contract, there: Contact) -> dict[str, str]:
-    """What somebody in the CRM said: of the properties that we hear of, those whose last word is not ours."""
-    said: dict[str, str] = {}
-    for name in heard_properties(contract):
-        value = there.properties.get(name, "")
-        entries = (there.history or {}).get(name, ())
-        if (entries and not entries[0].is_ours) or (there.history is None and value):
-            said[name] = value
-    return said
+    """What somebody in the CRM said: of the properties that we hear of, those whose last word is not ours.
+
+    We are whoever wrote `glp1_change`. A CRM without history lets us not tell: there all of them are its word.
+    """
+    if there.history is None:
+        return {name: value for name in heard_properties(contract) if (value := there.properties.get(name, ""))}
+    us = {entry.source for entry in there.history.get(CHANGE, ())}
+    return {
+        name: there.properties.get(name, "")
+        for name in heard_properties(contract)
+        if (entries := there.history.get(name, ())) and entries[0].source not in us
+    }
 
 
 def actor_of(there: Contact, names: Collection[str]) -> str:

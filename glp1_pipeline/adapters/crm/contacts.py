@@ -6,7 +6,7 @@ Here: calls, and answers checked and turned into `Contact`. Not here: what may b
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,8 +36,6 @@ class CrmSettings:
     read_timeout: float = 30.0
     max_response_bytes: int = 8 * 1024 * 1024
     requests_per_second: float | None = None
-    our_sources: tuple[str, ...] = ("INTEGRATION", "API")
-    """How the history of a property names programs such as we are; whatever else it says was somebody in the CRM."""
 
     def __post_init__(self) -> None:
         if not is_safe(self.url):
@@ -176,25 +174,21 @@ class Crm:
                 changed_at=changed_at.astimezone(UTC),
                 properties=properties,
                 is_archived=content.get("archived") is True,
-                history=self._history(content.get("propertiesWithHistory")),
+                history=_history(content.get("propertiesWithHistory")),
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             raise self._caller.failure("rubbish", 200) from None
 
-    def _history(self, told: Any) -> dict[str, tuple[Entry, ...]] | None:
-        if told is None:
-            return None
-        return {
-            name: tuple(
-                Entry(str(e.get("value") or ""), str(e.get("sourceType") or ""), e.get("sourceType") in self._ours)
-                for e in entries
-            )
-            for name, entries in told.items()
-        }
 
-    @property
-    def _ours(self) -> Sequence[str]:
-        return self.settings.our_sources
+def _history(told: Any) -> dict[str, tuple[Entry, ...]] | None:
+    if told is None:
+        return None
+    return {
+        name: tuple(
+            Entry(str(e.get("value") or ""), f"{e.get('sourceType') or ''}:{e.get('sourceId') or ''}") for e in entries
+        )
+        for name, entries in told.items()
+    }
 
 
 def _at(operator: str, instant: datetime) -> dict[str, str]:

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,13 +26,23 @@ from starlette.routing import Route
 from .database import Contact, Database, Refused, now_ms
 from .hooks import Hooks
 from .page import EDITED, edit_page, list_page
-from .shapes import fault, instant, read_filter, read_names, read_number, read_object, read_properties, show
+from .shapes import (
+    fault,
+    instant,
+    read_filter,
+    read_names,
+    read_number,
+    read_object,
+    read_properties,
+    read_source,
+    show,
+)
 
 LONGEST_BODY = 1024 * 1024
 MOST_A_PAGE = {"list": 100, "search": 200, "batch": 100}
 COOKIE = "sandbox_crm"
-API, PEOPLE = "INTEGRATION", "CRM_UI"
-"""Who changed a property: a program with the token, or a person on the page."""
+PEOPLE = "CRM_UI:a-person"
+"""Who changed a property, where it was somebody on the page; else it is a program, by its token."""
 Handler = Callable[[Request, bytes], Response]
 
 
@@ -42,6 +52,9 @@ class CrmOptions:
 
     path: Path
     token: str = field(repr=False)
+    """The pipeline's."""
+    others: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Tokens of other programs -> their names."""
     hook_url: str | None = None
     hook_secret: str = field(default="", repr=False)
     requests_per_second: float | None = None
@@ -99,11 +112,14 @@ class _Crm:
 
     def api(self, handler: Handler):
         async def answer(request: Request) -> Response:
-            given = request.headers.get("authorization", "")
-            if not hmac.compare_digest(given.encode(), f"Bearer {self.options.token}".encode()):
+            given = request.headers.get("authorization", "").encode()
+            apps = {self.options.token: "glp1-pipeline", **self.options.others}
+            found = [a for t, a in apps.items() if hmac.compare_digest(given, f"Bearer {t}".encode())]
+            if not found:
                 return fault(401, "INVALID_AUTHENTICATION", "the token is missing or wrong")
             if (wait := self._must_wait()) > 0:
                 return fault(429, "RATE_LIMITS", "too many requests", {"Retry-After": str(int(wait) + 1)})
+            request.state.source = f"INTEGRATION:{found[0]}"
             return await self._handled(request, handler)
 
         return answer
@@ -162,8 +178,8 @@ class _Crm:
         paging = {"paging": {"next": {"after": str(shown[-1].contact_id)}}} if len(found) > limit else {}
         return JSONResponse({"results": results, **paging})
 
-    def create(self, _: Request, body: bytes) -> Response:
-        contact = self.database.create(read_properties(read_object(body)), API)
+    def create(self, request: Request, body: bytes) -> Response:
+        contact = self.database.create(read_properties(read_object(body)), request.state.source)
         self.options.on_commit()
         return self._answer(contact, None, 201)
 
@@ -177,7 +193,9 @@ class _Crm:
         version = request.headers.get("if-match", "").removeprefix("W/").strip('"') or None
         if not self.options.has_versions:
             version = None
-        contact = self.database.update(self._found(request), read_properties(read_object(body)), API, version)
+        contact = self.database.update(
+            self._found(request), read_properties(read_object(body)), request.state.source, version
+        )
         self.options.on_commit()
         return self._answer(contact, None, 200)
 
@@ -202,7 +220,7 @@ class _Crm:
         paging = {"paging": {"next": {"after": str(after + limit)}}} if after + limit < total else {}
         return JSONResponse({"total": total, "results": results, **paging})
 
-    def upsert(self, _: Request, body: bytes) -> Response:
+    def upsert(self, request: Request, body: bytes) -> Response:
         inputs = read_object(body).get("inputs")
         if not isinstance(inputs, list) or len(inputs) > MOST_A_PAGE["batch"]:
             raise Refused(400, "VALIDATION_ERROR", "`inputs` must be a list of at most 100")
@@ -214,9 +232,9 @@ class _Crm:
                 name, properties = str(one.get("idProperty") or "email"), read_properties(one)
                 known = self.database.find(one["id"], name)
                 if known is None:
-                    contact = self.database.create({name: one["id"], **properties}, API)
+                    contact = self.database.create({name: one["id"], **properties}, request.state.source)
                 else:
-                    contact = self.database.update(known, properties, API, None)
+                    contact = self.database.update(known, properties, request.state.source, None)
                 results.append({**self._show(contact, None), "new": known is None})
         self.options.on_commit()
         return JSONResponse({"status": "COMPLETE", "results": results})
@@ -258,7 +276,7 @@ class _Crm:
         if with_history:
             shown["propertiesWithHistory"] = {
                 name: [
-                    {"value": e["value"], "timestamp": instant(e["at_ms"]), "sourceType": e["source"]} for e in entries
+                    {"value": e["value"], "timestamp": instant(e["at_ms"]), **read_source(e["source"])} for e in entries
                 ]
                 for name, entries in self.database.history(contact.contact_id, with_history).items()
             }

@@ -81,3 +81,8 @@ def instant(ms: int) -> str:
 
 def fault(status: int, category: str, message: str, headers: dict[str, str] | None = None) -> Response:
     return JSONResponse({"status": "error", "category": category, "message": message}, status, headers)
+
+
+def read_source(source: str) -> dict[str, str]:
+    kind, _, name = source.partition(":")
+    return {"sourceType": kind, "sourceId": name}
