@@ -27,6 +27,10 @@ COPYING: Final = ("crm", "ehr")
 RESOLVERS: Final = ("ehr", STEWARD)
 """Where a provider speaks, who alone may ease what is most cautious."""
 HELD_FOR_A_PERSON: Final = ("hold_for_steward", "hold_and_block")
+RANKED: Final = ("most_restrictive", "most_cautious", "worst_status", "true_wins")
+"""Rules for which not knowing has a place of its own: there, to take a value back is to say `unknown`."""
+ADDED_UP: Final = ("append", "union")
+"""Rules that never take anything away by themselves."""
 DATED_BY: Final = {"weight_patient_reported": "anthro.weight_measured_at"}
 """Record -> the field that says when it was measured, which outranks when it was told."""
 
@@ -112,6 +116,19 @@ def _content(value: Value) -> tuple[str, Any]:
             said = value[kind]
             return kind, said["status"] if isinstance(said, Mapping) and "status" in said else said
     return "null", "absent"
+
+
+def withdrawal(value: Value) -> Value:
+    """The document for a value that a system takes back: to everybody but the rules it is a blank."""
+    return {"null": "absent", "withdrawn": value["value"]}
+
+
+def holds(now: Value | None, taken: Any) -> bool:
+    """Whether what was taken back is what holds, or rows of it."""
+    said = None if now is None else now.get("value")
+    if isinstance(said, list) and isinstance(taken, list):
+        return bool({_key(row) for row in said} & {_key(row) for row in taken})
+    return said is not None and same(now, {"value": taken})
 
 
 def rank(record: Ownership, value: Value) -> int | None:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from .contract import Contract, Ownership
 from .ownership import (
+    ADDED_UP,
     COPYING,
     DATED_BY,
     EARLY,
     HELD_FOR_A_PERSON,
     INTAKE,
+    RANKED,
     STEWARD,
     Case,
     Conflict,
@@ -25,6 +27,7 @@ from .ownership import (
     Ruling,
     Value,
     Word,
+    holds,
     join,
     record_of,
     same,
@@ -58,7 +61,10 @@ class Voices:
         """Apply a report. What its field's rule does not let hold becomes a conflict, or stays one."""
         chart, is_copy = self.chart, report.source in COPYING
         self.told[report.event_id] = report
-        for name, value in [*report.values.items(), *self._withdrawn(report)]:
+        for name, value in [*report.values.items(), *self._left_out(report)]:
+            if "withdrawn" in value:
+                self._take_back(name, value, report)
+                continue
             if value.get("null") == "absent" and name in chart.values:
                 continue
             record = record_of(self.contract, name)
@@ -85,7 +91,25 @@ class Voices:
                 self._close(name, report.source)
         self._publish()
 
-    def _withdrawn(self, report: Reported) -> Iterator[tuple[str, Value]]:
+    def _take_back(self, name: str, value: Value, report: Reported) -> None:
+        """A system deletes or refutes what it had said: a finding is gone, what else holds stays and is a conflict."""
+        chart, record, taken = self.chart, record_of(self.contract, name), value["withdrawn"]
+        key = (report.source, name)
+        self.last.pop(key, None)
+        rest = self._whole(report, name, {"value": []}) if isinstance(taken, list) else None
+        if name in chart.verified and self.told[chart.verified_by[name]].source == report.source:
+            is_decisive = chart.decisive.pop(name, None) is not None
+            del chart.verified[name], chart.verified_by[name]
+            if rest is not None and rest["value"]:
+                chart.verified[name], chart.verified_by[name] = rest, report.event_id
+                chart.decisive |= {name: rest} if is_decisive else {}
+        elif record.conflict in RANKED and holds(chart.values.get(name), taken):
+            self._settle(record, name, {"null": "unknown"}, report, is_copy=False)
+        elif holds(chart.values.get(name), taken):
+            kept: Outcome = "merged" if record.conflict in ADDED_UP else "refused"
+            self._open(name, record, report, value, "task" if record.conflict in HELD_FOR_A_PERSON else kept)
+
+    def _left_out(self, report: Reported) -> Iterator[tuple[str, Value]]:
         """List rows that an older version of the same resource had and this one has no more."""
         if report.source in COPYING:
             for (source, name), resources in self.rows.items():

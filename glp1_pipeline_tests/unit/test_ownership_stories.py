@@ -14,6 +14,7 @@ from glp1_pipeline.domain.chart import Chart, Reported, resolve
 from glp1_pipeline.domain.charting import GATE
 from glp1_pipeline.domain.events import Submission, parse_event
 from glp1_pipeline.domain.mapping import map_submission
+from glp1_pipeline.domain.ownership import withdrawal
 from glp1_pipeline_tests import sample_inputs
 
 from .test_flags import CLEAN, CONTRACT, GIVEN, known, report
@@ -186,6 +187,38 @@ def test_a_list_that_an_ehr_keeps_in_many_resources_is_read_as_one_and_a_deleted
     assert charted(*two, say(4, "ehr", "Condition/1", "verified")).get("hx.comorbidities") == ["osa"]
 
 
+def back(n: float, resource: str, name: str, taken: Any) -> Reported:
+    return replace(say(n, "ehr", resource, "verified"), status="deleted", values={name: withdrawal({"value": taken})})
+
+
+def test_a_finding_that_is_deleted_in_the_ehr_decides_no_more() -> None:
+    measured = say(2, "ehr", "Observation/1", "verified", anthro__weight=70.0)
+    chart = charted(measured, back(3, "Observation/1", "anthro.weight", 70.0))
+    assert (chart.get("anthro.weight"), chart.verified) == (FIRST.values["anthro.weight"]["value"], {})
+    two = (
+        say(2, "ehr", "Condition/1", "verified", hx__comorbidities=["htn"]),
+        say(3, "ehr", "Condition/2", "verified", hx__comorbidities=["osa"]),
+    )
+    assert charted(*two, back(4, "Condition/2", "hx.comorbidities", ["osa"])).get("hx.comorbidities") == ["htn"]
+
+
+def test_an_allergy_deleted_in_the_ehr_stays_on_the_list_and_is_told() -> None:
+    told = say(2, "intake", allergy__any="yes", allergy__list=[{"substance": "latex"}])
+    chart = charted(told, back(3, "AllergyIntolerance/9", "allergy.list", [{"substance": "Latex"}]))
+    assert chart.get("allergy.list") == [{"substance": "latex"}]
+    assert open_now(chart) == {("allergy.list", "ehr"): ("union", "merged")}
+    other = charted(told, back(3, "AllergyIntolerance/9", "allergy.list", [{"substance": "peanut"}]))
+    assert other.conflicts == ()
+
+
+def test_a_consent_entered_in_error_is_no_consent_and_a_birth_date_taken_back_waits_for_a_person() -> None:
+    given = back(2, "Consent/1", "consent.treatment", FIRST.values["consent.treatment"]["value"])
+    chart = charted(given, back(3, "Patient/1", "demo.dob", DOB))
+    assert chart.values["consent.treatment"] == {"null": "unknown"}
+    assert (chart.get("demo.dob"), chart.blocked) == (DOB, {"demo.dob"})
+    assert charted(back(3, "Patient/1", "demo.dob", DOB), say(4, "ehr", "Patient/1", demo__dob=DOB)).conflicts == ()
+
+
 def test_a_contact_sent_again_for_another_reason_does_not_bring_an_old_phone_back() -> None:
     lead = say(0, "crm", "contact/1", demo__mobile="+15125550199", demo__preferred_name="Jo")
     renamed = say(3, "crm", "contact/1", demo__mobile="+15125550199", demo__preferred_name="Joe")
@@ -223,17 +256,28 @@ VALUES = {
     "lead__source": ["search", "friend"],
 }
 SAID = st.fixed_dictionaries({}, optional={name: st.sampled_from(said) for name, said in VALUES.items()})
+TAKEN_BACK = st.sampled_from(
+    [
+        ("demo.dob", "1990-01-01"),
+        ("allergy.list", [{"substance": "latex"}]),
+        ("anthro.weight", 70.0),
+        ("preg.status", "no"),
+    ]
+)
 REPORT = st.tuples(
     st.integers(0, 6), st.sampled_from(["intake", "crm", "ehr", "payer", "steward"]), st.sampled_from(["a", "b"]),
-    st.sampled_from(["reported", "verified"]), SAID,
+    st.sampled_from(["reported", "verified"]), SAID, st.none() | TAKEN_BACK,
 )  # fmt: skip
 
 
-def told(drawn: list[tuple[int, str, str, str, dict[str, Any]]]) -> list[Reported]:
-    return [
-        say(day + i / 100, source, resource, voice, **said)
-        for i, (day, source, resource, voice, said) in enumerate(drawn)
-    ]
+def told(drawn: list[tuple[int, str, str, str, dict[str, Any], tuple[str, Any] | None]]) -> list[Reported]:
+    reports = []
+    for i, (day, source, resource, voice, said, taken) in enumerate(drawn):
+        made = say(day + i / 100, source, resource, voice, **said)
+        if taken is not None and source in ("crm", "ehr"):
+            made.values[taken[0]] = withdrawal({"value": taken[1]})
+        reports.append(made)
+    return reports
 
 
 @settings(max_examples=200, deadline=None)
@@ -265,7 +309,9 @@ def test_an_identity_under_review_changes_only_by_its_owner_a_steward_or_what_bo
     chart = charted(*reports)
     speakers = {"ehr", "steward"}
     allowed = {DOB} | {
-        r.values["demo.dob"]["value"] for r in reports if r.source in speakers and "demo.dob" in r.values
+        r.values["demo.dob"]["value"]
+        for r in reports
+        if r.source in speakers and "value" in r.values.get("demo.dob", {})
     }
     assert chart.get("demo.dob") in allowed
     assert ("demo.dob" in chart.blocked) == any(c.field == "demo.dob" for c in chart.conflicts)
