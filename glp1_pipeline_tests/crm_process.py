@@ -25,7 +25,8 @@ CONTACTS = "/crm/v3/objects/contacts"
 
 
 class CrmProcess:
-    """`with CrmProcess(folder) as crm:`; options as of CrmOptions, but for those that are set here."""
+    """`with CrmProcess(folder) as crm:`; options as of CrmOptions, but for those that are set here. `stopped_clock_ms`:
+    all that happens there happens in this millisecond."""
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.folder, self.options = folder, options
@@ -124,6 +125,8 @@ def main() -> None:
     import uvicorn
 
     folder, port, options = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
+    if instant := options.pop("stopped_clock_ms", None):
+        options["clock"] = lambda: instant
 
     def on_commit() -> None:
         if (folder / "die").exists():
