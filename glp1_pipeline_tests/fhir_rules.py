@@ -80,7 +80,7 @@ Provenance: target+ Reference(*); recorded! instant; policy* uri; agent+ Backbon
 _TYPE_SHAPES = """
 Item: linkId! string; definition? uri; text? string; item* Item; answer* Answer
 Answer: valueBoolean? boolean; valueInteger? integer; valueDecimal? decimal; valueString? string;
-  valueQuantity? Quantity; item* Item
+  valueQuantity? Quantity; valueCoding? Coding; item* Item
 Meta: tag* Coding
 Identifier: use? code(usual official temp secondary old); system? uri; value? string
 CodeableConcept: coding* Coding; text? string

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from glp1_pipeline.contracts import load
+from glp1_pipeline.domain import fhir
 from glp1_pipeline.domain.contract import Field
 from glp1_pipeline.domain.events import Submission, parse_event, questionnaire_response_to_submission
 from glp1_pipeline.domain.mapping import map_submission
@@ -245,3 +246,12 @@ def test_a_whole_form_of_each_version_comes_in_as_fhir_with_nothing_held(version
     mapped = map_submission(CONTRACT, parsed)
     assert (event.type, event.subject, mapped.problems) == ("intake.submitted", "canary-account", ())
     assert said(mapped.values) == said(map_submission(CONTRACT, as_json(answers, version)).values)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(forms())
+def test_what_we_write_as_a_questionnaire_response_reads_back_as_what_was_sent(form):
+    version, answers = form
+    told = as_json(answers, version)
+    back = questionnaire_response_to_submission(fhir.questionnaire_response(CONTRACT, told, "canary-1"), CONTRACT)
+    assert said(map_submission(CONTRACT, back).values) == said(map_submission(CONTRACT, told).values)

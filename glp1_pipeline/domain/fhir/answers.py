@@ -2,22 +2,36 @@
 
 Here: raw answers by question id, mapped or not, known or not. Not here: what they mean (`mapping`). The bytes
 themselves are kept with the event; this is the copy that a chart can show, so what FHIR cannot spell is replaced.
+
+Why there is no value is said so that no reader takes it for an answer: a question that was not asked has no item, one
+that was left blank has an item without an answer (an untouched box is a blank, and no `false`), and not knowing, not
+saying and not applying are the codes that FHIR has for them, beside the words as typed.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 import orjson
 
-from ..contract import Contract
+from ..contract import Contract, Field, fold
 from ..events import Submission
-from .elements import SUBMISSION_SYSTEM, Resource, clean, instant_utc, instant_zoned, resource_id
+from .elements import ABSENT_SYSTEM, SUBMISSION_SYSTEM, Resource, clean, instant_utc, instant_zoned, resource_id
 
 QUESTIONNAIRE: Final = "urn:glp1-pipeline:questionnaire:"
 META_URL: Final = "urn:glp1-pipeline:submission-details"
 
+_REASONS: Final = {
+    "unknown": "asked-unknown", "declined": "asked-declined", "not_applicable": "not-applicable", "absent": "",
+}  # fmt: skip
+_BOXED: Final = ("tri", "code", "codes", "list")
+"""Types of fields whose question may be shown as boxes to tick; of a lone box (boolean) false is an answer."""
+_LONGEST: Final = 40
+"""Longer words are no way to say that there is no value."""
+_OWN: Final = {"tri": "yes_no", "boolean": "yes_no", "consent": "consent_status"}
+"""Code sets that a field of these types has without naming them."""
 _INTEGER: Final = 2**31
 _DECIMAL: Final = 10**18
 _DEEPEST: Final = 6
@@ -40,35 +54,84 @@ def questionnaire_response(contract: Contract, submission: Submission, patient_i
         "author": patient,
         "source": patient,
     }
-    labels = _labels(contract, version)
+    questions = _questions(contract, version)
     items: list[Resource] = []
     for question, answer in submission.answers.items():
-        made = _items(question, answer, submission.submission_id, 1)
-        if (label := labels.get(question)) is not None:
-            for item in made:
-                item["text"] = label
+        asked = questions.get(question)
+        if asked is None:
+            items += _items(question, answer, submission.submission_id, 1)
+            continue
+        reason = asked.reason(answer)
+        if reason is None:
+            made = _items(question, answer, submission.submission_id, 1)
+        else:
+            made = [_without_value(question, reason, answer)]
+        for item in made:
+            item["text"] = asked.label
         items += made
     if items:
         response["item"] = items
     return response
 
 
-_last: tuple[Contract, dict[str, dict[str, str]]] | None = None
+class _Question(NamedTuple):
+    label: str
+    reasons: Mapping[str, str]
+    """How people say that there is no value, folded -> the reason's code; empty where it was left blank."""
+    has_boxes: bool
+    """Whether false is an untouched box."""
+
+    def reason(self, raw: Any) -> str | None:
+        """Why an answer is none, or None where it is one."""
+        if type(raw) is str:
+            found = self.reasons.get(raw)
+            if found is None and len(raw) <= _LONGEST and not (raw.islower() and raw.isalpha()):
+                found = self.reasons.get(fold(raw))
+            return found
+        if raw is False or (raw == 0 and type(raw) in (int, float)):
+            return "" if self.has_boxes else None
+        if type(raw) is dict and len(raw) == 1 and type(kind := raw.get("null")) is str:
+            return _REASONS.get(kind)
+        return None
 
 
-def _labels(contract: Contract, version: str) -> dict[str, str]:
-    """Question id -> what the field is called, worked out once per contract."""
+_last: tuple[Contract, dict[str, dict[str, _Question]]] | None = None
+
+
+def _questions(contract: Contract, version: str) -> dict[str, _Question]:
+    """Question id -> what is known of it, worked out once per contract."""
     global _last
     kept = _last
     if kept is None or kept[0] is not contract:
         kept = _last = (
             contract,
             {
-                v: {contract.fields[name].question(v): contract.fields[name].label for name in names}
+                v: {contract.fields[name].question(v): _question(contract, contract.fields[name]) for name in names}
                 for v, names in contract.asked.items()
             },
         )
     return kept[1].get(version, {})
+
+
+def _question(contract: Contract, field: Field) -> _Question:
+    if field.format == "name":  # there are people called Null, Na and None
+        return _Question(field.label, {}, False)
+    has_boxes = field.type in _BOXED or field.lone_part in field.part_codes
+    boxes = contract.codes["unticked_boxes"].keys() if has_boxes else set()
+    own = contract.codes.get(_OWN.get(field.type) or field.codes or "", {}).keys()
+    if field.type == "tri":
+        own = own - boxes
+    nulls = {spelling: _REASONS[code.code] for spelling, code in contract.codes["null_answers"].items()}
+    reasons = {spelling: why for spelling, why in (nulls | dict.fromkeys(boxes, "")).items() if spelling not in own}
+    return _Question(field.label, reasons, has_boxes)
+
+
+def _without_value(link_id: str, reason: str, raw: Any) -> Resource:
+    item: Resource = {"linkId": clean(link_id) or "[blank question id]"}
+    if reason:
+        why = {"system": ABSENT_SYSTEM, "code": reason}
+        item["answer"] = [{"valueCoding": why | {"display": clean(raw)} if type(raw) is str else why}]
+    return item
 
 
 def _status(submission: Submission) -> str:

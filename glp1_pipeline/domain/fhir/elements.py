@@ -32,9 +32,13 @@ RXNORM: Final = "http://www.nlm.nih.gov/research/umls/rxnorm"
 ASSEMBLER: Final = {"type": "Device", "identifier": {"system": DEVICE_SYSTEM, "value": "glp1_pipeline"}}
 """The pipeline as an author: a logical reference, since no server need hold a Device for it."""
 
+ABSENT_SYSTEM: Final = HL7 + "data-absent-reason"
 ABSENT: Final = {"unknown": "asked-unknown", "declined": "asked-declined", "held": "error"}
-"""State of a field -> why its element has no value. Not here: absent and not_asked (nobody answered, nothing is
-written) and not_applicable (there is nothing to say)."""
+"""State of a field -> why there is no value, where somebody was asked and said so: reason enough to write a resource.
+Of a blank, of what nobody asked and of what does not apply no resource is made."""
+_LEFT_OUT: Final = {"absent": "unknown", "not_asked": "not-asked", "not_applicable": "not-applicable"}
+"""The other states, for an element of a resource that is there anyway. A blank is `unknown`, the kind above all others:
+whether it was never seen or passed over, nobody can tell."""
 
 _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, RESOURCE_SYSTEM).bytes
 _ZONE_LIMIT: Final = timedelta(hours=14)
@@ -91,7 +95,7 @@ def concept(system: str, code: str, text: str | None = None) -> Resource:
 
 
 def absent_concept(reason: str) -> Resource:
-    return {"coding": [{"system": HL7 + "data-absent-reason", "code": reason}]}
+    return {"coding": [{"system": ABSENT_SYSTEM, "code": reason}]}
 
 
 def absent_extension(reason: str) -> Resource:
@@ -100,4 +104,4 @@ def absent_extension(reason: str) -> Resource:
 
 
 ABSENT_CONCEPT: Final = {state: absent_concept(code) for state, code in ABSENT.items()}
-ABSENT_ELEMENT: Final = {state: absent_extension(code) for state, code in ABSENT.items()}
+ABSENT_ELEMENT: Final = {state: absent_extension(code) for state, code in (ABSENT | _LEFT_OUT).items()}
