@@ -1,14 +1,16 @@
 """What the contract files must agree on as a whole.
 
-Here: every reference resolves, every field has an owner, no question means two things. Not here: reading files
+Here: every reference resolves, every field has one owner, no question means two things. Not here: reading files
 (`reading`), and the shape of one entry (the models in `domain.contract`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from ..domain.contract import APPLICABILITY, STAGES, Contract, fold, version_key
+from ..domain.ownership import RANKED, UNWRITTEN
 from .reading import Folder
 
 CODED = {"code", "codes", "quantity"}
@@ -25,6 +27,7 @@ def check(contract: Contract, folder: Folder) -> None:
     check_sets(contract, folder)
     check_fields(contract, folder)
     check_questions(contract, folder)
+    check_ownership(contract, folder)
     check_gates(contract, folder)
     check_products(contract, folder)
     known_states = {code.code for code in contract.codes.get("states", {}).values()}
@@ -96,6 +99,37 @@ def check_questions(contract: Contract, folder: Folder) -> None:
             if meaning.setdefault(question, name) != name:
                 what = f"question `{question}` of version {version} means both `{name}` and `{meaning[question]}`"
                 folder.fault_at("field", name, what, "give one of them another id")
+
+
+def check_ownership(contract: Contract, folder: Folder) -> None:
+    """One owner per record and stage (`nobody` is said, not left out), a rule that is written, and nothing unused."""
+    used = {field.owned_as for field in contract.fields.values()}
+    used |= {record.verified for record in contract.ownership.values() if record.record in used}
+    for name, record in contract.ownership.items():
+
+        def wrong(what: str, mend: str, name: str = name) -> None:
+            folder.fault_at("record", name, f"record `{name}` {what}", mend)
+
+        for stage in STAGES:
+            if not re.fullmatch("[a-z_]+", record.owner[stage]):
+                wrong(f"must have one owner in stage {stage}", "name one system, or `nobody`")
+        if record.conflict in UNWRITTEN:
+            wrong(f"follows rule `{record.conflict}`, which nobody wrote", "write it in domain/ownership.py")
+        if (name in used) == bool(record.kept_in):
+            wrong(
+                "is in no field, and does not say where it is" if not record.kept_in else "is in a field after all",
+                "say in `kept_in` where it lies or which part of the program brings it" if not record.kept_in
+                else "empty its `kept_in`",
+            )  # fmt: skip
+        if record.verified and record.verified not in contract.ownership:
+            wrong(f"is verified as `{record.verified}`, which is no record", "name a row of ownership.csv")
+        if record.task and record.task not in contract.tasks:
+            wrong(f"makes task `{record.task}`, which is not in tasks.csv", "name one that is")
+        order = record.worst_first.split()
+        if len(set(order)) != len(order):
+            wrong("has a code twice in its order", "leave it where it is worse")
+        if record.conflict in RANKED and "?" not in order:
+            wrong("has no order, and its rule needs one", "list its codes in `worst_first`, `?` for nobody knows")
 
 
 def check_gates(contract: Contract, folder: Folder) -> None:

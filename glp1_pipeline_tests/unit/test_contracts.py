@@ -48,6 +48,15 @@ def test_every_field_has_an_owner_in_every_stage_and_a_conflict_rule(contract: C
         assert field.conflict
 
 
+def test_every_record_is_in_a_field_or_says_where_else_it_is(contract: Contract) -> None:
+    used = {field.owned_as for field in contract.fields.values()}
+    beside = {contract.ownership[name].verified for name in used} - {""}
+    assert len(beside) == 5
+    told = {name for name, record in contract.ownership.items() if record.kept_in}
+    assert told | used | beside == contract.ownership.keys()
+    assert not told & (used | beside)
+
+
 def test_all_62_flags_are_declared_and_say_where_their_input_comes_from(contract: Contract) -> None:
     assert len(contract.flags) == 62
     assert {flag.input for flag in contract.flags.values()} >= {"intake", "labs", "followup", "identity"}
@@ -156,6 +165,13 @@ def test_a_typo_in_a_key_names_file_and_line(broken: Break) -> None:
         ("gates.yaml", "values: [given]", "values: [granted]", "cannot have these values"),
         ("flags.csv", "MEN2,Multiple", "MTC_FAMILY,Multiple", "declared twice"),
         ("ownership.csv", ",immutable,", ",frozen,", "conflict"),
+        ("ownership.csv", "email,yes,crm,intake", "email,yes,crm ehr,intake", "one owner in stage lead"),
+        ("ownership.csv", "email,yes,crm,intake", "email,yes,crm,", "one owner in stage intake"),
+        ("ownership.csv", "comes with labs", "", "is in no field, and does not say where it is"),
+        ("ownership.csv", "resolve-identity", "resolve-identty", "makes task `resolve-identty`"),
+        ("ownership.csv", "height_verified,,,", "height_verifed,,,", "which is no record"),
+        ("ownership.csv", "failed pending ? manual verified", "", "has no order, and its rule needs one"),
+        ("ownership.csv", "failed pending", "failed failed", "a code twice"),
         ("dose_ladders.csv", "wegovy_hd,", "wegovy_xl,", "product `wegovy_xl` is not in products.csv"),
         ("program.yaml", "AL,", "AL, ZZ,", "state `ZZ`"),
         ("program.yaml", "age_min: 18", "age_min: eighteen", "valid integer"),

@@ -1,0 +1,60 @@
+"""Whose word counts: for one field, one stage and one speaker, what holds afterwards and how it was settled.
+
+Here: the words and the rules. Not here: who owns what (ownership.csv), what everybody said before (`voices`), the work
+that a conflict makes (`tasks`).
+"""
+
+from .rules import EXPLAINED, RULES, UNWRITTEN, settle
+from .words import (
+    ADDED_UP,
+    COPYING,
+    DATED_BY,
+    EARLY,
+    HELD_FOR_A_PERSON,
+    INTAKE,
+    RANKED,
+    STEWARD,
+    Case,
+    Conflict,
+    Outcome,
+    Ruling,
+    Value,
+    Word,
+    adds,
+    holds,
+    join,
+    rank,
+    record_of,
+    same,
+    verified_record,
+    withdrawal,
+)
+
+__all__ = [
+    "ADDED_UP",
+    "COPYING",
+    "DATED_BY",
+    "EARLY",
+    "EXPLAINED",
+    "HELD_FOR_A_PERSON",
+    "INTAKE",
+    "RANKED",
+    "RULES",
+    "STEWARD",
+    "UNWRITTEN",
+    "Case",
+    "Conflict",
+    "Outcome",
+    "Ruling",
+    "Value",
+    "Word",
+    "adds",
+    "holds",
+    "join",
+    "rank",
+    "record_of",
+    "same",
+    "settle",
+    "verified_record",
+    "withdrawal",
+]
