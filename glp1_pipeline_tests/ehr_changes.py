@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import orjson
 import psycopg
 import requests
+from psycopg.types.json import Jsonb
 
 from glp1_pipeline import contracts
 from glp1_pipeline.adapters.ehr import Ehr
 from glp1_pipeline.adapters.ehr.polling import KINDS, Polled, poll_changes
 from glp1_pipeline.domain.fhir.elements import PATIENT_SYSTEM, RESOURCE_SYSTEM
 from glp1_pipeline_tests.deliveries import Patient, World
+from glp1_pipeline_tests.fault_proxy import FaultProxy
 
 CONTRACT = contracts.load()
 
@@ -23,9 +29,40 @@ def begin_now(world: World) -> None:
         newest = requests.get(f"{world.ehr_url}/{kind}?_sort=-_lastUpdated&_count=1", timeout=10).json()
         stamps = [e["resource"]["meta"]["lastUpdated"] for e in newest.get("entry", ())]
         world.connection.execute(
-            "insert into ops.poll_cursors (system, kind, since) values (%s, %s, coalesce(%s::timestamptz, now()))",
+            "insert into ops.poll_cursors (system, kind, since) values (%s, %s, coalesce(%s::timestamptz + interval '1 ms', now()))",
             (world.target, kind, (stamps or [None])[0]),
         )
+
+
+def begin_at(world: World, stamp: datetime) -> None:
+    for kind in KINDS:
+        world.connection.execute(
+            "insert into ops.poll_cursors (system, kind, since) values (%s, %s, %s)"
+            " on conflict (system, kind) do update set since = excluded.since, seen = '{}'",
+            (world.target, kind, stamp),
+        )
+
+
+def age_cursor(world: World) -> None:
+    """As if all that we know of how far we are were an hour old."""
+    rows = world.connection.execute(
+        "select kind, seen from ops.poll_cursors where system = %s and kind <> 'sweep'", (world.target,)
+    ).fetchall()
+    for kind, seen in rows:
+        for name in ("began", "ceiling_since", "newest_since"):
+            if name in seen:
+                seen[name] = (datetime.fromisoformat(seen[name]) - timedelta(hours=1)).isoformat()
+        world.connection.execute(
+            "update ops.poll_cursors set seen = %s where system = %s and kind = %s", (Jsonb(seen), world.target, kind)
+        )
+
+
+def age_sweep(world: World) -> None:
+    """As if the sweep had begun a day ago."""
+    world.connection.execute(
+        "update ops.poll_cursors set since = since - interval '1 day' where system = %s and kind = 'sweep'",
+        (world.target,),
+    )
 
 
 def poll(world: World, ehr: Ehr | None = None, **options: Any) -> Polled:
@@ -104,3 +141,86 @@ class Provider:
 
     def delete(self, place: str) -> None:
         requests.delete(f"{self.world.ehr_url}/{place}", timeout=10).raise_for_status()
+
+
+Answer = tuple[int, bytes, dict[str, str]]
+
+
+class PlainServer(FaultProxy):
+    """The same EHR as another make of server: what it offers, what its clock says, what it shows and when."""
+
+    def __init__(
+        self,
+        upstream: str,
+        *,
+        history: bool = True,
+        gone: int = 410,
+        links: bool = True,
+        one_instant: bool = False,
+        ignores_since: bool = False,
+        next_host: str = "",
+    ) -> None:
+        super().__init__(upstream)
+        self.history, self.gone, self.links = history, gone, links
+        self.one_instant, self.ignores_since, self.next_host = one_instant, ignores_since, next_host
+        self.ahead = timedelta(0)
+        self.hidden: set[str] = set()
+        """Ids that no search shows yet."""
+        self.before_read: Callable[[str], None] = lambda path: None
+
+    def __enter__(self) -> PlainServer:
+        super().__enter__()
+        return self
+
+    def answer(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+        if method == "GET":
+            self.before_read(path)
+        if "/_history" in path and not self.history:
+            return 404, b'{"resourceType":"OperationOutcome","issue":[]}', {}
+        is_search = method == "GET" and "?" in path and "/_history" not in path
+        asked = self._without_since(path) if is_search and self.ignores_since else path
+        code, raw, kept = super().answer(method, self._by_our_clock(asked) if is_search else asked, body, headers)
+        content = json.loads(raw) if raw else {}
+        if path.endswith("/metadata") and not self.history:
+            for resource in content["rest"][0]["resource"]:
+                resource["interaction"] = [i for i in resource["interaction"] if "history" not in i["code"]]
+        elif content.get("type") == "batch-response":
+            for entry in content["entry"]:
+                if entry["response"]["status"].startswith("410"):
+                    entry["response"]["status"] = str(self.gone)
+        elif is_search and content.get("type") == "searchset":
+            self._shown(content, path)
+        return code, json.dumps(content).encode() if raw else raw, kept
+
+    def _shown(self, bundle: dict[str, Any], path: str) -> None:
+        bundle["entry"] = [e for e in bundle.get("entry", ()) if e["resource"].get("id") not in self.hidden]
+        for entry in bundle["entry"]:
+            meta = entry["resource"].get("meta", {})
+            if "lastUpdated" in meta:
+                stamp = datetime.fromisoformat(meta["lastUpdated"])
+                if self.one_instant:
+                    stamp = stamp.replace(second=stamp.second // 10 * 10, microsecond=0)
+                meta["lastUpdated"] = (stamp + self.ahead).isoformat()
+        kept = [one for one in bundle["link"] if one["relation"] == "next" and self.links]
+        for one in kept:
+            there = self.next_host or self.url.removesuffix(self.path)
+            one["url"] = there + self.path + one["url"].partition(self.path)[2]
+        bundle["link"] = kept
+
+    def _by_our_clock(self, path: str) -> str:
+        """The search as the server behind must be asked, whose clock is right and finer than an instant of ours."""
+        head, _, query = path.partition("?")
+        asked = []
+        for name, value in parse_qsl(query):
+            if name == "_lastUpdated":
+                stamp = datetime.fromisoformat(value.removeprefix("ge")) - self.ahead
+                if self.one_instant:
+                    rest = timedelta(seconds=stamp.second % 10, microseconds=stamp.microsecond)
+                    stamp = stamp - rest + timedelta(seconds=10) if rest else stamp
+                value = "ge" + stamp.isoformat(timespec="milliseconds")
+            asked.append((name, value))
+        return f"{head}?{urlencode(asked)}"
+
+    def _without_since(self, path: str) -> str:
+        head, _, query = path.partition("?")
+        return f"{head}?{urlencode([one for one in parse_qsl(query) if one[0] not in ('_lastUpdated', '_sort')])}"

@@ -19,6 +19,7 @@ from psycopg.types.json import Jsonb
 
 from ...domain.contract import Contract
 from ...domain.events import Event
+from ...domain.fhir import patient_key
 from .. import ledger
 from ..cipher import Cipher
 from .echoes import Copy, Echoes, Verdict
@@ -107,24 +108,23 @@ class Poller:
         theirs: list[tuple[Entry, str]] = []
         later: list[Entry] = []
         for entry in entries:
-            record_id = records[entry.place]
-            if record_id is None:
+            record_id = records[entry.place] or ""
+            if record_id not in copies:  # nobody's, or of a record that we never wrote there
                 self.polled.strangers += 1
                 continue
-            match self._verdict(entry, copies.get(record_id, [])):
+            match self._verdict(entry, copies[record_id]):
                 case Verdict.OURS:
                     self.polled.echoes += 1
                 case Verdict.LATER:
                     later.append(entry)
                 case Verdict.THEIRS:
                     theirs.append((entry, record_id))
-        self.polled.later += len(later)
-        return self._tell(theirs), later
+        return self._tell(theirs, copies), later
 
     def _verdict(self, entry: Entry, copies: list[Copy]) -> Verdict:
         return Verdict.THEIRS if entry.is_deleted else self.echoes.judge(entry, copies)
 
-    def _tell(self, theirs: list[tuple[Entry, str]]) -> list[Told]:
+    def _tell(self, theirs: list[tuple[Entry, str]], copies: dict[str, list[Copy]]) -> list[Told]:
         fresh = self.not_yet_told(changed(self.source, e.place, e, None, "").id for e, _ in theirs)
         new = [(e, r) for e, r in theirs if changed(self.source, e.place, e, None, "").id in fresh]
         actors = self.feed.actors([entry for entry, _ in new if not entry.is_deleted])
@@ -134,16 +134,18 @@ class Poller:
             patient = self.people.patient_of(entry) or entry.place
             told.append(changed(self.source, patient if "?" not in patient else entry.place, entry, record_id, actor))
             if entry.kind == "Patient" and not entry.is_deleted:
-                told += self._merges(entry, record_id, actor)
+                told += self._merges(entry, record_id, actor, copies[record_id])
         return told
 
-    def _merges(self, entry: Entry, record_id: str, actor: str) -> list[Told]:
-        links = [(kind, place) for kind, other in merge_links(entry.content) if (place := self.people.place_of(other))]
-        others = self.people.look_up(place for _, place in links)
+    def _merges(self, entry: Entry, record_id: str, actor: str, copies: list[Copy]) -> list[Told]:
+        """The merges that a Patient tells of, but for those that we told the EHR of."""
+        ours = self.echoes.links_sent(entry, copies)
         told = []
-        for kind, place in links:
-            other = others[place]
-            if other is None or other == record_id:
+        for kind, reference in merge_links(entry.content):
+            other = self.people.record_of_reference(reference)
+            if other is None or other == record_id or (kind, patient_key(other)) in ours:
+                continue
+            if other not in self.echoes.copies([other]):
                 continue
             survivor, retired = (other, record_id) if kind == "replaced-by" else (record_id, other)
             told.append(merged(self.source, entry, survivor, retired, actor))
@@ -176,6 +178,7 @@ class Poller:
         """Judge what was read; its events and how far we are, in one transaction."""
         told, later = self.sift(entries)
         window.later |= {entry.remote_id for entry in later}
+        self.polled.later += len(later)
         now = self.now()
         for entry in entries:
             window.note(entry.remote_id, entry.version, entry.stamp, now)

@@ -6,6 +6,7 @@ of a change (`changes`).
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -101,6 +102,16 @@ class Echoes:
                 break
         return Verdict.LATER if is_under_way else Verdict.THEIRS
 
+    def links_sent(self, entry: Entry, copies: list[Copy]) -> set[tuple[str, str]]:
+        """Kind and target of every link that we ever wrote into a Patient: a merge of ours, perhaps undone since."""
+        mine = [(copy, key) for copy in copies if (key := key_of(entry, copy)) is not None]
+        return {
+            (link["type"], link["other"]["reference"])
+            for copy, key in mine
+            for _, sent in self.sent(key, copy.patient_id)
+            for link in sent.get("link", ())
+        }
+
     def sent(self, key: str, patient_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """What we sent of a resource and the status of its write, the newest first."""
         rows = self.connection.execute(
@@ -145,7 +156,14 @@ def our_id(resource: dict[str, Any]) -> str | None:
 
 def record_of(patient: dict[str, Any]) -> str | None:
     """Our record that a Patient carries; None where it is no patient of ours."""
-    return identifier(patient, PATIENT_SYSTEM)
+    return as_record(identifier(patient, PATIENT_SYSTEM))
+
+
+def as_record(told: Any) -> str | None:
+    try:
+        return str(uuid.UUID(told))
+    except (ValueError, TypeError, AttributeError):
+        return None
 
 
 def identifier(resource: dict[str, Any], system: str) -> str | None:

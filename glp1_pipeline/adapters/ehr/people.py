@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .echoes import record_of
+from ...domain.fhir.elements import PATIENT_SYSTEM
+from .echoes import as_record, record_of
 from .feed import Entry, Feed
 
 SUBJECTS = ("subject", "patient", "for", "beneficiary")
@@ -48,6 +49,14 @@ class People:
             return entry.place
         reference = next((r for name in SUBJECTS if isinstance(r := entry.content.get(name), dict)), {})
         return self.place_of(reference)
+
+    def record_of_reference(self, reference: dict[str, Any]) -> str | None:
+        """Our record that a reference to a Patient means: by our identifier, if it names it, else by the Patient."""
+        identifier = reference.get("identifier")
+        if isinstance(identifier, dict) and identifier.get("system") == PATIENT_SYSTEM:
+            return as_record(identifier.get("value"))
+        place = self.place_of(reference)
+        return self.look_up([place])[place] if place else None
 
     def place_of(self, reference: dict[str, Any]) -> str:
         """Where a reference to a Patient points, on this server."""
