@@ -1,4 +1,4 @@
-"""Delivery: the outbox goes out to the EHR, patients in parallel, each patient's changes in order."""
+"""Delivery: the outbox goes out to the EHR and to the CRM, patients in parallel, each patient's changes in order."""
 
 import statistics
 from datetime import timedelta
@@ -8,12 +8,13 @@ import dagster as dg
 from ..adapters import outbox
 from ..adapters.charts import TARGET
 from .chart import WRITES
-from .describe import spec
+from .describe import OPS, spec
 from .intake import WAIT_SECONDS, has_just_failed, running, wait_until
 from .partitions import DAYS, today
 from .resources import Road
 
 KIND = "ehr_chart"
+CRM_KIND, CRM = "crm_contact", "crm"
 RUN_SECONDS = 120.0
 """A run delivers for so long at most; what is left is due for the next one."""
 
@@ -25,6 +26,20 @@ DELIVERIES = spec(
     fresh_for=timedelta(hours=24),
     why="Every attempt to bring a change to the EHR over HTTP. A time-out is read back before anything is sent again,"
     " so a chart is there once.",
+)
+
+
+CRM_DELIVERIES = dg.AssetSpec(
+    "crm_deliveries",
+    deps=[WRITES],
+    group_name="delivery",
+    owners=[OPS],
+    kinds={"python", "http"},
+    description="Every attempt to bring a patient's contact to the CRM: name, address and phone while they are ours to "
+    "say, where in the program the person is, and opt-outs. Never an answer about health: `contracts/crm.yaml` is the "
+    "whole list. Whatever somebody edited there is put into the ledger before it is written over.\n\n*One row per "
+    "attempt to deliver a write of target `crm`.* Table: `ops.deliveries`.",
+    metadata={"dagster/table_name": "ops.deliveries"},
 )
 
 
@@ -76,6 +91,58 @@ def deliver(context: dg.AssetExecutionContext, road: Road):
     )
 
 
+@dg.multi_asset(
+    specs=[CRM_DELIVERIES],
+    name="deliver_to_crm",
+    partitions_def=DAYS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    check_specs=[
+        dg.AssetCheckSpec(
+            "all_contacts_delivered",
+            asset="crm_deliveries",
+            description="Writes that the CRM refused for good, and contacts in conflict: deleted there, or with an "
+            "address that another contact has. Each needs a person: `glp1 conflicts --target crm` lists them.",
+        )
+    ],
+)
+def deliver_to_crm(context: dg.AssetExecutionContext, road: Road):
+    """Deliver what is due to the CRM now; a replay of a past day finds nothing due and says so."""
+    cipher = road.cipher
+
+    def append(documents: list[bytes]) -> None:
+        with road.connect("glp1 crm edits") as connection:
+            road.append(connection, documents)
+
+    report = outbox.deliver_pending(
+        road.connect,
+        outbox.Contacts(road.crm, road.contract, append),
+        road.contract.writes[CRM_KIND],
+        lambda kid, body, place: cipher.open(kid, body, place),
+        deadline=RUN_SECONDS,
+    )
+    with road.connect("glp1 crm delivery") as connection:
+        waiting, disputed = outbox.pending(connection, CRM), len(outbox.conflicts(connection, CRM))
+    yield dg.MaterializeResult(
+        "crm_deliveries",
+        metadata={
+            **dict(report.outcomes),
+            "still waiting": waiting.ready + waiting.in_doubt,
+            "conflicts": disputed,
+            **({"stopped": report.stopped} if report.stopped else {}),
+            **({"milliseconds (median)": round(statistics.median(report.ms), 1)} if report.ms else {}),
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                asset_key="crm_deliveries",
+                check_name="all_contacts_delivered",
+                passed=waiting.dead + disputed == 0,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={"dead": waiting.dead, "conflicts": disputed},
+            )
+        ],
+    )
+
+
 def delivery_sensor(job) -> dg.SensorDefinition:
     @dg.sensor(
         name="ehr_writes_due",
@@ -99,3 +166,28 @@ def delivery_sensor(job) -> dg.SensorDefinition:
         return dg.RunRequest(partition_key=today().isoformat())
 
     return ehr_writes_due
+
+
+def crm_delivery_sensor(job) -> dg.SensorDefinition:
+    @dg.sensor(
+        name="crm_writes_due",
+        job=job,
+        minimum_interval_seconds=1,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Waits until a write to the CRM is due (new, or its time to be tried again has come) and asks for a"
+        " run that delivers all that is due.",
+    )
+    def crm_writes_due(context: dg.SensorEvaluationContext, road: Road):
+        with road.connect("glp1 crm delivery sensor") as connection:
+
+            def is_due(left: float) -> bool:
+                return outbox.wait_for_due(connection, CRM, min(left, 1.0))
+
+            def is_busy() -> bool:
+                return has_just_failed(context.instance, job.name) or running(context.instance, job.name) > 0
+
+            if not wait_until(WAIT_SECONDS, is_due, is_busy):
+                return dg.SkipReason("no write to the CRM is due")
+        return dg.RunRequest(partition_key=today().isoformat())
+
+    return crm_writes_due

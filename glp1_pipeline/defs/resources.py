@@ -14,7 +14,9 @@ import dagster as dg
 import psycopg
 
 from .. import contracts
+from ..adapters import ledger
 from ..adapters.cipher import Cipher, KeyRing
+from ..adapters.crm import Crm, CrmSettings
 from ..adapters.ehr import Ehr, EhrSettings
 from ..adapters.landing import Folder, landing_zone
 from ..adapters.settings import Settings
@@ -88,8 +90,15 @@ def _ehr(settings: Settings) -> Ehr:
     )
 
 
+@lru_cache(maxsize=1)
+def _crm(settings: Settings) -> Crm:
+    url, token = settings.crm_access()
+    return Crm(CrmSettings(url, token, read_timeout=30.0 if settings.crm_url else 10.0))
+
+
 class Road(dg.ConfigurableResource):
-    """Our store, the landing zone, the EHR and the contract. Set up by GLP1_* variables; the UI never shows them."""
+    """Our store, the landing zone, the EHR, the CRM and the contract. Set up by GLP1_* variables, which the UI never
+    shows."""
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Road]:
@@ -121,6 +130,14 @@ class Road(dg.ConfigurableResource):
     @property
     def ehr(self) -> Ehr:
         return _ehr(self.settings)
+
+    @property
+    def crm(self) -> Crm:
+        return _crm(self.settings)
+
+    def append(self, connection: psycopg.Connection, documents: list[bytes]) -> int:
+        """Bring events that were noticed elsewhere into the ledger, in the connection's transaction if it is in one."""
+        return ledger.append(connection, self.contract, self.cipher, documents)
 
     def connect(self, name: str = "glp1") -> Store:
         return connect(self.settings, name)
