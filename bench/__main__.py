@@ -1,23 +1,24 @@
-"""`python -m bench bulk|latency|delivery`: prints a table, keeps the figures in bench/results/."""
+"""`python -m bench bulk|grow|latency|delivery|identity`: prints a table, keeps the figures in bench/results/."""
 
 import argparse
 import sys
 from collections.abc import Callable
 
-from . import bulk, delivery, grow, latency
+from . import bulk, delivery, grow, identity, latency
 
 BENCHES: dict[str, Callable[[argparse.Namespace], None]] = {
     "bulk": bulk.run,
     "grow": grow.run,
     "latency": latency.run,
     "delivery": delivery.run,
+    "identity": identity.run,
 }
 
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     benches = parser.add_subparsers(dest="bench", required=True)
-    for module in (bulk, grow, latency, delivery):
+    for module in (bulk, grow, latency, delivery, identity):
         module.add_arguments(benches)
     return parser
 

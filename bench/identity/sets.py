@@ -44,9 +44,9 @@ class LinkageSet:
         return {pair for cluster in clusters.values() for pair in combinations(cluster, 2) if self.is_compared(*pair)}
 
 
-def is_for_training(entity: str) -> bool:
-    """Half of the people, for ever the same half; nobody is in both."""
-    return sha256(f"glp1 {entity}".encode()).digest()[0] % 2 == 0
+def in_part(entity: str, training: bool | None) -> bool:
+    """Half of the people train, for ever the same half; nobody is in both. None: everybody."""
+    return training is None or (sha256(f"glp1 {entity}".encode()).digest()[0] % 2 == 0) == training
 
 
 def values(first: str, last: str, dob: str, **more: str) -> Values:
@@ -66,15 +66,14 @@ def values(first: str, last: str, dob: str, **more: str) -> Values:
 
 
 def rows(path: Path) -> Iterator[dict[str, str]]:
-    opened = lzma.open(path, "rt", encoding="utf-8", newline="") if path.suffix == ".xz" else path.open(newline="")
-    with opened as file:
+    with lzma.open(path, "rt", encoding="utf-8", newline="") if path.suffix == ".xz" else path.open(newline="") as file:
         yield from ({k.strip(): (v or "").strip() for k, v in row.items() if k} for row in csv.DictReader(file))
 
 
-def febrl(data: Path, number: int) -> LinkageSet:
+def febrl(path: Path) -> LinkageSet:
     """Without its soc_sec_id column."""
     records, entity = {}, {}
-    for row in rows(data / "febrl" / f"dataset{number}.csv"):
+    for row in rows(path):
         record = row["rec_id"]
         entity[record] = record.split("-")[1]
         records[record] = values(
@@ -82,28 +81,28 @@ def febrl(data: Path, number: int) -> LinkageSet:
             line1=f"{row['street_number']} {row['address_1']}".strip(), line2=row["address_2"],
             city=row["suburb"], state=row["state"], postal_code=row["postcode"],
         )  # fmt: skip
-    return LinkageSet(f"FEBRL {number}", records, entity)
+    return LinkageSet(f"FEBRL {path.name.split('.')[0][7:]}", records, entity)
 
 
-def fake_1000(data: Path, training: bool) -> LinkageSet:
+def fake(path: Path, training: bool | None) -> LinkageSet:
     records, entity = {}, {}
-    for row in rows(data / "splink" / "fake_1000.csv"):
-        if is_for_training(row["cluster"]) == training:
+    for row in rows(path):
+        if in_part(row["cluster"], training):
             entity[row["unique_id"]] = row["cluster"]
             records[row["unique_id"]] = values(
                 row["first_name"], row["surname"], row["dob"], city=row["city"], email=row["email"]
             )
-    return LinkageSet("splink fake_1000", records, entity)
+    return LinkageSet(f"splink {path.name.split('.')[0]}", records, entity)
 
 
-def miis(data: Path, training: bool) -> LinkageSet:
+def miis(path: Path, training: bool | None) -> LinkageSet:
     """Pairs that people labelled; S-1 and D-1 share a record, so that a number is in one part alone."""
     records, labels = {}, {}
-    with lzma.open(data / "miis" / "miis_B_2450_pairs.ndjson.xz", "rt", encoding="utf-8") as file:
+    with lzma.open(path, "rt", encoding="utf-8") as file:
         for line in file:
             told = json.loads(line)
             name = told["test"].split(":")[0]
-            if is_for_training(name[2:]) != training:
+            if not in_part(name[2:], training):
                 continue
             for side in ("a", "b"):
                 row = told[side]
@@ -127,13 +126,13 @@ DOB: dict[str, Callable[[str], str]] = {
 }  # fmt: skip
 
 
-def simulated(data: Path, files: tuple[str, ...], training: bool) -> LinkageSet:
+def simulated(data: Path, files: tuple[str, ...], training: bool | None) -> LinkageSet:
     """Files of pseudopeople: the first is linked with the others. The simulant's id is the truth and goes no further."""
     records, entity = {}, {}
     for file in files:
         mail = "mailing_address_" if file == "w2_and_1099" else ""
         for at, row in enumerate(rows(data / "pseudopeople" / f"{file}.csv.xz")):
-            if is_for_training(row["simulant_id"]) != training:
+            if not in_part(row["simulant_id"], training):
                 continue
             record = f"{file}-{at}"
             entity[record] = row["simulant_id"]
@@ -143,8 +142,7 @@ def simulated(data: Path, files: tuple[str, ...], training: bool) -> LinkageSet:
                 f"{row['first_name']} {row.get('middle_initial') or row.get('middle_name', '')}".strip(), row["last_name"], DOB[file](row.get("date_of_birth", "")), sex=row.get("sex", ""),
                 line1=f"po box {box}" if box and not line1 else line1,
                 line2=f"unit {unit}" if (unit := row.get(f"{mail}unit_number", "")) else "",
-                city=row.get(f"{mail}city", ""), state=row.get(f"{mail}state", ""),
-                postal_code=row.get(f"{mail}zipcode", ""),
+                state=row.get(f"{mail}state", ""),  # each town is Anytown and each code 00000: nothing is said by them
             )  # fmt: skip
     left = frozenset(record for record in records if record.startswith(files[0]))
     short = {"decennial_census": "census", "w2_and_1099": "W-2", "social_security": "social security", "wic": "WIC"}
@@ -153,21 +151,30 @@ def simulated(data: Path, files: tuple[str, ...], training: bool) -> LinkageSet:
 
 def to_train_on(data: Path) -> list[LinkageSet]:
     return [
-        febrl(data, 1),
-        fake_1000(data, True),
-        miis(data, True),
+        febrl(data / "febrl" / "dataset1.csv"),
+        fake(data / "splink" / "fake_1000.csv", True),
+        *(miis(path, True) for path in sorted(data.glob("miis/*.ndjson.xz"))),
         simulated(data, ("decennial_census", "social_security", "w2_and_1099", "wic"), True),
     ]
 
 
 def to_judge_on(data: Path) -> list[LinkageSet]:
-    """No person of the training part is in here."""
+    """What a folder has, without the training parts: no person is in both."""
+    return found_in(data, False)
+
+
+def everything(data: Path) -> list[LinkageSet]:
+    return found_in(data, None)
+
+
+def found_in(data: Path, training: bool | None) -> list[LinkageSet]:
     return [
-        febrl(data, 2),
-        febrl(data, 3),
-        fake_1000(data, False),
-        miis(data, False),
-        simulated(data, ("decennial_census", "wic"), False),
-        simulated(data, ("decennial_census", "w2_and_1099"), False),
-        simulated(data, ("decennial_census", "social_security"), False),
+        *(febrl(path) for path in sorted(data.glob("febrl/dataset*.csv*")) if training is None or "1" not in path.name),
+        *(fake(path, training) for path in sorted(data.glob("splink/*.csv*")) if "labels" not in path.name),
+        *(miis(path, training) for path in sorted(data.glob("miis/*.ndjson.xz"))),
+        *(
+            simulated(data, ("decennial_census", other), training)
+            for other in ("wic", "w2_and_1099", "social_security")
+            if (data / "pseudopeople" / f"{other}.csv.xz").is_file()
+        ),
     ]

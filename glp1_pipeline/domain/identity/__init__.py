@@ -5,10 +5,11 @@ candidates in the store, and keeping what was decided (`adapters`).
 """
 
 from .features import Features, features
+from .group import Decided, Edge, Grouping, group
 from .keys import blocking_keys
-from .match import Match, compare
+from .match import HARD, Match, compare
 from .model import IdentityModel
 
 __all__ = [
-    "Features", "IdentityModel", "Match", "blocking_keys", "compare", "features",
+    "HARD", "Decided", "Edge", "Features", "Grouping", "IdentityModel", "Match", "blocking_keys", "compare", "features", "group",
 ]  # fmt: skip

@@ -1,0 +1,63 @@
+"""Which edges of a graph lie on a way between two nodes that must stay apart.
+
+Here: graph theory on pairs of names. Not here: what the nodes and edges mean (`group`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+Pair = tuple[str, str]
+
+
+def edges_between(edges: Iterable[Pair], walls: Iterable[Pair]) -> set[Pair]:
+    """Every edge (smaller name first) on a path that visits no node twice, from one side of a wall to the other.
+
+    With the wall added as an edge, these are the edges of its biconnected component: each lies with it on a circle.
+    """
+    graph: dict[str, set[str]] = {}
+    for a, b in edges:
+        graph.setdefault(a, set()).add(b)
+        graph.setdefault(b, set()).add(a)
+    found: set[Pair] = set()
+    for x, y in walls:
+        if x in graph and y in graph:
+            had = y in graph[x]
+            graph[x].add(y)
+            graph[y].add(x)
+            for part in biconnected(graph, x):
+                if (x, y) in part or (y, x) in part:
+                    found |= {(min(a, b), max(a, b)) for a, b in part if had or {a, b} != {x, y}}
+            if not had:
+                graph[x].discard(y)
+                graph[y].discard(x)
+    return found
+
+
+def biconnected(graph: dict[str, set[str]], start: str) -> Iterator[list[Pair]]:
+    """Edges of each biconnected component of the part that holds `start` (Hopcroft and Tarjan, without recursion)."""
+    depth, low = {start: 0}, {start: 0}
+    seen: list[Pair] = []
+    way: list[tuple[str, str, Iterator[str]]] = [("", start, iter(graph[start]))]
+    while way:
+        before, node, others = way[-1]
+        for other in others:
+            if other == before:
+                continue
+            if other in depth:
+                if depth[other] < depth[node]:
+                    seen.append((node, other))
+                    low[node] = min(low[node], depth[other])
+                continue
+            depth[other] = low[other] = len(depth)
+            seen.append((node, other))
+            way.append((node, other, iter(graph[other])))
+            break
+        else:
+            way.pop()
+            if way:
+                low[before] = min(low[before], low[node])
+                if low[node] >= depth[before]:
+                    cut = seen.index((before, node))
+                    yield seen[cut:]
+                    del seen[cut:]
