@@ -6,14 +6,15 @@ reports and a patient's own corrections before anybody reviews them (`chart`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .contract import Contract, Ownership
 from .ownership import (
     ADDED_UP,
+    BLANK,
     COPYING,
     DATED_BY,
     EARLY,
@@ -25,10 +26,10 @@ from .ownership import (
     Conflict,
     Outcome,
     Ruling,
+    Said,
     Value,
     Word,
     holds,
-    join,
     record_of,
     same,
     settle,
@@ -42,17 +43,14 @@ if TYPE_CHECKING:
 class Voices:
     """Begun from a chart that the patient alone has spoken in; it grows with the chart."""
 
-    __slots__ = ("chart", "contract", "kept", "last", "offers", "refused_at", "rows", "told")
+    __slots__ = ("chart", "contract", "kept", "offers", "refused_at", "said", "told")
 
     def __init__(self, contract: Contract, chart: Chart, refused_at: dict[str, datetime]) -> None:
         self.contract, self.chart, self.refused_at = contract, chart, refused_at
         self.told: dict[str, Reported] = {report.event_id: report for report in chart.submissions}
-        self.last: dict[tuple[str, str], Value] = {}
-        """(source, field) -> its last word, in whatever voice."""
+        self.said = Said()
         for name, value in chart.values.items():
-            self.last[self.told[chart.sources[name]].source, name] = value
-        self.rows: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
-        """(source, field) -> what each resource of that system says of it, where a field is a list of such."""
+            self.said.last[self.told[chart.sources[name]].source, name] = value
         self.kept: dict[tuple[str, str], Conflict] = {}
         self.offers: dict[tuple[str, str], Value] = {}
         """What was said in the conflict of the same key."""
@@ -61,24 +59,27 @@ class Voices:
         """Apply a report. What its field's rule does not let hold becomes a conflict, or stays one."""
         chart, is_copy = self.chart, report.source in COPYING
         self.told[report.event_id] = report
-        for name, value in [*report.values.items(), *self._left_out(report)]:
+        for name, value in [*report.values.items(), *self.said.left_out(report)]:
             if "withdrawn" in value:
                 self._take_back(name, value, report)
                 continue
             if value.get("null") == "absent" and name in chart.values:
                 continue
-            record = record_of(self.contract, name)
             own = verified_record(self.contract, name) if report.voice == "verified" else None
             if is_copy:
-                value = self._whole(report, name, value)
-                before = self.last.get((report.source, name))
-                if before is not None and same(before, value):
-                    continue  # carried along, not said again
+                value = self.said.whole(report, name, value)
+                if self.said.may_be_old(report.source, name, value, chart.former.get(name, ())):
+                    if own is None:
+                        self._carry(name, value, report)
+                    continue
             if own is not None:
                 self._verify(own, name, value, report)
             else:
-                self._settle(record, name, value, report, is_copy)
-            self.last[report.source, name] = value
+                self._settle(record_of(self.contract, name), name, value, report, is_copy)
+            self.said.last[report.source, name] = value
+        if is_copy:
+            for name in self.said.end_version(report):
+                self._close(name, report.source)
         self._publish()
 
     def enter(self) -> None:
@@ -91,12 +92,23 @@ class Voices:
                 self._close(name, report.source)
         self._publish()
 
+    def _carry(self, name: str, value: Value, report: Reported) -> None:
+        """An old value comes along with a record, or somebody went back to it: which, is not ours to guess."""
+        record = record_of(self.contract, name)
+        now, owner = self._now(record, name), record.owner[self.chart.stage]
+        if now is None or same(now.value, value):
+            return
+        offered = self._word(record, report.values, value, report)
+        ruling = settle(Case(record, owner, now, offered, self.said.by(owner, name)))
+        if not same(ruling.value, now.value) and record.conflict not in ADDED_UP:
+            held = record.conflict in HELD_FOR_A_PERSON
+            self._open(name, record, report, value, "task" if held else "refused")
+
     def _take_back(self, name: str, value: Value, report: Reported) -> None:
         """A system deletes or refutes what it had said: a finding is gone, what else holds stays and is a conflict."""
         chart, record, taken = self.chart, record_of(self.contract, name), value["withdrawn"]
-        key = (report.source, name)
-        self.last.pop(key, None)
-        rest = self._whole(report, name, {"value": []}) if isinstance(taken, list) else None
+        self.said.last[report.source, name] = BLANK
+        rest = self.said.whole(report, name, {"value": []}) if isinstance(taken, list) else None
         if name in chart.verified and self.told[chart.verified_by[name]].source == report.source:
             is_decisive = chart.decisive.pop(name, None) is not None
             del chart.verified[name], chart.verified_by[name]
@@ -108,24 +120,6 @@ class Voices:
         elif holds(chart.values.get(name), taken):
             kept: Outcome = "merged" if record.conflict in ADDED_UP else "refused"
             self._open(name, record, report, value, "task" if record.conflict in HELD_FOR_A_PERSON else kept)
-
-    def _left_out(self, report: Reported) -> Iterator[tuple[str, Value]]:
-        """List rows that an older version of the same resource had and this one has no more."""
-        if report.source in COPYING:
-            for (source, name), resources in self.rows.items():
-                if source == report.source and name not in report.values and resources.get(report.submission_id):
-                    yield name, {"value": []}
-
-    def _whole(self, report: Reported, name: str, value: Value) -> Value:
-        """A list as all resources of that system give it together: each carries a row or two."""
-        if not isinstance(value.get("value"), list):
-            return value
-        resources = self.rows.setdefault((report.source, name), {})
-        resources[report.submission_id] = value
-        joined: list[Any] = []
-        for resource in sorted(resources):
-            joined = join(joined, resources[resource]["value"])
-        return {**value, "value": joined}
 
     def _verify(self, record: Ownership, name: str, value: Value, report: Reported) -> None:
         """What a provider found stands beside what the patient said, and decides where the rule lets it."""
@@ -157,7 +151,7 @@ class Voices:
             ruling = Ruling("applied", value)
         else:
             offered = self._word(record, report.values, value, report)
-            ruling = settle(Case(record, owner, now, offered, self.last.get((owner, name))))
+            ruling = settle(Case(record, owner, now, offered, self.said.by(owner, name)))
         changes = ruling.outcome in ("applied", "merged") and (now is None or not same(now.value, ruling.value))
         if now is not None and ruling.outcome in ("applied", "merged"):
             self._remember(name, now.value if changes else value)

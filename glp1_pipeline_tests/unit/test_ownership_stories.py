@@ -219,13 +219,28 @@ def test_a_consent_entered_in_error_is_no_consent_and_a_birth_date_taken_back_wa
     assert charted(back(3, "Patient/1", "demo.dob", DOB), say(4, "ehr", "Patient/1", demo__dob=DOB)).conflicts == ()
 
 
-def test_a_contact_sent_again_for_another_reason_does_not_bring_an_old_phone_back() -> None:
+def test_a_contact_sent_again_for_another_reason_does_not_bring_an_old_phone_back_unseen() -> None:
     lead = say(0, "crm", "contact/1", demo__mobile="+15125550199", demo__preferred_name="Jo")
     renamed = say(3, "crm", "contact/1", demo__mobile="+15125550199", demo__preferred_name="Joe")
     chart = charted(lead, renamed)
     assert chart.get("demo.mobile") == FIRST.values["demo.mobile"]["value"]
     assert chart.get("demo.preferred_name") == "Joe"
-    assert chart.conflicts == ()
+    assert open_now(chart) == {("demo.mobile", "crm"): ("latest_verified", "refused")}
+    heard = say(4, "crm", "contact/1", demo__preferred_name="Joe")
+    assert charted(lead, renamed, heard).conflicts == ()
+    again = say(5, "crm", "contact/1", demo__mobile="+15125550199")
+    assert charted(lead, renamed, heard, again).get("demo.mobile") == "+15125550199"
+
+
+def test_an_ehr_that_first_speaks_with_what_the_chart_held_before_may_not_have_heard_of_the_change() -> None:
+    old = FIRST.values["demo.mobile"]["value"]
+    changed = say(2, "intake", demo__mobile="+15125550111")
+    moved = say(2.1, "ehr", "Patient/1", "verified", demo__mobile=old, demo__language="es")
+    chart = charted(changed, moved)
+    assert (chart.get("demo.mobile"), chart.get("demo.language")) == ("+15125550111", "es")
+    assert open_now(chart)["demo.mobile", "ehr"] == ("latest_verified", "refused")
+    heard = say(3, "ehr", "Patient/1", "verified", demo__mobile="+15125550111", demo__language="es")
+    assert charted(changed, moved, heard).conflicts == ()
 
 
 def test_somebody_whom_only_the_crm_knows_has_a_chart_and_passes_no_gate() -> None:

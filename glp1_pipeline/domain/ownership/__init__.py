@@ -5,8 +5,10 @@ that a conflict makes (`tasks`).
 """
 
 from .rules import EXPLAINED, RULES, UNWRITTEN, settle
+from .said import Said
 from .words import (
     ADDED_UP,
+    BLANK,
     COPYING,
     DATED_BY,
     EARLY,
@@ -32,6 +34,7 @@ from .words import (
 
 __all__ = [
     "ADDED_UP",
+    "BLANK",
     "COPYING",
     "DATED_BY",
     "EARLY",
@@ -46,6 +49,7 @@ __all__ = [
     "Conflict",
     "Outcome",
     "Ruling",
+    "Said",
     "Value",
     "Word",
     "adds",

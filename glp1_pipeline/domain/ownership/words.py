@@ -14,6 +14,7 @@ from ..contract import ConflictRule, Contract, Ownership, Stage, fold
 
 Value = Mapping[str, Any]
 """A value document: {"value": …} or {"null": …} or {"held": …, "raw": …}, with optional "edges"."""
+BLANK: Final[Value] = {"null": "absent"}
 Outcome = Literal["applied", "refused", "task", "merged"]
 
 INTAKE: Final = "intake"
