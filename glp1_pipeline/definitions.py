@@ -5,7 +5,7 @@ Explicit on purpose: autoloading imports every installed plugin, which costs eac
 
 import dagster as dg
 
-from .defs import chart, delivery, intake, recovery
+from .defs import chart, conflicts, delivery, intake, mapping, matches, recovery
 from .defs.resources import Road
 
 intake_job = dg.define_asset_job(
@@ -23,8 +23,16 @@ delivery_job = dg.define_asset_job(
 )
 
 defs = dg.Definitions(
-    assets=[intake.receive, chart.chart, delivery.deliver, recovery.count_ledger],
-    jobs=[intake_job, delivery_job, recovery.replay_events],
+    assets=[
+        intake.receive,
+        chart.chart,
+        delivery.deliver,
+        recovery.count_ledger,
+        matches.count_reviews,
+        conflicts.count_conflicts,
+        mapping.count_unmapped_codes,
+    ],
+    jobs=[intake_job, delivery_job, recovery.replay_events, matches.decide_match],
     sensors=[intake.intake_sensor(intake_job), delivery.delivery_sensor(delivery_job), recovery.dead_runs],
     schedules=[recovery.balance_schedule],
     resources={"road": Road()},

@@ -101,6 +101,11 @@ def connect(url: str, name: str = "small road") -> psycopg.Connection:
     return psycopg.connect(url, autocommit=True, application_name=name)
 
 
+def without_crm(contract: Contract) -> Contract:
+    """The contract of a program that has no CRM: the EHR is the only one who is told anything."""
+    return contract.model_copy(update={"crm": {}})
+
+
 @dataclass
 class SmallRoad:
     """One database and one folder, with all that the steps need."""
@@ -108,7 +113,7 @@ class SmallRoad:
     url: str = field(repr=False)
     folder: Path
     connection: psycopg.Connection
-    contract: Contract = field(default_factory=contract, repr=False)
+    contract: Contract = field(default_factory=lambda: without_crm(contract()), repr=False)
     cipher: Cipher = field(default_factory=lambda: Cipher(RING))
 
     @property

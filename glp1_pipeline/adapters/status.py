@@ -10,6 +10,8 @@ from typing import Any
 
 import psycopg
 
+from .charts.conflicts import conflicts_of
+
 
 def status(connection: psycopg.Connection) -> dict[str, Any]:
     """Counts along the road, why what is held is held, and how long each hop takes (median and p95, last day)."""
@@ -151,6 +153,7 @@ def why(connection: psycopg.Connection, patient_id: str) -> dict[str, Any]:
                 " from ops.copies c, jsonb_each(c.conflicts) m where c.patient_id = %s order by 3, 1"
             )
         ],
+        "disagreements": conflicts_of(connection, patient_id),
         "last_events": [
             {"event_id": str(e), "type": y, "received_at": r, "status": s, "reason": n, "hint": h}
             for e, y, r, s, n, h in rows(

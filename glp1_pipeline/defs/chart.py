@@ -7,7 +7,8 @@ import dagster as dg
 
 from ..adapters import charts
 from .describe import CLINICAL, OPS, spec
-from .intake import EVENTS, Scope, every_few_seconds
+from .intake import Scope, every_few_seconds
+from .matches import MATCHES
 from .partitions import DAYS, days_of
 from .resources import Road
 
@@ -16,7 +17,7 @@ from .resources import Road
 VALUES = spec(
     "patient_values",
     group="chart",
-    deps=(EVENTS,),
+    deps=(MATCHES,),
     why="What each submission says, field by field, mapped by the contract: value, unknown, declined or held, never a "
     "guess. A correction of the contract and a replay of the days mend every value.",
 )
@@ -79,7 +80,7 @@ class ChartConfig(dg.Config):
 
 
 @dg.multi_asset(
-    specs=[VALUES, CHARTS, FLAGS, GATES, TASKS, QUEUE, WRITES],
+    specs=[MATCHES, VALUES, CHARTS, FLAGS, GATES, TASKS, QUEUE, WRITES],
     name="chart",
     partitions_def=DAYS,
     backfill_policy=dg.BackfillPolicy.single_run(),
@@ -115,6 +116,7 @@ def chart(context: dg.AssetExecutionContext, config: ChartConfig, road: Road):
 
 
 def _results(done: charts.Charted):
+    yield dg.MaterializeResult("patient_matches", metadata={"patients that gained or lost a record": done.merged})
     answered = done.values or 1
     judged = done.passed + done.held
     yield dg.MaterializeResult(
@@ -163,7 +165,9 @@ def _results(done: charts.Charted):
         else {}
     )
     yield dg.MaterializeResult("provider_queue", metadata={"entered": done.entered_queue, **seconds})
-    yield dg.MaterializeResult("writes", metadata={"writes": done.writes, "resources": done.resources})
+    yield dg.MaterializeResult(
+        "writes", metadata={"writes": done.writes, "resources": done.resources, "contacts for the CRM": done.contacts}
+    )
 
 
 def _most(counts: dict[str, int], n: int = 20) -> dict[str, int]:

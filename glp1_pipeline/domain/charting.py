@@ -13,16 +13,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from . import fhir, flags, gates, tasks
+import orjson
+
+from . import crm, fhir, flags, gates, tasks
 from .changes import read_change
 from .chart import Chart, Reported
-from .contract import Contract
+from .contract import Contract, Stage
 from .events import Change, Content, Decision, Event, Submission
 from .failures import where
 from .mapping import map_submission
 
 GATE = "clinical-minimum"
-EHR = "ehr"
+EHR, CRM = "ehr", "crm"
 ACCOUNT = "intake-account"
 """System of the identifier that the intake form's own account gives a person."""
 
@@ -74,10 +76,16 @@ class Known:
     """Record -> the patient it is part of, for every record of every patient here."""
     moved: set[str] = field(default_factory=set)
     """Patients whose records are others than before: all that they ever said is in this batch."""
+    again: set[str] = field(default_factory=set)
+    """Patients to be judged again although none of these events is theirs: somebody may be the same person."""
+    reviews: dict[str, list[str]] = field(default_factory=dict)
+    """Patient -> records of others of whom a person must say whether they are the same."""
     reports: dict[str, list[Reported]] = field(default_factory=dict)
     """Record -> what other events of theirs said."""
     copies: dict[str, Copy] = field(default_factory=dict)
     """Patient -> what the EHR was told."""
+    contacts: dict[str, Copy] = field(default_factory=dict)
+    """Patient -> what the CRM was told."""
     tasks: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     """Patient -> (code, cause) of every task ever opened."""
     accounts: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
@@ -99,13 +107,15 @@ class Known:
 
 @dataclass(slots=True)
 class Write:
-    """One change of a patient's chart that the EHR must hear."""
+    """One change of a patient that another system must hear."""
 
     patient_id: str
     n: int
     hashes: dict[str, str]
     body: bytes
     event_ids: list[str]
+    target: str = EHR
+    kind: str = "ehr_chart"
 
 
 @dataclass(slots=True)
@@ -122,6 +132,12 @@ class PatientOutcome:
     tasks: list[tasks.TaskNeed]
     closed: list[tuple[str, str]]
     write: Write | None
+    contact: Write | None = None
+    """What the CRM must hear: how far the patient is, nothing clinical."""
+
+    @property
+    def stage(self) -> Stage:
+        return "clinical_review" if self.gate.outcome == "passed" else self.chart.stage
 
 
 @dataclass(slots=True)
@@ -174,8 +190,8 @@ def decide(contract: Contract, claimed: Sequence[Claimed], said: Read, known: Kn
             fresh[known.patient_of[item.content.records[1]]].append(item)
     gate_asked = contract.gates[GATE]
     gates.evaluate(contract, gate_asked, [])  # a malformed gate is the contract's fault, and no patient's
-    members = known.members()
-    for patient_id in sorted(fresh.keys() | known.moved):
+    members, passes = known.members(), gates.passes(contract, gate_asked)
+    for patient_id in sorted(fresh.keys() | known.moved | known.again):
         items = fresh.get(patient_id, [])
         try:
             if patient_id not in members:
@@ -185,7 +201,7 @@ def decide(contract: Contract, claimed: Sequence[Claimed], said: Read, known: Kn
             reports += [said.reports[item.event_id] for item in items if item.event_id in said.reports]
             if not reports:
                 continue
-            history = flags.evaluate_history(contract, patient_id, reports)
+            history = flags.evaluate_history(contract, patient_id, reports, passes=passes)
             (gate,) = gates.evaluate(contract, gate_asked, [history.chart], [history.flags])
             decided.patients.append(
                 _outcome(contract, patient_id, members[patient_id], items, said, history, gate, known)
@@ -200,6 +216,7 @@ def decide(contract: Contract, claimed: Sequence[Claimed], said: Read, known: Kn
 def _outcome(contract, patient_id: str, records, items, said: Read, history, gate, known: Known) -> PatientOutcome:
     chart, raised, _ = history
     needed = tasks.derive(contract, chart, raised, gate)
+    needed += tasks.who_is_who(contract, known.reviews.get(patient_id, ()))
     open_now = {(task.code, task.cause) for task in needed}
     closed = [key for key in known.tasks.get(patient_id, []) if key not in open_now]
     write = None
@@ -207,7 +224,19 @@ def _outcome(contract, patient_id: str, records, items, said: Read, history, gat
         write = _write(contract, patient_id, records, items, history, needed, closed, known)
     first = min((item.received_at for item in items), default=chart.latest.received_at)
     reports = [said.reports[item.event_id] for item in items if item.event_id in said.reports]
-    return PatientOutcome(chart, reports, first, raised, gate, needed, closed, write)
+    outcome = PatientOutcome(chart, reports, first, raised, gate, needed, closed, write)
+    if contract.crm and outcome.stage != "lead":
+        outcome.contact = _contact(contract, outcome, items, known.contacts.get(patient_id) or Copy(0, {}))
+    return outcome
+
+
+def _contact(contract: Contract, outcome: PatientOutcome, items: Sequence[Claimed], copy: Copy) -> Write | None:
+    body = crm.contact(contract, outcome.chart, outcome.stage, outcome.gate)
+    hashes = {crm.COPY: crm.contact_hash(body)}
+    if copy.planned == hashes:
+        return None
+    event_ids = sorted({item.event_id for item in items})
+    return Write(outcome.chart.patient_id, copy.n + 1, hashes, orjson.dumps(body), event_ids, CRM, "crm_contact")
 
 
 def _write(contract, patient_id, records, items, history, needed, closed, known: Known) -> Write | None:

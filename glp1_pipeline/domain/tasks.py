@@ -87,6 +87,12 @@ def derive(
     return sorted(needs.values())
 
 
+def who_is_who(contract: Contract, others: Iterable[str]) -> list[TaskNeed]:
+    """A person must say whether this patient and another's record are one; gone as soon as it is said."""
+    kind = contract.tasks["resolve-identity"]
+    return [TaskNeed(kind.code, f"match:{other}", kind.queue, kind.owner, kind.due_minutes) for other in others]
+
+
 def _conflicts(contract: Contract, chart: Chart) -> Iterable[tuple[str, str]]:
     """What only a person can settle between two who speak; gone as soon as they agree, or the owner says it again."""
     for conflict in chart.conflicts:

@@ -108,7 +108,7 @@ def _patient(connection: psycopg.Connection, account: str, wanted: dict[str, Any
             for code, cause in one("select code, cause from ops.tasks where patient_id = %s and status = 'open'")
         ),
         "queued": bool(one("select 1 from ops.provider_queue where patient_id = %s and left_at is null")),
-        "changes": len(one("select 1 from ops.writes where patient_id = %s")),
+        "changes": len(one("select 1 from ops.writes where patient_id = %s and target = 'ehr'")),
     }
     found = []
     for name, value in actual.items():

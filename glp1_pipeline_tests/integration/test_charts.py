@@ -188,11 +188,9 @@ def test_who_leaves_the_queue_and_comes_back_waits_from_then_on(road: SmallRoad)
     first = submission(1)
     road.send(first)
     road.connection.execute("update ops.provider_queue set entered_at = entered_at - interval '3 days'")
-    refused = {"consent.treatment": {"status": "refused", "version": "2026-09", "at": first["data"]["authored_at"]}}
-    done = road.send(amendment(first, 1, refused))
+    done = road.send(amendment(first, 1, {"hx.men2": "prefer not to say"}))
     assert (done.held, road.one("select left_at is not null from ops.provider_queue")) == (1, True)
-    given = {"consent.treatment": {"status": "given", "version": "2026-09", "at": first["data"]["authored_at"]}}
-    done = road.send(amendment(first, 2, given, minutes=90))
+    done = road.send(amendment(first, 2, {"hx.men2": "no"}, minutes=90))
     assert done.entered_queue == 1
     assert road.one("select left_at is null and entered_at > now() - interval '1 hour' from ops.provider_queue")
     assert_in_balance(road)

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from glp1_pipeline import cli
 from glp1_pipeline.adapters.ehr import Ehr, EhrSettings
 from glp1_pipeline.adapters.outbox import DeliveryReport, deliver_pending
+from glp1_pipeline.cli import mend, prove, telling
 from glp1_pipeline.domain.outbox import keys_of
 from glp1_pipeline_tests.deliveries import get, write_kind
 from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, migrated_database, small_road, submission
@@ -40,7 +41,8 @@ def test_a_person_lists_a_conflict_and_decides_it_and_replays_stay_without_effec
         door = SimpleNamespace(
             connect=lambda name: connect(road.url, name), contract=road.contract, cipher=road.cipher, ehr=client
         )
-        monkeypatch.setattr(cli, "_road", lambda: door)
+        for module in (mend, prove, telling):
+            monkeypatch.setattr(module, "open_road", lambda: door)
         first = submission(1)
         road.send(first)
         assert deliver(road, client).delivered == 1

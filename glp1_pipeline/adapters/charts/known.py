@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from ...domain.charting import EHR, Claimed, Copy, Known
+from ...domain.charting import CRM, EHR, Claimed, Copy, Known
 from ...domain.outbox import keys_of
 from ..cipher import Cipher
 from .meet import Met
@@ -19,7 +19,7 @@ from .reports import reports_of
 
 def read_known(connection, cipher: Cipher, claimed: Sequence[Claimed], met: Met) -> Known:
     """What the database knows of all patients that these events are about."""
-    known = Known(patient_of=met.patient_of, moved=met.moved, accounts=met.accounts)
+    known = Known(met.patient_of, met.moved, met.again, met.reviews, accounts=met.accounts)
     known.sent = lambda patient_id: _sent(connection, cipher, patient_id)
     patients = sorted({*met.patient_of.values()} | met.moved)
     if not patients:
@@ -38,11 +38,11 @@ def read_known(connection, cipher: Cipher, claimed: Sequence[Claimed], met: Met)
             known.events.add(row.event_id)
         else:
             known.reports.setdefault(row.record_id, []).append(row)
-    for patient_id, n, planned in connection.execute(
-        "select patient_id, n, planned from ops.copies where target = %s and patient_id = any(%s::uuid[])",
-        (EHR, sorted({*patients, *met.patient_of})),
+    for target, patient_id, n, planned in connection.execute(
+        "select target, patient_id, n, planned from ops.copies where target = any(%s) and patient_id = any(%s::uuid[])",
+        ([EHR, CRM], sorted({*patients, *met.patient_of})),
     ):
-        known.copies[str(patient_id)] = Copy(n, planned)
+        (known.copies if target == EHR else known.contacts)[str(patient_id)] = Copy(n, planned)
     for patient_id, code, cause in connection.execute(
         "select patient_id, code, cause from ops.tasks where patient_id = any(%s::uuid[])", (patients,)
     ):

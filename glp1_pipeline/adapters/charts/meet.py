@@ -44,9 +44,11 @@ class Met:
     patient_of: dict[str, str] = field(default_factory=dict)
     moved: set[str] = field(default_factory=set)
     """Patients whose records are others than before, and records that are no patient of their own any more."""
+    again: set[str] = field(default_factory=set)
+    """Patients whose matches are others than before."""
+    reviews: dict[str, list[str]] = field(default_factory=dict)
+    """Patient -> records of others, heard of earlier, of whom a person must say whether they are the same."""
     accounts: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-    refused: list[tuple[str, str, str]] = field(default_factory=list)
-    """Events about records that we do not know: id, reason, hint."""
 
 
 def find_records(connection, cipher: Cipher, claimed: Sequence[Claimed]) -> list[tuple[str, str, str]]:
@@ -117,7 +119,13 @@ def meet(connection, contract: Contract, claimed: Sequence[Claimed], said: Read)
     touched = _match(connection, contract, claimed, said) | {r for c in decisions for r in _decision(c).records}
     moved = _regroup(connection, touched, records) if touched else set()
     met = Met(moved=moved)
-    met.patient_of = _patients(connection, records | moved)
+    met.patient_of = _patients(connection, records | moved | touched)
+    met.again = {met.patient_of[record] for record in touched}
+    for mine, other in connection.execute(
+        "select later, earlier from ops.patient_match_reviews where later = any(%s::uuid[]) order by 1, 2",
+        (sorted(met.patient_of),),
+    ):
+        met.reviews.setdefault(met.patient_of[str(mine)], []).append(str(other))
     for system, value, record_id in connection.execute(
         "select system, value, record_id from phi.identifiers where record_id = any(%s::uuid[])"
         " and starts_with(system, %s) order by system, value",

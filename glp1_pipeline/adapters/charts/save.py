@@ -13,11 +13,12 @@ from typing import Any
 
 import orjson
 
-from ...domain.charting import EHR, Claimed, Decided, Known, PatientOutcome, Write
+from ...domain.charting import CRM, EHR, Claimed, Decided, Known, PatientOutcome, Write
 from ...domain.contract import Contract
 from ...domain.fhir import resource_id
 from ..cipher import Cipher
 from ..ledger import MEND
+from .conflicts import save_conflicts
 
 
 @dataclass
@@ -39,7 +40,10 @@ class Charted:
     tasks_opened: int = 0
     tasks_closed: int = 0
     writes: int = 0
+    """To the EHR."""
     resources: int = 0
+    contacts: int = 0
+    """Writes to the CRM."""
     missing: dict[str, int] = field(default_factory=dict)
     problems: dict[str, int] = field(default_factory=dict)
     queue_seconds: list[float] = field(default_factory=list)
@@ -73,7 +77,8 @@ def save(connection, contract: Contract, cipher: Cipher, decided: Decided, known
     _upsert(connection, "phi.risk_flags", ("patient_id", "flag_id"),
             ("patient_id", "flag_id", "severity", "status", "fields", "event_id", "contract_version"),
             ((o.chart.patient_id, f.flag_id, f.severity, "sticky" if f.sticky else "active", list(f.fields),
-              f.event_id, version) for o in outcomes for f in o.flags.values()), known=known.patients | known.moved)  # fmt: skip
+              f.event_id, version) for o in outcomes for f in o.flags.values()),
+            known=known.patients | known.moved)  # fmt: skip
     patients = [o.chart.patient_id for o in outcomes]
     connection.execute(
         "update phi.risk_flags set status = 'cleared' where patient_id = any(%s::uuid[]) and status <> 'cleared' and"
@@ -92,9 +97,12 @@ def save(connection, contract: Contract, cipher: Cipher, decided: Decided, known
             keep="since = case when t.outcome = excluded.outcome then t.since else excluded.since end")  # fmt: skip
     _save_queue(connection, outcomes, now, done)
     _save_tasks(connection, outcomes, now, done)
-    if decided.retired:
-        _save_retired(connection, [r.patient_id for r in decided.retired], done)
-    writes = [o.write for o in (*outcomes, *decided.retired) if o.write is not None]
+    retired = [r.patient_id for r in decided.retired]
+    save_conflicts(connection, outcomes, now, known, retired)
+    if retired:
+        _save_retired(connection, retired, done)
+    told = [o.write for o in (*outcomes, *decided.retired)] + [o.contact for o in outcomes]
+    writes = [write for write in told if write is not None]
     _save_writes(connection, cipher, writes, known, now, done)
     done.patients += len(outcomes)
     for outcome in outcomes:
@@ -120,8 +128,7 @@ def _chart_row(outcome: PatientOutcome, version: str) -> tuple:
     events = [s.event_id for s in chart.submissions]
     place = {event_id: index for index, event_id in enumerate(events)}
     doc = {name: place[event_id] for name, event_id in chart.sources.items()}
-    stage = "clinical_review" if outcome.gate.outcome == "passed" else "intake"
-    return chart.patient_id, stage, _json(doc), events, version, max(s.received_at for s in chart.submissions)
+    return chart.patient_id, outcome.stage, _json(doc), events, version, max(s.received_at for s in chart.submissions)
 
 
 def _save_queue(connection, outcomes: list[PatientOutcome], now: datetime, done: Charted) -> None:
@@ -187,38 +194,42 @@ def _save_writes(connection, cipher: Cipher, writes: list[Write], known: Known, 
         return
     # The lane first: its lock makes the order of writes the order of commits, and wakes the deliverer.
     connection.execute(
-        "insert into ops.lanes (target, patient_id, has_work, next_at) select %s, p, true, now()"
-        " from unnest(%s::uuid[]) p on conflict (target, patient_id) do update set has_work = true",
-        (EHR, [w.patient_id for w in writes]),
+        "insert into ops.lanes (target, patient_id, has_work, next_at) select t, p, true, now()"
+        " from unnest(%s::text[], %s::uuid[]) as u(t, p) order by 1, 2"
+        " on conflict (target, patient_id) do update set has_work = true",
+        ([w.target for w in writes], [w.patient_id for w in writes]),
     )
     ids = connection.execute(
         "insert into ops.writes (target, patient_id, n, kind, resources, sha256, status, events, created_at)"
-        " select %s, p, n, 'ehr_chart', r, s, 'ready', string_to_array(e, ',')::uuid[], %s"
-        " from unnest(%s::uuid[], %s::int[], %s::int[], %s::bytea[], %s::text[]) as u(p, n, r, s, e)"
-        " returning patient_id, write_id",
+        " select t, p, n, k, r, s, 'ready', string_to_array(e, ',')::uuid[], %s"
+        " from unnest(%s::text[], %s::uuid[], %s::int[], %s::text[], %s::int[], %s::bytea[], %s::text[])"
+        " as u(t, p, n, k, r, s, e) returning target, patient_id, write_id",
         (
-            EHR,
             now,
+            [w.target for w in writes],
             [w.patient_id for w in writes],
             [w.n for w in writes],
-            [len(w.hashes) + 1 for w in writes],
+            [w.kind for w in writes],
+            [len(w.hashes) + (w.target == EHR) for w in writes],  # a provenance goes with each
             [hashlib.sha256(w.body).digest() for w in writes],
             [",".join(w.event_ids) for w in writes],
         ),
     ).fetchall()
-    write_ids = {str(patient_id): write_id for patient_id, write_id in ids}
+    write_ids = {(target, str(patient_id)): write_id for target, patient_id, write_id in ids}
     # Binary, since as text a body would be twice as long.
     into = "copy phi.write_bodies (write_id, kid, body) from stdin (format binary)"
     with connection.cursor() as cursor, cursor.copy(into) as copy:
         copy.set_types(("int8", "text", "bytea"))
         for write in writes:
-            write_id = write_ids[write.patient_id]
+            write_id = write_ids[write.target, write.patient_id]
             copy.write_row((write_id, *cipher.seal(write.body, f"writes|{write_id}")))
-    _upsert(connection, "ops.copies", ("target", "patient_id"), ("patient_id", "target", "n", "planned"),
-            ((w.patient_id, EHR, w.n, _json(w.hashes)) for w in writes), known=known.copies,
-            keep="planned = t.planned || excluded.planned")  # fmt: skip
-    done.writes += len(writes)
-    done.resources += sum(len(w.hashes) for w in writes)
+    there = {(EHR, patient_id) for patient_id in known.copies} | {(CRM, patient_id) for patient_id in known.contacts}
+    _upsert(connection, "ops.copies", ("target", "patient_id"), ("target", "patient_id", "n", "planned"),
+            ((w.target, w.patient_id, w.n, _json(w.hashes)) for w in writes),
+            known=there, keep="planned = t.planned || excluded.planned", width=2)  # fmt: skip
+    done.writes += sum(w.target == EHR for w in writes)
+    done.contacts += sum(w.target == CRM for w in writes)
+    done.resources += sum(len(w.hashes) for w in writes if w.target == EHR)
 
 
 def _save_retired(connection, patients: list[str], done: Charted) -> None:
@@ -280,10 +291,12 @@ def _upsert(
     key: tuple[str, ...],
     columns: tuple[str, ...],
     rows: Iterable[tuple[Any, ...]],
-    known: Collection[str],
+    known: Collection[Any],
     keep: str = "",
+    width: int = 1,
 ) -> None:
-    """Write rows by COPY: those whose first column is not among the `known` at once, the others by insert or update.
+    """Write rows by COPY: those whose first column (or first `width`) is not among the `known` at once, the others by
+    insert or update.
 
     The patients' lock makes sure that what was not known is still not there. `keep` is a clause that decides for one
     column. Once a transaction for each table: its staging is emptied at the commit.
@@ -292,7 +305,7 @@ def _upsert(
     with connection.cursor() as cursor:
         with cursor.copy(f"copy {table} ({names}) from stdin") as copy:
             for row in rows:
-                if row[0] in known:
+                if (row[0] if width == 1 else row[:width]) in known:
                     again.append(row)
                 else:
                     copy.write_row(row)

@@ -4,6 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from glp1_pipeline.adapters import unmapped
+
 revision = "0002"
 down_revision = "0001"
 
@@ -228,9 +230,27 @@ def upgrade() -> None:
         existing_comment="One row per event that says something of a patient: all its values in one document, with provenance. voice: reported or verified. held: fields whose answer could not be mapped without a guess.",
         schema="phi",
     )
+    op.execute(unmapped.INDEX)
+    op.execute(unmapped.VIEW)
+    op.execute(unmapped.COMMENT)
+    op.execute(
+        # The one who was heard of later waits for the answer: so the same pair makes the same task in any order.
+        "create view ops.patient_match_reviews as select case when (a.first_at, m.record_a) > (b.first_at, m.record_b)"
+        " then m.record_a else m.record_b end as later, case when (a.first_at, m.record_a) > (b.first_at, m.record_b)"
+        " then m.record_b else m.record_a end as earlier, m.weight, m.agreements, m.guards, m.since"
+        " from ops.patient_matches m join phi.people a on a.record_id = m.record_a"
+        " join phi.people b on b.record_id = m.record_b left join ops.patient_links x on x.record_id = m.record_a"
+        " left join ops.patient_links y on y.record_id = m.record_b"
+        " where coalesce(x.patient_id, m.record_a) <> coalesce(y.patient_id, m.record_b)"
+        " and not exists (select from phi.match_decisions d where (d.record_a = m.record_a and d.record_b = m.record_b)"
+        " or (d.record_a = m.record_b and d.record_b = m.record_a))"
+    )
 
 
 def downgrade() -> None:
+    op.execute("drop view ops.patient_match_reviews")
+    for statement in unmapped.DROP:
+        op.execute(statement)
     op.create_table_comment(
         "patient_values",
         "One row per event that says something of a patient: all its values in one document, with provenance. voice: reported or verified. held: fields whose answer could not be mapped without a guess.",

@@ -1,0 +1,103 @@
+"""Who may be the same person: the review queue, and the decisions of people about it.
+
+Here: reading pairs, and a decision as an event in the ledger. Not here: when two records match (`domain.identity`),
+and what follows from a decision (`charts`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Literal
+
+import orjson
+import psycopg
+
+from ..domain.contract import Contract
+from .cipher import Cipher
+from .ledger import append
+
+SOURCE = "/steward/glp1"
+TYPES = {"merge": "patient.merged", "unmerge": "patient.unmerged", "not_a_match": "patient.not_a_match"}
+KEYS = {
+    "merge": ("survivor_id", "retired_id"),
+    "unmerge": ("survivor_id", "restored_id"),
+    "not_a_match": ("record_id", "other_id"),
+}
+Action = Literal["merge", "unmerge", "not_a_match"]
+
+
+def reviews(connection: psycopg.Connection, limit: int = 100) -> list[dict[str, Any]]:
+    """Pairs that a person must decide, the likeliest first: names of what agrees, never a value."""
+    names = ("later", "earlier", "weight", "agreements", "guards", "since")
+    rows = connection.execute(
+        "select later::text, earlier::text, weight, agreements, guards, since from ops.patient_match_reviews"
+        " order by weight desc, later, earlier limit %s",
+        (limit,),
+    ).fetchall()
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def links(connection: psycopg.Connection, limit: int = 100) -> list[dict[str, Any]]:
+    """Records that are part of another's patient, the newest first."""
+    rows = connection.execute(
+        "select record_id::text, patient_id::text, since from ops.patient_links where record_id <> patient_id"
+        " order by since desc, 1 limit %s",
+        (limit,),
+    ).fetchall()
+    return [dict(zip(("record_id", "patient_id", "since"), row, strict=True)) for row in rows]
+
+
+def beside(connection: psycopg.Connection, records: tuple[str, str]) -> dict[str, list[Any]]:
+    """What is compared, side by side, for the person who decides: values, so for their eyes alone."""
+    found = {
+        str(record_id): features
+        for record_id, features in connection.execute(
+            "select record_id, features from phi.people where record_id = any(%s::uuid[])", (list(records),)
+        )
+    }
+    sides = [found.get(record, {}) for record in records]
+    return {name: [side.get(name) for side in sides] for name in sorted({*sides[0], *sides[1]})}
+
+
+def counts(connection: psycopg.Connection) -> dict[str, Any]:
+    """How many pairs wait, since when, and how many records are part of another's patient."""
+    row = connection.execute(
+        "select count(*), coalesce(extract(epoch from now() - min(since)) / 3600, 0)::float8,"
+        " (select count(*) from ops.patient_links where record_id <> patient_id),"
+        " (select count(*) from phi.match_decisions) from ops.patient_match_reviews"
+    ).fetchone()
+    assert row is not None
+    return {"open": row[0], "oldest hours": round(row[1], 2), "merged records": row[2], "decisions": row[3]}
+
+
+def decide(
+    connection: psycopg.Connection,
+    contract: Contract,
+    cipher: Cipher,
+    action: Action,
+    records: tuple[str, str],
+    actor: str,
+    reason: str,
+) -> uuid.UUID:
+    """Put a decision into the ledger, from where it is charted like all else; the id of its event."""
+    (now,) = connection.execute("select now()").fetchone() or (None,)
+    assert now is not None
+    source_id = str(uuid.uuid4())
+    event = {
+        "specversion": "1.0",
+        "type": TYPES[action],
+        "source": SOURCE,
+        "id": source_id,
+        "subject": records[0],
+        "time": now.isoformat(),
+        "data": {**dict(zip(KEYS[action], records, strict=True)), "actor": actor, "reason": reason},
+    }
+    append(connection, contract, cipher, [orjson.dumps(event)])
+    row = connection.execute(
+        "select event_id from phi.events where source = %s and source_id = %s", (SOURCE, source_id)
+    ).fetchone()
+    if row is None:
+        raise ValueError(
+            "the decision is not whole: an actor is one word without spaces, a reason is 1 to 500 characters"
+        )
+    return row[0]

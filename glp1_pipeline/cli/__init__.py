@@ -1,0 +1,37 @@
+"""The command line `glp1`: thin, the same functions that the assets call.
+
+Here: the group, and which commands it has. Not here: any decision. Imports are inside the commands, so that `--help`
+and a quick question cost no more than they need.
+"""
+
+from __future__ import annotations
+
+import click
+
+from . import drift, look, mapping, match, mend, prove, start
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def main() -> None:
+    """Carries the clinical data of a GLP-1 telehealth program: intake to chart to queue to EHR, once and in order.
+
+    \b
+    Begin with    glp1 demo            everything on this machine, with samples
+    Look          glp1 status          how the whole stands
+                  glp1 events          what was quarantined, where and why
+                  glp1 why PATIENT     what one patient waits for, since when, and whose it is
+    Prove         glp1 reconcile       nothing lost, nothing doubled, the EHR read back
+    Mend          glp1 replay          compute events again after a correction
+                  glp1 match           who may be the same person, and decisions about it
+                  glp1 conflicts       what somebody changed in the EHR against us
+    Trust         glp1 mapping check   how much of a folder of submissions maps by itself
+
+    Settings come from GLP1_* variables; without any, everything runs embedded in the folder .glp1 of the project.
+    """
+
+
+for command in (
+    start.up, start.demo_command, start.drop, look.status, look.events, look.why, prove.reconcile, prove.fingerprint,
+    mend.replay, mend.conflicts, match.match, mapping.mapping, mapping.dictionary, drift.drift,
+):  # fmt: skip
+    main.add_command(command)

@@ -1,0 +1,129 @@
+"""How the whole stands, and what one patient waits for.
+
+Not here: proofs (`prove`), mending (`mend`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .telling import AS_JSON, age, question, show_or_json, told
+
+
+@click.command()
+@AS_JSON
+def status(as_json: bool) -> None:
+    """How everything stands: counts along the road, what is held and why, how long each hop takes."""
+    from ..adapters.status import status as ask
+
+    found = told(lambda: question(ask))
+
+    def show() -> None:
+        for name, value in found.items():
+            title = name.replace("_", " ")
+            if isinstance(value, dict):
+                click.echo(f"{title:26}{'  '.join(f'{k} {v}' for k, v in value.items() if v is not None) or '-'}")
+            else:
+                click.echo(f"{title:26}{value}")
+
+    show_or_json(as_json, found, show)
+
+
+@click.command()
+@click.option(
+    "--status",
+    type=click.Choice(["waiting", "charted", "rejected", "dead"]),
+    default="rejected",
+    show_default=True,
+    help="Which events.",
+)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, newest first.")
+@AS_JSON
+def events(status: str, limit: int, as_json: bool) -> None:
+    """The newest events of a status: id, place (drop and line), reason, and how to mend it; never a value.
+
+    The ids are what `glp1 replay --event` takes, and the job replay_events in the UI.
+    """
+    from ..adapters.status import events as ask
+
+    found = told(lambda: question(lambda connection: ask(connection, status, limit)))
+
+    def show() -> None:
+        for event in found:
+            place = f"drop {event['drop_id']} line {event['line']}"
+            why_so = f": {event['reason']}: {event['hint']}" if event["reason"] else ""
+            click.echo(f"{event['event_id']}  {place}  {age(event['received_at'])} ago{why_so}")
+        if not found:
+            click.echo(f"no event is {status}")
+
+    show_or_json(as_json, found, show)
+
+
+@click.command()
+@click.argument("patient")
+@AS_JSON
+def why(patient: str, as_json: bool) -> None:
+    """What PATIENT waits for: every unmet gate, open task and unsent write, since when, and whose it is.
+
+    PATIENT is our id, or an id that another system gave (an intake account, say). It prints names and times, no value.
+    """
+    from ..adapters.status import find_patient
+    from ..adapters.status import why as ask
+
+    def work(connection):
+        patient_id = find_patient(connection, patient)
+        return None if patient_id is None else ask(connection, patient_id)
+
+    found = told(lambda: question(work))
+    if found is None:
+        raise click.ClickException(
+            "no patient is known by this id: check it, or ask `glp1 status` what is still waiting"
+        )
+    show_or_json(as_json, found, lambda: _show_why(found))
+
+
+def _show_why(found: dict[str, Any]) -> None:
+    click.echo(f"patient {found['patient_id']}: stage {found['stage'] or 'unknown'}, {found['events']} event(s)")
+    if found["in_queue_since"]:
+        click.echo(f"in the provider's queue for {age(found['in_queue_since'])}")
+    for gate in found["gates"]:
+        missing = ", ".join(f"{m['field']} ({m['state']})" for m in gate["missing"])
+        click.echo(
+            f"gate {gate['gate']}: {gate['outcome']} for {age(gate['since'])}{': ' + missing if missing else ''}"
+        )
+    for task in found["tasks"]:
+        click.echo(
+            f"task {task['task']} ({task['cause']}): {task['owner']}, queue {task['queue']}, open for"
+            f" {age(task['since'])}, due {task['due']:%Y-%m-%d %H:%M} UTC"
+        )
+    for flag in found["flags"]:
+        click.echo(f"flag {flag['severity']} {flag['flag']} ({flag['status']}): {', '.join(flag['fields'])}")
+    for write in found["writes"]:
+        click.echo(
+            f"write {write['write']} to the EHR: {write['status']} for {age(write['since'])}, {write['tries']} tries"
+        )
+    for reason in found["blocked"]:
+        click.echo(f"nothing more is sent to the EHR: {reason}")
+    undecided = [conflict for conflict in found["conflicts"] if not conflict["decision"]]
+    for conflict in undecided:
+        click.echo(
+            f"conflict {conflict['resource']}: {conflict['reason']} for {age(conflict['since'])}, ours is not sent:"
+            " `glp1 conflicts --help` says how to decide"
+        )
+    for one in found["disagreements"]:
+        click.echo(
+            f"{one['source']} against {one['owner']} about {one['field']} for {age(one['since'])}: {one['outcome']} by"
+            f" rule {one['rule']}"
+        )
+    for one in found["records"]:
+        click.echo(f"known to {one['system']} for {age(one['since'])} as record {one['record']}")
+    for event in found["last_events"]:
+        reason = f": {event['reason']}: {event['hint']}" if event["reason"] else ""
+        click.echo(
+            f"event {event['event_id']}: {event['type']}, {event['status']} {age(event['received_at'])} ago{reason}"
+        )
+    is_held = any(gate["outcome"] == "held" for gate in found["gates"])
+    if not (is_held or found["tasks"] or found["writes"] or found["blocked"] or undecided):
+        click.echo("nothing is unmet")

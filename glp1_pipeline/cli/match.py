@@ -1,0 +1,135 @@
+"""Who may be the same person, and what people decide about it.
+
+Not here: when two records match (`domain.identity`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .telling import AS_JSON, age, open_road, question, show_or_json, told
+
+ACTOR = click.option("--actor", required=True, help="Who decides: an opaque name, like a staff id.")
+REASON = click.option("--reason", required=True, help="Why, in a sentence. It is kept with the event.")
+
+
+@click.group()
+def match() -> None:
+    """Records that may be one person: look, decide, merge and take apart again.
+
+    A record is a person as one account knows them; a patient is one or more records. Every decision is an event, and
+    nothing is lost by it: taking apart returns each value, task and write to whom its event belongs.
+    """
+
+
+@match.command(name="list")
+@click.option("--merged", is_flag=True, help="Show the records that are part of another's patient.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@AS_JSON
+def listed(merged: bool, limit: int, as_json: bool) -> None:
+    """Pairs that wait for a decision, the likeliest first, with what agrees and what held them back (names only)."""
+    from ..adapters import matches
+
+    found = told(lambda: question(lambda c: (matches.links if merged else matches.reviews)(c, limit)))
+
+    def show() -> None:
+        for one in found:
+            if merged:
+                click.echo(f"{one['record_id']}  is part of {one['patient_id']} for {age(one['since'])}")
+            else:
+                held = f"; held back by {', '.join(one['guards'])}" if one["guards"] else ""
+                click.echo(
+                    f"{one['earlier']} {one['later']}  weight {one['weight']:.1f}, {age(one['since'])}:"
+                    f" {', '.join(one['agreements'])}{held}"
+                )
+        if not found:
+            click.echo("no record is part of another's patient" if merged else "no pair waits for a decision")
+
+    show_or_json(as_json, found, show)
+
+
+@match.command()
+@click.argument("record", type=click.UUID)
+@click.argument("other", type=click.UUID)
+@AS_JSON
+def show(record, other, as_json: bool) -> None:
+    """What RECORD and OTHER say of who they are, side by side. Prints values: for the eyes of who decides."""
+    from ..adapters import matches
+
+    found = told(lambda: question(lambda c: matches.beside(c, (str(record), str(other)))))
+
+    def lines() -> None:
+        for name, (mine, theirs) in found.items():
+            click.echo(f"{name:10} {'=' if mine == theirs else ' '} {mine or '-'}  |  {theirs or '-'}")
+
+    show_or_json(as_json, found, lines)
+
+
+def _decide(action, first, second, actor: str, reason: str, as_json: bool) -> None:
+    from ..adapters import charts, matches
+
+    def work() -> dict[str, Any]:
+        road = open_road()
+        with road.connect("glp1 match") as connection:
+            try:
+                event_id = matches.decide(
+                    connection, road.contract, road.cipher, action, (str(first), str(second)), actor, reason
+                )
+            except ValueError as error:
+                raise click.ClickException(str(error)) from None
+            # Not left to the sensor: who decides wants to see what came of it. A run that is faster does the same.
+            scope = charts.Scope(event_ids=(event_id,))
+            done = charts.chart_events(connection, road.contract, road.cipher, scope)
+            row = connection.execute(
+                "select status, reason, hint from phi.events where event_id = %s", (event_id,)
+            ).fetchone()
+        status, why, hint = row or ("waiting", None, None)
+        return {"event_id": str(event_id), "status": status, "reason": why, "hint": hint, "new_writes": done.writes}
+
+    found = told(work)
+    if found["status"] in ("rejected", "dead"):
+        raise click.ClickException(f"{found['reason']}: {found['hint']}")
+    show_or_json(
+        as_json, found, lambda: click.echo(f"done by event {found['event_id']}, {found['new_writes']} write(s)")
+    )
+
+
+@match.command()
+@click.argument("survivor", type=click.UUID)
+@click.argument("retired", type=click.UUID)
+@ACTOR
+@REASON
+@AS_JSON
+def accept(survivor, retired, actor: str, reason: str, as_json: bool) -> None:
+    """They are one person: SURVIVOR keeps the chart, RETIRED becomes part of it.
+
+    The first of a listed pair was heard of first. In the EHR the retired Patient is linked and out of use.
+    """
+    _decide("merge", survivor, retired, actor, reason, as_json)
+
+
+@match.command()
+@click.argument("record", type=click.UUID)
+@click.argument("other", type=click.UUID)
+@ACTOR
+@REASON
+@AS_JSON
+def reject(record, other, actor: str, reason: str, as_json: bool) -> None:
+    """They are two people: the pair is not proposed again, and nothing joins them by itself."""
+    _decide("not_a_match", record, other, actor, reason, as_json)
+
+
+@match.command()
+@click.argument("survivor", type=click.UUID)
+@click.argument("restored", type=click.UUID)
+@ACTOR
+@REASON
+@AS_JSON
+def undo(survivor, restored, actor: str, reason: str, as_json: bool) -> None:
+    """They were merged and are two people: RESTORED gets back all that its own events say, SURVIVOR keeps the rest.
+
+    Also when the survivor was edited since: an edit goes where its own event belongs.
+    """
+    _decide("unmerge", survivor, restored, actor, reason, as_json)

@@ -1,0 +1,107 @@
+"""Computing again, and deciding what stands against an edit in the EHR.
+
+Not here: decisions about who is who (`match`).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import click
+
+from .telling import AS_JSON, age, open_road, show_or_json, told
+
+
+@click.command()
+@click.option("--event", "events", multiple=True, type=click.UUID, help="An event to compute again; may be repeated.")
+@click.option("--day", "days", multiple=True, type=click.DateTime(["%Y-%m-%d"]), help="A day of receipt (UTC).")
+@click.option("--dead-writes", is_flag=True, help="Also try dead writes to the EHR again.")
+@click.option("--apply", "is_applied", is_flag=True, help="Do it. Without this only what would be touched is counted.")
+@AS_JSON
+def replay(events, days, dead_writes: bool, is_applied: bool, as_json: bool) -> None:
+    """Compute events again from their sealed bytes: after a correction of the contract or of our code.
+
+    What did not change changes nothing and writes nothing; replaying three times is the same as once.
+    """
+    from ..adapters import charts, outbox
+    from ..adapters.balance import fingerprint as take_fingerprint
+
+    if not events and not days and not dead_writes:
+        raise click.UsageError("say what to replay: --event ID, --day YYYY-MM-DD or --dead-writes")
+
+    def work() -> dict[str, Any]:
+        road = open_road()
+        scope = charts.Scope(tuple(day.date() for day in days), tuple(events), is_replay=True)
+        with road.connect("glp1 replay") as connection:
+            if not is_applied:
+                found = charts.count(connection, scope) if events or days else 0
+                return {"dry_run": True, "events": found, "dead_writes": outbox.pending(connection, "ehr").dead}
+            before = take_fingerprint(connection)["state"]
+            done = charts.chart_events(connection, road.contract, road.cipher, scope) if events or days else None
+            retried = outbox.retry_dead(connection, "ehr", "all") if dead_writes else 0
+            return {
+                "dry_run": False,
+                "events": done.events if done else 0,
+                "dead": done.dead if done else 0,
+                "rejected": done.rejected if done else 0,
+                "new_writes": done.writes if done else 0,
+                "writes_tried_again": retried,
+                "state_changed": before != take_fingerprint(connection)["state"],
+            }
+
+    found = told(work)
+    show_or_json(as_json, found, lambda: [click.echo(f"{k.replace('_', ' '):20}{v}") for k, v in found.items()])
+
+
+@click.command()
+@click.option("--keep-theirs", nargs=2, metavar="PATIENT RESOURCE", help="The EHR is right: leave it so.")
+@click.option("--send-ours", nargs=2, metavar="PATIENT RESOURCE", help="Ours is right: plan it again, to be sent.")
+@AS_JSON
+def conflicts(keep_theirs, send_ours, as_json: bool) -> None:
+    """Resources that someone edited, deleted or doubled in the EHR after us: ours is not sent until a person decides.
+
+    Either way our later changes of it are sent again, against the version that was found there: one that was edited
+    once more since is a conflict again. RESOURCE is as listed, Type/id.
+    """
+    from ..adapters import charts, outbox
+    from ..adapters.status import find_patient
+
+    if keep_theirs and send_ours:
+        raise click.UsageError("one decision at a time: --keep-theirs or --send-ours")
+
+    def work() -> dict[str, Any]:
+        road = open_road()
+        with road.connect("glp1 conflicts") as connection:
+            if not keep_theirs and not send_ours:
+                return {"conflicts": [found._asdict() for found in outbox.conflicts(connection, "ehr")]}
+            patient, key = keep_theirs or send_ours
+            patient_id = find_patient(connection, patient)
+            decision = "theirs" if keep_theirs else "ours"
+            if patient_id is None or not outbox.settle_conflict(connection, "ehr", patient_id, key, decision):
+                raise click.ClickException("this is not in conflict: `glp1 conflicts` lists what is")
+            if keep_theirs:
+                return {"decision": decision, "new_writes": 0}
+            events = connection.execute(
+                "select event_id from phi.events where record_id = %s and status = 'charted'", (patient_id,)
+            ).fetchall()
+            scope = charts.Scope(event_ids=tuple(event for (event,) in events), is_replay=True)
+            return {
+                "decision": decision,
+                "new_writes": charts.chart_events(connection, road.contract, road.cipher, scope).writes,
+            }
+
+    found = told(work)
+
+    def show() -> None:
+        if "decision" in found:
+            click.echo(f"noted: {found['decision']}; {found['new_writes']} new write(s) to the EHR")
+            return
+        for one in found["conflicts"]:
+            said = f", decided: {one['decision']}" if one["decision"] else ""
+            since = age(datetime.fromisoformat(one["since"]))
+            click.echo(f"{one['patient_id']}  {one['key']}  {one['reason']} for {since}{said}")
+        if not found["conflicts"]:
+            click.echo("nothing is in conflict")
+
+    show_or_json(as_json, found, show)

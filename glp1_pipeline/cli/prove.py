@@ -1,0 +1,67 @@
+"""Proofs: the balance, and the fingerprint of the state.
+
+Not here: mending what does not hold (`mend`).
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from .telling import AS_JSON, open_road, question, show_or_json, told
+
+
+@click.command()
+@click.option("--ehr/--no-ehr", "with_ehr", default=True, help="Read the EHR back and compare resource by resource.")
+@AS_JSON
+def reconcile(with_ehr: bool, as_json: bool) -> None:
+    """Prove that nothing was lost or doubled: received = charted + waiting + rejected + dead, and the EHR read back.
+
+    Exits with 1 when it does not hold, and says what.
+    """
+    from ..adapters.balance import balance
+    from ..adapters.ehr_compare import compare
+    from ..defs.intake import every_few_seconds
+
+    def work():
+        road = open_road()
+        with road.connect("glp1 reconcile") as connection:
+            found = balance(connection)
+            tell = every_few_seconds(lambda now: click.echo(f"read back {now.resources} resources …", err=True))
+            compared = compare(connection, road.ehr, road.cipher, progress=tell) if with_ehr else None
+        return found, compared
+
+    found, compared = told(work)
+    holds = found.holds and (compared is None or compared.holds)
+    answer = {"holds": holds, "ledger": found.as_dict(), "ehr": compared.as_dict() if compared else None}
+
+    def show() -> None:
+        click.echo(
+            f"received {found.received} = charted {found.charted} + waiting {found.waiting}"
+            f" + rejected {found.rejected} + dead {found.dead}"
+        )
+        click.echo(f"lines {found.lines} = received {found.received} + duplicates {found.duplicates}")
+        click.echo(f"patients {found.patients}; writes {found.writes or '-'}; refused drops {found.refused_drops}")
+        if compared:
+            click.echo(
+                f"EHR: {compared.resources} resources of ours, {compared.equal} as written, {compared.missing} missing,"
+                f" {compared.different} different, {compared.edited_there} edited there and left so,"
+                f" {compared.doubled} doubled, {compared.not_sent_yet} not sent yet"
+            )
+        for fault in found.faults:
+            click.echo(f"FAULT: {fault}")
+        click.echo("in balance" if holds else "OUT OF BALANCE")
+
+    show_or_json(as_json, answer, show)
+    sys.exit(0 if holds else 1)
+
+
+@click.command()
+@AS_JSON
+def fingerprint(as_json: bool) -> None:
+    """A hash of everything that means something. Replaying anything leaves it as it is."""
+    from ..adapters.balance import fingerprint as ask
+
+    found = told(lambda: question(ask))
+    show_or_json(as_json, found, lambda: [click.echo(f"{name:18}{value}") for name, value in found.items()])

@@ -1,0 +1,60 @@
+"""Starting everything, and dropping files.
+
+Not here: looking at what became of them (`look`).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from .telling import AS_JSON, open_road, show_or_json, told
+
+
+@click.command()
+def up() -> None:
+    """Start everything (Postgres, EHR, Dagster) and stay up until Ctrl-C; no samples are dropped."""
+    from ..sandbox import demo
+
+    told(demo.up)
+
+
+@click.command(name="demo")
+@click.option("--once", is_flag=True, help="End when the samples have settled; exit 1 if anything is not as expected.")
+def demo_command(once: bool) -> None:
+    """Start everything, drop the samples of data_samples/, show their way, and stay up until Ctrl-C.
+
+    With --once it ends by itself, prints the summary and exits with 1 if the ledger is out of balance or a sample did
+    not reach its expected state.
+    """
+    from ..sandbox import demo
+
+    sys.exit(told(lambda: demo.run(once)))
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@AS_JSON
+def drop(files: tuple[Path, ...], as_json: bool) -> None:
+    """Drop FILES into the landing zone, as a producer should: written beside, flushed, renamed into place.
+
+    A file is a CloudEvents 1.0 JSON event, NDJSON of them, or a FHIR QuestionnaireResponse.
+    """
+    import uuid
+
+    from ..adapters.landing import DROPS, digest
+
+    def work():
+        landing = open_road().landing
+        for file in files:
+            with file.open("rb") as stream:
+                drop_id = uuid.uuid5(DROPS, digest(stream)[0].hex())
+                landing.put(f"{uuid.uuid4()}{file.suffix}", stream)
+            yield {"drop_id": str(drop_id), "size_bytes": file.stat().st_size}
+
+    dropped = told(lambda: list(work()))
+    show_or_json(
+        as_json, dropped, lambda: [click.echo(f"dropped as {d['drop_id']} ({d['size_bytes']} bytes)") for d in dropped]
+    )

@@ -1,0 +1,283 @@
+"""One person, one chart: who is joined, who is not, and that taking apart returns everything to whom it belongs (P1.1, G4)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from glp1_pipeline.adapters import matches
+from glp1_pipeline_tests.small_road import SmallRoad, amendment, empty_tables, migrated_database, small_road, submission
+
+
+@pytest.fixture(scope="module")
+def url() -> str:
+    return migrated_database()
+
+
+@pytest.fixture
+def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
+    with small_road(url, tmp_path) as made:
+        yield made
+
+
+def record(road: SmallRoad, subject: str) -> str:
+    return str(road.one("select record_id from phi.identifiers where value = %s", subject))
+
+
+def patient(road: SmallRoad, subject: str) -> str:
+    return str(
+        road.one(
+            "select coalesce(l.patient_id, i.record_id) from phi.identifiers i left join ops.patient_links l"
+            " using (record_id) where value = %s",
+            subject,
+        )
+    )
+
+
+def decide(road: SmallRoad, action: Any, first: str, second: str) -> None:
+    matches.decide(
+        road.connection, road.contract, road.cipher, action, (first, second), "steward-7", "seen on the phone"
+    )
+    road.chart()
+
+
+def chart(road: SmallRoad, patient_id: str) -> dict[str, Any]:
+    return dict(road.rows("select field, value from phi.chart_values where patient_id = %s", patient_id))
+
+
+def in_ehr(road: SmallRoad, patient_id: str) -> dict[str, dict[str, Any]]:
+    """What the EHR was told last of each resource of a patient."""
+    told: dict[str, dict[str, Any]] = {}
+    for kid, body, write_id in road.rows(
+        "select kid, body, write_id from ops.writes join phi.write_bodies using (write_id) where patient_id = %s"
+        " and target = 'ehr' order by n",
+        uuid.UUID(patient_id),
+    ):
+        bundle = orjson.loads(road.cipher.open(kid, bytes(body), f"writes|{write_id}"))
+        told |= {e["request"]["url"]: e["resource"] for e in bundle["entry"]}
+    return told
+
+
+def returning(n: int, account: str, **changes: Any) -> dict[str, Any]:
+    """Person n once more, under another account of theirs."""
+    return submission(n, subject=account, **changes)
+
+
+def test_the_same_person_under_a_second_account_has_one_chart(road: SmallRoad):
+    road.send(submission(1))
+    road.send(returning(1, "canary-second", **{"anthro.weight": {"value": 101, "unit": "kg"}}))
+    mine = record(road, "canary-0000001")
+    assert patient(road, "canary-second") == mine
+    assert road.one("select count(*) from phi.charts") == 1
+    assert chart(road, mine)["anthro.weight"]["value"] == 101
+    assert road.one("select count(*) from ops.provider_queue where left_at is null") == 1
+    assert road.one("select cardinality(events) from phi.charts") == 2
+    assert road.balance().faults == []
+
+
+def test_different_people_stay_apart(road: SmallRoad):
+    road.send(*(submission(n) for n in range(40)))
+    assert road.one("select count(*) from phi.charts") == 40
+    assert road.rows("select * from ops.patient_links") == []
+
+
+def test_a_twin_is_never_joined_by_itself(road: SmallRoad):
+    road.send(
+        submission(1), returning(1, "canary-twin", **{"demo.legal_first": "Zacharias", "demo.preferred_name": "Zach"})
+    )
+    assert road.one("select count(*) from phi.charts") == 2
+
+
+def test_a_merge_leaves_one_chart_and_the_ehr_knows_which_patient_is_out_of_use(road: SmallRoad):
+    road.send(submission(1), submission(2))
+    keeps, goes = record(road, "canary-0000001"), record(road, "canary-0000002")
+    decide(road, "merge", keeps, goes)
+    assert patient(road, "canary-0000002") == keeps
+    assert road.rows("select patient_id::text from phi.charts") == [(keeps,)]
+    assert road.one("select count(*) from ops.provider_queue where left_at is null") == 1
+    old, new = in_ehr(road, goes), in_ehr(road, keeps)
+    (gone,) = [r for key, r in old.items() if key.startswith("Patient/")]
+    (kept,) = [r for key, r in new.items() if key.startswith("Patient/")]
+    assert gone["active"] is False
+    assert gone["link"][0]["type"] == "replaced-by"
+    assert gone["link"][0]["other"]["reference"] == f"Patient/{kept['id']}"
+    assert kept["active"] is True
+    assert kept["link"][0] == {**kept["link"][0], "type": "replaces"}
+    assert {r["status"] for key, r in old.items() if key.startswith(("Observation/", "QuestionnaireResponse/"))} == {
+        "entered-in-error"
+    }
+    answered = [r for key, r in new.items() if key.startswith("QuestionnaireResponse/")]
+    assert len(answered) == 2
+    assert {r["subject"]["reference"] for r in answered} == {f"Patient/{kept['id']}"}
+    assert any(key.startswith("Provenance/") for key in old)
+    assert road.balance().faults == []
+
+
+def test_later_events_under_the_old_id_reach_the_survivor(road: SmallRoad):
+    second = submission(2)
+    road.send(submission(1), second)
+    keeps, goes = record(road, "canary-0000001"), record(road, "canary-0000002")
+    decide(road, "merge", keeps, goes)
+    road.send(amendment(second, 1, {"anthro.weight": {"value": 93, "unit": "kg"}}))
+    assert chart(road, keeps)["anthro.weight"]["value"] == 93
+    assert road.one("select count(*) from phi.charts") == 1
+
+
+def test_un_merge_returns_everything_also_after_the_survivor_was_edited(road: SmallRoad):
+    first, second = submission(1), submission(2)
+    road.send(first, second)
+    keeps, goes = record(road, "canary-0000001"), record(road, "canary-0000002")
+    before = {r: (chart(road, r), state_of(road, r)) for r in (keeps, goes)}
+    ehr_before = {r: living(in_ehr(road, r)) for r in (keeps, goes)}
+    decide(road, "merge", keeps, goes)
+    edit = amendment(first, 1, {"anthro.weight": {"value": 99, "unit": "kg"}})
+    theirs = amendment(second, 1, {"anthro.weight": {"value": 88, "unit": "kg"}}, minutes=90)
+    road.send(edit, theirs)
+    decide(road, "unmerge", keeps, goes)
+    after = {r: (chart(road, r), state_of(road, r)) for r in (keeps, goes)}
+    assert after[keeps][0].pop("anthro.weight")["value"] == 99
+    assert after[goes][0].pop("anthro.weight")["value"] == 88
+    for r in (keeps, goes):
+        for chart_of in (before[r][0], after[r][0]):
+            chart_of.pop("anthro.weight", None)
+            chart_of.pop("sys.submitted_at")  # of the last submission
+        assert {k: (v, before[r][0].get(k)) for k, v in after[r][0].items() if v != before[r][0].get(k)} == {}
+        assert after[r][1] == before[r][1]
+        now = living(in_ehr(road, r))
+        assert ehr_before[r].keys() <= now.keys()
+        assert {key for key in now if not key.startswith(("Provenance/", "QuestionnaireResponse/"))} == {
+            key for key in ehr_before[r] if not key.startswith(("Provenance/", "QuestionnaireResponse/"))
+        }
+        (person,) = [resource for key, resource in now.items() if key.startswith("Patient/")]
+        assert person["active"] is True
+        assert "link" not in person
+    assert road.balance().faults == []
+
+
+def state_of(road: SmallRoad, patient_id: str) -> list[tuple]:
+    return [
+        *road.rows("select outcome, missing from ops.gate_results where patient_id = %s", patient_id),
+        *road.rows(
+            "select code, cause from ops.tasks where patient_id = %s and status = 'open' order by 1, 2", patient_id
+        ),
+        *road.rows("select reds, ambers from ops.provider_queue where patient_id = %s and left_at is null", patient_id),
+        *road.rows("select flag_id from phi.risk_flags where patient_id = %s and status <> 'cleared'", patient_id),
+    ]
+
+
+def living(resources: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What stands: not taken back, no flag that is over, no task that is done."""
+    over = {("Flag", "inactive"), ("Task", "completed")}
+    return {
+        key: r
+        for key, r in resources.items()
+        if "entered-in-error" not in orjson.dumps(r).decode() and (r["resourceType"], r.get("status")) not in over
+    }
+
+
+def test_a_decision_that_comes_again_and_a_replay_change_nothing(road: SmallRoad):
+    road.send(submission(1), submission(2))
+    keeps, goes = record(road, "canary-0000001"), record(road, "canary-0000002")
+    decide(road, "merge", keeps, goes)
+    once = road.fingerprint()
+    writes = road.one("select count(*) from ops.writes")
+    decide(road, "merge", keeps, goes)
+    for _ in range(3):
+        road.replay()
+    assert road.one("select count(*) from ops.writes") == writes
+    now = road.fingerprint()
+    assert {name: now[name] for name in now if name not in ("state", "events", "match_decisions")} == {
+        name: once[name] for name in once if name not in ("state", "events", "match_decisions")
+    }
+
+
+def test_a_pair_that_a_person_told_apart_is_not_joined_and_not_asked_again(road: SmallRoad):
+    road.send(submission(1))
+    road.send(returning(1, "canary-second"))
+    mine, other = record(road, "canary-0000001"), record(road, "canary-second")
+    assert patient(road, "canary-second") == mine
+    decide(road, "unmerge", mine, other)
+    assert patient(road, "canary-second") == other
+    road.replay()
+    assert patient(road, "canary-second") == other
+    assert matches.reviews(road.connection) == []
+
+
+def test_a_decision_about_a_record_that_nobody_knows_is_refused_and_says_how_to_mend_it(road: SmallRoad):
+    road.send(submission(1))
+    decide(road, "merge", record(road, "canary-0000001"), str(uuid.uuid4()))
+    assert road.events()["rejected:unknown_record"] == 1
+
+
+def test_a_likely_match_is_a_task_of_whoever_came_later_and_is_gone_once_decided(road: SmallRoad):
+    road.send(submission(1))
+    road.send(returning(1, "canary-twin", **{"demo.legal_first": "Zacharias", "demo.preferred_name": "Zach"}))
+    waiting = matches.reviews(road.connection)
+    if waiting:
+        (pair,) = waiting
+        tasks = "select count(*) from ops.tasks where cause like 'match:%%' and status = 'open'"
+        assert road.one(tasks) == 1
+        decide(road, "not_a_match", pair["earlier"], pair["later"])
+        assert road.one(tasks) == 0
+        assert matches.reviews(road.connection) == []
+
+
+def test_nobody_merges_people_by_dropping_a_file(road: SmallRoad):
+    road.send(submission(1), submission(2))
+    a, b = record(road, "canary-0000001"), record(road, "canary-0000002")
+    event = {
+        "specversion": "1.0", "type": "patient.merged", "source": "/x", "id": "1", "subject": a,
+        "time": "2026-11-20T10:00:00Z",
+        "data": {"survivor_id": a, "retired_id": b, "actor": "mallory", "reason": "because"},
+    }  # fmt: skip
+    road.send(event)
+    road.replay()
+    assert road.events()["rejected:not_by_this_door"] == 1
+    assert road.one("select count(*) from phi.charts") == 2
+
+
+EVENTS = [
+    submission(1),
+    amendment(submission(1), 1, {"anthro.weight": {"value": 91, "unit": "kg"}}),
+    returning(1, "canary-second", **{"anthro.weight": {"value": 95, "unit": "kg"}}),
+    submission(2),
+    amendment(submission(2), 1, {"hx.kidney": "ckd"}),
+    returning(2, "canary-third", **{"demo.legal_first": "Zacharias", "demo.preferred_name": "Zach"}),
+]
+
+
+MERGE, UNMERGE = ("merge", "canary-0000001", "canary-0000002"), ("unmerge", "canary-0000001", "canary-0000002")
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.permutations(range(len(EVENTS))),
+    again=st.lists(st.sampled_from(range(len(EVENTS))), max_size=4),
+    data=st.data(),
+)
+def test_the_same_events_in_any_order_with_any_duplicates_end_in_one_state(road: SmallRoad, steps, again, data):
+    """With merges and un-merges among them, decided at any moment from which both records are known."""
+    decisions = data.draw(st.sampled_from([[], [MERGE], [MERGE, UNMERGE], [MERGE, UNMERGE, MERGE]]))
+    found = []
+    for order in (list(range(len(EVENTS))), [*steps, *again]):
+        empty_tables(road.connection)
+        left = list(decisions)
+        for place, n in enumerate(order):
+            road.send(EVENTS[n])
+            known = {v: str(r) for v, r in road.rows("select value, record_id from phi.identifiers")}
+            while left and {*left[0][1:]} <= known.keys():
+                if place + 1 < len(order) and data.draw(st.booleans()):
+                    break
+                action, first, second = left.pop(0)
+                decide(road, action, known[first], known[second])
+        assert not left
+        found.append(road.fingerprint())
+    told = [{k: v for k, v in f.items() if k not in ("state", "copies", "events", "match_decisions")} for f in found]
+    assert told[0] == told[1]
