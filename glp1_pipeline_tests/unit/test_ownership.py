@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -46,6 +47,11 @@ def test_every_rule_that_a_contract_may_name_is_written_and_explained_in_one_sen
     assert len(RULES) == 18
     for sentence in EXPLAINED.values():
         assert re.fullmatch(r"[A-Z][^.]+\.", sentence)
+
+
+def test_the_page_in_docs_explains_every_rule_in_the_same_words() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "ownership.md").read_text("utf-8")
+    assert [name for name, sentence in EXPLAINED.items() if f"| `{name}` | {sentence} |" not in page] == []
 
 
 @pytest.mark.parametrize("rule", ["owner_wins", "immutable", "recomputed", "state_machine"])
