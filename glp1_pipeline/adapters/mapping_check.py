@@ -22,15 +22,13 @@ import orjson
 from ..domain.contract import Contract
 from ..domain.events import Refused, Submission, parse_event
 from ..domain.failures import where
-from ..domain.mapping import Mapped, map_submission
+from ..domain.mapping import NO_FIELD, Mapped, map_submission
 from .documents import lines_of, read_document
 from .landing import MAX_LINE_BYTES, Line
 
 GOAL = 0.95
 SUFFIXES = (".json", ".ndjson", ".jsonl")
 """What is read in a folder; a file that is named itself is read whatever it is called."""
-UNKNOWN = "(no such question)"
-"""Stands for the field where a question id is none that any version knows: the id is the producer's own text."""
 
 
 class Place(NamedTuple):
@@ -189,7 +187,7 @@ def _check_line(contract: Contract, line: Line, checked: Checked) -> list[tuple[
         return [("", "dead")]
     failures = failures_of(mapped)
     told = sum(is_told(name, doc, content) for name, doc in mapped.values.items())
-    unknown = sum(name == UNKNOWN for name, _ in failures)
+    unknown = sum(name == NO_FIELD for name, _ in failures)
     checked.mapped += not failures
     checked.answers += told + unknown
     checked.answers_mapped += told + unknown - len(failures)
@@ -205,8 +203,5 @@ def is_told(name: str, doc: dict[str, Any], submission: Submission) -> bool:
 
 def failures_of(mapped: Mapped) -> list[tuple[str, str]]:
     """(field, cause) of each answer that a person has to look at."""
-    found = [
-        (UNKNOWN, "unknown_question") if problem.cause == "unknown_question" else (problem.field, problem.cause)
-        for problem in mapped.problems
-    ]
+    found = [(problem.field, problem.cause) for problem in mapped.problems]
     return found + [(n, "unmapped_code") for n, doc in mapped.values.items() if "unmapped" in doc and "value" in doc]

@@ -8,7 +8,7 @@ import pytest
 
 from glp1_pipeline.contracts import load
 from glp1_pipeline.domain import fhir
-from glp1_pipeline.domain.chart import Reported, resolve
+from glp1_pipeline.domain.chart import Reported, Value, resolve
 from glp1_pipeline.domain.mapping import map_submission
 from glp1_pipeline_tests.fhir_rules import problems
 
@@ -36,7 +36,9 @@ FAMILY = {"unknown": "subject-unknown", "declined": "withheld"}
 def written(field: str, state: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """The chart's resources by type, and the item of the answer."""
     told = submission({} if state == "not_asked" else {field: RAW[state]})
-    values = {} if state == "not_asked" else {field: map_submission(CONTRACT, told).values[field]}
+    values: dict[str, Value] = {}
+    if state != "not_asked":
+        values[field] = map_submission(CONTRACT, told).values[field]
     at = told.authored_at
     report = Reported("event", "sub", "3.0.0", "completed", at, at, "America/Chicago", values)
     chart = resolve(CONTRACT, PATIENT, [report])

@@ -10,7 +10,7 @@ import pytest
 
 from glp1_pipeline.contracts import load
 from glp1_pipeline.domain.contract import Contract
-from glp1_pipeline.domain.mapping import EDGE_CASES, Problem, compile_mapper, map_submission
+from glp1_pipeline.domain.mapping import EDGE_CASES, NO_FIELD, Problem, compile_mapper, map_submission
 
 from .submissions import full_answers, submission
 
@@ -178,6 +178,14 @@ def test_an_odd_answer_is_understood(answer: Answer, field: str, raw: Any, value
         ("consent.telehealth", {"status": "given", "version": "1", "at": "2026-11-22T10:00:00+23:59"},
          "implausible_instant", ""),
         ("hx.men2", ["yes", "no"], "conflicting_answers", ""),
+        ("hx.men2", ["no", "not sure"], "conflicting_answers", ""),
+        ("hx.comorbidities", ["none", "not sure"], "conflicting_answers", ""),
+        ("hx.comorbidities", ["not sure", "prefer not to say"], "conflicting_answers", ""),
+        ("med.current_list", ["none", "not sure"], "conflicting_answers", ""),
+        ("allergy.list", ["prefer not to say", "not sure"], "conflicting_answers", ""),
+        ("demo.address", {"line": ["7 Teapot Lane", "Apt 2"], "line2": "Apt 3"}, "conflicting_answers", ""),
+        ("anthro.height", {"cm": 180, "ft": 5, "in": 2}, "conflicting_units", ""),
+        ("anthro.weight", {"lb": 180, "kg": 90}, "conflicting_units", ""),
         ("hx.comorbidities", ["htn", "vapours"], "unmapped_code", ""),
         ("vitals.bp", {"systolic": 80, "diastolic": 120}, "implausible_blood_pressure", ""),
         ("vitals.bp", {"systolic": 120}, "half_blood_pressure", ""),
@@ -284,7 +292,7 @@ def test_an_old_and_a_new_answer_to_one_question_are_held_unless_they_agree(cont
 
 def test_an_unknown_question_is_never_named_for_its_id_is_the_producers_text(contract: Contract) -> None:
     mapped = map_submission(contract, submission({"hx.vapours": "yes", "PhilippaF": 1, "hx.men2": "no"}))
-    assert mapped.problems == (Problem("?", "unknown_question"),) * 2
+    assert mapped.problems == (Problem(NO_FIELD, "unknown_question"),) * 2
     assert mapped.values["hx.men2"] == {"value": "no"}
 
 
@@ -318,6 +326,18 @@ def test_a_weight_that_only_the_other_unit_explains_is_held(
         ({"allergy.any": "no", "allergy.list": [{"substance": "penicillin"}]}, "allergy_denied_and_listed"),
         ({"hx.mtc_family": {"answer": "no", "text": "my aunt had it"}}, "words_beside_no"),
         ({"hx.pancreatitis": {"answer": "never", "details": ["once, in 2010"]}}, "words_beside_no"),
+        ({"hx.comorbidities": ["htn", "not sure"]}, "unsure_beside_answers"),
+        ({"hx.comorbidities": "htn, prefer not to say"}, "unsure_beside_answers"),
+        ({"hx.comorbidities": [{"code": "htn"}, {"code": "asked-unknown"}]}, "unsure_beside_answers"),
+        ({"med.current_list": [{"name": "metformin"}, "not sure"]}, "unsure_beside_answers"),
+        ({"demo.sex_at_birth": "male", "preg.breastfeeding": "yes"}, "male_and_breastfeeding"),
+        ({"hx.t1dm": "yes", "hx.t2dm": "yes"}, "both_types_of_diabetes"),
+        ({"hx.retinopathy": "yes", "hx.t1dm": "no", "hx.t2dm": "no"}, "retinopathy_without_diabetes"),
+        ({"hx.liver": "none", "hx.comorbidities": ["masld"]}, "liver_disease_denied_and_listed"),
+        ({"allergy.any": "yes", "allergy.list": "none"}, "allergy_told_and_none_listed"),
+        ({"ins.has_coverage": False, "ins.payer_type": "commercial"}, "coverage_and_payer_differ"),
+        ({"ins.has_coverage": True, "ins.payer_type": "none"}, "coverage_and_payer_differ"),
+        ({"demo.state_residence": "TX", "demo.address": {"state": "OK"}}, "residence_and_address_differ"),
         ({"hx.suicide": {"code": "none", "explanation": "not this year"}}, "words_beside_no"),
         ({"allergy.any": {"answer": "no", "note": "only penicillin"}}, "words_beside_no"),
     ],
@@ -410,3 +430,34 @@ def test_a_spelling_that_no_code_set_knows_is_kept_as_a_line_of_that_set_would_h
 def test_what_no_line_of_a_code_set_could_mend_is_no_unmapped_spelling(answer: Answer) -> None:
     for raw in ({"a": 1}, ["yes", "no"], {"code": "no", "display": "Yes"}):
         assert "unmapped" not in answer("hx.men2", raw)
+
+
+@pytest.mark.parametrize(
+    ("field", "raw", "value"),
+    [
+        ("anthro.weight", {"lb": 180, "kg": 81.6}, 81.65),
+        ("anthro.height", {"cm": 180, "ft": 5, "in": 11}, 180),
+        ("anthro.height", {"cm": "180", "ft": "5", "in": "11"}, 180),
+        ("anthro.weight", {"st": 12, "lb": 7, "kg": 79.4}, 79.38),
+    ],
+)
+def test_one_measure_in_two_units_is_one_answer_if_both_agree(
+    answer: Answer, field: str, raw: Any, value: float
+) -> None:
+    doc = answer(field, raw)
+    assert doc["value"] == pytest.approx(value, abs=0.5)
+    assert "answered_twice" in doc["edges"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "null"),
+    [
+        (["not sure", ""], "unknown"),
+        (["declined", "-"], "declined"),
+        (["n/a", "n/a"], "not_applicable"),
+        (["", "-"], "absent"),
+    ],
+)
+@pytest.mark.parametrize("field", ["hx.comorbidities", "med.current_list", "allergy.list"])
+def test_a_list_of_nulls_is_the_one_that_says_most(answer: Answer, field: str, raw: Any, null: str) -> None:
+    assert answer(field, raw)["null"] == null

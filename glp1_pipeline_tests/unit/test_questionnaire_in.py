@@ -243,6 +243,7 @@ def test_a_whole_form_of_each_version_comes_in_as_fhir_with_nothing_held(version
     names = {name: CONTRACT.fields[name] for name in full_answers()}
     answers = {names[n].question(version): raw for n, raw in full_answers().items() if names[n].asked_in(version)}
     event, parsed = parse_event(Encoder().response(answers, version), CONTRACT)
+    assert isinstance(parsed, Submission)
     mapped = map_submission(CONTRACT, parsed)
     assert (event.type, event.subject, mapped.problems) == ("intake.submitted", "canary-account", ())
     assert said(mapped.values) == said(map_submission(CONTRACT, as_json(answers, version)).values)

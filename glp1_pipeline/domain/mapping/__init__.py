@@ -9,11 +9,12 @@ why and does not.
 
 from .contradictions import find_contradictions
 from .edges import EDGE_CASES, NOTES, EdgeCase
-from .plan import Mapped, Mapper, Problem, compile_mapper, map_submission
+from .plan import NO_FIELD, Mapped, Mapper, Problem, compile_mapper, map_submission
 
 __all__ = [
     "EDGE_CASES",
     "NOTES",
+    "NO_FIELD",
     "EdgeCase",
     "Mapped",
     "Mapper",

@@ -16,6 +16,8 @@ from .told import Spellings, Told
 
 SEPARATORS = re.compile(r"[,;|\n]")
 Nulls = Mapping[str, str]
+UNSURE = frozenset(("unknown", "declined"))
+"""Kinds of null that say something: beside an answer they contradict it, where a blank does not."""
 
 
 def nulls_of(codes: Mapping[str, Code]) -> dict[str, str]:
@@ -140,7 +142,7 @@ def codes_shape(codes: Mapping[str, Code], nulls: Nulls, boxes: Collection[str])
     table = {spelling: code.code for spelling, code in codes.items()}
     quick = direct(table) | {code.code: code.code for code in codes.values()}
     own_nulls = {spelling: kind for spelling, kind in nulls.items() if spelling not in table}
-    spellings = Spellings(table, {"": "absent"}, boxes, set_of(codes))
+    spellings = Spellings(table, own_nulls, boxes, set_of(codes))
 
     def slow(raw: Any) -> Doc:
         edges: list[str] = []
@@ -154,6 +156,8 @@ def codes_shape(codes: Mapping[str, Code], nulls: Nulls, boxes: Collection[str])
                 told = [part for part in SEPARATORS.split(told[0]) if part.strip()]
                 edges.append("list_from_text")
         read = [spellings.read(one) for one in told if null_in(one, {"": "absent"}) is None]
+        kinds = {one.null for one in read if one.null is not None} - {"absent"}
+        unsure = kinds & UNSURE
         if any(one.torn for one in read):
             return held("conflicting_answers", raw)
         found = {one.code for one in read if not one.unticked and one.null is None}
@@ -161,12 +165,18 @@ def codes_shape(codes: Mapping[str, Code], nulls: Nulls, boxes: Collection[str])
         if None in found:
             return unmapped_code(spellings, raw, told)
         if not found:
-            return null("absent", edges)
+            if len(unsure) > 1:
+                return held("conflicting_answers", raw)
+            return null(min(unsure or kinds, default="absent"), edges)
+        if unsure:
+            if found == {"none"}:
+                return held("conflicting_answers", raw)
+            edges.append("unsure_beside_answers")
         words = ["text_kept"] if any(one.words for one in read) else []
         doc = without_none({code for code in found if code is not None}, edges, raw)
         if words and "none" in found and len(found) == 1:
             words.append("words_beside_no")
-        return doc if not words else known(doc["value"], [*doc.get("edges", ()), *words], raw)
+        return doc if not (words or unsure) else known(doc["value"], [*doc.get("edges", ()), *words], raw)
 
     def shape(raw: Any, _: Context) -> Doc:
         if type(raw) is list and raw:

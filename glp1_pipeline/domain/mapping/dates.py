@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from ..contract import fold
 from ..events.shapes import WIDEST_OFFSET
 from .codes import Nulls, once
-from .quantities import ascii_digits
+from .digits import ascii_digits
 from .text import Context, Doc, Shape, held, known, tidy
 
 OLDEST_YEARS = 120

@@ -104,6 +104,7 @@ NOTES: Mapping[str, str] = MappingProxyType(
         "consent_time_from_submission": "Consent without a time: that of the submission.",
         "blank_is_not_no": "An untouched box, read as a blank: nobody said no.",
         "words_beside_no": "Words beside a no: both stand as a contradiction.",
+        "unsure_beside_answers": "Not knowing or not saying in a list with entries: they stand, a human looks.",
         "unmapped_allergen": "An allergen that no table knows: its row has no `code`, a person looks.",
         "answered_twice": "The question was answered more than once, alike.",
     }

@@ -26,11 +26,16 @@ BMI_POSSIBLE = (10, 110)
 SKEW, LATE = timedelta(minutes=5), timedelta(hours=1)
 
 
+NO_FIELD = "(no such question)"
+"""In place of a field, where a question is none of any version: its id is the producer's own text, and may hold
+anything."""
+
+
 class Problem(NamedTuple):
     """An answer that could not be taken. Names only."""
 
     field: str
-    """The field; of an unknown question `?`: its id is the producer's own text, and may hold anything."""
+    """The field, or `NO_FIELD`."""
     cause: str
     edge: str = ""
 
@@ -86,7 +91,7 @@ def make_mapper(contract: Contract, version: str) -> Mapper:
         for asked, raw in submission.answers.items():
             question = questions.get(asked)
             if question is None:
-                problems.append(Problem("?", "unknown_question"))
+                problems.append(Problem(NO_FIELD, "unknown_question"))
                 continue
             name, shape, resumed = question
             doc = shape(raw, context)

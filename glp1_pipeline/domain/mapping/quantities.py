@@ -1,20 +1,20 @@
 """Measured answers: a number and its unit, however they were typed, as one number in the field's unit.
 
-Here: reading numbers and units, conversion, the limits of what a body can be. Not here: whether weight and height fit
-each other (`plan`), and thresholds that matter to health (`flags`).
+Here: reading units, conversion, the limits of what a body can be. Not here: reading digits (`digits`), whether weight
+and height fit each other (`plan`), and thresholds that matter to health (`flags`).
 """
 
 from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..contract import Code, Field, fold
 from .codes import Nulls, once, set_of
+from .digits import Reading, ascii_digits, readings
 from .text import Context, Doc, Shape, as_text, held, known, unmapped
 
 TO_FIELD_UNIT: dict[tuple[str, str], float] = {
@@ -33,49 +33,12 @@ PAIRS = {("[ft_i]", "[in_i]"): (12, "inches_over_11"), ("[stone_av]", "[lb_av]")
 """Units told together: how many of the small one make a big one, and the edge of telling more."""
 FOLLOWS = {"[ft_i]": "[in_i]", "[stone_av]": "[lb_av]"}
 """The unit of a number without one, after a big unit: 5'11, 12st 7."""
+SAME = 0.01
+"""One measure in two units differs by no more than this share: people round."""
 THING = {"kg": "weight", "cm": "height", "/min": "heart_rate"}
-PRIMES: dict[int, str] = {ord(mark): "'" for mark in "\u2018\u2019\u2032\xb4`"}
-PRIMES |= {ord(mark): '"' for mark in "\u201c\u201d\u2033"}
-"""What phones make of the marks of feet and inches."""
-MARKS: dict[int, str] = PRIMES | {0x066B: ".", 0x066C: ","}
-"""Those, and the decimal and thousands marks of Arabic."""
 TOKEN = re.compile(r"(\d[\d.,]*(?:[ \u00a0\u202f]\d{3}(?!\d))*(?:[.,]\d+)?)\s*([^\d\s.,&+-][^\d&+,-]*)?")
 JOINERS = re.compile(r"^[\s,&+.-]*(?:and|y)?[\s,&+.-]*$")
-GROUPED = re.compile(r"\d{1,3}(?:[., \u00a0\u202f]\d{3})+(?:[.,]\d+)?")
 LONGEST = 64
-
-
-class Reading(NamedTuple):
-    number: float
-    edge: str = ""
-
-
-def readings(text: str) -> list[Reading]:
-    """All numbers that a text may mean: `82,5` is one, `1.750` is two, `5.5.5` is none."""
-    if text.isdigit():
-        return [Reading(float(text))] if len(text) < 16 else []
-    if re.fullmatch(r"\d+[.,]\d+", text) and len(text) < 24:
-        whole, mark, part = re.split(r"([.,])", text)
-        decimal = Reading(float(f"{whole}.{part}"), "comma_decimal" if mark == "," else "")
-        if len(part) == 3 and 1 <= len(whole) <= 3 and whole != "0":
-            return [decimal, Reading(float(whole + part), "thousands_separator")]
-        return [decimal]
-    if GROUPED.fullmatch(text) and len(text) < 24:
-        marks = re.findall(r"[^\d]", text)
-        tail = marks[-1] if len(set(marks)) > 1 and marks[-1] in ".," else ""
-        whole, _, part = text.rpartition(tail) if tail else (text, "", "0")
-        if len(set(marks[:-1] if tail else marks)) <= 1:
-            return [Reading(float(re.sub(r"\D", "", whole) + "." + part), "thousands_separator")]
-    return []
-
-
-def ascii_digits(text: str) -> tuple[str, list[str]]:
-    """Digits of every script as 0 to 9, marks of feet and inches as ' and ", in compatibility form."""
-    text = unicodedata.normalize("NFKC", text.translate(MARKS)).translate(PRIMES)
-    if any(letter.isdecimal() and not letter.isascii() for letter in text):
-        text = "".join(str(unicodedata.decimal(letter)) if letter.isdecimal() else letter for letter in text)
-        return text, ["non_ascii_digits"]
-    return text, []
 
 
 class Measure:
@@ -160,8 +123,17 @@ class Measure:
             number, met = ascii_digits(number.strip())
             pairs.append((number, self.units[key]))
             edges += met
-        pairs.sort(key=lambda pair: pair[1] not in FOLLOWS)
-        return self.weigh_up(pairs, raw, edges)
+        docs = [self.weigh_up(amount, raw, edges) for amount in amounts(pairs)]
+        return docs[0] if len(docs) == 1 else self.agree(docs, raw, edges)
+
+    def agree(self, docs: list[Doc], raw: Any, edges: list[str]) -> Doc:
+        """One measure told in several units: the first, where all mean the same."""
+        if any("held" in doc for doc in docs):
+            return next(doc for doc in docs if "held" in doc)
+        told = [doc["value"] for doc in docs]
+        if max(told) - min(told) > SAME * max(told):
+            return held("conflicting_units", raw, *edges)
+        return known(told[0], [*(edge for doc in docs for edge in doc.get("edges", ())), "answered_twice"], raw)
 
     def read_text(self, text: str, raw: Any) -> Doc:
         if len(text) > LONGEST:
@@ -243,6 +215,17 @@ class Measure:
             edges = [*edges, fitting[0].edge]
         value = round(fitting[0].number * factor, 2)
         return known(value, edges, raw if edges else None)
+
+
+def amounts(pairs: list[tuple[str, str]]) -> list[list[tuple[str, str]]]:
+    """Numbers and units that belong together: feet and their inches, stones and their pounds, all others alone."""
+    found, rest = [], list(pairs)
+    for big, small in PAIRS:
+        whole = [pair for unit in (big, small) for pair in rest if pair[1] == unit]
+        if [unit for _, unit in whole] == [big, small]:
+            found.append(whole)
+            rest = [pair for pair in rest if pair not in whole]
+    return found + [[pair] for pair in rest]
 
 
 def odd_height(number: float) -> str:

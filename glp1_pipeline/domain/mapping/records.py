@@ -12,7 +12,7 @@ from typing import Any
 
 from ..contract import Field, fold
 from .codes import Nulls, once
-from .quantities import ascii_digits, readings
+from .digits import ascii_digits, readings
 from .text import Context, Doc, Shape, as_text, held, held_whole, known, noted, null
 
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -64,7 +64,8 @@ class Parts:
         if isinstance(lines, list) and "line2" in self.shapes:
             parts["line1"] = lines[0] if lines else None
             if len(lines) > 1 and all(isinstance(line, str) for line in lines):
-                parts.setdefault("line2", ", ".join(lines[1:]))
+                torn = torn or parts.get("line2") not in (None, "", ", ".join(lines[1:]))
+                parts["line2"] = ", ".join(lines[1:])
         return parts, edges, torn
 
     def read(self, raw: Any, context: Context) -> Doc:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from ..contract import Code, fold
-from .codes import SEPARATORS, Nulls, null_in, set_of
+from .codes import SEPARATORS, UNSURE, Nulls, null_in, set_of
 from .records import Parts
 from .text import Context, Doc, Shape, as_text, held, held_whole, known, null, tidy, unmapped
 
@@ -67,14 +67,23 @@ def list_shape(
                 return held_whole(doc, raw, *edges)
             if "value" in doc:
                 rows.append(doc["value"])
+        unsure = UNSURE.intersection(kinds)
+        if unsure and (len(unsure) > 1 or (said_none and not rows)):
+            return held("conflicting_answers", raw, *edges)
         if rows:
+            if unsure:
+                edges.append("unsure_beside_answers")
             strange = group.sort(rows, edges) if group else ()
-            doc = known(rows, [*edges, "exclusive_none"], raw) if said_none else known(rows, edges)
+            doc = (
+                known(rows, [*edges, "exclusive_none"], raw)
+                if said_none
+                else known(rows, edges, raw if unsure else None)
+            )
             return unmapped(doc, group.codes, *strange) if group and strange else doc
         if said_none:
             return known([], edges)
         told = [kind for kind in kinds if kind != "absent"]
-        return null(told[0] if told else "absent", edges)
+        return null(min(unsure, default=told[0] if told else "absent"), edges)
 
     def shape(raw: Any, context: Context) -> Doc:
         kind = null_in(raw, nulls)
