@@ -96,7 +96,7 @@ class CrmWorld:
         return [orjson.loads(self.road.cipher.open(kid, bytes(body), f"events|{i}")) for i, kid, body in rows]
 
     def statuses(self) -> dict[str, int]:
-        return dict(self.road.rows("select status, count(*) from ops.writes group by 1"))
+        return dict(self.road.rows("select status, count(*) from ops.writes where target = 'crm' group by 1"))
 
     def outcomes(self) -> list[str]:
         return [outcome for (outcome,) in self.road.rows("select outcome from ops.deliveries order by delivery_id")]
