@@ -159,10 +159,12 @@ class PlainServer(FaultProxy):
         one_instant: bool = False,
         ignores_since: bool = False,
         next_host: str = "",
+        most: int = 1000,
     ) -> None:
         super().__init__(upstream)
         self.history, self.gone, self.links = history, gone, links
         self.one_instant, self.ignores_since, self.next_host = one_instant, ignores_since, next_host
+        self.most = most
         self.ahead = timedelta(0)
         self.hidden: set[str] = set()
         """Ids that no search shows yet."""
@@ -218,6 +220,8 @@ class PlainServer(FaultProxy):
                     rest = timedelta(seconds=stamp.second % 10, microseconds=stamp.microsecond)
                     stamp = stamp - rest + timedelta(seconds=10) if rest else stamp
                 value = "ge" + stamp.isoformat(timespec="milliseconds")
+            elif name == "_count":
+                value = str(min(int(value), self.most))
             asked.append((name, value))
         return f"{head}?{urlencode(asked)}"
 

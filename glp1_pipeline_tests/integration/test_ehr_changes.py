@@ -12,6 +12,7 @@ import requests
 from glp1_pipeline.adapters.ehr import Ehr, EhrMisconfigured
 from glp1_pipeline.adapters.ehr.changes import Poller
 from glp1_pipeline.adapters.ehr.feed import Feed
+from glp1_pipeline.adapters.ehr.polling import has_news, lag_seconds
 from glp1_pipeline.domain.events import Decision, parse_event
 from glp1_pipeline_tests.deliveries import Patient, World
 from glp1_pipeline_tests.ehr_changes import (
@@ -354,3 +355,40 @@ def test_after_a_412_ours_stands_back_and_their_edit_is_an_event(world: World) -
     assert world.conflicts(patient) == {f"Patient/{patient.rid('me')}": ("edited_in_ehr", None)}
     assert poll(world).changes == 1
     assert told(world) == [(me, edited["meta"]["versionId"], False)]
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["with next links", "without next links"])
+def test_an_instant_of_more_changes_than_the_server_gives_at_once(world: World, links: bool) -> None:
+    """By its links all of them are read; where it has none, it is said and nothing is skipped in silence."""
+    provider = Provider(world)
+    begin_at(world, datetime.now(UTC) - timedelta(seconds=30))
+    with PlainServer(world.ehr_url, links=links, one_instant=True, most=25) as proxy:
+        client = world.ehr(proxy.url)
+        (patient,) = delivered(world, 1, client)
+        me = {"reference": provider.place(patient, "Patient", "me")}
+        provider.batch(
+            "Procedure", [{"status": "completed", "subject": me, "code": {"text": str(n)}} for n in range(90)]
+        )
+        age_cursor(world)
+        if not links:
+            with pytest.raises(EhrMisconfigured, match="next"):
+                poll(world, client, page_size=20)
+            return
+        assert poll(world, client, page_size=20).changes == 90
+    assert {event["data"]["resource"]["code"]["text"] for event in events(world)} == {str(n) for n in range(90)}
+
+
+def test_a_look_costs_one_call_and_sees_that_something_changed(world: World) -> None:
+    (patient,), provider = delivered(world), Provider(world)
+    client = world.ehr()
+    world.connection.execute("delete from ops.poll_cursors where system = %s", (world.target,))
+    whole = poll(world)  # from the first resource ever
+    assert (whole.is_complete, whole.changes) == (True, 0)
+    assert not has_news(world.connection, client, world.target)
+    provider.edit(provider.place(patient, "Patient", "me"), birthDate="1984-06-30")
+    assert has_news(world.connection, client, world.target)
+    assert poll(world).changes == 1
+    assert not has_news(world.connection, client, world.target)
+    lag = lag_seconds(world.connection, world.target)
+    assert lag is not None
+    assert lag < 60

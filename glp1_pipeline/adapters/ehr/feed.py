@@ -95,9 +95,10 @@ class Feed:
             if len(larger.entries) <= before:
                 break
             page = larger
-        else:
-            return page.entries
         if page.next_path is None:
+            # A short page without a link is the end of it, or as much as the server ever gives at once.
+            if len(page.entries) < size and self._count(kind, at) <= len(page.entries):
+                return page.entries
             raise EhrMisconfigured(
                 f"More than {len(page.entries)} resources of one type changed in one instant, and the EHR gives no"
                 " link to the rest of them: nothing was skipped, but nothing newer can be read. Ask its operator for"
@@ -113,6 +114,12 @@ class Feed:
                     break
                 page = self._page(kind, page.next_path, at)
         return sorted(found.values(), key=lambda e: e.stamp)
+
+    def _count(self, kind: str, at: datetime) -> int:
+        """How many changed at `at` or later, as far as the server counts them."""
+        reply = self.ehr.wire.call("GET", f"/{kind}?_lastUpdated=ge{instant(at)}&_summary=count")
+        total = reply.content.get("total") if isinstance(reply.content, dict) else None
+        return total if isinstance(total, int) else 0
 
     def _query(self, kind: str, at: datetime | None, size: int) -> str:
         since = "" if at is None else f"_lastUpdated=ge{instant(at)}&"

@@ -6,6 +6,7 @@ Not here: how one kind is read (`changes`), and when a round is due (`defs.ehr_c
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from typing import Any
 
 from psycopg import Connection
@@ -14,7 +15,8 @@ from ...domain.contract import Contract
 from ..cipher import Cipher
 from .changes import Polled, Poller
 from .ehr import Ehr
-from .feed import PAGE
+from .feed import MILLISECOND, PAGE, floor, instant
+from .sweep import KIND as SWEEP
 from .sweep import sweep
 from .wire import EhrFailure
 
@@ -22,8 +24,10 @@ KINDS = (
     "Patient", "Observation", "AllergyIntolerance", "Condition", "Procedure", "FamilyMemberHistory",
     "MedicationStatement", "MedicationRequest", "Consent", "Flag", "Task",
 )  # fmt: skip
-"""In this order: whose a resource is, is learned from the Patient. Not polled: what nobody edits (answers as they came
-in, provenance)."""
+"""The Patient first: whose a resource is, is learned from it. Not polled: what nobody edits (answers as they came in,
+provenance)."""
+
+NOT_OFFERED = (400, 404, 405, 501)
 
 
 def poll_changes(
@@ -53,9 +57,15 @@ def poll_changes(
         poller.polled.is_elsewhere = True
         return poller.polled
     try:
-        for kind in KINDS:
-            if kind in ehr.capability.types and not is_over():
+        for kind in _longest_unseen_first(connection, target):
+            if is_over():
+                break
+            try:
                 poller.poll(kind, is_over)
+            except EhrFailure as failure:
+                # Not every server lists all that it holds; what it neither lists nor searches, it does not have.
+                if kind in ehr.capability.types or failure.status not in NOT_OFFERED:
+                    raise
         poller.polled.is_complete = poller.polled.is_complete and not is_over()
         sweep(poller, is_over)
     except EhrFailure as failure:
@@ -66,11 +76,51 @@ def poll_changes(
     return poller.polled
 
 
+def _longest_unseen_first(connection: Connection[Any], target: str) -> list[str]:
+    """So that no kind starves behind one that never ends."""
+    seen_at = dict(
+        connection.execute(
+            "select kind, polled_at from ops.poll_cursors where system = %s and polled_at is not null", (target,)
+        ).fetchall()
+    )
+    return sorted(KINDS, key=lambda kind: seen_at[kind].timestamp() if kind in seen_at else 0.0)
+
+
+def has_news(connection: Connection[Any], ehr: Ehr, target: str) -> bool:
+    """Whether anything there is newer than what we met, in one call: cheap enough to ask often.
+
+    Not seen by it: deletions, and what shows late. So a round is due now and then whatever this says.
+    """
+    rows = connection.execute(
+        "select kind, seen ->> 'newest', seen ? 'later' or seen ? 'position' from ops.poll_cursors"
+        " where system = %s and kind <> %s",
+        (target, SWEEP),
+    ).fetchall()
+    if any(has_more for _, _, has_more in rows):
+        return True
+    newest = dict.fromkeys(kind for kind in KINDS if kind in ehr.capability.types)
+    newest |= {kind: stamp for kind, stamp, _ in rows if stamp}
+    asked = []
+    for kind, stamp in newest.items():
+        since = f"&_lastUpdated=ge{instant(floor(datetime.fromisoformat(stamp)) + MILLISECOND)}" if stamp else ""
+        asked.append(f"{kind}?_count=1{since}")
+    return any((answer.get("resource") or {}).get("entry") for answer in ehr.batch_get(asked))
+
+
 def lag_seconds(connection: Connection[Any], target: str) -> float | None:
-    """Age of the oldest of the last looks at each kind that were read to their end; None: nobody ever looked."""
+    """Age of the oldest of the last looks at each kind that were read to their end; None: one never was."""
     row = connection.execute(
-        "select extract(epoch from now() - min(coalesce(polled_at, '-infinity')))::float8 from ops.poll_cursors"
-        " where system = %s and kind <> 'sweep'",
-        (target,),
+        "select case when bool_and(polled_at is not null) then extract(epoch from now() - min(polled_at))::float8 end"
+        " from ops.poll_cursors where system = %s and kind <> %s",
+        (target, SWEEP),
+    ).fetchone()
+    return row[0] if row else None
+
+
+def sweep_age_seconds(connection: Connection[Any], target: str) -> float | None:
+    """How long the sweep that is under way has been; None: none ever was."""
+    row = connection.execute(
+        "select extract(epoch from now() - since)::float8 from ops.poll_cursors where system = %s and kind = %s",
+        (target, SWEEP),
     ).fetchone()
     return row[0] if row else None

@@ -1,0 +1,118 @@
+"""The EHR heard: what people change there comes into the ledger as events, and is charted as every event is.
+
+Here: wiring. Not here: how changes are read without loss (`adapters.ehr.polling`), what a resource says
+(`domain.changes`), and what the EHR is told (`delivery`).
+"""
+
+import statistics
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from ..adapters.charts import TARGET
+from ..adapters.ehr import EhrFailure
+from ..adapters.ehr.polling import has_news, lag_seconds, poll_changes, sweep_age_seconds
+from .describe import OPS
+from .intake import has_just_failed, running
+from .resources import Road
+
+LOOK_EVERY_SECONDS = 30
+WHOLE_ROUND_EVERY = timedelta(minutes=5)
+"""However quiet it is: deletions, and what the EHR shows late, are seen by a whole round alone."""
+ROUND_SECONDS = 45.0
+LAGS_AFTER_SECONDS = 15 * 60.0
+
+EHR_CHANGES = dg.AssetSpec(
+    "ehr_changes",
+    group_name="intake",
+    owners=[OPS],
+    kinds={"python", "fhir"},
+    description="What people changed in the EHR since the last look: a corrected phone, a new allergy, a weight that a "
+    "nurse measured, a resource deleted, two Patients merged. The EHR is asked type by type for what changed since; "
+    "the last minutes are read again each time, so that a change which shows late is not passed over. Our own writes "
+    "come back too and are recognised by their version and content: they are no news. Each change is one event in the "
+    "ledger (`events`), and whose word counts is decided when it is charted (contracts/ownership.csv). A slice of what "
+    "we ever wrote is read again in each round, so that within a day nothing is missing unnoticed.\n\n"
+    "*One row per system and kind of resource that is asked for changes.* Table: `ops.poll_cursors`.",
+    metadata={"dagster/table_name": "ops.poll_cursors"},
+    freshness_policy=dg.FreshnessPolicy.time_window(
+        fail_window=timedelta(minutes=60), warn_window=timedelta(minutes=20)
+    ),
+)
+
+
+@dg.multi_asset(
+    specs=[EHR_CHANGES],
+    name="notice_ehr_changes",
+    check_specs=[
+        dg.AssetCheckSpec(
+            "changes_are_read",
+            asset="ehr_changes",
+            description=f"Every type of resource was read to its end within the last {LAGS_AFTER_SECONDS / 60:.0f} "
+            "minutes. A warning: the EHR does not answer, or changes faster than we read. Nothing is lost, it comes "
+            "later; see `stopped` and the EHR's own state.",
+        )
+    ],
+)
+def notice_ehr_changes(context: dg.AssetExecutionContext, road: Road):
+    """Look once, and bring what is new into the ledger."""
+    with road.connect("glp1 ehr changes") as connection:
+        found = poll_changes(connection, road.ehr, road.contract, road.cipher, TARGET, seconds=ROUND_SECONDS)
+        lag, sweep_age = lag_seconds(connection, TARGET), sweep_age_seconds(connection, TARGET)
+    yield dg.MaterializeResult(
+        "ehr_changes",
+        metadata={
+            "changes": found.changes,
+            "deleted": found.deletes,
+            "merged": found.merges,
+            "our own writes": found.echoes,
+            "other people's patients": found.strangers,
+            "to look at again": found.later,
+            "read again": found.swept,
+            **({} if lag is None else {"lag (seconds)": round(lag, 1)}),
+            **({} if sweep_age is None else {"sweep (hours)": round(sweep_age / 3600, 2)}),
+            **(
+                {"seconds from change to ledger (median)": round(statistics.median(found.lags), 1)}
+                if found.lags
+                else {}
+            ),
+            **({"stopped": found.trouble} if found.trouble else {}),
+            **({"another poller is at work": True} if found.is_elsewhere else {}),
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                asset_key="ehr_changes",
+                check_name="changes_are_read",
+                passed=lag is not None and lag <= LAGS_AFTER_SECONDS,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={"lag (seconds)": -1.0 if lag is None else round(lag, 1)},
+            )
+        ],
+    )
+
+
+def ehr_changes_sensor(job) -> dg.SensorDefinition:
+    @dg.sensor(
+        name="ehr_changes_due",
+        job=job,
+        minimum_interval_seconds=LOOK_EVERY_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Asks the EHR every {LOOK_EVERY_SECONDS} seconds, in one call, whether anything changed; only if "
+        f"so, or every {WHOLE_ROUND_EVERY.seconds // 60} minutes, it asks for a run.",
+    )
+    def ehr_changes_due(context: dg.SensorEvaluationContext, road: Road):
+        if has_just_failed(context.instance, job.name) or running(context.instance, job.name) > 0:
+            return dg.SkipReason("a run is at it, or has just failed")
+        now = datetime.now(UTC)
+        asked = datetime.fromisoformat(context.cursor) if context.cursor else None
+        if asked is not None and now - asked < WHOLE_ROUND_EVERY:
+            try:
+                with road.connect("glp1 ehr changes sensor") as connection:
+                    if not has_news(connection, road.ehr, TARGET):
+                        return dg.SkipReason("nobody changed anything in the EHR")
+            except EhrFailure as failure:
+                return dg.SkipReason(f"the EHR cannot be asked now ({failure.trouble}); it is asked again")
+        context.update_cursor(now.isoformat())
+        return dg.RunRequest()
+
+    return ehr_changes_due
