@@ -98,6 +98,11 @@ class Chart:
         value = self.values.get(name) if name not in self.decisive else self.decisive[name]
         return None if value is None else value.get("value")
 
+    def told(self, name: str) -> Any:
+        """The known value beside any finding of a provider: what is written as the patient's own word."""
+        value = self.values.get(name)
+        return None if value is None else value.get("value")
+
     def state(self, name: str) -> str:
         """value, unknown, declined, not_applicable, absent, held or not_asked."""
         value = self.values.get(name) if name not in self.decisive else self.decisive[name]

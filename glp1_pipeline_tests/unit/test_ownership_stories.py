@@ -146,9 +146,19 @@ def test_a_move_to_another_state_holds_and_somebody_rechecks_the_licence() -> No
 def test_what_a_provider_measured_decides_and_never_replaces_what_the_patient_said() -> None:
     measured = say(2, "ehr", "Observation/1", "verified", anthro__weight=70.0)
     chart = charted(measured, say(3, "intake", anthro__weight=90.0))
-    assert (chart.get("anthro.weight"), chart.values["anthro.weight"]) == (70.0, {"value": 90.0})
+    assert (chart.get("anthro.weight"), chart.told("anthro.weight")) == (70.0, 90.0)
     assert chart.verified == {"anthro.weight": {"value": 70.0}}
     assert chart.event_of("anthro.weight") == measured.event_id
+
+
+def test_a_weight_that_a_provider_took_is_verified_and_moves_the_bmi() -> None:
+    by_hand = say(1.5, "intake", anthro__weight_method="home_scale")
+    measured = say(2, "ehr", "Observation/1", "verified", anthro__weight=60.0)
+    before = flags.evaluate_history(CONTRACT, "p1", [FIRST, by_hand], passes=PASSES).flags
+    after = flags.evaluate_history(CONTRACT, "p1", [FIRST, by_hand, measured], passes=PASSES).flags
+    assert {"BMI_UNVERIFIED", "BMI_BELOW"} & before.keys() == {"BMI_UNVERIFIED"}
+    assert {"BMI_UNVERIFIED", "BMI_BELOW"} & after.keys() == {"BMI_BELOW"}
+    assert after["BMI_BELOW"].event_id in (measured.event_id, FIRST.event_id)
 
 
 def test_of_two_blood_pressures_the_newer_counts_whoever_took_it() -> None:

@@ -34,7 +34,8 @@ def bmi_below(chart: Chart, facts: Facts) -> Hit:
 
 @rule("BMI_UNVERIFIED")
 def bmi_unverified(chart: Chart, facts: Facts) -> Hit:
-    stated = facts.bmi is not None and chart.get("anthro.weight_method") not in ("clinic", "device")
+    measured = "anthro.weight" in chart.decisive or chart.get("anthro.weight_method") in ("clinic", "device")
+    stated = facts.bmi is not None and not measured
     return (None, ("anthro.weight", "anthro.weight_method")) if stated else None
 
 
@@ -122,7 +123,7 @@ def _held_implausible(chart: Chart, name: str) -> bool:
 
 
 def _jumped(chart: Chart, name: str) -> bool:
-    now = number(chart.values.get(name, {}).get("value"))
+    now = number(chart.told(name))
     readings = [(r.said_at, number(r.values[name].get("value"))) for r in chart.counted if name in r.values]
     earlier: list[tuple[datetime, float]] = [(at, value) for at, value in readings if value is not None]
     if now is None or len(earlier) < 2:
