@@ -33,10 +33,10 @@ FAMILY = {"unknown": "subject-unknown", "declined": "withheld"}
 """All other fields have no element that could say it: their answers do, in the QuestionnaireResponse."""
 
 
-def written(field: str, state: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def written(field: str, state: str, **context: Any) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """The chart's resources by type, and the item of the answer."""
     told = submission({} if state == "not_asked" else {field: RAW[state]})
-    values: dict[str, Value] = {}
+    values: dict[str, Value] = {name: {"value": value} for name, value in context.items()}
     if state != "not_asked":
         values[field] = map_submission(CONTRACT, told).values[field]
     at = told.authored_at
@@ -90,6 +90,26 @@ def test_an_extension_with_codes_of_its_own_uses_them(field):
         ]
         told = [e.get("valueCode") or e["valueCodeableConcept"]["coding"][0]["code"] for e in found]
         assert told == ([FLAVOURS[state]] if state in FLAVOURS else [])
+
+
+@pytest.mark.parametrize(("state", "code"), [("unknown", "asked-unknown"), ("declined", "asked-declined")])
+def test_what_is_part_of_another_resource_says_why_it_has_no_value_there(state, code):
+    extension = {
+        "extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": code}]
+    }
+    concept = {"coding": [{"system": REASON, "code": code}]}
+    weight: dict[str, Any] = {"anthro.weight": 90.0}
+    weighed = written("anthro.weight_measured_at", state, **weight)[0]["Observation"]
+    assert (weighed["_effectiveDateTime"], "effectiveDateTime" in weighed) == (extension, False)
+    assert written("anthro.weight_method", state, **weight)[0]["Observation"]["method"] == concept
+    taken: dict[str, Any] = {"med.glp1_history": "past>1mo"}
+    assert written("med.glp1_source", state, **taken)[0]["MedicationStatement"]["category"] == concept
+    assert written("med.glp1_last_dose", state, **taken)[0]["MedicationStatement"]["effectivePeriod"] == {
+        "_end": extension
+    }
+    for field, context in (("anthro.weight_measured_at", weight), ("anthro.weight_method", weight),
+                           ("med.glp1_source", taken), ("med.glp1_last_dose", taken)):  # fmt: skip
+        assert written(field, "absent", **context)[0] == written(field, "not_asked", **context)[0]
 
 
 def test_a_family_history_that_is_not_known_or_not_told_says_which():

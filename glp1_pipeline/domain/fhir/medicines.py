@@ -12,7 +12,19 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..chart import Value
-from .elements import CODE_SYSTEM, HL7, RXNORM, SNOMED, Resource, clean, code_token, concept
+from .elements import (
+    ABSENT,
+    ABSENT_CONCEPT,
+    ABSENT_ELEMENT,
+    CODE_SYSTEM,
+    HL7,
+    RXNORM,
+    SNOMED,
+    Resource,
+    clean,
+    code_token,
+    concept,
+)
 from .history import told_codes
 from .page import Page, part
 
@@ -134,12 +146,16 @@ def _write_glp1(page: Page, field: str) -> None:
     source = chart.get("med.glp1_source")
     if isinstance(source, str):
         told["category"] = page.tables.concept("med.glp1_source", source)
+    elif why := ABSENT_CONCEPT.get(chart.state("med.glp1_source")):
+        told["category"] = why
     last = chart.get("med.glp1_last_dose")
     if isinstance(last, str):
         if status == "active":
             told["note"] = [{"text": f"Last dose told: {last}"}]
         else:
             told["effectivePeriod"] = {"end": last}
+    elif status == "completed" and (state := chart.state("med.glp1_last_dose")) in ABSENT:
+        told["effectivePeriod"] = {"_end": ABSENT_ELEMENT[state]}
     if dose := _text(product, "dose"):
         told["dosage"] = [{"text": f"{dose} {_text(product, 'dose_unit')}".strip()}]
 

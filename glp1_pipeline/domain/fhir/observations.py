@@ -10,7 +10,19 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..chart import Value
-from .elements import ABSENT_CONCEPT, ASSEMBLER, CODE_SYSTEM, HL7, UCUM, Resource, absent_concept, clean, concept
+from .elements import (
+    ABSENT,
+    ABSENT_CONCEPT,
+    ABSENT_ELEMENT,
+    ASSEMBLER,
+    CODE_SYSTEM,
+    HL7,
+    UCUM,
+    Resource,
+    absent_concept,
+    clean,
+    concept,
+)
 from .page import Page, loinc, part
 
 _CATEGORY: Final = HL7 + "observation-category"
@@ -72,7 +84,8 @@ def _write(page: Page, field: str, category: list[Resource], code: Resource, con
     observation["category"] = category
     observation["code"] = code
     observation["subject"] = page.patient
-    observation["effectiveDateTime"] = authored
+    if "_effectiveDateTime" not in told:
+        observation["effectiveDateTime"] = authored
     observation["performer"] = [page.patient]
     observation.update(told)
     if answers:
@@ -92,12 +105,22 @@ def _quantity(page: Page, field: str, value: Value) -> Resource | None:
     known = "value" in value
     told = {"valueQuantity": _amount(value["value"], _QUANTITIES[field][2])} if known else _no_value(value)
     if told is not None and field == "anthro.weight":
-        if weighed := page.chart.get("anthro.weight_measured_at"):
-            told["effectiveDateTime"] = weighed
+        told |= _weighed(page, "")
         method = page.chart.get("anthro.weight_method")
         if isinstance(method, str):
             told["method"] = page.tables.concept("anthro.weight_method", method)
+        elif why := ABSENT_CONCEPT.get(page.chart.state("anthro.weight_method")):
+            told["method"] = why
     return told
+
+
+def _weighed(page: Page, otherwise: str) -> Resource:
+    """When the weight was taken. Whoever does not know or say it did not weigh when they filled in the form."""
+    if weighed := page.chart.get("anthro.weight_measured_at"):
+        return {"effectiveDateTime": weighed}
+    if page.chart.state("anthro.weight_measured_at") in ABSENT:
+        return {"_effectiveDateTime": ABSENT_ELEMENT[page.chart.state("anthro.weight_measured_at")]}
+    return {"effectiveDateTime": otherwise} if otherwise else {}
 
 
 def _pressure(page: Page, field: str, value: Value) -> Resource | None:
@@ -151,7 +174,7 @@ def _write_bmi(page: Page) -> None:
     bmi["category"] = _VITAL
     bmi["code"] = _BMI
     bmi["subject"] = page.patient
-    bmi["effectiveDateTime"] = chart.get("anthro.weight_measured_at") or authored
+    bmi |= _weighed(page, authored)
     if known:
         bmi["valueQuantity"] = _amount(round(weight / (height / 100) ** 2, 1), "kg/m2")
     else:
