@@ -33,7 +33,7 @@ def run(chosen: argparse.Namespace) -> None:
     before = machine()
     if chosen.data is None and (chosen.train or not chosen.people):
         sys.exit("Name the folder of the linkage sets: --data FOLDER")
-    if chosen.train:
+    if chosen.data and chosen.train:
         train(chosen.data)
     model = load_identity()
     figures: dict[str, Any] = {"model": model.version}

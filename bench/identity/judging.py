@@ -6,7 +6,6 @@ Here: one row per set and method. Not here: how a pair is scored (`score`), and 
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 from glp1_pipeline.domain.identity import IdentityModel

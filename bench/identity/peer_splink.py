@@ -112,15 +112,18 @@ COMPARED = {
 def match(told: dict[str, Any]) -> dict[str, Any]:
     """Pairs at or above the threshold, by splink's comparisons and the steps of its tutorial."""
     began = time.monotonic()
-    frame = pd.DataFrame(told["records"])
-    frames = [frame] if told["left"] is None else [frame[frame["unique_id"].isin(told["left"])],
-                                                   frame[~frame["unique_id"].isin(told["left"])]]  # fmt: skip
-    # A column that one side does not have cannot be compared.
-    columns = [name for name in COMPARED if name in frame and all(part[name].notna().any() for part in frames)]
-    columns = [name for name in columns if frame[name].nunique() > 1]
+    left, names = told["left"], tuple(COMPARED)
+    sides: list[Any] = [told["records"]]
+    if left is not None:
+        firsts = set(left)
+        sides = [[row for row in told["records"] if (row["unique_id"] in firsts) == first] for first in (True, False)]
+    # A column that one side does not have, or that always says the same, cannot be compared.
+    known = [{name: {row[name] for row in side} - {None} for name in names} for side in sides]
+    columns = [name for name in names if all(k[name] for k in known) and len(set.union(*(k[name] for k in known))) > 1]
+    frames = [pd.DataFrame(side) for side in sides]
     rules = [block_on(name) for name in ("first_name", "surname", "dob", "email", "phone", "street") if name in columns]
     settings = SettingsCreator(
-        link_type="dedupe_only" if told["left"] is None else "link_only",
+        link_type="dedupe_only" if left is None else "link_only",
         comparisons=[COMPARED[name](name) for name in columns],
         blocking_rules_to_generate_predictions=rules,
     )

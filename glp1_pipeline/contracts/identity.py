@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..domain.identity.model import IdentityModel
 from ..domain.identity.names import plain
+from ..domain.identity_model import IdentityModel
 from .reading import ContractError, Folder, Lined
 
 HERE = Path(__file__).parent

@@ -4,12 +4,13 @@ Here: pure functions of what records say and of the signed model (`contracts/ide
 candidates in the store, and keeping what was decided (`adapters`).
 """
 
+from ..identity_model import IdentityModel
 from .features import Features, features
 from .group import Decided, Edge, Grouping, group
 from .keys import blocking_keys
-from .match import HARD, Match, compare
-from .model import IdentityModel
+from .match import Match, compare, contradictions
 
 __all__ = [
-    "HARD", "Decided", "Edge", "Features", "Grouping", "IdentityModel", "Match", "blocking_keys", "compare", "features", "group",
+    "Decided", "Edge", "Features", "Grouping", "IdentityModel", "Match", "blocking_keys", "compare", "contradictions",
+    "features", "group",
 ]  # fmt: skip

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
+from ..identity_model import Fillers
 from ..mapping.people import e164
-from .model import Fillers
 from .names import plain
 
 DOTLESS = frozenset({"gmail.com", "googlemail.com"})
@@ -25,27 +25,11 @@ STREET_WORDS = {
     "fifth": "5th", "sixth": "6th", "seventh": "7th", "eighth": "8th", "ninth": "9th", "tenth": "10th",
 }  # fmt: skip
 UNITS = frozenset(
-    [
-        "apt",
-        "apartment",
-        "unit",
-        "suite",
-        "ste",
-        "rm",
-        "room",
-        "fl",
-        "floor",
-        "bldg",
-        "building",
-        "lot",
-        "trlr",
-        "trailer",
-        "spc",
-        "space",
-        "no",
-        "num",
-    ]
-)
+    {
+        "apt", "apartment", "unit", "suite", "ste", "rm", "room", "fl", "floor", "bldg", "building", "lot", "trlr",
+        "trailer", "spc", "space", "no", "num",
+    }
+)  # fmt: skip
 POST_BOX = re.compile(r"\bp(?:ost)? ?o(?:ffice)? ?box (\w+)")
 DIGITS = re.compile(r"\d+")
 
@@ -64,7 +48,9 @@ def email_key(text: str, fillers: Fillers) -> str:
     if provider in DOTLESS:
         mailbox, provider = mailbox.replace(".", ""), "gmail.com"
     key = f"{mailbox}@{provider}"
-    return "" if not (at and mailbox and provider) or mailbox in fillers.mailboxes or key in fillers.emails else key
+    if not (at and mailbox and provider and key.isprintable()) or mailbox in fillers.mailboxes or key in fillers.emails:
+        return ""
+    return key
 
 
 def street_key(line1: str, line2: str) -> tuple[str, str, str]:

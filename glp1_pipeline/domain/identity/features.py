@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from ..identity_model import IdentityModel
 from .contacts import email_key, phone_key, street_key, zip_key
-from .model import IdentityModel
 from .names import family_name, given_name, plain, surnames
 
 DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})")
@@ -53,7 +53,8 @@ class Features:
     @classmethod
     def from_doc(cls, doc: Mapping[str, Any]) -> Features:
         """Back from JSON; what another version of the program knew besides is passed over."""
-        return cls(**{n: tuple(v) if isinstance(v, list) else v for n, v in doc.items() if n in NAMES})
+        known: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in doc.items() if n in NAMES}
+        return cls(**known)
 
 
 NAMES = frozenset(field.name for field in fields(Features))

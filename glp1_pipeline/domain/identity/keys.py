@@ -23,16 +23,14 @@ def blocking_keys(person: Features) -> tuple[int, ...]:
     if person.email:
         told.add(f"email {person.email}")
     if person.dob:
+        # First and last name alike: people swap them.
         day = either_way(person.dob)
-        told |= {f"dob last {day} {sound(part)}" for part in person.surnames[-SURNAMES:]}
-        if first:
-            told.add(f"dob first {day} {first[:3]}")
+        told |= {f"dob {day} {sound(name)}" for name in (first, *person.surnames[-SURNAMES:]) if name}
     if first and person.last:
-        # The two names in either order: people swap them.
         sounds = " ".join(sorted((sound(first), sound(person.surnames[-1]))))
         told.add(f"names {sounds} {person.zip or person.state}")
-    if first and person.street and person.number:
-        told.add(f"home {person.number} {person.street} {first[:3]}")
+    if person.number and person.street:
+        told.add(f"home {person.number} {person.street} {person.zip[:3] or person.state}")
     return tuple(sorted(int.from_bytes(blake2b(t.encode(), digest_size=8).digest(), "big", signed=True) for t in told))
 
 

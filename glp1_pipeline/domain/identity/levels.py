@@ -11,7 +11,7 @@ from datetime import date
 from rapidfuzz.distance import DamerauLevenshtein, JaroWinkler
 
 from .features import Features
-from .names import undoubled
+from .names import sound, undoubled
 
 ALIKE = 0.88
 """Jaro-Winkler from which on two names may be one that was misheard."""
@@ -22,7 +22,7 @@ ONE_LIFE = 10
 def levels(a: Features, b: Features) -> dict[str, str | None]:
     """Comparison -> its level."""
     first, last = first_level(a, b), last_level(a, b)
-    if a.first and a.first != a.last and a.first == b.last and a.last == b.first:
+    if a.first and a.last and a.first != a.last and (a.first, a.last) == (b.last, b.first):
         first, last = "swapped", None
     return {
         "first": first,
@@ -58,12 +58,17 @@ def word_level(a: Features, b: Features) -> str:
     if is_nickname(a, b, x, y) or undoubled(x) == undoubled(y):
         return "variant"
     edits = DamerauLevenshtein.distance(x, y, score_cutoff=2)
-    if is_typo(x, y, edits) and (is_transposed(x, y) or bool(a.formal) != bool(b.formal)):
-        # One letter turns a name into its twin's. It is a typo where only one of the two is a known name.
+    if is_typo(x, y, edits) and (is_transposed(x, y) or is_slip_in_known_name(a, b, x, y)):
         return "typo"
     is_initial = x[0] == y[0] and 1 in (len(x), len(y))
     alike = edits == 1 or is_initial or bool(set(a.formal) & set(b.formal)) or JaroWinkler.similarity(x, y) >= ALIKE
     return "similar" if alike else "differs"
+
+
+def is_slip_in_known_name(a: Features, b: Features, x: str, y: str) -> bool:
+    """One letter turns a name into that of a twin, a brother or a sister (Brendan, Brennan; Amir, Amira). It is a slip
+    where one of the two is a known name and the other is not, both sound alike, and not just the ending differs."""
+    return bool(a.formal) != bool(b.formal) and sound(x) == sound(y) and x[:-1] not in (y, y[:-1]) and x != y[:-1]
 
 
 def is_nickname(a: Features, b: Features, x: str, y: str) -> bool:
@@ -166,16 +171,16 @@ def email_level(x: str, y: str) -> str | None:
 
 
 def address_level(a: Features, b: Features) -> str | None:
-    """home (number and street, which may be misspelt; not in another town); close (another unit, a number nearly the
-    same); zip; city; state; differs."""
+    """home (number and street, which may be misspelt; not in another town); close (the same street of one town with
+    another number, or the same building with another unit); zip; city; state; differs."""
     same_zip = a.zip == b.zip if a.zip and b.zip else None
     same_city = a.city == b.city if a.city and b.city else None
     in_town = None if same_zip is None and same_city is None else bool(same_zip or same_city)
     if a.street and b.street and in_town is not False:
-        same_street = a.street == b.street
-        if a.number and a.number == b.number and (same_street or (in_town and is_misspelt(a.street, b.street))):
+        same_street = a.street == b.street or bool(in_town and is_misspelt(a.street, b.street))
+        if same_street and a.number and a.number == b.number:
             return "close" if a.unit and b.unit and a.unit != b.unit else "home"
-        if same_street and in_town and is_near(a.number, b.number):
+        if same_street and in_town:
             return "close"
     if same_zip:
         return "zip"
@@ -188,7 +193,3 @@ def address_level(a: Features, b: Features) -> str | None:
 
 def is_misspelt(x: str, y: str) -> bool:
     return DamerauLevenshtein.distance(x, y, score_cutoff=2) <= min(2, (len(x) + len(y)) // 8)
-
-
-def is_near(x: str, y: str) -> bool:
-    return not x or not y or DamerauLevenshtein.distance(x, y, score_cutoff=1) == 1

@@ -5,12 +5,14 @@ Here: the decision about one pair. Not here: what follows for groups of records 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
+from ..identity_model import IdentityModel
 from .features import Features
 from .levels import ONE_LIFE, levels, second_names, years_apart
-from .model import IdentityModel
 
 Outcome = Literal["same", "review", "different"]
 HARD = frozenset({"twins", "parent_and_child", "sex_differs", "suffix_differs", "another_person"})
@@ -49,6 +51,12 @@ def compare(model: IdentityModel, a: Features, b: Features) -> Match:
     else:
         outcome = "review"
     return Match(outcome, round(weight, 3), agreements, guards)
+
+
+def contradictions(model: IdentityModel, people: Mapping[str, Features]) -> set[tuple[str, str]]:
+    """Pairs (smaller id first) of these records that the model holds to be two people: for `group`."""
+    pairs = combinations(sorted(people), 2)
+    return {(a, b) for a, b in pairs if compare(model, people[a], people[b]).contradicts}
 
 
 def guards_of(a: Features, b: Features, found: dict[str, str | None]) -> list[str]:
@@ -90,7 +98,7 @@ def guards_of(a: Features, b: Features, found: dict[str, str | None]) -> list[st
 def corroboration(a: Features, b: Features, found: dict[str, str | None]) -> list[str]:
     """What has to come to names and birth date: two that agree, or one where neither side tells anything else."""
     phone, email, address = found["phone"], found["email"], found["address"]
-    agree = (phone == "exact") + (email == "exact") + (address == "home") + (second_names(a, b) == "same")
+    agree = (phone == "exact") + (email == "exact") + (address in ("home", "close")) + (second_names(a, b) == "same")
     moved = address not in ("home", "close") and bool(a.street and b.street)
     against = phone == "differs" or email == "differs" or moved
     one_sided = bool(a.phone) != bool(b.phone) or bool(a.email) != bool(b.email) or bool(a.street) != bool(b.street)

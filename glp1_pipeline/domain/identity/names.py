@@ -13,7 +13,7 @@ LONGEST = 120
 APOSTROPHES = re.compile("['\u2019\u2018\u02bc\u02bb`\u00b4\u2032\u200b\u200c\u200d\u2060\ufeff\u00ad]")
 NOT_WORD = re.compile(r"[^a-z0-9]+")
 LETTERS = str.maketrans(
-    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "ħ": "h", "ŋ": "n", "ə": "e"}
+    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "\u0131": "i", "ħ": "h", "ŋ": "n"}
 )
 """Letters that Unicode does not take apart."""
 SUFFIXES = {
@@ -22,46 +22,12 @@ SUFFIXES = {
 }  # fmt: skip
 TITLES = frozenset({"mr", "mrs", "ms", "miss", "mx", "dr", "sr", "sra", "srta", "md", "phd", "rn", "esq", "dds"})
 PARTICLES = frozenset(
-    [
-        "de",
-        "del",
-        "della",
-        "dela",
-        "di",
-        "da",
-        "do",
-        "dos",
-        "das",
-        "du",
-        "des",
-        "la",
-        "las",
-        "le",
-        "los",
-        "van",
-        "von",
-        "der",
-        "den",
-        "ter",
-        "ten",
-        "zu",
-        "zum",
-        "y",
-        "e",
-        "el",
-        "al",
-        "bin",
-        "ibn",
-        "ben",
-        "bint",
-        "mac",
-        "mc",
-        "o",
-        "st",
-        "san",
-        "santa",
-    ]
-)
+    {
+        "de", "del", "della", "di", "da", "do", "dos", "das", "du", "la", "las", "le", "los", "van", "von", "der",
+        "den", "ter", "ten", "zu", "zum", "y", "e", "el", "al", "bin", "ibn", "ben", "bint", "mac", "mc", "o", "st",
+        "san", "santa",
+    }
+)  # fmt: skip
 SOUNDS = {
     letter: digit
     for digit, group in {"1": "bfpv", "2": "cgjkqsxz", "3": "dt", "4": "l", "5": "mn", "6": "r"}.items()
