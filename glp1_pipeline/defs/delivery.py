@@ -101,7 +101,7 @@ def deliver(context: dg.AssetExecutionContext, road: Road):
             "all_contacts_delivered",
             asset="crm_deliveries",
             description="Writes that the CRM refused for good, and contacts in conflict: deleted there, or with an "
-            "address that another contact has. Each needs a person: `glp1 conflicts --target crm` lists them.",
+            "address that another contact has. Each needs a person: `glp1 crm conflicts` lists them.",
         )
     ],
 )

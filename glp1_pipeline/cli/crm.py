@@ -1,0 +1,163 @@
+"""The CRM from the command line: how it stands, who is in conflict, look now, try again.
+
+Not here: what the CRM is told (`domain.crm`) and conflicts in the EHR (`mend`).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import click
+
+from .telling import AS_JSON, age, open_road, show_or_json, told
+
+CRM = "crm"
+
+
+@click.group()
+def crm() -> None:
+    """The contacts in the CRM: what waits, what is in conflict, what changed there."""
+
+
+@crm.command()
+@AS_JSON
+def status(as_json: bool) -> None:
+    """What the CRM has not been told yet, when it was last asked for changes, and where its page is."""
+    from ..adapters import outbox
+
+    def work() -> dict[str, Any]:
+        road = open_road()
+        with road.connect("glp1 crm status") as connection:
+            waiting = outbox.pending(connection, CRM)
+            asked = connection.execute(
+                "select kind, polled_at, changes from ops.poll_cursors where system = %s order by kind", (CRM,)
+            ).fetchall()
+            breaker = connection.execute("select state, reason from ops.breakers where target = %s", (CRM,)).fetchone()
+            return {
+                "ready": waiting.ready,
+                "in_doubt": waiting.in_doubt,
+                "dead": waiting.dead,
+                "conflicts": len(outbox.conflicts(connection, CRM)),
+                "breaker": breaker[0] if breaker else "closed",
+                "breaker_reason": breaker[1] if breaker else None,
+                "asked": {kind: {"at": at, "changes": changes} for kind, at, changes in asked},
+            }
+
+    found = told(work)
+
+    def show() -> None:
+        for name in ("ready", "in_doubt", "dead", "conflicts", "breaker"):
+            reason = f" ({found['breaker_reason']})" if name == "breaker" and found["breaker_reason"] else ""
+            click.echo(f"{name.replace('_', ' '):20}{found[name]}{reason}")
+        for kind, cursor in found["asked"].items():
+            when = f"{age(cursor['at'])} ago" if cursor["at"] else "not yet"
+            click.echo(f"{kind.replace('_', ' '):20}{cursor['changes']} so far, last {when}")
+
+    show_or_json(as_json, found, show)
+
+
+@crm.command()
+def page() -> None:
+    """Print the address of the sandbox CRM's page, with the key that opens it in a browser."""
+    from ..sandbox.crm import crm_page
+
+    def work() -> str:
+        settings = open_road().settings
+        if settings.crm_url:
+            raise click.ClickException("the CRM is another's (GLP1_CRM_URL): open its own pages")
+        return crm_page(settings)
+
+    click.echo(told(work))
+
+
+@crm.command()
+@click.option("--leave", metavar="PATIENT", help="The CRM is right: leave its contact as it is.")
+@click.option("--take", metavar="PATIENT", help="It is the same person: link the contact, or make a deleted one again.")
+@AS_JSON
+def conflicts(leave: str | None, take: str | None, as_json: bool) -> None:
+    """Contacts that were not written as they should be, and why; or decide about one.
+
+    same_email: a contact that is not linked has the address. already_linked: another patient's contact has it (merge
+    them with `glp1 match`, or mend the address). deleted_in_crm: somebody deleted the contact.
+    """
+    from ..adapters import charts, outbox
+    from ..adapters.status import find_patient
+    from ..domain.crm import COPY
+
+    if leave and take:
+        raise click.UsageError("one decision at a time: --leave or --take")
+
+    def work() -> dict[str, Any]:
+        road = open_road()
+        with road.connect("glp1 crm conflicts") as connection:
+            patient = leave or take
+            if patient is None:
+                return {"conflicts": [found._asdict() for found in outbox.conflicts(connection, CRM)]}
+            patient_id = find_patient(connection, patient)
+            decision = "theirs" if leave else "ours"
+            if patient_id is None or not outbox.settle_conflict(connection, CRM, patient_id, COPY, decision):
+                raise click.ClickException("this contact is not in conflict: `glp1 crm conflicts` lists what is")
+            if leave:
+                return {"decision": decision, "new_writes": 0}
+            events = connection.execute(
+                "select e.event_id from phi.events e left join ops.patient_links l using (record_id)"
+                " where coalesce(l.patient_id, e.record_id) = %s and e.status = 'charted'",
+                (patient_id,),
+            ).fetchall()
+            scope = charts.Scope(event_ids=tuple(event for (event,) in events), is_replay=True)
+            return {
+                "decision": decision,
+                "new_writes": charts.chart_events(connection, road.contract, road.cipher, scope).writes,
+            }
+
+    found = told(work)
+
+    def show() -> None:
+        if "decision" in found:
+            click.echo(f"noted: {found['decision']}; {found['new_writes']} new write(s)")
+            return
+        for one in found["conflicts"]:
+            said = f", decided: {one['decision']}" if one["decision"] else ""
+            click.echo(f"{one['patient_id']}  {one['reason']} for {age(datetime.fromisoformat(one['since']))}{said}")
+        if not found["conflicts"]:
+            click.echo("no contact is in conflict")
+
+    show_or_json(as_json, found, show)
+
+
+@crm.command()
+@AS_JSON
+def look(as_json: bool) -> None:
+    """Ask the CRM for changes now, and bring what is new into the ledger."""
+    from ..adapters.calls import CallFailure
+    from ..adapters.crm import CrmMisconfigured
+    from ..adapters.crm.changes import notice
+
+    def work() -> dict[str, Any]:
+        road = open_road()
+        with road.connect("glp1 crm look") as connection:
+            try:
+                found = notice(
+                    connection, road.crm, road.contract, lambda documents: road.append(connection, documents)
+                )
+            except (CallFailure, CrmMisconfigured) as error:
+                raise click.ClickException(f"the CRM cannot be asked now: {error}") from None
+            return {"contacts": found.contacts, "changes": found.changes, "deleted": found.deleted, "ours": found.ours}
+
+    found = told(work)
+    show_or_json(as_json, found, lambda: [click.echo(f"{name:20}{count}") for name, count in found.items()])
+
+
+@crm.command()
+@AS_JSON
+def retry(as_json: bool) -> None:
+    """Give writes that the CRM refused for good a new life: each is looked up there before it is sent."""
+    from ..adapters import outbox
+
+    def work() -> dict[str, Any]:
+        with open_road().connect("glp1 crm retry") as connection:
+            return {"writes_tried_again": outbox.retry_dead(connection, CRM, "all")}
+
+    found = told(work)
+    show_or_json(as_json, found, lambda: click.echo(f"{found['writes_tried_again']} write(s) are tried again"))
