@@ -17,5 +17,3 @@ class Said:
     problems: tuple[Problem, ...] = ()
     voice: str = "verified"
     """reported, where it is only what the patient said; verified, where a clinician says so."""
-    withdrawn: Mapping[str, Value] = field(default_factory=dict)
-    """Values that no longer stand, by field: refuted, entered in error or deleted. Of a list the rows, not the list."""

@@ -1,8 +1,8 @@
 """What a resource of the EHR says in our own fields: FHIR read back into values, for a limited set of fields.
 
 Here: which reader a type of resource has. What we wrote ourselves reads back as what it was written of. What people
-there deleted, refuted or entered in error is not said and not replaced by a blank: it is `Said.withdrawn`, the very
-value (of a list the row) that no longer stands; whether that empties the field is for ownership to decide. Flags and
+there deleted, refuted or entered in error is a value taken back (`ownership.withdrawal`): the very value, of a list the
+row, that no longer stands; what holds instead is for ownership to decide, and to all others it is a blank. Flags and
 tasks have no value in a chart: they are work. Not here: whose word counts (`ownership`), what FHIR looks like when we
 write it (`domain.fhir`).
 """

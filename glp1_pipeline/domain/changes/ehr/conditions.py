@@ -89,6 +89,7 @@ def read_procedure(reading: Reading) -> None:
 
 def read_family(reading: Reading) -> None:
     family = reading.content
+    reading.is_confirmed = bool(reading.change.actor)  # the resource itself does not say whose word it is
     reading.is_taken_back = reading.is_taken_back or family.get("status") == "entered-in-error"
     rule = reading.contract.flags.get("MTC_FAMILY")
     for condition in objects(family.get("condition")):

@@ -18,6 +18,7 @@ from ...fhir.page import Tables, tables_of
 from ...mapping import Problem
 from ...mapping.shapes import shape_of
 from ...mapping.text import Context, Doc, Shape, held, unmapped
+from ...ownership import withdrawal
 from ..shapes import Said
 
 NULLS: Final = {"asked-unknown": "unknown", "asked-declined": "declined", "UNK": "unknown", "ASKU": "declined"}
@@ -110,11 +111,9 @@ class Reading:
 
     def finished(self) -> Said:
         voice = "verified" if self.is_confirmed and self._is_of_clinic() else "reported"
-        problems = tuple(self.problems)
         if not self.is_taken_back:
-            return Said(self.values, problems, voice)
-        known = {name: doc for name, doc in self.values.items() if "value" in doc}
-        return Said(voice=voice, withdrawn=known)
+            return Said(self.values, tuple(self.problems), voice)
+        return Said({name: withdrawal(doc) for name, doc in self.values.items() if "value" in doc}, (), voice)
 
     def _is_of_clinic(self) -> bool:
         """Whether a clinician or the EHR itself says it, not the patient. Who changed it last counts first."""
