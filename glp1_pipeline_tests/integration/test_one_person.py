@@ -281,3 +281,36 @@ def test_the_same_events_in_any_order_with_any_duplicates_end_in_one_state(road:
         found.append(road.fingerprint())
     told = [{k: v for k, v in f.items() if k not in ("state", "copies", "events", "match_decisions")} for f in found]
     assert told[0] == told[1]
+
+
+def changed_patient(account: str | None, remote_id: str = "77", **patient: Any) -> dict[str, Any]:
+    """What the EHR's own Patient says now, as an event."""
+    known = [{"system": "intake-account:/intake/web", "value": account}] if account else []
+    resource = {"resourceType": "Patient", "id": remote_id, "identifier": known, **patient}
+    return {
+        "specversion": "1.0", "type": "chart.updated", "source": "/ehr/clinic",
+        "id": f"Patient/{remote_id}/_history/{patient.get('birthDate', 1)}", "subject": f"Patient/{remote_id}",
+        "time": "2026-11-21T10:00:00Z",
+        "data": {"resource_type": "Patient", "resource_id": remote_id, "version": "2", "deleted": False,
+                 "resource": resource, "actor": "Practitioner/9"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_system_that_names_our_account_speaks_of_the_same_record_whichever_comes_first(road: SmallRoad, is_first):
+    told = [submission(1), changed_patient("canary-0000001", telecom=[{"system": "phone", "value": "+13125550142"}])]
+    for event in told if is_first else reversed(told):
+        road.send(event)
+    assert record(road, "canary-0000001") == record(road, "Patient/77")
+    assert road.one("select count(*) from phi.charts") == 1
+    assert {source for (source,) in road.rows("select source from phi.patient_values")} == {"intake", "ehr"}
+
+
+def test_two_identifiers_of_one_person_join_two_records(road: SmallRoad):
+    road.send(changed_patient(None, birthDate="1980-01-01"))
+    road.send(submission(1))
+    assert road.one("select count(*) from phi.charts") == 2
+    road.send(changed_patient("canary-0000001", birthDate="1980-01-02"))
+    assert road.one("select count(*) from phi.charts") == 1
+    assert patient(road, "Patient/77") == patient(road, "canary-0000001")
+    assert road.balance().faults == []

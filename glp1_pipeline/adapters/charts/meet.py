@@ -1,7 +1,7 @@
-"""Who the events of a batch are about: the record that each belongs to, and the patient that each record is part of.
+"""Who the events of a batch are about: the patient that each record is part of.
 
-Here: the crosswalk, candidates for a match, decisions of stewards, and the links between records, all under locks that
-two runs take in one order. Not here: when two records are one person (`domain.identity`).
+Here: candidates for a match, decisions of stewards, and the links between records, all under locks that two runs take
+in one order. Not here: the record of an event (`records`), when two records are one person (`domain.identity`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from ...domain import identity
 from ...domain.chart import Reported
 from ...domain.charting import ACCOUNT, Claimed, Read
 from ...domain.contract import Contract
-from ...domain.events import Change, Decision
-from ..cipher import Cipher
+from ...domain.events import Decision
 from .reports import reports_of
 
 FIELDS = frozenset(
@@ -31,10 +30,8 @@ FIELDS = frozenset(
 """What tells who somebody is."""
 MOST_CANDIDATES = 200
 """Per key: what more people share tells nobody apart."""
-UNKNOWN_RECORD = (
-    "unknown_record",
-    "no record of ours has this id (yet): `glp1 match list` shows those that may be joined",
-)
+MOST_TOGETHER = 200
+"""Records that may hang together and still be joined by themselves."""
 
 
 @dataclass(slots=True)
@@ -51,65 +48,6 @@ class Met:
     accounts: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
 
-def find_records(connection, cipher: Cipher, claimed: Sequence[Claimed]) -> list[tuple[str, str, str]]:
-    """Give each event the record it belongs to, learning identifiers; the refused, each with id, reason and hint."""
-    refused = _find_named(connection, claimed)
-    gone = {event_id for event_id, _, _ in refused}
-    first: dict[tuple[str, str], Claimed] = {}
-    for c in claimed:
-        if c.event_id not in gone and not isinstance(c.content, Decision):
-            first.setdefault(_identifier(c), c)
-    subjects = sorted(first)
-    if not subjects:
-        return refused
-    # Where whoever noticed a change knew our record, its identifier there is one more of that record.
-    made = [first[s].record_id or str(cipher.ring.patient_id(*s)) for s in subjects]
-    systems, values = [s for s, _ in subjects], [v for _, v in subjects]
-    connection.execute(
-        "insert into phi.identifiers (system, value, record_id, learned_by, learned_at)"
-        " select s, v, p, e, now() from unnest(%s::text[], %s::text[], %s::uuid[], %s::uuid[]) as t(s, v, p, e)"
-        " on conflict do nothing",
-        (systems, values, made, [first[s].event_id for s in subjects]),
-    )
-    found = {
-        (system, value): str(record_id)
-        for system, value, record_id in connection.execute(
-            "select i.system, i.value, i.record_id from phi.identifiers i"
-            " join unnest(%s::text[], %s::text[]) as t(s, v) on i.system = t.s and i.value = t.v",
-            (systems, values),
-        )
-    }
-    for c in claimed:
-        if c.event_id not in gone and not isinstance(c.content, Decision):
-            c.record_id = found[_identifier(c)]
-    return refused
-
-
-def _find_named(connection, claimed: Sequence[Claimed]) -> list[tuple[str, str, str]]:
-    """Events that name our records themselves: those must be known."""
-    named: dict[str, tuple[str, ...]] = {}
-    for c in claimed:
-        if isinstance(c.content, Decision):
-            named[c.event_id], c.record_id = c.content.records, c.content.records[0]
-        elif isinstance(c.content, Change) and c.content.record_id:
-            named[c.event_id], c.record_id = (c.content.record_id,), c.content.record_id
-    if not named:
-        return []
-    wanted = sorted({record for records in named.values() for record in records})
-    known = {
-        str(record_id)
-        for (record_id,) in connection.execute(
-            "select record_id from phi.identifiers where record_id = any(%s::uuid[])", (wanted,)
-        )
-    }
-    return [(event_id, *UNKNOWN_RECORD) for event_id, records in named.items() if not known.issuperset(records)]
-
-
-def _identifier(c: Claimed) -> tuple[str, str]:
-    system = c.content.system if isinstance(c.content, Change) else ACCOUNT
-    return f"{system}:{c.event.source}", c.event.subject
-
-
 def meet(connection, contract: Contract, claimed: Sequence[Claimed], said: Read) -> Met:
     """Who is one person with whom, now that these events are known. From here to the commit the patients are ours."""
     decisions = [c for c in claimed if isinstance(c.content, Decision)]
@@ -117,7 +55,13 @@ def meet(connection, contract: Contract, claimed: Sequence[Claimed], said: Read)
     lock(connection, records)
     _save_decisions(connection, decisions)
     touched = _match(connection, contract, claimed, said) | {r for c in decisions for r in _decision(c).records}
-    moved = _regroup(connection, touched, records) if touched else set()
+    for pair in connection.execute(
+        "select record_a, record_b from ops.patient_matches where basis = 'exact' and (record_a = any(%(r)s::uuid[])"
+        " or record_b = any(%(r)s::uuid[]))",
+        {"r": sorted(records)},
+    ):
+        touched |= {str(record) for record in pair}
+    moved = _regroup(connection, contract, touched, records) if touched else set()
     met = Met(moved=moved)
     met.patient_of = _patients(connection, records | moved | touched)
     met.again = {met.patient_of[record] for record in touched}
@@ -248,7 +192,7 @@ def _compare(connection, contract: Contract, changed: Mapping[str, identity.Feat
         (str(a), str(b)): (outcome, weight, agreements, guards)
         for a, b, outcome, weight, agreements, guards in connection.execute(
             "select record_a, record_b, outcome, weight, agreements, guards from ops.patient_matches"
-            " where record_a = any(%(r)s::uuid[]) or record_b = any(%(r)s::uuid[])",
+            " where basis = 'model' and (record_a = any(%(r)s::uuid[]) or record_b = any(%(r)s::uuid[]))",
             {"r": sorted(changed)},
         )
     }
@@ -258,16 +202,16 @@ def _compare(connection, contract: Contract, changed: Mapping[str, identity.Feat
         connection.execute("delete from ops.patient_matches where record_a = %s and record_b = %s", pair)
     for pair, match in new.items():
         connection.execute(
-            "insert into ops.patient_matches (record_a, record_b, outcome, basis, weight, agreements, guards, since)"
+            "insert into ops.patient_matches as t (record_a, record_b, outcome, basis, weight, agreements, guards, since)"
             " values (%s, %s, %s, 'model', %s, %s, %s, now()) on conflict (record_a, record_b) do update set"
             " outcome = excluded.outcome, basis = excluded.basis, weight = excluded.weight,"
-            " agreements = excluded.agreements, guards = excluded.guards",
+            " agreements = excluded.agreements, guards = excluded.guards where t.basis = 'model'",
             (*pair, *match),
         )
     return {record for pair in gone | new.keys() for record in pair}
 
 
-def _regroup(connection, touched: set[str], locked: set[str]) -> set[str]:
+def _regroup(connection, contract: Contract, touched: set[str], locked: set[str]) -> set[str]:
     """Who is whose patient, for all who hang together with the touched; the patients that gained or lost a record."""
     while True:
         around = _around(connection, touched)
@@ -296,8 +240,18 @@ def _regroup(connection, touched: set[str], locked: set[str]) -> set[str]:
         " using (record_id) where i.record_id = any(%s::uuid[]) group by 1",
         (listed,),
     ).fetchall()
+    told_apart: set[tuple[str, str]] = set()
+    if 2 < len(listed) <= MOST_TOGETHER:
+        people = connection.execute(
+            "select record_id, features from phi.people where record_id = any(%s::uuid[])", (listed,)
+        ).fetchall()
+        told_apart = identity.contradictions(
+            contract.identity, {str(record_id): identity.Features.from_doc(doc) for record_id, doc in people}
+        )
+    if len(listed) > MOST_TOGETHER:
+        edges = []  # so many alike are no one person: nobody is joined but by people
     before = _links(connection, listed)
-    after = identity.group({str(record_id): at for record_id, at in first_at}, edges, decided).patients
+    after = identity.group({str(record_id): at for record_id, at in first_at}, edges, decided, told_apart).patients
     moved = {r for r in listed if before.get(r, r) != after.get(r, r)}
     for record_id in sorted(moved):
         connection.execute(

@@ -23,7 +23,8 @@ from ..documents import read_document
 from ..ledger import MEND, event_id_of
 from .claim import Scope, claim, claim_all_of
 from .known import read_known
-from .meet import find_records, meet
+from .meet import meet
+from .records import find_records
 from .save import Charted, mark, save, settle
 
 FINAL = ("conflict", "line_too_long", "compressed", "came_again", "not_by_this_door")

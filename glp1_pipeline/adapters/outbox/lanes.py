@@ -103,10 +103,15 @@ def claim(
             "  returning w.write_id, w.tries)"
             " select h.patient_id, h.write_id, h.n, begun.tries, h.status,"
             " extract(epoch from now() - coalesce(h.first_tried_at, now()))::float8 / 3600, b.kid, b.body,"
-            " coalesce(c.remote, '{}'), coalesce(c.conflicts, '{}') from heads h join begun using (write_id)"
+            " coalesce(linked.remote, '{}') || coalesce(c.remote, '{}'), coalesce(c.conflicts, '{}')"
+            " from heads h join begun using (write_id)"
             " left join phi.write_bodies b using (write_id)"
-            " left join ops.copies c on c.target = %s and c.patient_id = h.patient_id",
-            (patients, target, target),
+            " left join ops.copies c on c.target = %s and c.patient_id = h.patient_id"
+            # Where the Patient of a merged record is there: the one refers to the other.
+            " left join lateral (select jsonb_object_agg(e.key, e.value) as remote from ops.patient_links l"
+            "  join ops.copies o on o.target = %s and o.patient_id in (l.record_id, l.patient_id), jsonb_each(o.remote) e"
+            "  where h.patient_id in (l.record_id, l.patient_id) and starts_with(e.key, 'Patient/')) linked on true",
+            (patients, target, target, target),
         ).fetchall()
         if len(rows) < len(patients):
             with_work = {row[0] for row in rows}

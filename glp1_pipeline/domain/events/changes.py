@@ -9,7 +9,7 @@ import uuid
 from datetime import datetime
 from typing import Any, Literal
 
-from .shapes import Change, Decision, Refused, read_token
+from .shapes import TOKEN, Change, Decision, Refused, read_token
 
 CHART, CONTACT = "chart.updated", "contact.updated"
 DECISIONS: dict[str, tuple[Literal["merge", "unmerge", "not_a_match"], str, str]] = {
@@ -47,7 +47,20 @@ def read_change(kind: str, data: dict[str, Any], seen_at: datetime) -> Change:
         content=content,
         record_id=None if record_id is None else read_record(record_id, "data.record_id"),
         actor=read_actor(data),
+        identifiers=read_identifiers(data.get("identifiers") or content.get("identifier")),
     )
+
+
+def read_identifiers(raw: Any) -> tuple[tuple[str, str], ...]:
+    """Those that are whole; an identifier that we cannot use is no fault of the change."""
+    listed = raw if isinstance(raw, list) else []
+    found = {
+        (one["system"], one["value"])
+        for one in listed
+        if isinstance(one, dict)
+        and all(isinstance(one.get(key), str) and TOKEN.fullmatch(one[key]) for key in ("system", "value"))
+    }
+    return tuple(sorted(found))
 
 
 def read_decision(kind: str, data: dict[str, Any], decided_at: datetime) -> Decision:

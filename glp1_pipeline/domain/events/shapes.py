@@ -99,6 +99,8 @@ class Change:
     record_id: str | None = None
     """Our record, where whoever noticed the change knew it."""
     actor: str = ""
+    identifiers: tuple[tuple[str, str], ...] = ()
+    """What else that system knows the person by: system and value."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -266,5 +266,6 @@ def _refer(value: Any, remote: Remote, local: Mapping[str, Resource], inside: Co
             return {**rest, "reference": f"{kind}/{remote[target][0]}"}
         if target in inside:
             return {**rest, "type": kind, "identifier": {"system": RESOURCE_SYSTEM, "value": ours}}
-        return value
+        # What says of itself whom it means can do without an id that this server never gave.
+        return rest if "identifier" in rest else value
     return {k: _refer(v, remote, local, inside) for k, v in value.items()}

@@ -1,0 +1,105 @@
+"""The crosswalk: which record an event belongs to, by the identifiers that systems gave.
+
+Here: exact identifiers alone. Not here: who may be the same person by what they say of themselves (`meet`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...domain.charting import ACCOUNT, Claimed
+from ...domain.events import Change, Decision
+from ..cipher import Cipher
+
+UNKNOWN_RECORD = (
+    "unknown_record",
+    "no record of ours has this id (yet): `glp1 match list` shows those that may be joined",
+)
+
+
+def find_records(connection, cipher: Cipher, claimed: Sequence[Claimed]) -> list[tuple[str, str, str]]:
+    """Give each event the record it belongs to, learning identifiers; the refused, each with id, reason and hint.
+
+    An identifier that is known is never given to another record: where a change names two, they are one person.
+    """
+    refused = _find_named(connection, claimed)
+    gone = {event_id for event_id, _, _ in refused}
+    learned: dict[tuple[str, str], tuple[str, str]] = {}
+    own: dict[str, tuple[str, str]] = {}
+    for c in claimed:
+        if c.event_id in gone or isinstance(c.content, Decision):
+            continue
+        own[c.event_id] = _identifier(c)
+        account = _account(c)
+        record_id = c.record_id or str(cipher.ring.patient_id(*(account or own[c.event_id])))
+        for identifier in (own[c.event_id], account):
+            if identifier is not None:
+                learned.setdefault(identifier, (record_id, c.event_id))
+    if not learned:
+        return refused
+    identifiers = sorted(learned)
+    systems, values = [s for s, _ in identifiers], [v for _, v in identifiers]
+    connection.execute(
+        "insert into phi.identifiers (system, value, record_id, learned_by, learned_at)"
+        " select s, v, p, e, now() from unnest(%s::text[], %s::text[], %s::uuid[], %s::uuid[]) as t(s, v, p, e)"
+        " on conflict do nothing",
+        (systems, values, [learned[i][0] for i in identifiers], [learned[i][1] for i in identifiers]),
+    )
+    found = {
+        (system, value): str(record_id)
+        for system, value, record_id in connection.execute(
+            "select i.system, i.value, i.record_id from phi.identifiers i"
+            " join unnest(%s::text[], %s::text[]) as t(s, v) on i.system = t.s and i.value = t.v",
+            (systems, values),
+        )
+    }
+    for c in claimed:
+        if c.event_id in own:
+            named, c.record_id = c.record_id, found[own[c.event_id]]
+            account = _account(c)
+            for other in (named, found[account] if account else ""):
+                if other and other != c.record_id:
+                    _join(connection, c.record_id, other)
+    return refused
+
+
+def _account(c: Claimed) -> tuple[str, str] | None:
+    """The intake account that another system knows the person by: so it is the same record, whichever comes first."""
+    if not isinstance(c.content, Change):
+        return None
+    return next(((s, v) for s, v in c.content.identifiers if s.startswith(ACCOUNT + ":")), None)
+
+
+def _join(connection, record_id: str, other: str) -> None:
+    """Two records of which a system says, by identifiers, that they are one person."""
+    connection.execute(
+        "insert into ops.patient_matches (record_a, record_b, outcome, basis, weight, agreements, guards, since)"
+        " values (%s, %s, 'same', 'exact', 0, '{identifier}', '{}', now()) on conflict (record_a, record_b) do update"
+        " set outcome = 'same', basis = 'exact', weight = 0, agreements = '{identifier}', guards = '{}'",
+        (min(record_id, other), max(record_id, other)),
+    )
+
+
+def _find_named(connection, claimed: Sequence[Claimed]) -> list[tuple[str, str, str]]:
+    """Events that name our records themselves: those must be known."""
+    named: dict[str, tuple[str, ...]] = {}
+    for c in claimed:
+        if isinstance(c.content, Decision):
+            named[c.event_id], c.record_id = c.content.records, c.content.records[0]
+        elif isinstance(c.content, Change) and c.content.record_id:
+            named[c.event_id], c.record_id = (c.content.record_id,), c.content.record_id
+    if not named:
+        return []
+    wanted = sorted({record for records in named.values() for record in records})
+    known = {
+        str(record_id)
+        for (record_id,) in connection.execute(
+            "select record_id from phi.identifiers where record_id = any(%s::uuid[])", (wanted,)
+        )
+    }
+    return [(event_id, *UNKNOWN_RECORD) for event_id, records in named.items() if not known.issuperset(records)]
+
+
+def _identifier(c: Claimed) -> tuple[str, str]:
+    system = c.content.system if isinstance(c.content, Change) else ACCOUNT
+    return f"{system}:{c.event.source}", c.event.subject
