@@ -301,6 +301,8 @@ def told(drawn: list[tuple[int, str, str, str, dict[str, Any], tuple[str, Any] |
         made = say(day + i / 100, source, resource, voice, **said)
         if taken is not None and source in ("crm", "ehr"):
             made.values[taken[0]] = withdrawal({"value": taken[1]})
+        if source == "intake" and resource == "b":
+            made = replace(made, status="in-progress")
         reports.append(made)
     return reports
 
