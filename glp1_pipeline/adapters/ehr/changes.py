@@ -9,9 +9,10 @@ what the EHR says (`feed`), whose it is (`people`, `echoes`), how far we are (`w
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from psycopg import Connection
@@ -95,7 +96,9 @@ class Poller:
                 self.polled.is_complete = False
                 return
         if low is not None and kind in self.feed.ehr.capability.types_with_history:
-            self._take(kind, window, self._deleted(kind, window, low))
+            deleted = self._deleted(kind, window, low)
+            while some := list(islice(deleted, PAGE)):
+                self._take(kind, window, some)
         began = window.began
         window.end()
         self._take(kind, window, [], through_at=began)
@@ -191,15 +194,15 @@ class Poller:
         window.later.clear()  # what is gone meanwhile is a deletion, and noticed as one
         self._take(kind, window, [entry for entry in there.values() if entry is not None])
 
-    def _deleted(self, kind: str, window: Window, since: datetime) -> list[Entry]:
-        found: dict[str, Entry] = {}
+    def _deleted(self, kind: str, window: Window, since: datetime) -> Iterator[Entry]:
+        found: set[str] = set()
         for remote_id, version, stamp in self.feed.deletions(kind, since - HISTORY_MARGIN):
             if remote_id in found or window.is_met(remote_id, version):
                 continue
+            found.add(remote_id)
             last_version, last_stamp, content = self.feed.last_words(kind, remote_id)
             if last_version == version:  # else it was made again since
-                found[remote_id] = Entry(kind, remote_id, version, last_stamp or stamp, content or {}, is_deleted=True)
-        return list(found.values())
+                yield Entry(kind, remote_id, version, last_stamp or stamp, content or {}, is_deleted=True)
 
     def now(self) -> datetime:
         """The database's clock."""

@@ -22,6 +22,8 @@ LARGEST_PAGE = 1000
 MOST_LINKS = 500
 """Next links followed within one instant."""
 MOST_HISTORY_PAGES = 20
+NOT_OFFERED = (400, 404, 405, 501)
+"""Statuses of a server that does not have what was asked for, in a call that is well made."""
 MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -80,8 +82,14 @@ class Feed:
 
     def newest(self, kind: str) -> datetime | None:
         """The instant of the last change, or None where there is none (or the server cannot sort downwards)."""
-        entries = self._page(kind, f"/{kind}?_sort=-_lastUpdated&_count=1").entries
-        return entries[0].stamp if entries else None
+        try:
+            reply = self.ehr.wire.call("GET", f"/{kind}?_sort=-_lastUpdated&_count=1")
+        except EhrFailure as failure:
+            if failure.status in NOT_OFFERED:
+                return None
+            raise
+        stamps = [stamp_of(e["resource"]) for e in bundle_entries(reply.content, "searchset") if _is_of(e, kind)]
+        return stamps[0] if stamps else None
 
     def _all_of_one_instant(self, kind: str, at: datetime) -> list[Entry]:
         """All entries of the millisecond `at` (and perhaps later ones), where they do not fit a page."""
@@ -130,8 +138,7 @@ class Feed:
         entries = [
             entry_of(e["resource"])
             for e in bundle_entries(reply.content, "searchset")
-            if isinstance(e.get("resource"), dict) and e["resource"].get("resourceType") == kind
-            and (e.get("search") or {}).get("mode", "match") == "match"
+            if _is_of(e, kind) and (e.get("search") or {}).get("mode", "match") == "match"
         ]  # fmt: skip
         stamps = [floor(e.stamp) for e in entries]
         if stamps != sorted(stamps) or (since is not None and stamps and stamps[0] < since):
@@ -174,7 +181,7 @@ class Feed:
         try:
             reply = self.ehr.wire.call("GET", f"/{kind}/{remote_id}/_history?_count=10")
         except EhrFailure as failure:
-            if failure.status in (404, 405, 410, 501):
+            if failure.status in (*NOT_OFFERED, 410):
                 return version, stamp, content
             raise
         for entry in bundle_entries(reply.content, "history"):  # the newest first
@@ -200,7 +207,13 @@ class Feed:
             return {}
         asked = [f"Provenance?target={e.place}&_sort=-_lastUpdated&_count=5" for e in entries]
         found: dict[str, str] = {}
-        for entry, answer in zip(entries, self.ehr.batch_get(asked), strict=True):
+        try:
+            answers = self.ehr.batch_get(asked)
+        except EhrFailure as failure:  # it is good to know, and no change waits for it
+            if failure.status in NOT_OFFERED:
+                return found
+            raise
+        for entry, answer in zip(entries, answers, strict=True):
             for proof in (e.get("resource") for e in (answer.get("resource") or {}).get("entry") or ()):
                 if isinstance(proof, dict) and (actor := _actor(proof, entry)):
                     found.setdefault(entry.place, actor)
@@ -218,6 +231,11 @@ def _actor(proof: dict[str, Any], entry: Entry) -> str:
             if reference and not reference.startswith("Device/"):
                 return "/".join(reference.split("/_history/")[0].split("/")[-2:])
     return ""
+
+
+def _is_of(entry: dict[str, Any], kind: str) -> bool:
+    resource = entry.get("resource")
+    return isinstance(resource, dict) and resource.get("resourceType") == kind
 
 
 def _deletion(kind: str, entry: dict[str, Any]) -> tuple[str, str, datetime] | None:

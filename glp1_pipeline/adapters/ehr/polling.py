@@ -15,7 +15,7 @@ from ...domain.contract import Contract
 from ..cipher import Cipher
 from .changes import Polled, Poller
 from .ehr import Ehr
-from .feed import MILLISECOND, PAGE, floor, instant
+from .feed import MILLISECOND, NOT_OFFERED, PAGE, floor, instant
 from .sweep import KIND as SWEEP
 from .sweep import sweep
 from .wire import EhrFailure
@@ -26,8 +26,6 @@ KINDS = (
 )  # fmt: skip
 """The Patient first: whose a resource is, is learned from it. Not polled: what nobody edits (answers as they came in,
 provenance)."""
-
-NOT_OFFERED = (400, 404, 405, 501)
 
 
 def poll_changes(

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 LATE = timedelta(minutes=2)
-MOST_REMEMBERED = 20_000
+MOST_REMEMBERED = 5_000
 
 
 @dataclass(slots=True)
@@ -71,10 +71,10 @@ class Window:
         self.met = dict(sorted(kept, key=lambda item: item[1][1])[-MOST_REMEMBERED:])
 
     def dump(self) -> dict[str, Any]:
-        """All but `low`, as JSON."""
+        """All but `low`, as JSON. Amid a pass without what was met: it would be written again with every page."""
         times = ("position", "began", "ceiling", "ceiling_since", "newest", "newest_since")
         told: dict[str, Any] = {name: at.isoformat() for name in times if (at := getattr(self, name)) is not None}
-        if self.met:
+        if self.met and self.position is None:
             told["met"] = {k: [version, stamp.isoformat()] for k, (version, stamp) in self.met.items()}
         if self.later:
             told["later"] = sorted(self.later)
