@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from click.testing import CliRunner
 
 from glp1_pipeline import contracts
 from glp1_pipeline.adapters.unmapped import count_unmapped, unmapped_spellings
+from glp1_pipeline.cli import mapping as cli
 from glp1_pipeline.defs.mapping import count_unmapped_codes, grown_sets, told
 from glp1_pipeline_tests.small_road import SmallRoad, connect, migrated_database, small_road, submission
 
@@ -62,6 +65,18 @@ def test_each_spelling_is_counted_with_its_set_and_fields(road: SmallRoad):
     counts = count_unmapped(road.connection)
     assert (counts["kidney"].spellings, counts["kidney"].answers) == (1, 2)
     assert counts["kidney"].first_seen_at <= counts["kidney"].last_seen_at
+
+
+def test_the_command_shows_the_words_to_a_person_and_nothing_that_could_move_the_terminal(road: SmallRoad, monkeypatch):
+    monkeypatch.setattr(cli, "question", lambda asked: asked(road.connection))
+    assert "every spelling is known" in CliRunner().invoke(cli.mapping, ["unmapped"]).output
+    road.send(submission(1, **{"hx.kidney": "One\x1b[2J Kidney\u202e"}))
+    shown = CliRunner().invoke(cli.mapping, ["unmapped"]).output
+    assert "kidney" in shown
+    assert "hx.kidney: one" in shown
+    assert not {"\x1b", "\u202e"} & {*shown}
+    (one,) = json.loads(CliRunner().invoke(cli.mapping, ["unmapped", "--json"]).output)["unmapped"]
+    assert (one["code_set"], one["answers"], one["fields"]) == ("kidney", 1, ["hx.kidney"])
 
 
 def test_a_line_in_the_code_set_and_a_replay_mend_every_answer(road: SmallRoad, tmp_path: Path):
