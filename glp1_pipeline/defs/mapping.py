@@ -85,3 +85,12 @@ def last_counts(instance: dg.DagsterInstance) -> dict[str, int]:
 def grown_sets(found: dict[str, Unmapped], before: dict[str, int]) -> dict[str, int]:
     """Code set -> how many spellings more than before."""
     return {name: more for name, lack in found.items() if (more := lack.spellings - before.get(name, 0)) > 0}
+
+
+unmapped_schedule = dg.ScheduleDefinition(
+    name="unmapped_codes_every_hour",
+    cron_schedule="7 * * * *",
+    target=dg.AssetSelection.assets("unmapped_codes"),
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Counts every hour what the code sets lack, so that a new spelling is noticed the same day.",
+)

@@ -204,7 +204,7 @@ raw_answers = {
 
 @st.composite
 def forms(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
-    """A version and answers under its own question ids; now and then under an id of another version."""
+    """A version and answers under its own question ids; now and then under an id of another version, or of none."""
     version = draw(st.sampled_from(CONTRACT.form_versions))
     names = draw(st.lists(st.sampled_from(sorted(raw_answers)), unique=True, min_size=1, max_size=12))
     answers: dict[str, Any] = {}
@@ -213,6 +213,8 @@ def forms(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
         own = field.question(version) if field.asked_in(version) else name
         other = st.sampled_from([field.question(v) for v in CONTRACT.form_versions if field.asked_in(v)])
         answers[draw(st.just(own) | other)] = draw(raw_answers[name])
+    if draw(st.booleans()):
+        answers["canary-question"] = draw(words.filter(str.strip) | numbers | st.booleans() | st.just(["a", "b"]))
     return version, answers
 
 
