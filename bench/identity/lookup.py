@@ -42,9 +42,11 @@ def people(model: IdentityModel, count: int, seed: int = 11) -> Iterator[Values]
         for _ in range(60_000)
     ]
     first_weights = [1 / (rank + 20) for rank in range(len(firsts))]
-    last_weights = [1 / (rank + 50) for rank in range(len(lasts))]
+    last_weights = [1 / (rank + 15) for rank in range(len(lasts))]
     streets = [f"{name} {kind}" for name in lasts[:3000] for kind in ("st", "ave", "rd")]
     zips = [f"{code:05}" for code in dice.sample(range(1000, 99_000), 30_000)]
+    zip_weights = [1 / (rank + 300) for rank in range(len(zips))]
+    places = iter(dice.choices(zips, zip_weights, k=count))
     given = dice.choices(firsts, first_weights, k=count)
     family = dice.choices(lasts, last_weights, k=count)
     home: Values = {}
@@ -53,7 +55,7 @@ def people(model: IdentityModel, count: int, seed: int = 11) -> Iterator[Values]
         if at % 5 < 3 or not home:  # two of five live with the one before them
             home = {
                 "line1": f"{dice.randint(1, 9999)} {dice.choice(streets)}",
-                "postal_code": dice.choice(zips),
+                "postal_code": next(places),
                 "state": "CA",
             }
             phone = f"+1{dice.randint(201, 989)}{dice.randint(200, 999)}{dice.randint(0, 9999):04}"

@@ -96,6 +96,7 @@ def blocks(person: Any, at: int) -> dict[str, Any]:
 
 COMPARED = {
     "first_name": cl.NameComparison,
+    "second_name": cl.NameComparison,
     "surname": cl.NameComparison,
     "dob": lambda name: cl.DateOfBirthComparison(name, input_is_string=True),
     "email": cl.EmailComparison,
@@ -135,7 +136,7 @@ def match(told: dict[str, Any]) -> dict[str, Any]:
     linker.training.estimate_parameters_using_expectation_maximisation(block_on("first_name", "surname"))
     other = "dob" if "dob" in columns else "street"
     linker.training.estimate_parameters_using_expectation_maximisation(block_on(other))
-    rows = linker.inference.predict(threshold_match_probability=told["threshold"]).as_record_dict()
+    rows = linker.inference.predict(threshold_match_probability=told["threshold"]).as_record_list()
     pairs = [(row["unique_id_l"], row["unique_id_r"]) for row in rows]
     return {"pairs": pairs, "seconds": time.monotonic() - began, "compared": columns}
 

@@ -71,15 +71,15 @@ def match_all(linkage: LinkageSet, model: IdentityModel) -> dict[Pair, Match]:
     return {(a, b): compare(model, known[a], known[b]) for a, b in candidates(linkage, model)}
 
 
-def exact_rule(linkage: LinkageSet, model: IdentityModel) -> dict[Pair, float]:
-    """First name, last name and birth date are equal as typed."""
+def exact_rule(linkage: LinkageSet) -> set[Pair]:
+    """The first of the first names, the last name and the birth date are equal as typed."""
     buckets: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for record, told in sorted(linkage.records.items()):
-        key = tuple(str(told.get(f"demo.{part}", "")).lower() for part in ("legal_first", "legal_last", "dob"))
-        if all(key):
-            buckets[key].append(record)
+        first, last, dob = (str(told.get(f"demo.{part}", "")).lower() for part in ("legal_first", "legal_last", "dob"))
+        if first and last and dob:
+            buckets[first.split()[0], last, dob].append(record)
     pairs = ((a, b) for same in buckets.values() for at, b in enumerate(same) for a in same[:at])
-    return {pair: 1.0 for pair in pairs if linkage.is_compared(*pair)}
+    return {pair for pair in pairs if linkage.is_compared(*pair)}
 
 
 def score_ours(linkage: LinkageSet, found: dict[Pair, Match]) -> Score:

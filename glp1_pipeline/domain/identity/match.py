@@ -68,10 +68,11 @@ def guards_of(a: Features, b: Features, found: dict[str, str | None]) -> list[st
     birth_date_differs neither equal nor one slip away
     names_differ       a name is missing, or no more than similar
     sex_differs, suffix_differs
-    uncorroborated     names and birth date may agree; no phone, e-mail, home or second name does
+    uncorroborated     names and birth date may agree; no phone, e-mail, home (or its ZIP code) or second name does
     half_corroborated  one does, and another speaks against it or is known to one side alone
     slips              two of first name, last name and birth date are nearly the same, and less than two corroborate
-    names_slip         the first name is misspelt or the last name only in part the same, and less than two corroborate
+    names_slip         the last name is the same in part and less than two corroborate, or the first name is misspelt
+                       and no phone, e-mail or street agrees
     """
     first, last, dob = found["first"], found["last"], found["dob"]
     guards: list[str] = []
@@ -98,10 +99,11 @@ def guards_of(a: Features, b: Features, found: dict[str, str | None]) -> list[st
 def corroboration(a: Features, b: Features, found: dict[str, str | None]) -> list[str]:
     """What has to come to names and birth date: two that agree, or one where neither side tells anything else."""
     phone, email, address = found["phone"], found["email"], found["address"]
-    agree = (phone == "exact") + (email == "exact") + (address in ("home", "close")) + (second_names(a, b) == "same")
-    moved = address not in ("home", "close") and bool(a.street and b.street)
-    against = phone == "differs" or email == "differs" or moved
-    one_sided = bool(a.phone) != bool(b.phone) or bool(a.email) != bool(b.email) or bool(a.street) != bool(b.street)
+    at_home = address in ("home", "close", "zip")
+    agree = (phone == "exact") + (email == "exact") + at_home + (second_names(a, b) == "same")
+    against = phone == "differs" or email == "differs" or (bool(a.street and b.street) and not at_home)
+    known = [(bool(f.phone), bool(f.email), bool(f.street or f.zip)) for f in (a, b)]
+    one_sided = known[0] != known[1]
     slips = (found["first"] in ("typo", "swapped")) + (found["last"] == "typo") + (found["dob"] == "slip")
     guards = []
     if not agree:
@@ -110,6 +112,7 @@ def corroboration(a: Features, b: Features, found: dict[str, str | None]) -> lis
         guards.append("half_corroborated")
     if slips > 1 and agree < 2:
         guards.append("slips")
-    if (found["first"] == "typo" or found["last"] == "part") and agree < 2:
+    is_strong = "exact" in (phone, email) or address in ("home", "close")
+    if (found["last"] == "part" and agree < 2) or (found["first"] == "typo" and not is_strong):
         guards.append("names_slip")
     return guards
