@@ -17,6 +17,7 @@ from glp1_pipeline.adapters.crm.changes import Noticed, has_news, notice
 from glp1_pipeline.adapters.outbox import Contacts, DeliveryReport, conflicts, deliver_pending, settle_conflict
 from glp1_pipeline.domain.crm import COPY
 from glp1_pipeline_tests.deliveries import write_kind
+from glp1_pipeline_tests.sample_inputs import contract
 from glp1_pipeline_tests.small_road import SmallRoad, connect
 
 
@@ -26,7 +27,7 @@ class CrmWorld:
     target = "crm"
 
     def __init__(self, road: SmallRoad) -> None:
-        self.road, self.connection = road, road.connection
+        self.road, self.connection = road.under(contract()), road.connection
 
     def plan(self, key: str, n: int, when_new: dict[str, str] | None = None, **properties: str) -> None:
         """Insert the next write of a patient's contact, as the planner does: the lane first."""

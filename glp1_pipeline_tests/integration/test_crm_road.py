@@ -1,0 +1,120 @@
+"""The whole circle: a submission makes a contact, an edit there reaches the chart by ownership, and nothing echoes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glp1_pipeline.domain.crm import KEY
+from glp1_pipeline_tests.crm_process import CrmProcess
+from glp1_pipeline_tests.crm_world import CrmWorld
+from glp1_pipeline_tests.small_road import amendment, migrated_database, small_road, submission
+
+
+@pytest.fixture(scope="module")
+def url() -> str:
+    return migrated_database()
+
+
+@pytest.fixture
+def world(url: str, tmp_path: Path) -> Iterator[CrmWorld]:
+    with small_road(url, tmp_path) as road:
+        yield CrmWorld(road)
+
+
+@pytest.fixture
+def crm(tmp_path: Path) -> Iterator[CrmProcess]:
+    with CrmProcess(tmp_path) as process:
+        yield process
+
+
+def chart_value(world: CrmWorld, field: str) -> Any:
+    rows = world.road.rows("select value from phi.chart_values where field = %s", field)
+    return rows[0][0].get("value") if rows else None
+
+
+def test_a_submission_becomes_one_contact_with_what_it_may_know(world: CrmWorld, crm: CrmProcess) -> None:
+    world.road.send(submission(1))
+    world.drain(crm.door())
+    properties = crm.only()["properties"]
+    (patient,) = world.road.rows("select patient_id::text, stage from phi.charts")
+    assert (properties[KEY], properties["glp1_pipeline_status"]) == patient
+    assert properties["email"] == chart_value(world, "demo.email")
+    assert properties["mobilephone"] == chart_value(world, "demo.mobile")
+    world.road.replay()
+    world.road.replay()
+    assert world.statuses() == {"delivered": 1}
+    assert world.road.balance().faults == []
+
+
+def test_a_phone_changed_in_the_crm_reaches_the_chart_and_does_not_come_back(world: CrmWorld, crm: CrmProcess) -> None:
+    door = crm.door()
+    world.road.send(submission(1))
+    world.drain(door)
+    contact = crm.only()
+    assert contact["properties"]["glp1_pipeline_status"] == "clinical_review"  # from here on the phone is the CRM's
+    crm.edit(contact["id"], mobilephone="(206) 555-0177")
+    assert world.notice(door).changes == 1
+    world.road.chart()
+    assert chart_value(world, "demo.mobile") == "+12065550177"
+    world.drain(door)
+    assert crm.only()["properties"]["mobilephone"] == "(206) 555-0177"
+    assert world.statuses() == {"delivered": 1}  # nothing was written back
+    assert world.notice(door).changes == 0
+    before = world.road.fingerprint()
+    world.road.replay()
+    assert world.road.fingerprint() == before
+    assert world.road.balance().faults == []
+
+
+def test_a_name_changed_in_the_crm_is_not_taken_over_and_not_lost(world: CrmWorld, crm: CrmProcess) -> None:
+    door = crm.door()
+    first = submission(1)
+    world.road.send(first)
+    world.drain(door)
+    name = chart_value(world, "demo.legal_last")
+    crm.edit(crm.only()["id"], lastname="Canary-Someoneelse")
+    world.notice(door)
+    world.road.chart()
+    assert chart_value(world, "demo.legal_last") == name
+    assert world.road.rows("select field, source from ops.field_conflicts") == [("demo.legal_last", "crm")]
+
+
+def test_an_opt_out_in_the_crm_is_a_revocation_here_at_once(world: CrmWorld, crm: CrmProcess) -> None:
+    door = crm.door()
+    world.road.send(submission(1))
+    world.drain(door)
+    crm.edit(crm.only()["id"], glp1_sms_opt_out="true")
+    world.notice(door)
+    world.road.chart()
+    assert chart_value(world, "consent.sms")["status"] == "revoked"
+
+
+def test_both_sides_change_at_once_and_every_word_is_in_the_ledger(world: CrmWorld, crm: CrmProcess) -> None:
+    """The patient corrects the phone on the form while somebody in sales writes another one."""
+    door = crm.door()
+    first = submission(1)
+    world.road.send(first)
+    world.drain(door)
+    crm.edit(crm.only()["id"], mobilephone="+12065550188", firstname="Corry")
+    world.road.send(amendment(first, 1, {"demo.mobile": "+12065550199"}))
+    world.drain(door)
+    world.notice(door)
+    world.road.chart()
+    world.drain(door)
+    (event,) = world.events()
+    assert event["data"]["properties"] == {"mobilephone": "+12065550188", "firstname": "Corry"}
+    assert world.road.events() == {"charted": 3}
+    assert world.road.balance().faults == []
+
+
+def test_a_contact_without_a_form_is_a_lead_and_gets_no_write(world: CrmWorld, crm: CrmProcess) -> None:
+    door = crm.door()
+    crm.add(email="lena@canary.example", firstname="Lena", lastname="Canary")
+    world.notice(door)
+    world.road.chart()
+    assert world.road.rows("select stage from phi.charts") == [("lead",)]
+    assert world.statuses() == {}
