@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -228,3 +229,18 @@ class PlainServer(FaultProxy):
     def _without_since(self, path: str) -> str:
         head, _, query = path.partition("?")
         return f"{head}?{urlencode([one for one in parse_qsl(query) if one[0] not in ('_lastUpdated', '_sort')])}"
+
+
+if __name__ == "__main__":
+    # A poller to be killed: of the database and the EHR that it is told.
+    from glp1_pipeline.adapters.charts import TARGET
+    from glp1_pipeline.adapters.cipher import Cipher
+    from glp1_pipeline.adapters.ehr import EhrSettings
+    from glp1_pipeline_tests.small_road import RING
+
+    own, door = Cipher(RING), Ehr(EhrSettings(sys.argv[2], read_timeout=5.0))
+    assert door.capability
+    with psycopg.connect(sys.argv[1], autocommit=True) as mine:
+        print("ready", flush=True)
+        while True:
+            poll_changes(mine, door, CONTRACT, own, TARGET)

@@ -1,0 +1,203 @@
+"""The whole circle: a submission becomes a chart in the EHR, a provider's work there reaches ours, and nothing echoes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from glp1_pipeline.adapters.charts import TARGET
+from glp1_pipeline.adapters.ehr.polling import poll_changes
+from glp1_pipeline_tests.deliveries import World
+from glp1_pipeline_tests.ehr_changes import Provider, begin_now
+from glp1_pipeline_tests.fault_proxy import FaultProxy
+from glp1_pipeline_tests.small_road import SmallRoad, amendment, migrated_database, small_road, submission
+
+from .conftest import EhrProcess, run_ehr
+
+PEOPLE = count(1)
+"""The EHR is shared by the tests, so each has a person of its own."""
+
+
+@pytest.fixture(scope="module")
+def url() -> str:
+    return migrated_database()
+
+
+@pytest.fixture(scope="module")
+def own_ehr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EhrProcess]:
+    with run_ehr(tmp_path_factory.mktemp("ehr")) as process:
+        yield process
+
+
+class Circle:
+    """The road with an EHR at its end, and a provider in it."""
+
+    def __init__(self, road: SmallRoad, ehr_url: str, proxy: FaultProxy) -> None:
+        self.road = road
+        self.world = World(road.url, ehr_url, TARGET)
+        self.world.cipher = road.cipher
+        self.client = self.world.ehr(proxy.url, read_timeout=20.0)
+        self.provider = Provider(self.world)
+        begin_now(self.world)
+
+    def deliver(self) -> None:
+        self.world.drain(self.client)
+
+    def poll(self) -> Any:
+        return poll_changes(self.road.connection, self.client, self.road.contract, self.road.cipher, TARGET)
+
+    def round(self) -> int:
+        """Notice, chart, deliver; how many changes there were."""
+        changes = self.poll().changes
+        charted = self.road.chart()
+        assert (charted.dead, charted.rejected) == (0, 0)
+        self.deliver()
+        return changes
+
+    def place(self, kind: str, field: str = "") -> str:
+        """Where the EHR holds our resource of a kind: the only one, or that which says this of itself."""
+        ((remote,),) = self.road.rows("select remote from ops.copies where target = %s", TARGET)
+        places = [f"{kind}/{known[0]}" for key, known in remote.items() if key.startswith(f"{kind}/")]
+        (found,) = [place for place in places if not field or field in str(self.provider.read(place)["code"])]
+        return found
+
+    def value(self, field: str) -> Any:
+        rows = self.road.rows("select value from phi.chart_values where field = %s", field)
+        return rows[0][0].get("value") if rows else None
+
+    def events(self) -> int:
+        return self.road.one("select count(*) from phi.events where type = 'chart.updated'")
+
+
+@pytest.fixture(params=[False, True], ids=["takes our ids", "makes its own ids"])
+def circle(request: pytest.FixtureRequest, url: str, tmp_path: Path, own_ehr: EhrProcess) -> Iterator[Circle]:
+    with small_road(url, tmp_path) as road, FaultProxy(own_ehr.url, request.param) as proxy:
+        made = Circle(road, own_ehr.url, proxy)
+        yield made
+        made.world.close()
+
+
+def test_a_whole_chart_of_ours_comes_back_as_an_echo_however_often_it_is_delivered(circle: Circle) -> None:
+    first = submission(next(PEOPLE))
+    circle.road.send(first)
+    circle.deliver()
+    echoes = circle.poll()
+    assert (echoes.changes, echoes.later, echoes.trouble) == (0, 0, "")
+    assert echoes.echoes > 10
+    circle.road.send(amendment(first, 1, {"anthro.weight": {"value": 99.5, "unit": "kg"}, "allergy.any": "no"}))
+    circle.deliver()
+    assert circle.poll().changes == 0
+    assert circle.events() == 0
+
+
+def test_a_language_corrected_in_the_ehr_reaches_the_chart_and_does_not_come_back(circle: Circle) -> None:
+    circle.road.send(submission(next(PEOPLE)))
+    circle.deliver()
+    assert circle.poll().changes == 0
+    spoken = {"language": {"coding": [{"system": "urn:ietf:bcp:47", "code": "vi"}]}, "preferred": True}
+    circle.provider.edit(circle.place("Patient"), communication=[spoken])
+    assert circle.round() == 1
+    assert circle.value("demo.language") == "vi"
+    assert (circle.round(), circle.round()) == (0, 0)
+    assert circle.provider.read(circle.place("Patient"))["communication"] == [spoken]
+    before = circle.road.fingerprint()
+    circle.road.replay()
+    assert circle.road.fingerprint() == before
+    assert circle.road.balance().faults == []
+
+
+def test_what_a_provider_measured_and_added_is_known_and_not_made_twice(circle: Circle) -> None:
+    circle.road.send(submission(next(PEOPLE)))
+    circle.deliver()
+    assert circle.poll().changes == 0
+    me = {"reference": circle.place("Patient")}
+    doctor = {"reference": f"Practitioner/{circle.provider.create('Practitioner')['id']}"}
+    circle.provider.create(
+        "Observation", status="final", subject=me, performer=[doctor], effectiveDateTime="2026-11-20T14:00:00Z",
+        code={"coding": [{"system": "http://loinc.org", "code": "29463-7"}]},
+        valueQuantity={"value": 240.0, "unit": "lb", "system": "http://unitsofmeasure.org", "code": "[lb_av]"},
+    )  # fmt: skip
+    circle.provider.create(
+        "AllergyIntolerance", patient=me, recorder=doctor, code={"text": "Penicillin"},
+        clinicalStatus={"coding": [{"system": "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical",
+                                    "code": "active"}]},
+        verificationStatus={"coding": [{
+            "system": "http://terminology.hl7.org/CodeSystem/allergyintolerance-verification", "code": "confirmed",
+        }]},
+    )  # fmt: skip
+    assert circle.round() == 2
+    assert [row["substance"] for row in circle.value("allergy.list")] == ["Penicillin"]
+    assert (circle.round(), circle.round()) == (0, 0)
+    assert circle.road.balance().faults == []
+
+
+def test_a_poller_killed_anywhere_tells_every_edit_once(circle: Circle) -> None:
+    circle.road.send(submission(next(PEOPLE)))
+    circle.deliver()
+    place, said = circle.place("Patient"), []
+    for n in range(6):
+        said.append(circle.provider.edit(place, multipleBirthInteger=n + 1)["meta"]["versionId"])
+        command = [sys.executable, "-m", "glp1_pipeline_tests.ehr_changes", circle.road.url, circle.client.settings.url]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.02 * n)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+    while circle.poll().is_elsewhere:
+        time.sleep(0.1)  # the dead one's lock goes with its connection
+    versions = [
+        version
+        for (version,) in circle.road.rows("select version from phi.events where type = 'chart.updated' order by seq")
+    ]
+    assert len(versions) == len(set(versions))
+    assert set(versions) <= set(said)
+    assert said[-1] in versions
+    assert circle.poll().changes == 0
+    assert circle.road.balance().faults == []
+
+
+def test_the_asset_reads_and_says_how_much(circle: Circle, monkeypatch: pytest.MonkeyPatch) -> None:
+    import dagster as dg
+
+    from glp1_pipeline.defs import ehr_changes
+
+    circle.road.send(submission(next(PEOPLE)))
+    circle.deliver()
+    circle.provider.edit(circle.place("Patient"), multipleBirthInteger=2)
+
+    class Given(dg.ConfigurableResource):
+        """The test's own road, in the place of the one that settings give."""
+
+        @property
+        def ehr(self) -> Any:
+            return circle.client
+
+        @property
+        def contract(self) -> Any:
+            return circle.road.contract
+
+        @property
+        def cipher(self) -> Any:
+            return circle.road.cipher
+
+        def connect(self, name: str = "") -> psycopg.Connection:
+            return psycopg.connect(circle.road.url, autocommit=True)
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize([ehr_changes.notice_ehr_changes], resources={"road": Given()}, instance=instance)
+    (made,) = result.asset_materializations_for_node("notice_ehr_changes")
+    assert made.metadata["changes"].value == 1
+    assert float(str(made.metadata["lag (seconds)"].value)) < 60
+    (check,) = result.get_asset_check_evaluations()
+    assert (check.check_name, check.passed) == ("changes_are_read", True)
