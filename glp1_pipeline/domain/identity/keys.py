@@ -15,7 +15,7 @@ SURNAMES = 2
 
 
 def blocking_keys(person: Features) -> tuple[int, ...]:
-    """At most seven signed 64-bit numbers, the same on every machine, sorted; none for a record that tells nothing."""
+    """At most eight signed 64-bit numbers, the same on every machine, sorted; none for a record that tells nothing."""
     first = person.formal[0] if person.formal else "".join(person.given[:1])
     told: set[str] = set()
     if person.phone:
@@ -26,9 +26,9 @@ def blocking_keys(person: Features) -> tuple[int, ...]:
         # First and last name alike: people swap them.
         day = either_way(person.dob)
         told |= {f"dob {day} {sound(name)}" for name in (first, *person.surnames[-SURNAMES:]) if name}
-    if first and person.last:
+    if first and person.last and (place := person.zip or person.state):
         sounds = " ".join(sorted((sound(first), sound(person.surnames[-1]))))
-        told.add(f"names {sounds} {person.zip or person.state}")
+        told.add(f"names {sounds} {place}")
     if person.number and person.street:
         told.add(f"home {person.number} {person.street} {person.zip[:3] or person.state}")
     return tuple(sorted(int.from_bytes(blake2b(t.encode(), digest_size=8).digest(), "big", signed=True) for t in told))
