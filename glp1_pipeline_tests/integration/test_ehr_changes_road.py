@@ -140,6 +140,27 @@ def test_what_a_provider_measured_and_added_is_known_and_not_made_twice(circle: 
     assert circle.road.balance().faults == []
 
 
+def test_a_merge_done_in_the_ehr_joins_the_charts_and_its_echo_joins_nothing_again(circle: Circle) -> None:
+    for _ in range(2):
+        circle.road.send(submission(next(PEOPLE)))
+    circle.deliver()
+    assert circle.poll().changes == 0
+    patients = {
+        patient_id: f"Patient/{known[0]}"
+        for patient_id, remote in circle.road.rows("select patient_id::text, remote from ops.copies where target = %s", TARGET)
+        for key, known in remote.items()
+        if key.startswith("Patient/")
+    }  # fmt: skip
+    (kept, survivor), (gone, retired) = patients.items()
+    circle.provider.edit(retired, active=False, link=[{"type": "replaced-by", "other": {"reference": survivor}}])
+    assert circle.round() == 2  # the Patient that changed, and that the two are one
+    links = circle.road.rows("select record_id::text, patient_id::text from ops.patient_links")
+    assert links == [(gone, kept)]
+    assert [circle.round() for _ in range(3)] == [0, 0, 0]
+    assert circle.road.rows("select record_id::text, patient_id::text from ops.patient_links") == links
+    assert circle.road.balance().faults == []
+
+
 def test_a_poller_killed_anywhere_tells_every_edit_once(circle: Circle) -> None:
     circle.road.send(submission(next(PEOPLE)))
     circle.deliver()
