@@ -26,7 +26,7 @@ def blocking_keys(person: Features) -> tuple[int, ...]:
         # First and last name alike: people swap them.
         day = either_way(person.dob)
         told |= {f"dob {day} {sound(name)}" for name in (first, *person.surnames[-SURNAMES:]) if name}
-    if first and person.last and (place := person.zip or person.state):
+    if first and person.last and (place := person.zip or person.state or person.city):
         sounds = " ".join(sorted((sound(first), sound(person.surnames[-1]))))
         told.add(f"names {sounds} {place}")
     if person.number and person.street:
