@@ -222,6 +222,7 @@ class CrmProperty(Declared):
 
     property: str
     field: str = ""
+    """A field, or a record of ownership.csv that no question asks: yes or no, said by the CRM."""
     part: str = ""
     """Of a field with parts, the one that the property holds."""
     means: Literal["value", "opt_out"] = "value"

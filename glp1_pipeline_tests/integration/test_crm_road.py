@@ -87,10 +87,11 @@ def test_an_opt_out_in_the_crm_is_a_revocation_here_at_once(world: CrmWorld, crm
     door = crm.door()
     world.road.send(submission(1))
     world.drain(door)
-    crm.edit(crm.only()["id"], glp1_sms_opt_out="true")
+    crm.edit(crm.only()["id"], glp1_sms_opt_out="true", glp1_do_not_contact="true")
     world.notice(door)
     world.road.chart()
     assert chart_value(world, "consent.sms")["status"] == "revoked"
+    assert chart_value(world, "do_not_contact") is True
 
 
 def test_both_sides_change_at_once_and_every_word_is_in_the_ledger(world: CrmWorld, crm: CrmProcess) -> None:

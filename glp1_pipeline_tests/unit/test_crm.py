@@ -240,3 +240,8 @@ def test_what_is_not_on_the_list_says_nothing_and_what_cannot_be_read_is_held() 
 def test_a_deleted_contact_says_nothing() -> None:
     change = Change("crm", "contact", "12", "3", True, NOW + timedelta(seconds=1), {})
     assert dict(read_change(CONTRACT, change).values) == {}
+
+
+def test_a_wish_not_to_be_contacted_is_heard_though_no_question_asks_it() -> None:
+    assert said(glp1_do_not_contact="true") == {"do_not_contact": {"value": True}}
+    assert said(glp1_do_not_contact="false") == {"do_not_contact": {"value": False}}

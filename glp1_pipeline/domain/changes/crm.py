@@ -15,8 +15,8 @@ from ..mapping.shapes import shape_of
 from ..mapping.text import Context, Doc
 from .shapes import Said
 
-OPTED_OUT = frozenset({"true", "yes", "1"})
-OPTED_IN = frozenset({"false", "no", "0"})
+YES = frozenset({"true", "yes", "1"})
+NO = frozenset({"false", "no", "0"})
 
 
 def read_contact(contract: Contract, change: Change) -> Said:
@@ -47,12 +47,15 @@ def read_contact(contract: Contract, change: Change) -> Said:
 
 
 def _read(contract: Contract, field: str, raw: Any, context: Context) -> Doc:
+    if field not in contract.fields:
+        told = str(raw).strip().lower()
+        return {"value": told in YES} if told in YES | NO else {"held": "unmapped_code", "raw": str(raw)[:200]}
     return shape_of(contract, contract.fields[field], contract.form_versions[-1])(raw, context)
 
 
 def _consent(raw: Any, change: Change) -> Doc | None:
     """To opt out is to revoke. That the box is empty is no consent: nobody was asked by it."""
     told = str(raw).strip().lower()
-    if told in OPTED_OUT:
+    if told in YES:
         return {"value": {"status": "revoked", "version": "", "at": change.seen_at.isoformat()}}
-    return None if told in OPTED_IN else {"held": "unmapped_code", "raw": str(raw)[:200]}
+    return None if told in NO else {"held": "unmapped_code", "raw": str(raw)[:200]}
