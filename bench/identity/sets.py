@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import lzma
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -70,18 +71,25 @@ def rows(path: Path) -> Iterator[dict[str, str]]:
         yield from ({k.strip(): (v or "").strip() for k, v in row.items() if k} for row in csv.DictReader(file))
 
 
-def febrl(path: Path) -> LinkageSet:
-    """Without its soc_sec_id column."""
-    records, entity = {}, {}
-    for row in rows(path):
-        record = row["rec_id"]
-        entity[record] = record.split("-")[1]
-        records[record] = values(
-            row["given_name"], row["surname"], row["date_of_birth"],
-            line1=f"{row['street_number']} {row['address_1']}".strip(), line2=row["address_2"],
-            city=row["suburb"], state=row["state"], postal_code=row["postcode"],
-        )  # fmt: skip
-    return LinkageSet(f"FEBRL {path.name.split('.')[0][7:]}", records, entity)
+def febrl(*paths: Path) -> LinkageSet:
+    """Without its soc_sec_id column. Two files (4a and 4b) are linked with each other."""
+    records, entity, left = {}, {}, set()
+    for path in paths:
+        for row in rows(path):
+            record = row["rec_id"]
+            entity[record] = record.split("-")[1]
+            records[record] = values(
+                row["given_name"], row["surname"], row["date_of_birth"],
+                line1=f"{row['street_number']} {row['address_1']}".strip(), line2=row["address_2"],
+                city=row["suburb"], state=row["state"], postal_code=row["postcode"],
+            )  # fmt: skip
+            if path == paths[0]:
+                left.add(record)
+    return LinkageSet(f"FEBRL {febrl_number(paths[0])}", records, entity, frozenset(left) if len(paths) > 1 else None)
+
+
+def febrl_number(path: Path) -> str:
+    return "".join(c for c in path.name if c.isdigit())
 
 
 def fake(path: Path, training: bool | None) -> LinkageSet:
@@ -90,8 +98,9 @@ def fake(path: Path, training: bool | None) -> LinkageSet:
         if in_part(row["cluster"], training):
             entity[row["unique_id"]] = row["cluster"]
             records[row["unique_id"]] = values(
-                row["first_name"], row["surname"], row["dob"], city=row["city"], email=row["email"]
-            )
+                row["first_name"], row["surname"], row["dob"], city=row.get("city", ""), email=row.get("email", ""),
+                postal_code=row.get("postcode_fake", ""), sex=row.get("gender", ""),
+            )  # fmt: skip
     return LinkageSet(f"splink {path.name.split('.')[0]}", records, entity)
 
 
@@ -168,8 +177,11 @@ def everything(data: Path) -> list[LinkageSet]:
 
 
 def found_in(data: Path, training: bool | None) -> list[LinkageSet]:
+    numbered: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(data.glob("febrl/dataset*.csv*")):
+        numbered[febrl_number(path)].append(path)
     return [
-        *(febrl(path) for path in sorted(data.glob("febrl/dataset*.csv*")) if training is None or "1" not in path.name),
+        *(febrl(*paths) for number, paths in numbered.items() if training is None or number != "1"),
         *(fake(path, training) for path in sorted(data.glob("splink/*.csv*")) if "labels" not in path.name),
         *(miis(path, training) for path in sorted(data.glob("miis/*.ndjson.xz"))),
         *(
