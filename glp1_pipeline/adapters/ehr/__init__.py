@@ -1,8 +1,8 @@
 """The door to the EHR: any FHIR R4 server over HTTP.
 
 Here: the connection (`wire`), what a write becomes on each kind of server (`ehr`), reading back for `reconcile`
-(`readback`), and what people change there (`polling`; its parts are `changes`, `feed`, `window`, `people`, `echoes`,
-`events`, `sweep`). Not here: rows of the outbox, and any decision of what an answer means (`domain.outbox`).
+(`readback`), and what people change there (`polling`; its parts are `changes`, `feed`, `entries`, `window`, `people`,
+`echoes`, `events`, `sweep`). Not here: rows of the outbox, and any decision of what an answer means (`domain.outbox`).
 """
 
 from .ehr import Ehr, Sent

@@ -25,8 +25,9 @@ from .. import ledger
 from ..cipher import Cipher
 from .echoes import Copy, Echoes, Verdict
 from .ehr import Ehr
+from .entries import Entry
 from .events import MERGED, Told, changed, merge_links, merged
-from .feed import PAGE, Entry, Feed
+from .feed import PAGE, Feed
 from .people import People
 from .window import Window
 

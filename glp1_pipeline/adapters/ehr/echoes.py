@@ -19,7 +19,7 @@ from psycopg import Connection
 from ...domain.fhir import content_hash, dump
 from ...domain.fhir.elements import PATIENT_SYSTEM, RESOURCE_SYSTEM
 from ...domain.outbox.exchange import is_same, keys_of
-from .feed import Entry
+from .entries import Entry
 
 SETTLING = timedelta(seconds=60)
 """So long after a write was settled, what was read before may be older than it."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from ...domain.fhir import dump
-from .feed import Entry
+from .entries import Entry
 
 CHANGED, MERGED = "chart.updated", "patient.merged"
 MERGE_REASON = "merged in the EHR"

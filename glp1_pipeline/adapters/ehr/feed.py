@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from .ehr import Ehr
+from .entries import NOT_OFFERED, Entry, bundle_entries, entry_of, floor, instant, is_of, parsed, stamp_of
 from .wire import EhrFailure, EhrMisconfigured
 
 PAGE = 100
@@ -22,25 +23,7 @@ LARGEST_PAGE = 1000
 MOST_LINKS = 500
 """Next links followed within one instant."""
 MOST_HISTORY_PAGES = 20
-NOT_OFFERED = (400, 404, 405, 501)
-"""Statuses of a server that does not have what was asked for, in a call that is well made."""
 MILLISECOND = timedelta(milliseconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One version of a resource, as the server holds it; of a deleted one the content that it had before, if known."""
-
-    kind: str
-    remote_id: str
-    version: str
-    stamp: datetime
-    content: dict[str, Any]
-    is_deleted: bool = False
-
-    @property
-    def place(self) -> str:
-        return f"{self.kind}/{self.remote_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +71,7 @@ class Feed:
             if failure.status in NOT_OFFERED:
                 return None
             raise
-        stamps = [stamp_of(e["resource"]) for e in bundle_entries(reply.content, "searchset") if _is_of(e, kind)]
+        stamps = [stamp_of(e["resource"]) for e in bundle_entries(reply.content, "searchset") if is_of(e, kind)]
         return stamps[0] if stamps else None
 
     def _all_of_one_instant(self, kind: str, at: datetime) -> list[Entry]:
@@ -138,7 +121,7 @@ class Feed:
         entries = [
             entry_of(e["resource"])
             for e in bundle_entries(reply.content, "searchset")
-            if _is_of(e, kind) and (e.get("search") or {}).get("mode", "match") == "match"
+            if is_of(e, kind) and (e.get("search") or {}).get("mode", "match") == "match"
         ]  # fmt: skip
         stamps = [floor(e.stamp) for e in entries]
         if stamps != sorted(stamps) or (since is not None and stamps and stamps[0] < since):
@@ -233,11 +216,6 @@ def _actor(proof: dict[str, Any], entry: Entry) -> str:
     return ""
 
 
-def _is_of(entry: dict[str, Any], kind: str) -> bool:
-    resource = entry.get("resource")
-    return isinstance(resource, dict) and resource.get("resourceType") == kind
-
-
 def _deletion(kind: str, entry: dict[str, Any]) -> tuple[str, str, datetime] | None:
     request, response = entry.get("request") or {}, entry.get("response") or {}
     if request.get("method") != "DELETE":
@@ -247,45 +225,3 @@ def _deletion(kind: str, entry: dict[str, Any]) -> tuple[str, str, datetime] | N
         return None
     version = str(response.get("etag") or "").removeprefix("W/").strip('"')
     return parts[-1], version, parsed(response.get("lastModified"))
-
-
-def bundle_entries(content: Any, kind: str) -> list[dict[str, Any]]:
-    if not isinstance(content, dict) or content.get("resourceType") != "Bundle" or content.get("type") != kind:
-        raise EhrFailure("rubbish", 200)
-    entries = content.get("entry") or []
-    if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
-        raise EhrFailure("rubbish", 200)
-    return entries
-
-
-def entry_of(resource: dict[str, Any]) -> Entry:
-    stamp = stamp_of(resource)
-    remote_id = resource.get("id")
-    if not isinstance(remote_id, str) or not remote_id:
-        raise EhrFailure("rubbish", 200)
-    version = str((resource.get("meta") or {}).get("versionId") or instant(stamp))
-    return Entry(str(resource["resourceType"]), remote_id, version, stamp, resource)
-
-
-def stamp_of(resource: dict[str, Any]) -> datetime:
-    return parsed((resource.get("meta") or {}).get("lastUpdated"))
-
-
-def parsed(told: Any) -> datetime:
-    """An instant of FHIR in UTC; what a server told beyond microseconds is cut off."""
-    try:
-        at = datetime.fromisoformat(told)
-    except (TypeError, ValueError):
-        raise EhrFailure("rubbish", 200) from None
-    if at.tzinfo is None:
-        raise EhrFailure("rubbish", 200)
-    return at.astimezone(UTC)
-
-
-def floor(at: datetime) -> datetime:
-    """To the millisecond: the finest that every server can be asked for."""
-    return at.replace(microsecond=at.microsecond // 1000 * 1000)
-
-
-def instant(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

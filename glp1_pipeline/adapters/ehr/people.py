@@ -10,7 +10,8 @@ from typing import Any
 
 from ...domain.fhir.elements import PATIENT_SYSTEM
 from .echoes import as_record, record_of
-from .feed import Entry, Feed
+from .entries import Entry
+from .feed import Feed
 
 SUBJECTS = ("subject", "patient", "for", "beneficiary")
 MOST_KNOWN = 50_000

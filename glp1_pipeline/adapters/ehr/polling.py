@@ -15,7 +15,8 @@ from ...domain.contract import Contract
 from ..cipher import Cipher
 from .changes import Polled, Poller
 from .ehr import Ehr
-from .feed import MILLISECOND, NOT_OFFERED, PAGE, floor, instant
+from .entries import NOT_OFFERED, floor, instant
+from .feed import MILLISECOND, PAGE
 from .sweep import KIND as SWEEP
 from .sweep import sweep
 from .wire import EhrFailure

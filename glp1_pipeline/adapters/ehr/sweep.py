@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from .changes import Poller
-from .feed import Entry
+from .entries import Entry
 
 KIND = "sweep"
 WHOLE = timedelta(hours=20)

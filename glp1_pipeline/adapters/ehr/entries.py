@@ -1,0 +1,78 @@
+"""One version of a resource, as a server tells it, and how its parts are read.
+
+Here: bundles, stamps, versions. Not here: asking for them (`feed`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from .wire import EhrFailure
+
+NOT_OFFERED = (400, 404, 405, 501)
+"""Statuses of a server that does not have what was asked for, in a call that is well made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One version of a resource, as the server holds it; of a deleted one the content that it had before, if known."""
+
+    kind: str
+    remote_id: str
+    version: str
+    stamp: datetime
+    content: dict[str, Any]
+    is_deleted: bool = False
+
+    @property
+    def place(self) -> str:
+        return f"{self.kind}/{self.remote_id}"
+
+
+def bundle_entries(content: Any, kind: str) -> list[dict[str, Any]]:
+    if not isinstance(content, dict) or content.get("resourceType") != "Bundle" or content.get("type") != kind:
+        raise EhrFailure("rubbish", 200)
+    entries = content.get("entry") or []
+    if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+        raise EhrFailure("rubbish", 200)
+    return entries
+
+
+def entry_of(resource: dict[str, Any]) -> Entry:
+    stamp = stamp_of(resource)
+    remote_id = resource.get("id")
+    if not isinstance(remote_id, str) or not remote_id:
+        raise EhrFailure("rubbish", 200)
+    version = str((resource.get("meta") or {}).get("versionId") or instant(stamp))
+    return Entry(str(resource["resourceType"]), remote_id, version, stamp, resource)
+
+
+def stamp_of(resource: dict[str, Any]) -> datetime:
+    return parsed((resource.get("meta") or {}).get("lastUpdated"))
+
+
+def parsed(told: Any) -> datetime:
+    """An instant of FHIR in UTC; what a server told beyond microseconds is cut off."""
+    try:
+        at = datetime.fromisoformat(told)
+    except (TypeError, ValueError):
+        raise EhrFailure("rubbish", 200) from None
+    if at.tzinfo is None:
+        raise EhrFailure("rubbish", 200)
+    return at.astimezone(UTC)
+
+
+def floor(at: datetime) -> datetime:
+    """To the millisecond: the finest that every server can be asked for."""
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+def instant(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def is_of(entry: dict[str, Any], kind: str) -> bool:
+    resource = entry.get("resource")
+    return isinstance(resource, dict) and resource.get("resourceType") == kind
