@@ -1,0 +1,123 @@
+"""The sandbox CRM lets in who belongs there, and behaves as the CRM that it stands for. And our door to it tells nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from glp1_pipeline.adapters.calls import CallFailure
+from glp1_pipeline.adapters.crm import CrmMisconfigured, CrmSettings
+from glp1_pipeline.adapters.settings import Settings, SettingsError
+from glp1_pipeline.sandbox.crm.server import page_key
+from glp1_pipeline_tests.crm_process import CONTACTS, TOKEN, CrmProcess
+
+
+@pytest.fixture(scope="module")
+def crm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrmProcess]:
+    with CrmProcess(tmp_path_factory.mktemp("crm")) as process:
+        yield process
+
+
+@pytest.fixture
+def browser(crm: CrmProcess) -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        session.get(f"{crm.url}/?key={page_key(TOKEN)}", timeout=10).raise_for_status()
+        yield session
+
+
+@pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}])
+def test_the_api_is_closed_to_whoever_has_no_token(crm: CrmProcess, header: dict[str, str]) -> None:
+    for method, path in (("GET", ""), ("POST", ""), ("POST", "/search"), ("PATCH", "/1"), ("DELETE", "/1")):
+        answer = requests.request(method, crm.url + CONTACTS + path, json={}, headers=header, timeout=10)
+        assert answer.status_code == 401
+
+
+def test_the_page_is_closed_to_whoever_has_not_its_key(crm: CrmProcess) -> None:
+    contact_id = crm.add(email="shut@canary.example")
+    for path in ("/", f"/contacts/{contact_id}", "/?key=guess"):
+        answer = requests.get(crm.url + path, timeout=10)
+        assert (answer.status_code, "canary" in answer.text) == (401, False)
+    assert TOKEN not in page_key(TOKEN)
+
+
+def test_another_web_page_can_neither_read_nor_write_it(crm: CrmProcess, browser: requests.Session) -> None:
+    contact_id = crm.add(email="apart@canary.example")
+    foreign = {"Origin": "https://elsewhere.example"}
+    answer = browser.post(f"{crm.url}/contacts/{contact_id}", {"firstname": "X"}, headers=foreign, timeout=10)
+    assert answer.status_code == 403
+    assert browser.get(crm.url, headers={"Host": "elsewhere.example"}, timeout=10).status_code == 403
+
+
+def test_a_person_who_saves_an_old_page_is_told_and_overwrites_nothing(
+    crm: CrmProcess, browser: requests.Session
+) -> None:
+    contact_id = crm.add(email="old@canary.example", firstname="Ada")
+    crm.edit(contact_id, firstname="Berta")
+    answer = browser.post(
+        f"{crm.url}/contacts/{contact_id}", {"version": "1", "firstname": "Cilly"}, timeout=10
+    )  # fmt: skip
+    assert "Not saved" in answer.text
+    assert crm.ask("GET", f"/{contact_id}")["properties"]["firstname"] == "Berta"
+
+
+def test_a_script_in_a_name_is_only_text_on_the_page(crm: CrmProcess, browser: requests.Session) -> None:
+    contact_id = crm.add(email="script@canary.example", firstname='"><script>alert(1)</script>')
+    for path in ("/", f"/contacts/{contact_id}"):
+        assert "<script" not in browser.get(crm.url + path, timeout=10).text
+
+
+def test_a_batch_is_done_whole_or_not_at_all(crm: CrmProcess) -> None:
+    crm.add(email="taken@canary.example")
+    before = len(crm.contacts())
+    inputs = [
+        {"id": "new-key", "idProperty": "glp1_patient_id", "properties": {"firstname": "New"}},
+        {"id": "other-key", "idProperty": "glp1_patient_id", "properties": {"email": "Taken@canary.example"}},
+    ]
+    with pytest.raises(requests.HTTPError, match="409"):
+        crm.ask("POST", "/batch/upsert", {"inputs": inputs})
+    assert len(crm.contacts()) == before
+    done = crm.ask("POST", "/batch/upsert", {"inputs": inputs[:1]})
+    assert [one["new"] for one in done["results"]] == [True]
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"properties": []}, {"properties": {"firstname": 7}}, {"properties": {"hs_object_id": "1"}}]
+)
+def test_a_body_of_another_shape_is_refused(crm: CrmProcess, body: dict) -> None:
+    with pytest.raises(requests.HTTPError, match="400"):
+        crm.ask("POST", "", body)
+
+
+def test_a_failed_call_says_neither_the_address_nor_a_value(crm: CrmProcess) -> None:
+    crm.add(email="secret@canary.example")
+    with pytest.raises(CallFailure) as caught:
+        crm.door().create({"email": "secret@canary.example"})
+    assert str(caught.value) == "CRM: moved (409)"
+    assert caught.value.__cause__ is None
+    with pytest.raises(CallFailure) as caught:
+        crm.door(max_response_bytes=10).get("secret@canary.example", ["email"], id_property="email")
+    assert str(caught.value) == "CRM: rubbish (200)"
+
+
+def test_the_crms_address_must_be_one_that_nobody_reads_on_the_way() -> None:
+    with pytest.raises(CrmMisconfigured, match="https"):
+        CrmSettings("http://crm.example", "t")
+    assert "t0ken" not in repr(CrmSettings("https://crm.example", "t0ken"))
+
+
+def test_a_crm_without_its_token_or_a_token_without_its_crm_is_said(tmp_path: Path) -> None:
+    for name in ("GLP1_CRM_URL", "GLP1_CRM_TOKEN"):
+        with pytest.raises(SettingsError, match="go together"):
+            Settings.from_env({"GLP1_HOME": str(tmp_path), name: "https://crm.example"})
+    other = Settings.from_env(
+        {"GLP1_HOME": str(tmp_path), "GLP1_CRM_URL": "https://crm.example/", "GLP1_CRM_TOKEN": "t0ken"}
+    )
+    assert other.crm_access() == ("https://crm.example", "t0ken")
+    assert "t0ken" not in repr(other)
+    with pytest.raises(SettingsError, match="GLP1_CRM_WEBHOOK_SECRET"):
+        other.crm_hook_secret()
+    with pytest.raises(SettingsError, match="glp1 up"):
+        Settings.from_env({"GLP1_HOME": str(tmp_path)}).crm_access()
