@@ -203,7 +203,8 @@ class Poller:
             found.add(remote_id)
             last_version, last_stamp, content = self.feed.last_words(kind, remote_id)
             if last_version == version:  # else it was made again since
-                yield Entry(kind, remote_id, version, last_stamp or stamp, content or {}, is_deleted=True)
+                at = last_stamp or stamp or self.now()
+                yield Entry(kind, remote_id, version, at, content or {}, is_deleted=True)
 
     def now(self) -> datetime:
         """The database's clock."""

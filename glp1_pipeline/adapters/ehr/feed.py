@@ -7,6 +7,7 @@ are followed only within one instant that fills more than a page. Not here: whos
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +24,7 @@ LARGEST_PAGE = 1000
 MOST_LINKS = 500
 """Next links followed within one instant."""
 MOST_HISTORY_PAGES = 20
+ACTOR = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}")
 MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -141,7 +143,7 @@ class Feed:
             return None
         return there.path[len(here.path) :] + (f"?{there.query}" if there.query else "")
 
-    def deletions(self, kind: str, since: datetime) -> Iterator[tuple[str, str, datetime]]:
+    def deletions(self, kind: str, since: datetime) -> Iterator[tuple[str, str, datetime | None]]:
         """Id, version and instant of what was deleted since, where the server keeps a history of the type.
 
         The newest first and a limited number of pages: whoever needs all of them sweeps.
@@ -150,7 +152,7 @@ class Feed:
         for _ in range(MOST_HISTORY_PAGES):
             reply = self.ehr.wire.call("GET", path or "")
             for entry in bundle_entries(reply.content, "history"):
-                if (deletion := _deletion(kind, entry)) and deletion[2] >= since:
+                if (deletion := _deletion(kind, entry)) and (deletion[2] is None or deletion[2] >= since):
                     yield deletion
             path = self._next(reply.content)
             if path is None:
@@ -211,12 +213,14 @@ def _actor(proof: dict[str, Any], entry: Entry) -> str:
     if is_of_it or is_beside:
         for agent in proof.get("agent") or ():
             reference = str(((agent or {}).get("who") or {}).get("reference") or "")
-            if reference and not reference.startswith("Device/"):
-                return "/".join(reference.split("/_history/")[0].split("/")[-2:])
+            actor = "/".join(reference.split("/_history/")[0].split("/")[-2:])
+            if ACTOR.fullmatch(actor) and not actor.startswith("Device/"):
+                return actor
     return ""
 
 
-def _deletion(kind: str, entry: dict[str, Any]) -> tuple[str, str, datetime] | None:
+def _deletion(kind: str, entry: dict[str, Any]) -> tuple[str, str, datetime | None] | None:
+    """Id, version and instant of a deletion; not every server tells all of them in a history."""
     request, response = entry.get("request") or {}, entry.get("response") or {}
     if request.get("method") != "DELETE":
         return None
@@ -224,4 +228,6 @@ def _deletion(kind: str, entry: dict[str, Any]) -> tuple[str, str, datetime] | N
     if len(parts) < 2 or parts[-2] != kind:
         return None
     version = str(response.get("etag") or "").removeprefix("W/").strip('"')
-    return parts[-1], version, parsed(response.get("lastModified"))
+    told = response.get("lastModified")
+    stamp = None if told is None else parsed(told)
+    return parts[-1], version or (instant(stamp) if stamp else "deleted"), stamp
