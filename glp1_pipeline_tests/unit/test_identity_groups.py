@@ -71,6 +71,16 @@ def test_whoever_resembles_two_people_whom_a_person_told_apart_is_left_to_a_pers
     assert grouping.reviews == {("a", "b"), ("b", "c")}
 
 
+def test_unmerge_takes_one_record_out_of_a_patient_and_leaves_the_others_together():
+    all_alike = ["ab", "ac", "ad", "bc", "bd", "cd"]
+    assert together(all_alike, [unmerge("a", "d", 1)]) == {"a:abc"}
+    assert together([*all_alike, "de"], [unmerge("a", "d", 1)]) == {"a:abc", "d:de"}
+
+
+def test_a_pair_told_apart_does_not_part_the_others_who_are_alike():
+    assert together(["ab", "ac", "ad", "bc", "bd", "cd"], [refuse("a", "d", 1)]) == {"b:bc"}
+
+
 def test_a_contradiction_is_not_bridged_by_a_third_record():
     assert together(["ab", "bc"], [], [("a", "c")]) == set()
     assert together(["ab", "bc"], [merge("a", "c", 1)], [("a", "c")]) == {"a:abc"}

@@ -13,6 +13,8 @@ from typing import Literal, NamedTuple
 from .paths import edges_between
 
 Pair = tuple[str, str]
+Refused = dict[Pair, frozenset[str]]
+"""Two who stay apart (smaller id first), and which of them give way."""
 
 
 class Edge(NamedTuple):
@@ -51,14 +53,16 @@ def group(
 
     Decisions are followed in the order of (at, event_id). A merge links the two and takes back every older refusal
     that would now lie inside one patient. A refusal (unmerge, not_a_match) undoes the latest merges that held the two
-    together, until they are apart. Then edges join, but never two records that were refused or that contradict: all
-    edges on any way from the one to the other are left for a person, for nobody knows which of them is wrong.
+    together, until they are apart. Then edges join, but never two records that were refused or that contradict: of
+    each way from the one to the other the edges at both ends are left for a person, for nobody knows which of them is
+    wrong. After an unmerge it is known: only the restored record loses its edges, and the others stay together.
     The survivor is that of the latest merge in force; without one, the record heard of first.
     What concerns records that are not given is passed over.
     """
     merges, refused = follow(records, decisions)
     decided = components(records, (ordered(merge.a, merge.b) for merge in merges))
-    followed, reviews = followed_edges(records, edges, decided, refused | set(contradictions))
+    apart = {ordered(*pair): frozenset(pair) for pair in contradictions} | refused
+    followed, reviews = followed_edges(records, edges, decided, apart)
     whole = components(records, [*((merge.a, merge.b) for merge in merges), *followed])
     survivors = {whole[merge.a]: merge.a for merge in merges}  # in order of time: the latest stays
     first: dict[str, str] = {}
@@ -68,18 +72,19 @@ def group(
     return Grouping(patients, frozenset(reviews))
 
 
-def follow(records: Mapping[str, datetime], decisions: Iterable[Decided]) -> tuple[list[Decided], set[Pair]]:
+def follow(records: Mapping[str, datetime], decisions: Iterable[Decided]) -> tuple[list[Decided], Refused]:
     """Merges in force in order of time, and refusals in force."""
     merges: list[Decided] = []
-    refused: set[Pair] = set()
+    refused: Refused = {}
     known = {d for d in decisions if d.a in records and d.b in records and d.a != d.b}
     for decision in sorted(known, key=lambda d: (d.at, d.event_id, d)):
         if decision.action == "merge":
             merges.append(decision)
             joined = components(records, ((m.a, m.b) for m in merges))
-            refused = {(a, b) for a, b in refused if joined[a] != joined[b]}
+            refused = {(a, b): leaves for (a, b), leaves in refused.items() if joined[a] != joined[b]}
         else:
-            refused.add(ordered(decision.a, decision.b))
+            leaves = (decision.b,) if decision.action == "unmerge" else (decision.a, decision.b)
+            refused[ordered(decision.a, decision.b)] = frozenset(leaves)
             while (latest := joining(records, merges, decision.a, decision.b)) is not None:
                 del merges[latest]
     return merges, refused
@@ -102,15 +107,17 @@ def is_joined(records: Mapping[str, datetime], merges: list[Decided], a: str, b:
 
 
 def followed_edges(
-    records: Mapping[str, datetime], edges: Iterable[Edge], decided: dict[str, str], apart: set[Pair]
+    records: Mapping[str, datetime], edges: Iterable[Edge], decided: dict[str, str], apart: Refused
 ) -> tuple[list[Pair], set[Pair]]:
     """Edges that may join, and those that may not; between groups that decisions made."""
     known = sorted({ordered(*edge) for edge in edges if edge[0] in records and edge[1] in records})
     useful = [edge for edge in known if decided[edge[0]] != decided[edge[1]]]
     between = [(decided[a], decided[b]) for a, b in useful]
-    walls = {
-        ordered(decided[a], decided[b]) for a, b in apart if a in decided and b in decided and decided[a] != decided[b]
-    }
+    walls: Refused = {}
+    for (a, b), leaves in apart.items():
+        if a in decided and b in decided and decided[a] != decided[b]:
+            wall = ordered(decided[a], decided[b])
+            walls[wall] = walls.get(wall, frozenset()) | {decided[record] for record in leaves}
     blocked = edges_between(between, walls)
     reviews = {edge for edge, way in zip(useful, between, strict=True) if ordered(*way) in blocked}
     return [edge for edge in useful if edge not in reviews], reviews

@@ -1,33 +1,34 @@
-"""Which edges of a graph lie on a way between two nodes that must stay apart.
+"""Which edges of a graph have to go so that two nodes stay apart.
 
 Here: graph theory on pairs of names. Not here: what the nodes and edges mean (`group`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 Pair = tuple[str, str]
 
 
-def edges_between(edges: Iterable[Pair], walls: Iterable[Pair]) -> set[Pair]:
-    """Every edge (smaller name first) on a path that visits no node twice, from one side of a wall to the other.
+def edges_between(edges: Iterable[Pair], walls: Mapping[Pair, frozenset[str]]) -> set[Pair]:
+    """Edges (smaller name first) to take away so that nobody gets from one side of a wall to the other.
 
-    With the wall added as an edge, these are the edges of its biconnected component: each lies with it on a circle.
+    A wall is told with the sides that give way: all edges at such a side that lie on a path to the other one go. With
+    the wall added as an edge, the edges on paths (that visit no node twice) are those of its biconnected component.
     """
     graph: dict[str, set[str]] = {}
     for a, b in edges:
         graph.setdefault(a, set()).add(b)
         graph.setdefault(b, set()).add(a)
     found: set[Pair] = set()
-    for x, y in walls:
+    for (x, y), giving_way in walls.items():
         if x in graph and y in graph:
             had = y in graph[x]
             graph[x].add(y)
             graph[y].add(x)
             for part in biconnected(graph, x):
                 if (x, y) in part or (y, x) in part:
-                    found |= {(min(a, b), max(a, b)) for a, b in part if had or {a, b} != {x, y}}
+                    found |= {(min(e), max(e)) for e in part if giving_way & set(e) and (had or {*e} != {x, y})}
             if not had:
                 graph[x].discard(y)
                 graph[y].discard(x)
