@@ -9,7 +9,8 @@ import time
 import dagster as dg
 
 from ..adapters.calls import CallFailure
-from ..adapters.crm.changes import LOOK_EVERY_SECONDS, has_news, notice, wait_for_due
+from ..adapters.crm.changes import has_news, notice
+from ..adapters.crm.cursor import LOOK_EVERY_SECONDS, wait_for_due
 from .describe import OPS
 from .intake import WAIT_SECONDS, has_just_failed, running, wait_until
 from .resources import Road

@@ -15,7 +15,7 @@ import requests
 import uvicorn
 
 from glp1_pipeline.adapters.crm import changes
-from glp1_pipeline.adapters.crm.changes import wait_for_due
+from glp1_pipeline.adapters.crm.cursor import wait_for_due
 from glp1_pipeline.adapters.crm.receiver import LONGEST_BODY, make_app
 from glp1_pipeline.adapters.settings import free_port
 from glp1_pipeline_tests.crm_process import CrmProcess
@@ -182,7 +182,7 @@ def test_a_look_that_dies_before_its_end_is_repeated_and_nothing_comes_twice(
     door = crm.door()
     made = [crm.add(email=f"p{n}@canary.example") for n in range(120)]
     pages = 0
-    move = changes._move
+    move = changes.move_cursor
 
     def dies_at_the_second(*args, **kwargs) -> None:
         nonlocal pages
@@ -191,7 +191,7 @@ def test_a_look_that_dies_before_its_end_is_repeated_and_nothing_comes_twice(
             raise RuntimeError("killed")
         move(*args, **kwargs)
 
-    monkeypatch.setattr(changes, "_move", dies_at_the_second)
+    monkeypatch.setattr(changes, "move_cursor", dies_at_the_second)
     with pytest.raises(RuntimeError, match="killed"):
         world.notice(door)
     monkeypatch.undo()

@@ -3,43 +3,24 @@
 The cursor is the instant of the last change read, by the CRM's own clock; each look begins a while before it, since a
 CRM's search may show a change late, and what was seen in that while is remembered. Events and cursor are one
 transaction: killed anywhere, a look is repeated and the ledger drops what it has. Not here: HTTP (`contacts`), what a
-contact means (`domain.changes.crm`), when to look (`defs`).
+contact means (`domain.changes.crm`), the cursor's row and when to look (`cursor`).
 """
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any, LiteralString
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from psycopg import Connection
-from psycopg.types.json import Jsonb
 
 from glp1_pipeline.domain.contract import Contract
 from glp1_pipeline.domain.crm import CHANGE, COPY, KEY, Contact, event_of, heard_properties, is_known, is_our_write
 
 from .contacts import Crm
-
-SYSTEM, CHANGED, ARCHIVED = "crm", "contact", "archived"
-HINT, DELETION_HINT = "hint", "deletion_hint"
-OVERLAP = timedelta(minutes=2)
-"""Read again at each look: longer than a CRM's search is behind its contacts."""
-BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-LOOK_EVERY_SECONDS = 15.0
-SWEEP_EVERY_SECONDS = 600.0
-"""Deleted contacts are listed whole, so less often; a webhook makes it at once."""
-STEP_SECONDS = 0.2
-_DUE: LiteralString = (
-    "select coalesce((select coalesce(c.polled_at < now() - make_interval(secs => %(every)s), true)"
-    " or c.polled_at <= coalesce((select max(h.polled_at) from ops.poll_cursors h where h.system = c.system"
-    " and h.kind = any(%(hints)s)), '-infinity')"
-    " from ops.poll_cursors c where c.system = %(system)s and c.kind = %(kind)s), true)"
-)
-Append = Callable[[list[bytes]], Any]
+from .cursor import ARCHIVED, CHANGED, SYSTEM, Append, is_sweep_due, move_cursor, read_cursor, row_of
 
 
 @dataclass
@@ -55,42 +36,19 @@ class Noticed:
     is_left_to_another: bool = False
 
 
-@dataclass
-class _Cursor:
-    kind: str
-    since: datetime | None
-    seen: dict[str, list[Any]]
-    """Contact -> its state and when it was changed (milliseconds), within the stretch that is read again."""
-    began_at: datetime
-    news: list[bytes] = field(default_factory=list)
-
-    def has(self, there: Contact) -> bool:
-        return self.seen.get(there.contact_id, [None])[0] == there.stamp
-
-    def note(self, there: Contact, now: Contact | None = None) -> None:
-        """It was read; `now` if it changed again since the search showed it. The cursor goes by what the search
-        showed, which is in order: by anything later it would pass over what is still to come."""
-        state = now or there
-        self.seen[there.contact_id] = [state.stamp, round(state.changed_at.timestamp() * 1000)]
-        self.since = max(self.since or BEGINNING, there.changed_at)
-
-    def start(self) -> datetime:
-        return BEGINNING if self.since is None else self.since - OVERLAP
-
-
 def notice(connection: Connection[Any], crm: Crm, contract: Contract, append: Append, target: str = SYSTEM) -> Noticed:
     """Bring into the ledger what people changed in the CRM since the last look.
 
     `append` puts events into the ledger in the connection's transaction. One process looks at a time.
     """
     noticed = Noticed()
-    (is_ours,) = _row(connection, "select pg_try_advisory_lock(hashtextextended('crm changes', 0))")
+    (is_ours,) = row_of(connection, "select pg_try_advisory_lock(hashtextextended('crm changes', 0))")
     if not is_ours:
         noticed.is_left_to_another = True
         return noticed
     try:
         _notice_changed(connection, crm, contract, append, target, noticed)
-        if _is_sweep_due(connection):
+        if is_sweep_due(connection):
             _notice_archived(connection, crm, contract, append, noticed)
     finally:
         connection.execute("select pg_advisory_unlock(hashtextextended('crm changes', 0))")
@@ -104,12 +62,12 @@ def has_news(connection: Connection[Any], crm: Crm, contract: Contract, target: 
     def stop(_: list[bytes]) -> None:
         raise _News
 
-    (is_ours,) = _row(connection, "select pg_try_advisory_lock(hashtextextended('crm changes', 0))")
+    (is_ours,) = row_of(connection, "select pg_try_advisory_lock(hashtextextended('crm changes', 0))")
     if not is_ours:
         return False
     try:
         _notice_changed(connection, crm, contract, stop, target, found)
-        if _is_sweep_due(connection):
+        if is_sweep_due(connection):
             _notice_archived(connection, crm, contract, stop, found)
     except _News:
         return True
@@ -122,28 +80,10 @@ class _News(Exception):
     """There is an event to append."""
 
 
-def wait_for_due(connection: Connection[Any], timeout: float, every: float = LOOK_EVERY_SECONDS) -> bool:
-    """Wait until it is time to look again or a webhook says so, at most `timeout` seconds."""
-    ends = time.monotonic() + timeout
-    while True:
-        with connection.transaction():  # one each time: `now()` stands still within a transaction
-            (is_due,) = _row(
-                connection,
-                _DUE,
-                {"every": every, "system": SYSTEM, "kind": CHANGED, "hints": [HINT, DELETION_HINT]},
-            )
-        if is_due:
-            return True
-        left = ends - time.monotonic()
-        if left <= 0:
-            return False
-        time.sleep(min(STEP_SECONDS, left))
-
-
 def _notice_changed(
     connection: Connection[Any], crm: Crm, contract: Contract, append: Append, target: str, noticed: Noticed
 ) -> None:
-    cursor = _read(connection, CHANGED)
+    cursor = read_cursor(connection, CHANGED)
     names = {*heard_properties(contract), KEY, CHANGE}
     for page in crm.changed_since(cursor.start(), names):
         fresh = [there for there in page if not cursor.has(there)]
@@ -164,15 +104,15 @@ def _notice_changed(
             cursor.note(there, now)
         noticed.contacts += len(fresh)
         noticed.changes += len(news)
-        _move(connection, cursor, news, append)
-    _move(connection, cursor, [], append, is_over=True)
+        move_cursor(connection, cursor, news, append)
+    move_cursor(connection, cursor, [], append, is_over=True)
 
 
 def _notice_archived(
     connection: Connection[Any], crm: Crm, contract: Contract, append: Append, noticed: Noticed
 ) -> None:
     """Contacts that were deleted. Those deleted before we ever looked are news only where they carry our key."""
-    cursor = _read(connection, ARCHIVED)
+    cursor = read_cursor(connection, ARCHIVED)
     is_first, start = cursor.since is None, cursor.start()
     for page in crm.archived({KEY}):
         gone = [there for there in page if there.changed_at >= start and not cursor.has(there)]
@@ -185,8 +125,8 @@ def _notice_archived(
         noticed.contacts += len(gone)
         noticed.changes += len(news)
         noticed.deleted += len(news)
-        _move(connection, cursor, news, append)
-    _move(connection, cursor, [], append, is_over=True)
+        move_cursor(connection, cursor, news, append)
+    move_cursor(connection, cursor, [], append, is_over=True)
 
 
 # ---- our own writes
@@ -231,58 +171,3 @@ def _uuid(text: str) -> str | None:
         return str(uuid.UUID(text))
     except ValueError:
         return None
-
-
-# ---- the cursor
-
-
-def _read(connection: Connection[Any], kind: str) -> _Cursor:
-    row = connection.execute(
-        "select since, seen from ops.poll_cursors where system = %s and kind = %s", (SYSTEM, kind)
-    ).fetchone()
-    (now,) = _row(connection, "select clock_timestamp()")
-    return _Cursor(kind, row[0] if row else None, dict(row[1]) if row else {}, now)
-
-
-def _move(
-    connection: Connection[Any], cursor: _Cursor, news: list[bytes], append: Append, is_over: bool = False
-) -> None:
-    """The events and the cursor behind them, in one transaction. `is_over`: all was read that there was."""
-    if cursor.since is not None:
-        start = round(cursor.start().timestamp() * 1000)
-        cursor.seen = {contact_id: state for contact_id, state in cursor.seen.items() if state[1] >= start}
-    with connection.transaction():
-        if news:
-            append(news)
-        connection.execute(
-            "insert into ops.poll_cursors as c (system, kind, since, seen, polled_at, changes)"
-            " values (%(system)s, %(kind)s, %(since)s, %(seen)s, %(at)s, %(changes)s)"
-            " on conflict (system, kind) do update set since = excluded.since, seen = excluded.seen,"
-            " polled_at = coalesce(excluded.polled_at, c.polled_at), changes = c.changes + excluded.changes",
-            {
-                "system": SYSTEM,
-                "kind": cursor.kind,
-                "since": cursor.since,
-                "seen": Jsonb(cursor.seen),
-                # When the look began: a webhook that came while we read asks for another.
-                "at": cursor.began_at if is_over else None,
-                "changes": len(news),
-            },
-        )
-
-
-def _is_sweep_due(connection: Connection[Any]) -> bool:
-    (is_due,) = _row(
-        connection,
-        _DUE,
-        {"every": SWEEP_EVERY_SECONDS, "system": SYSTEM, "kind": ARCHIVED, "hints": [DELETION_HINT]},
-    )
-    return is_due
-
-
-def _row(
-    connection: Connection[Any], statement: LiteralString, values: dict[str, Any] | None = None
-) -> tuple[Any, ...]:
-    row = connection.execute(statement, values).fetchone()
-    assert row is not None
-    return row

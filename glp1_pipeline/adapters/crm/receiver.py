@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ..settings import Settings
-from .changes import DELETION_HINT, HINT, SYSTEM
+from .cursor import DELETION_HINT, HINT, SYSTEM
 
 LONGEST_BODY = 1024 * 1024
 OLDEST_SECONDS = 300.0

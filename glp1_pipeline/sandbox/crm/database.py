@@ -1,6 +1,6 @@
 """The sandbox CRM's own database: contacts, what each property was before, and who must still hear of a change.
 
-Here: SQLite in one file. Not here: HTTP (`server`), sending (`hooks`).
+Here: SQLite in one file. Not here: HTTP (`server`), sending (`hooks`), searches (`filters`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .filters import Filter, Refused, column_of, term_of
+
 UNIQUE = ("email", "glp1_patient_id")
 """Properties of which no two contacts may have the same."""
-COMPUTED = {"hs_object_id": "id", "createdate": "created_ms", "lastmodifieddate": "modified_ms"}
 LONGEST_SEARCH = 10_000
 """A search shows no more than so many contacts, however it is paged; as HubSpot's."""
 SCHEMA = """
@@ -36,14 +37,6 @@ create table if not exists notices (
 """
 
 
-class Refused(Exception):
-    """What was asked cannot be done: the HTTP status and a category, as HubSpot names them."""
-
-    def __init__(self, status: int, category: str, message: str) -> None:
-        super().__init__(category)
-        self.status, self.category, self.message = status, category, message
-
-
 @dataclass(frozen=True, slots=True)
 class Contact:
     contact_id: int
@@ -52,14 +45,6 @@ class Contact:
     modified_ms: int
     archived_ms: int | None
     properties: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    property: str
-    operator: str
-    value: str = ""
-    values: tuple[str, ...] = ()
 
 
 def now_ms() -> int:
@@ -136,7 +121,7 @@ class Database:
         for group in groups:
             terms = []
             for one in group:
-                term, told = _term(one)
+                term, told = term_of(one)
                 terms.append(term)
                 values += told
             ways.append("(" + " and ".join(terms or ["true"]) + ")")
@@ -144,7 +129,7 @@ class Database:
             where.append("(" + " or ".join(ways) + ")")
         order, paths = [], list[Any]()
         for name, is_down in sorts:
-            column, told = _column(name)
+            column, told = column_of(name)
             order.append(column + (" desc" if is_down else ""))
             paths += told
         condition = " and ".join(where)
@@ -273,33 +258,3 @@ def _contact(row: sqlite3.Row) -> Contact:
 
 def _folded(name: str, value: str) -> str:
     return value.strip().lower() if name == "email" else value
-
-
-def _column(name: str) -> tuple[str, list[Any]]:
-    if name in COMPUTED:
-        return COMPUTED[name], []
-    return "json_extract(properties, ?)", [f"$.{json.dumps(name)}"]
-
-
-def _term(one: Filter) -> tuple[str, list[Any]]:
-    column, values = _column(one.property)
-    comparison = {"EQ": "=", "NEQ": "<>", "LT": "<", "LTE": "<=", "GT": ">", "GTE": ">="}.get(one.operator)
-    if one.operator == "HAS_PROPERTY":
-        return f"{column} is not null", values
-    if one.operator == "NOT_HAS_PROPERTY":
-        return f"{column} is null", values
-    if one.operator == "IN":
-        marks = ", ".join("?" * len(one.values))
-        return f"{column} in ({marks})", [*values, *(_typed(one.property, v) for v in one.values)]
-    if comparison is None:
-        raise Refused(400, "VALIDATION_ERROR", "this operator is not known")
-    return f"{column} {comparison} ?", [*values, _typed(one.property, one.value)]
-
-
-def _typed(name: str, value: str) -> Any:
-    if name not in COMPUTED:
-        return value
-    try:
-        return int(value)
-    except ValueError:
-        raise Refused(400, "VALIDATION_ERROR", "times are milliseconds since 1970") from None

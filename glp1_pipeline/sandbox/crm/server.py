@@ -23,7 +23,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from .database import Contact, Database, Refused, now_ms
+from .database import Contact, Database, now_ms
+from .filters import Refused
 from .hooks import Hooks
 from .page import EDITED, edit_page, list_page
 from .shapes import (

@@ -13,7 +13,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from .database import Contact, Filter, Refused
+from .database import Contact
+from .filters import Filter, Refused
 
 
 def show(contact: Contact, names: Any, has_version: bool) -> dict[str, Any]:

@@ -1,0 +1,58 @@
+"""Searches of the sandbox CRM: its filters and sorts as SQL, values always as parameters.
+
+Not here: the statement around them (`database`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+COMPUTED = {"hs_object_id": "id", "createdate": "created_ms", "lastmodifieddate": "modified_ms"}
+
+
+class Refused(Exception):
+    """What was asked cannot be done: the HTTP status and a category, as HubSpot names them."""
+
+    def __init__(self, status: int, category: str, message: str) -> None:
+        super().__init__(category)
+        self.status, self.category, self.message = status, category, message
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    property: str
+    operator: str
+    value: str = ""
+    values: tuple[str, ...] = ()
+
+
+def column_of(name: str) -> tuple[str, list[Any]]:
+    if name in COMPUTED:
+        return COMPUTED[name], []
+    return "json_extract(properties, ?)", [f"$.{json.dumps(name)}"]
+
+
+def term_of(one: Filter) -> tuple[str, list[Any]]:
+    column, values = column_of(one.property)
+    comparison = {"EQ": "=", "NEQ": "<>", "LT": "<", "LTE": "<=", "GT": ">", "GTE": ">="}.get(one.operator)
+    if one.operator == "HAS_PROPERTY":
+        return f"{column} is not null", values
+    if one.operator == "NOT_HAS_PROPERTY":
+        return f"{column} is null", values
+    if one.operator == "IN":
+        marks = ", ".join("?" * len(one.values))
+        return f"{column} in ({marks})", [*values, *(_typed(one.property, v) for v in one.values)]
+    if comparison is None:
+        raise Refused(400, "VALIDATION_ERROR", "this operator is not known")
+    return f"{column} {comparison} ?", [*values, _typed(one.property, one.value)]
+
+
+def _typed(name: str, value: str) -> Any:
+    if name not in COMPUTED:
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        raise Refused(400, "VALIDATION_ERROR", "times are milliseconds since 1970") from None
