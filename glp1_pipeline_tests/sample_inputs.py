@@ -17,6 +17,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
+import phonenumbers
 
 from glp1_pipeline.contracts import load
 from glp1_pipeline.domain.contract import Contract
@@ -32,19 +33,21 @@ FIRST = (
     "Lorenzo", "Mireille", "Nikhil", "Odalys", "Pavel", "Rosalind", "Santiago", "Thandiwe", "Ulrich", "Valentina",
     "Wendell", "Ximena", "Yusuf", "Zora", "Anselm", "Beatriz", "Caspian", "Delphine", "Emeka",
 )  # fmt: skip
-FAMILY = (
-    "Okafor", "Lindqvist", "Moreno", "Tanaka", "Abara", "Petrov", "Whitcomb", "Castellano", "Nguyen", "Haddad",
-    "Brightwater", "Kowalski", "Adeyemi", "Fontaine", "Ruiz", "Sorensen", "Chaudhry", "Blackwood", "Ferreira",
-    "Ostrowski", "Delacroix", "Yamamoto",
+SYLLABLES = (
+    "ba", "che", "dor", "el", "fin", "gar", "hol", "is", "jor", "ka", "lin", "mor", "nel", "os", "pen", "quo", "rik",
+    "sal", "tav", "ul", "ven", "wes", "xan", "yar", "zel", "bru", "cor", "dim", "fal", "gul", "hem", "jas", "kor", "lum",
+    "mis", "nov", "pra", "rud", "sto", "tri",
 )  # fmt: skip
+"""Of family names: sixty thousand, so that two people agree in a name about as seldom as they do in life."""
+STREETS = ("Finch", "Wren", "Heron", "Plover", "Siskin", "Martin", "Linnet", "Bunting", "Dipper", "Godwit", "Knot")
 PLACES = (
-    ("TX", "Austin", "78701", "512", "America/Chicago"),
-    ("CA", "Sacramento", "95814", "916", "America/Los_Angeles"),
-    ("MA", "Cambridge", "02139", "617", "America/New_York"),
-    ("AZ", "Phoenix", "85004", "602", "America/Phoenix"),
-    ("NC", "Raleigh", "27601", "919", "America/New_York"),
-    ("CO", "Denver", "80202", "303", "America/Denver"),
-    ("HI", "Honolulu", "96813", "808", "Pacific/Honolulu"),
+    ("TX", "Austin", "78701", "America/Chicago"),
+    ("CA", "Sacramento", "95814", "America/Los_Angeles"),
+    ("MA", "Cambridge", "02139", "America/New_York"),
+    ("AZ", "Phoenix", "85004", "America/Phoenix"),
+    ("NC", "Raleigh", "27601", "America/New_York"),
+    ("CO", "Denver", "80202", "America/Denver"),
+    ("HI", "Honolulu", "96813", "Pacific/Honolulu"),
 )
 MEDICINES = (
     [{"name": "lisinopril", "dose": "10 mg"}],
@@ -69,7 +72,7 @@ def clean_submission(n: int, version: str = "3.0.0", **overrides: Any) -> dict[s
     An override named as a field is its raw answer (`**{"hx.men2": "unsure"}`); one named as a part of the envelope or
     of the data replaces it there. ABSENT leaves it out.
     """
-    zone = PLACES[n % len(PLACES)][4]
+    zone = PLACES[n % len(PLACES)][3]
     received = RECEIVED + timedelta(seconds=n % 3600)
     authored = (received - timedelta(seconds=40 + n % 90)).astimezone(ZoneInfo(zone))
     account = str(overrides.get("subject", f"canary-{n:07d}"))
@@ -132,13 +135,14 @@ def _asked(version: str) -> dict[str, str]:
 def _answers(n: int, authored: datetime) -> dict[str, Any]:
     """By field name, as form 3.0.0 would send them."""
     is_female, is_insured = n % 2 == 0, n % 5 == 1
-    first, last = FIRST[n % len(FIRST)], f"Canary-{FAMILY[(n // 7) % len(FAMILY)]}"
-    state, city, postal_code, area, zone = PLACES[n % len(PLACES)]
+    chance = int.from_bytes(hashlib.blake2b(str(n).encode(), digest_size=16).digest())
+    first, last = FIRST[n % len(FIRST)], f"{family(chance)}Canary"
+    state, city, postal_code, zone = PLACES[n % len(PLACES)]
     height = 158 + n % 25 if is_female else 168 + n % 22
     weight = round((31 + n % 12 + (n % 10) / 10) * (height / 100) ** 2, 1)
     signed = {"status": "given", "version": "2026-09", "at": authored.isoformat(timespec="seconds")}
     refused = signed | {"status": "refused"}
-    born = date(1961 + n % 42, 1 + n % 12, 1 + n % 28).isoformat()
+    born = (date(1961, 1, 1) + timedelta(days=chance % 15_300)).isoformat()
     answers: dict[str, Any] = {
         "lead.source": ("organic", "referral", "paid", "employer")[n % 4],
         "demo.legal_first": first,
@@ -149,9 +153,9 @@ def _answers(n: int, authored: datetime) -> dict[str, Any]:
         "demo.gender": "female" if is_female else "male",
         "demo.gender_identity": "female" if is_female else "male",
         "demo.email": f"{first.lower()}.{n}@example.org",
-        "demo.mobile": f"+1{area}55501{n % 100:02d}",
+        "demo.mobile": f"+1{areas()[chance // 7 % len(areas())]}55501{chance // 5 % 100:02d}",
         "demo.address": {
-            "line1": f"{100 + n % 900} Finch St",
+            "line1": f"{100 + chance // 11 % 9_000} {STREETS[chance // 13 % len(STREETS)]} St",
             "city": city,
             "state": state,
             "postal_code": postal_code,
@@ -219,6 +223,19 @@ def _answers(n: int, authored: datetime) -> dict[str, Any]:
         answers["ins.member_id"] = f"CNY{n % 10**9:09d}"
         answers["ins.bin_pcn_group"] = {"bin": f"{4000 + n % 900:06d}", "pcn": "CANARY", "group": "RX01"}
     return answers
+
+
+@cache
+def areas() -> tuple[int, ...]:
+    """Area codes of the United States: of each a hundred numbers are kept for invented people."""
+    numbers = {area: phonenumbers.parse(f"+1{area}5550123") for area in range(201, 990)}
+    return tuple(area for area, number in numbers.items() if phonenumbers.is_valid_number_for_region(number, "US"))
+
+
+def family(chance: int) -> str:
+    """Three syllables of a family name."""
+    size = len(SYLLABLES)
+    return "".join(SYLLABLES[chance // size**n % size] for n in (3, 4, 5)).capitalize()
 
 
 def made(kind: str, account: str, n: int) -> str:

@@ -254,12 +254,15 @@ def _write(contract, patient_id, records, items, history, needed, closed, known:
         ended_flags=sorted(ended),
         replaces=[record for record in records if record != patient_id and _was_shown(record, known)],
     )
+    patient = fhir.patient_key(patient_id)
+    if chart.blocked and patient in planned:
+        del resources[patient]  # a person must settle who this is: until then the Patient there stays as it is
     for item in items:
         if isinstance(item.content, Submission) and item.content.status != "in-progress":
             response = fhir.questionnaire_response(contract, item.content, patient_id)
             resources[f"QuestionnaireResponse/{response['id']}"] = response
-    answered = {fhir.response_key(patient_id, report.submission_id) for report in chart.submissions}
-    return _change_of(contract, patient_id, resources, chart.latest.received_at, items, known, keep=answered)
+    keep = {fhir.response_key(patient_id, report.submission_id) for report in chart.submissions}
+    return _change_of(contract, patient_id, resources, chart.latest.received_at, items, known, keep=keep)
 
 
 def _retire(contract: Contract, patient_id: str, claimed: Sequence[Claimed], known: Known) -> Retired:

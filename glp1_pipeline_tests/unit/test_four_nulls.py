@@ -26,6 +26,9 @@ OBSERVATIONS = {"anthro.height", "anthro.weight", "anthro.highest_weight", "anth
 """Whoever was asked and gave no value has a resource that says why."""
 ELEMENTS = {"demo.dob": "_birthDate", "demo.gender": "_gender", "demo.legal_last": "_family"}
 """Elements that every Patient has: where there is no value, they say why in each of the four states."""
+TOLD = {"demo.mobile": ("telecom", "_value"), "demo.email": ("telecom", "_value"), "demo.address": ("address", ""),
+        "demo.state_residence": ("address", "_state"), "demo.language": ("communication", "language")}  # fmt: skip
+"""Elements that a Patient has only if there is something to say: a value, or that somebody did not know or say it."""
 FLAVOURS = {"unknown": "UNK", "declined": "ASKU"}
 EXTENSIONS = {"demo.sex_at_birth": "us-core-birthsex", "demo.gender_identity": "us-core-genderIdentity"}
 """Extensions whose own value set has codes for not knowing and not saying, and none for the others."""
@@ -82,6 +85,19 @@ def test_an_element_that_every_patient_has_says_why_it_has_no_value(field):
         }  # fmt: skip
 
 
+@pytest.mark.parametrize("field", sorted(TOLD))
+def test_an_element_of_the_patient_says_that_somebody_did_not_know_or_say_it(field):
+    name, part = TOLD[field]
+    for state, code in CODE.items():
+        patient = written(field, state)[0]["Patient"]
+        if state in ("absent", "not_asked"):
+            assert name not in patient
+            continue
+        (told,) = patient[name]
+        reason = (told[part] if part else told).get("extension") or told[part]["coding"]
+        assert code in (reason[0].get("valueCode"), reason[0].get("code"))
+
+
 @pytest.mark.parametrize("field", sorted(EXTENSIONS))
 def test_an_extension_with_codes_of_its_own_uses_them(field):
     for state in CODE:
@@ -119,7 +135,7 @@ def test_a_family_history_that_is_not_known_or_not_told_says_which():
 
 
 @pytest.mark.parametrize(
-    "field", sorted({*FIELDS} - OBSERVATIONS - ELEMENTS.keys() - EXTENSIONS.keys() - {"hx.mtc_family"})
+    "field", sorted({*FIELDS} - OBSERVATIONS - ELEMENTS.keys() - EXTENSIONS.keys() - TOLD.keys() - {"hx.mtc_family"})
 )
 def test_where_no_element_could_say_it_nothing_is_made_up(field):
     nobody = written("lead.source", "not_asked")[0]

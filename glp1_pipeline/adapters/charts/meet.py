@@ -202,7 +202,8 @@ def _compare(connection, contract: Contract, changed: Mapping[str, identity.Feat
         connection.execute("delete from ops.patient_matches where record_a = %s and record_b = %s", pair)
     for pair, match in new.items():
         connection.execute(
-            "insert into ops.patient_matches as t (record_a, record_b, outcome, basis, weight, agreements, guards, since)"
+            "insert into ops.patient_matches as t (record_a, record_b, outcome, basis, weight, agreements, guards,"
+            " since)"
             " values (%s, %s, %s, 'model', %s, %s, %s, now()) on conflict (record_a, record_b) do update set"
             " outcome = excluded.outcome, basis = excluded.basis, weight = excluded.weight,"
             " agreements = excluded.agreements, guards = excluded.guards where t.basis = 'model'",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from .elements import ABSENT, ABSENT_ELEMENT, PATIENT_SYSTEM, RESOURCE_SYSTEM, Resource, clean
+from .elements import ABSENT, ABSENT_CONCEPT, ABSENT_ELEMENT, PATIENT_SYSTEM, RESOURCE_SYSTEM, Resource, clean
 from .page import Page, part
 from .taken_back import link
 
@@ -52,6 +52,8 @@ def write_patient(page: Page, accounts: Sequence[tuple[str, str]], replaces: Seq
     if language := _text(chart.get("demo.language")):
         tongue = {"coding": [{"system": "urn:ietf:bcp:47", "code": language}]}
         patient["communication"] = [{"language": tongue, "preferred": True}]
+    elif why := ABSENT_CONCEPT.get(chart.state("demo.language")):
+        patient["communication"] = [{"language": why}]
     if doctor := _text(part(chart.get("care.pcp"), "name")):
         patient["generalPractitioner"] = [{"type": "Practitioner", "display": doctor}]
 
@@ -80,8 +82,12 @@ def _telecom(page: Page) -> list[Resource]:
     points: list[Resource] = []
     if phone := _text(page.chart.get("demo.mobile")):
         points.append({"system": "phone", "value": phone, "use": "mobile"})
+    elif (state := page.chart.state("demo.mobile")) in ABSENT:
+        points.append({"system": "phone", "_value": ABSENT_ELEMENT[state], "use": "mobile"})
     if email := _text(page.chart.get("demo.email")):
         points.append({"system": "email", "value": email})
+    elif (state := page.chart.state("demo.email")) in ABSENT:
+        points.append({"system": "email", "_value": ABSENT_ELEMENT[state]})
     return points
 
 
@@ -95,10 +101,14 @@ def _address(page: Page) -> Resource | None:
         address["city"] = city
     if state := _text(part(given, "state") or page.chart.get("demo.state_residence")):
         address["state"] = state
+    elif (why := page.chart.state("demo.state_residence")) in ABSENT:
+        address["_state"] = ABSENT_ELEMENT[why]
     if postal := _text(part(given, "postal", "postal_code", "zip")):
         address["postalCode"] = postal
     if country := _text(part(given, "country")):
         address["country"] = country
+    if len(address) == 1 and (why := page.chart.state("demo.address")) in ABSENT:
+        address |= ABSENT_ELEMENT[why]
     return address if len(address) > 1 else None
 
 
