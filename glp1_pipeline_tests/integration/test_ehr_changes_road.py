@@ -7,15 +7,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import psycopg
 import pytest
 
 from glp1_pipeline.adapters.charts import TARGET
 from glp1_pipeline.adapters.ehr.polling import poll_changes
+from glp1_pipeline.defs import ehr_changes
 from glp1_pipeline_tests.deliveries import World
 from glp1_pipeline_tests.ehr_changes import Provider, begin_now
 from glp1_pipeline_tests.fault_proxy import FaultProxy
@@ -59,7 +62,7 @@ class Circle:
         """Notice, chart, deliver; how many changes there were."""
         changes = self.poll().changes
         charted = self.road.chart()
-        assert (charted.dead, charted.rejected) == (0, 0)
+        assert (charted.dead, charted.rejected) == (0, 0), self.road.events()
         self.deliver()
         return changes
 
@@ -188,18 +191,10 @@ def test_a_poller_killed_anywhere_tells_every_edit_once(circle: Circle) -> None:
     assert circle.road.balance().faults == []
 
 
-def test_the_asset_reads_and_says_how_much(circle: Circle, monkeypatch: pytest.MonkeyPatch) -> None:
-    import dagster as dg
-
-    from glp1_pipeline.defs import ehr_changes
-
-    circle.road.send(submission(next(PEOPLE)))
-    circle.deliver()
-    circle.provider.edit(circle.place("Patient"), multipleBirthInteger=2)
+def given_road(circle: Circle) -> Any:
+    """The test's own road, in the place of the one that settings give."""
 
     class Given(dg.ConfigurableResource):
-        """The test's own road, in the place of the one that settings give."""
-
         @property
         def ehr(self) -> Any:
             return circle.client
@@ -215,10 +210,44 @@ def test_the_asset_reads_and_says_how_much(circle: Circle, monkeypatch: pytest.M
         def connect(self, name: str = "") -> psycopg.Connection:
             return psycopg.connect(circle.road.url, autocommit=True)
 
+    return Given()
+
+
+def test_the_asset_reads_and_says_how_much(circle: Circle) -> None:
+    circle.road.send(submission(next(PEOPLE)))
+    circle.deliver()
+    circle.provider.edit(circle.place("Patient"), multipleBirthInteger=2)
     with dg.DagsterInstance.ephemeral() as instance:
-        result = dg.materialize([ehr_changes.notice_ehr_changes], resources={"road": Given()}, instance=instance)
+        result = dg.materialize(
+            [ehr_changes.notice_ehr_changes], resources={"road": given_road(circle)}, instance=instance
+        )
     (made,) = result.asset_materializations_for_node("notice_ehr_changes")
     assert made.metadata["changes"].value == 1
     assert float(str(made.metadata["lag (seconds)"].value)) < 60
     (check,) = result.get_asset_check_evaluations()
     assert (check.check_name, check.passed) == ("changes_are_read", True)
+
+
+def test_the_sensor_asks_for_a_run_when_there_is_news_and_now_and_then(circle: Circle) -> None:
+    circle.road.send(submission(next(PEOPLE)))
+    circle.deliver()
+    circle.road.connection.execute("delete from ops.poll_cursors")
+    job = dg.define_asset_job("ehr_changes_job", selection=dg.AssetSelection.assets("ehr_changes"))
+    sensor = ehr_changes.ehr_changes_sensor(job)
+
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def evaluate(cursor: str | None) -> tuple[int, str | None]:
+            context = dg.build_sensor_context(instance, cursor=cursor, resources={"road": given_road(circle)})
+            answer = sensor.evaluate_tick(context)
+            return len(answer.run_requests or ()), answer.cursor
+
+        asked, cursor = evaluate(None)
+        assert asked == 1
+        circle.poll()
+        assert evaluate(cursor)[0] == 0
+        circle.provider.edit(circle.place("Patient"), multipleBirthInteger=2)
+        assert evaluate(cursor)[0] == 1
+        circle.poll()
+        assert evaluate(cursor)[0] == 0
+        assert evaluate((datetime.now(UTC) - timedelta(minutes=6)).isoformat())[0] == 1
