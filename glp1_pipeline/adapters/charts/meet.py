@@ -117,9 +117,11 @@ def _match(connection, contract: Contract, claimed: Sequence[Claimed], said: Rea
             "select record_id, features, first_at from phi.people where record_id = any(%s::uuid[])", (sorted(reports),)
         )
     }
-    taken = {c.event_id for c in claimed}
+    taken, replayed = {c.event_id for c in claimed}, set[str]()
     for report in reports_of(connection, sorted(stored)):
-        if report.event_id not in taken and not report.is_draft:
+        if report.event_id in taken:
+            replayed.add(report.record_id)  # the model may be another since
+        elif not report.is_draft:
             reports[report.record_id].append(report)
     changed: dict[str, identity.Features] = {}
     rows: list[tuple[str, str, datetime]] = []
@@ -127,13 +129,15 @@ def _match(connection, contract: Contract, claimed: Sequence[Claimed], said: Rea
         features = identity.features(contract.identity, _who(told))
         document, first_at = features.to_doc(), min(report.said_at for report in told)
         before = stored.get(record_id)
-        if before is None or before[0] != document:
+        if before is None or before[0] != document or record_id in replayed:
             changed[record_id] = features
-        if before is None or before != (document, first_at):
+        if before is None or before != (document, first_at) or record_id in replayed:
             rows.append((record_id, orjson.dumps(document).decode(), first_at))
     if rows:
         _save_people(connection, rows, changed, known=stored.keys())
-    return _compare(connection, contract, changed) | {r for r, _, _ in rows if r in stored}
+    return _compare(connection, contract, changed) | {
+        r for r, document, first_at in rows if r in stored and stored[r] != (orjson.loads(document), first_at)
+    }
 
 
 def _who(told: Iterable[Reported]) -> dict[str, Any]:
