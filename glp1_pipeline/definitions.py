@@ -5,7 +5,7 @@ Explicit on purpose: autoloading imports every installed plugin, which costs eac
 
 import dagster as dg
 
-from .defs import chart, conflicts, delivery, intake, mapping, matches, recovery
+from .defs import chart, conflicts, crm, delivery, ehr_changes, intake, mapping, matches, recovery
 from .defs.resources import Road
 
 intake_job = dg.define_asset_job(
@@ -21,20 +21,57 @@ delivery_job = dg.define_asset_job(
     description="Brings what the outbox holds to the EHR: order kept per patient, unknown outcomes read back first.",
     tags={"glp1/road": "delivery"},
 )
+crm_delivery_job = dg.define_asset_job(
+    "crm_delivery",
+    selection=dg.AssetSelection.assets("crm_deliveries"),
+    description="Tells the CRM how far each patient is, and never anything clinical; what was edited there is heard "
+    "first.",
+    tags={"glp1/road": "delivery"},
+)
+ehr_changes_job = dg.define_asset_job(
+    "ehr_changes",
+    selection=dg.AssetSelection.assets("ehr_changes"),
+    description="Brings what people changed in the EHR into the ledger; our own writes that come back are no news.",
+    tags={"glp1/road": "inbound"},
+)
+crm_changes_job = dg.define_asset_job(
+    "crm_changes",
+    selection=dg.AssetSelection.assets("crm_changes"),
+    description="Brings what people changed in the CRM into the ledger; our own writes that come back are no news.",
+    tags={"glp1/road": "inbound"},
+)
 
 defs = dg.Definitions(
     assets=[
         intake.receive,
         chart.chart,
+        ehr_changes.notice_ehr_changes,
+        crm.notice_crm_changes,
         delivery.deliver,
+        delivery.deliver_to_crm,
         recovery.count_ledger,
         matches.count_reviews,
         conflicts.count_conflicts,
         mapping.count_unmapped_codes,
     ],
-    jobs=[intake_job, delivery_job, recovery.replay_events, matches.decide_match],
-    sensors=[intake.intake_sensor(intake_job), delivery.delivery_sensor(delivery_job), recovery.dead_runs],
-    schedules=[recovery.balance_schedule],
+    jobs=[
+        intake_job,
+        delivery_job,
+        crm_delivery_job,
+        ehr_changes_job,
+        crm_changes_job,
+        recovery.replay_events,
+        matches.decide_match,
+    ],
+    sensors=[
+        intake.intake_sensor(intake_job),
+        delivery.delivery_sensor(delivery_job),
+        delivery.crm_delivery_sensor(crm_delivery_job),
+        ehr_changes.ehr_changes_sensor(ehr_changes_job),
+        crm.crm_changes_sensor(crm_changes_job),
+        recovery.dead_runs,
+    ],
+    schedules=[recovery.balance_schedule, conflicts.conflicts_schedule, mapping.unmapped_schedule],
     resources={"road": Road()},
     executor=dg.in_process_executor,
 )

@@ -109,6 +109,7 @@ COLUMNS = {
     "tries": "Attempts so far.",
     "type": "Kind of event, from the contract.",
     "value": "The identifier itself.",
+    "verified": "By field the index of the event by which a provider found it, beside what the patient says.",
     "version": "Version of the form that the event is of.",
     "voice": "reported (the patient says) or verified (a provider says).",
     "weight": "Evidence for one person against two, in bits.",

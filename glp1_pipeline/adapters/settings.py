@@ -51,7 +51,7 @@ class Settings:
     broker_result_url: str | None = field(default=None, repr=False)
     ui_port: int = 3000
     ui_port_is_asked_for: bool = False
-    workers: int = 3
+    workers: int = 4
     """Runs at once: one of intake, a second for a backlog, one of delivery."""
     keeps_drops: bool = True
     """Keep each settled drop, sealed, in the folder `archive`; else it is deleted once the ledger has it."""
@@ -98,7 +98,7 @@ class Settings:
             broker_result_url=result_url,
             ui_port=_number(text("GLP1_UI_PORT"), "GLP1_UI_PORT", 3000, 1, 65535),
             ui_port_is_asked_for=text("GLP1_UI_PORT") is not None,
-            workers=_number(text("GLP1_WORKERS"), "GLP1_WORKERS", 3, 1, 64),
+            workers=_number(text("GLP1_WORKERS"), "GLP1_WORKERS", 4, 1, 64),
             keeps_drops=_one_of(text("GLP1_KEEP_DROPS"), "GLP1_KEEP_DROPS", "yes", "no"),
         )
 

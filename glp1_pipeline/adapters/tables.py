@@ -235,6 +235,11 @@ patient_values = Table(
     " guess.",
 )
 Index("patient_values_record", patient_values.c.record_id)
+Index(
+    "patient_values_unmapped",
+    patient_values.c.received_at,
+    postgresql_where=text("doc @? '$.*.\"unmapped\"'::jsonpath"),
+)
 
 charts = Table(
     "charts",
@@ -242,6 +247,7 @@ charts = Table(
     Column("patient_id", Uuid, primary_key=True),
     required("stage", Text),
     required("doc", JSONB),
+    required("verified", JSONB, server_default="{}"),
     required("events", ARRAY(Uuid)),
     required("contract_version", Text),
     instant("received_at", nullable=False),

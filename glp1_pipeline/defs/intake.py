@@ -39,7 +39,7 @@ DROPS = spec(
 EVENTS = spec(
     "events",
     group="intake",
-    deps=(DROPS,),
+    deps=(DROPS, "ehr_changes", "crm_changes"),
     fresh_for=timedelta(hours=24),
     why="The event ledger: every event we ever received, once, with its exact bytes sealed. Nothing later is lost, "
     "since all else is recomputed from here.",

@@ -256,7 +256,9 @@ def _write(contract, patient_id, records, items, history, needed, closed, known:
     )
     patient = fhir.patient_key(patient_id)
     if chart.blocked and patient in planned:
-        del resources[patient]  # a person must settle who this is: until then the Patient there stays as it is
+        # A person must settle who this is: until then the Patient there stays as it is, but for who is part of them.
+        last = {k: v for k, v in known.sent(patient_id)[patient].items() if k != "link"}
+        resources[patient] = last | {k: v for k, v in resources[patient].items() if k in ("link", "active")}
     for item in items:
         if isinstance(item.content, Submission) and item.content.status != "in-progress":
             response = fhir.questionnaire_response(contract, item.content, patient_id)

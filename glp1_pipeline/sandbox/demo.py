@@ -56,7 +56,7 @@ def run(once: bool) -> int:
     settings = Settings.from_env()
     begun = time.monotonic()
     with Stack(settings, prepare) as stack:
-        print("Starting Postgres, the sandbox EHR and Dagster …", flush=True)
+        print("Starting Postgres, the sandbox EHR and CRM, and Dagster …", flush=True)
         stack.start()
         print(f"Up after {time.monotonic() - begun:.1f} s. The Dagster UI: {stack.ui_url}\n", flush=True)
         stories = samples()
@@ -133,7 +133,8 @@ def _summary(connection: psycopg.Connection, stories: list[Sample], settled: boo
 
 def _invite(stack: Stack, settings: Settings) -> None:
     print(
-        f"The Dagster UI:   {stack.ui_url}\nThe EHR's pages:  {settings.ehr_base_url().removesuffix('/fhir')}/ui\n\n"
+        f"The Dagster UI:   {stack.ui_url}\nThe EHR's pages:  {settings.ehr_base_url().removesuffix('/fhir')}/ui\n"
+        f"{f'The CRM, to edit:  {stack.crm_page}' if stack.crm_page else ''}\n\n"
         "Three things to try, in another terminal:\n"
         "  1. .venv/bin/glp1 drop data_samples/for_you_to_drop/new_patient.json  and watch `events` in the UI\n"
         "  2. .venv/bin/glp1 why for-you-to-drop                                  what she waits for, and whose it is\n"

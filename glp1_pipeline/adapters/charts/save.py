@@ -72,7 +72,7 @@ def save(connection, contract: Contract, cipher: Cipher, decided: Decided, known
         for o in outcomes for r in o.reports
     ), known=known.events)  # fmt: skip
     _upsert(connection, "phi.charts", ("patient_id",),
-            ("patient_id", "stage", "doc", "events", "contract_version", "received_at"),
+            ("patient_id", "stage", "doc", "verified", "events", "contract_version", "received_at"),
             (_chart_row(o, version) for o in outcomes), known=known.patients)  # fmt: skip
     _upsert(connection, "phi.risk_flags", ("patient_id", "flag_id"),
             ("patient_id", "flag_id", "severity", "status", "fields", "event_id", "contract_version"),
@@ -127,8 +127,22 @@ def _chart_row(outcome: PatientOutcome, version: str) -> tuple:
     chart = outcome.chart
     events = [s.event_id for s in chart.submissions]
     place = {event_id: index for index, event_id in enumerate(events)}
-    doc = {name: place[event_id] for name, event_id in chart.sources.items()}
-    return chart.patient_id, outcome.stage, _json(doc), events, version, max(s.received_at for s in chart.submissions)
+    doc: dict[str, Any] = {name: place[event_id] for name, event_id in chart.sources.items()}
+    if len(chart.submissions) > 1:
+        for name, index in doc.items():
+            value = chart.values[name]
+            if chart.submissions[index].values.get(name) != value:  # of several events together
+                doc[name] = {"last": index, "together": value}
+    found = {name: place[event_id] for name, event_id in chart.verified_by.items()}
+    return (
+        chart.patient_id,
+        outcome.stage,
+        _json(doc),
+        _json(found),
+        events,
+        version,
+        max(s.received_at for s in chart.submissions),
+    )
 
 
 def _save_queue(connection, outcomes: list[PatientOutcome], now: datetime, done: Charted) -> None:

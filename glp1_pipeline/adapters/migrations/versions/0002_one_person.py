@@ -230,6 +230,31 @@ def upgrade() -> None:
         existing_comment="One row per event that says something of a patient: all its values in one document, with provenance. voice: reported or verified. held: fields whose answer could not be mapped without a guess.",
         schema="phi",
     )
+    op.add_column(
+        "charts",
+        sa.Column(
+            "verified",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default="{}",
+            nullable=False,
+            comment="By field the index of the event by which a provider found it, beside what the patient says.",
+        ),
+        schema="phi",
+    )
+    op.execute("drop view phi.chart_values")
+    # What several said together is in no one event: it lies in the chart itself.
+    op.execute(
+        "create view phi.chart_values as select c.patient_id, f.key as field, case jsonb_typeof(f.value) when 'number'"
+        " then v.doc -> f.key else f.value -> 'together' end as value, v.event_id, v.source, v.voice, v.authored_at,"
+        " f.is_finding from phi.charts c cross join lateral (select key, value, false as is_finding"
+        " from jsonb_each(c.doc) union all select key, value, true from jsonb_each(c.verified)) f"
+        " join phi.patient_values v on v.event_id = c.events[case jsonb_typeof(f.value) when 'number' then"
+        " f.value::int else (f.value -> 'last')::int end + 1]"
+    )
+    op.execute(
+        "comment on view phi.chart_values is 'One row per patient, field and voice: the value that holds and the event"
+        " it came from last; is_finding tells a provider''s finding from the value beside it.'"
+    )
     op.execute(unmapped.INDEX)
     op.execute(unmapped.VIEW)
     op.execute(unmapped.COMMENT)
@@ -251,6 +276,13 @@ def downgrade() -> None:
     op.execute("drop view ops.patient_match_reviews")
     for statement in unmapped.DROP:
         op.execute(statement)
+    op.execute("drop view phi.chart_values")
+    op.execute(
+        "create view phi.chart_values as select c.patient_id, f.key as field, v.doc -> f.key as value, v.event_id,"
+        " v.voice, v.authored_at from phi.charts c cross join lateral jsonb_each_text(c.doc) f"
+        " join phi.patient_values v on v.event_id = c.events[f.value::int + 1]"
+    )
+    op.drop_column("charts", "verified", schema="phi")
     op.create_table_comment(
         "patient_values",
         "One row per event that says something of a patient: all its values in one document, with provenance. voice: reported or verified. held: fields whose answer could not be mapped without a guess.",
