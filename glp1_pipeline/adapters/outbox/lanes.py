@@ -16,6 +16,9 @@ from psycopg.types.json import Jsonb
 
 from glp1_pipeline.domain.outbox import Breaker
 
+PERSON = ("Patient/", "contact")
+"""Keys of what stands for a person in a target."""
+
 
 @dataclass(slots=True)
 class Claimed:
@@ -183,6 +186,7 @@ def settle(connection: Connection[Any], target: str, batch: Sequence[Settled]) -
             " on conflict (target, patient_id) do update set remote = c.remote || excluded.remote",
             (target, [s.claimed.patient_id for s in learned], [Jsonb(s.remote) for s in learned]),
         )
+    _learn_ids(connection, target, mine)
     if marked := [s for s in mine if s.marks]:
         connection.execute(
             "update ops.copies c set conflicts = jsonb_strip_nulls(c.conflicts || (select jsonb_object_agg(key,"
@@ -220,6 +224,23 @@ def settle(connection: Connection[Any], target: str, batch: Sequence[Settled]) -
         ),
     )
     return mine
+
+
+def _learn_ids(connection: Connection[Any], target: str, batch: Sequence[Settled]) -> None:
+    """What the target calls the person goes into the crosswalk, as the sources of its own events name them."""
+    rows = [
+        (f"Patient/{remote[0]}" if key.startswith("Patient/") else remote[0], s.claimed.patient_id, s.claimed.write_id)
+        for s in batch
+        for key, remote in s.remote.items()
+        if key.startswith(PERSON) and key not in s.claimed.remote
+    ]
+    if rows:
+        connection.execute(
+            "insert into phi.identifiers (system, value, record_id, learned_by, learned_at)"
+            " select %s, v, p, w.events[1], now() from unnest(%s::text[], %s::uuid[], %s::bigint[]) as u(v, p, i)"
+            " join ops.writes w on w.write_id = u.i on conflict do nothing",
+            (f"{target}:/{target}/{target}", *(list(column) for column in zip(*rows, strict=True))),
+        )
 
 
 def lock_breaker(connection: Connection[Any], target: str) -> Breaker:
