@@ -112,7 +112,8 @@ def claim(
             " left join ops.copies c on c.target = %s and c.patient_id = h.patient_id"
             # Where the Patient of a merged record is there: the one refers to the other.
             " left join lateral (select jsonb_object_agg(e.key, e.value) as remote from ops.patient_links l"
-            "  join ops.copies o on o.target = %s and o.patient_id in (l.record_id, l.patient_id), jsonb_each(o.remote) e"
+            "  join ops.copies o on o.target = %s and o.patient_id in (l.record_id, l.patient_id),"
+            "  jsonb_each(o.remote) e"
             "  where h.patient_id in (l.record_id, l.patient_id) and starts_with(e.key, 'Patient/')) linked on true",
             (patients, target, target, target),
         ).fetchall()
@@ -238,7 +239,7 @@ def _learn_ids(connection: Connection[Any], target: str, batch: Sequence[Settled
         connection.execute(
             "insert into phi.identifiers (system, value, record_id, learned_by, learned_at)"
             " select %s, v, p, w.events[1], now() from unnest(%s::text[], %s::uuid[], %s::bigint[]) as u(v, p, i)"
-            " join ops.writes w on w.write_id = u.i on conflict do nothing",
+            " join ops.writes w on w.write_id = u.i and w.events <> '{}' on conflict do nothing",
             (f"{target}:/{target}/{target}", *(list(column) for column in zip(*rows, strict=True))),
         )
 
