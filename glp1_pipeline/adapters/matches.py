@@ -80,17 +80,25 @@ def decide(
     reason: str,
 ) -> uuid.UUID:
     """Put a decision into the ledger, from where it is charted like all else; the id of its event."""
+    data = {**dict(zip(KEYS[action], records, strict=True)), "actor": actor, "reason": reason}
+    return put(connection, contract, cipher, TYPES[action], records[0], data)
+
+
+def put(
+    connection: psycopg.Connection, contract: Contract, cipher: Cipher, kind: str, subject: str, data: dict[str, Any]
+) -> uuid.UUID:
+    """What a steward said, as an event of the ledger; its id. ValueError where it is not whole."""
     (now,) = connection.execute("select now()").fetchone() or (None,)
     assert now is not None
     source_id = str(uuid.uuid4())
     event = {
         "specversion": "1.0",
-        "type": TYPES[action],
+        "type": kind,
         "source": SOURCE,
         "id": source_id,
-        "subject": records[0],
+        "subject": subject,
         "time": now.isoformat(),
-        "data": {**dict(zip(KEYS[action], records, strict=True)), "actor": actor, "reason": reason},
+        "data": data,
     }
     append(connection, contract, cipher, [orjson.dumps(event)])
     row = connection.execute(

@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from glp1_pipeline.adapters import matches
+from glp1_pipeline.adapters.settling import settle_field
+from glp1_pipeline_tests.sample_inputs import contract
 from glp1_pipeline_tests.small_road import SmallRoad, amendment, empty_tables, migrated_database, small_road, submission
 
 
@@ -243,46 +245,6 @@ def test_nobody_merges_people_by_dropping_a_file(road: SmallRoad):
     assert road.one("select count(*) from phi.charts") == 2
 
 
-EVENTS = [
-    submission(1),
-    amendment(submission(1), 1, {"anthro.weight": {"value": 91, "unit": "kg"}}),
-    returning(1, "canary-second", **{"anthro.weight": {"value": 95, "unit": "kg"}}),
-    submission(2),
-    amendment(submission(2), 1, {"hx.kidney": "ckd"}),
-    returning(2, "canary-third", **{"demo.legal_first": "Zacharias", "demo.preferred_name": "Zach"}),
-]
-
-
-MERGE, UNMERGE = ("merge", "canary-0000001", "canary-0000002"), ("unmerge", "canary-0000001", "canary-0000002")
-
-
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    steps=st.permutations(range(len(EVENTS))),
-    again=st.lists(st.sampled_from(range(len(EVENTS))), max_size=4),
-    data=st.data(),
-)
-def test_the_same_events_in_any_order_with_any_duplicates_end_in_one_state(road: SmallRoad, steps, again, data):
-    """With merges and un-merges among them, decided at any moment from which both records are known."""
-    decisions = data.draw(st.sampled_from([[], [MERGE], [MERGE, UNMERGE], [MERGE, UNMERGE, MERGE]]))
-    found = []
-    for order in (list(range(len(EVENTS))), [*steps, *again]):
-        empty_tables(road.connection)
-        left = list(decisions)
-        for place, n in enumerate(order):
-            road.send(EVENTS[n])
-            known = {v: str(r) for v, r in road.rows("select value, record_id from phi.identifiers")}
-            while left and {*left[0][1:]} <= known.keys():
-                if place + 1 < len(order) and data.draw(st.booleans()):
-                    break
-                action, first, second = left.pop(0)
-                decide(road, action, known[first], known[second])
-        assert not left
-        found.append(road.fingerprint())
-    told = [{k: v for k, v in f.items() if k not in ("state", "copies", "events", "match_decisions")} for f in found]
-    assert told[0] == told[1]
-
-
 def changed_patient(account: str | None, remote_id: str = "77", **patient: Any) -> dict[str, Any]:
     """What the EHR's own Patient says now, as an event."""
     known = [{"system": "intake-account:/intake/web", "value": account}] if account else []
@@ -314,3 +276,77 @@ def test_two_identifiers_of_one_person_join_two_records(road: SmallRoad):
     assert road.one("select count(*) from phi.charts") == 1
     assert patient(road, "Patient/77") == patient(road, "canary-0000001")
     assert road.balance().faults == []
+
+
+@pytest.mark.parametrize(("keep", "born"), [("holding", "1962-02-02"), ("offered", "1962-02-20")])
+def test_a_steward_says_which_birth_date_is_right_and_the_dispute_is_over(road: SmallRoad, keep: Any, born: str):
+    first = submission(1, **{"demo.dob": "1962-02-02"})
+    road.send(first)
+    road.send(amendment(first, 1, {"demo.dob": "1962-02-20"}))
+    mine = record(road, "canary-0000001")
+    assert chart(road, mine)["demo.dob"]["value"] == "1962-02-02"
+    is_open = "select count(*) from ops.field_conflicts where closed_at is null"
+    assert road.one(is_open) == 1
+    settle_field(road.connection, road.contract, road.cipher, mine, "demo.dob", keep, "steward-7", "saw the passport")
+    road.chart()
+    assert chart(road, mine)["demo.dob"]["value"] == born
+    assert road.one(is_open) == 0
+    assert road.one("select count(*) from ops.tasks where status = 'open' and cause = 'demo.dob'") == 0
+    state = road.fingerprint()
+    road.replay()
+    assert road.fingerprint() == state
+
+
+def changed_contact(account: str, **properties: str) -> dict[str, Any]:
+    """What the CRM's own contact says now, as an event."""
+    return {
+        "specversion": "1.0", "type": "contact.updated", "source": "/crm/sales", "id": f"contact/9/{account}",
+        "subject": f"9-{account}", "time": "2026-11-21T11:00:00Z",
+        "data": {"contact_id": "9", "version": "2", "deleted": False, "properties": properties, "actor": "user-1",
+                 "identifiers": [{"system": "intake-account:/intake/web", "value": account}]},
+    }  # fmt: skip
+
+
+EVENTS = [
+    submission(1),
+    amendment(submission(1), 1, {"anthro.weight": {"value": 91, "unit": "kg"}}),
+    returning(1, "canary-second", **{"anthro.weight": {"value": 95, "unit": "kg"}}),
+    submission(2),
+    amendment(submission(2), 1, {"hx.kidney": "ckd"}),
+    returning(2, "canary-third", **{"demo.legal_first": "Zacharias", "demo.preferred_name": "Zach"}),
+    changed_patient("canary-0000001", birthDate="1980-01-01", telecom=[{"system": "phone", "value": "+13125550142"}]),
+    changed_patient(None, "78", birthDate="1980-02-02"),
+    changed_contact("canary-0000002", mobilephone="+1 312 555 0143", glp1_sms_opt_out="true"),
+]
+
+
+MERGE, UNMERGE = ("merge", "canary-0000001", "canary-0000002"), ("unmerge", "canary-0000001", "canary-0000002")
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.permutations(range(len(EVENTS))),
+    again=st.lists(st.sampled_from(range(len(EVENTS))), max_size=4),
+    data=st.data(),
+)
+def test_the_same_events_in_any_order_with_any_duplicates_end_in_one_state(road: SmallRoad, steps, again, data):
+    """Of the form, the EHR and the CRM, with merges and un-merges among them, decided at any moment from which both
+    records are known."""
+    decisions = data.draw(st.sampled_from([[], [MERGE], [MERGE, UNMERGE], [MERGE, UNMERGE, MERGE]]))
+    road = road.under(contract())  # with a CRM
+    found = []
+    for order in (list(range(len(EVENTS))), [*steps, *again]):
+        empty_tables(road.connection)
+        left = list(decisions)
+        for place, n in enumerate(order):
+            road.send(EVENTS[n])
+            known = {v: str(r) for v, r in road.rows("select value, record_id from phi.identifiers")}
+            while left and {*left[0][1:]} <= known.keys():
+                if place + 1 < len(order) and data.draw(st.booleans()):
+                    break
+                action, first, second = left.pop(0)
+                decide(road, action, known[first], known[second])
+        assert not left
+        found.append(road.fingerprint())
+    told = [{k: v for k, v in f.items() if k not in ("state", "copies", "events", "match_decisions")} for f in found]
+    assert told[0] == told[1]

@@ -1,6 +1,7 @@
 """What a change in another system says of a person, in our own fields.
 
-Here: which reader a change has. Not here: the readers (`ehr`, `crm`), and whose word counts (`ownership`).
+Here: which reader a change has; a steward speaks in our own fields. Not here: the readers (`ehr`, `crm`), and whose
+word counts (`ownership`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ __all__ = ["Said", "read_change"]
 
 def read_change(contract: Contract, change: Change) -> Said:
     """The values of a change by field; nothing where none of our fields has its home in it."""
+    if change.system == "steward":
+        return Said({name: value for name, value in change.content.items() if name in contract.fields}, (), "reported")
     if change.system == "ehr":
         from .ehr import read_resource
 

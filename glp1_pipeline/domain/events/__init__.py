@@ -1,7 +1,8 @@
 """What an event is once its bytes were understood, and why one may be refused.
 
 Here: the envelope (CloudEvents 1.0), intake events, FHIR QuestionnaireResponse as intake, changes in other systems,
-decisions of stewards, the reasons of refusal. Not here: bytes, files and limits (`adapters.landing`), and what the answers mean (`mapping`).
+decisions of stewards, the reasons of refusal. Not here: bytes, files and limits (`adapters.landing`), and what the
+answers mean (`mapping`).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from .shapes import TOKEN, Change, Decision, Refused, read_token
 
-CHART, CONTACT = "chart.updated", "contact.updated"
+CHART, CONTACT, SETTLED = "chart.updated", "contact.updated", "field.conflict_resolved"
 DECISIONS: dict[str, tuple[Literal["merge", "unmerge", "not_a_match"], str, str]] = {
     "patient.merged": ("merge", "survivor_id", "retired_id"),
     "patient.unmerged": ("unmerge", "survivor_id", "restored_id"),
@@ -63,18 +63,41 @@ def read_identifiers(raw: Any) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(found))
 
 
-def read_decision(kind: str, data: dict[str, Any], decided_at: datetime) -> Decision:
-    action, first, second = DECISIONS[kind]
-    records = read_record(data.get(first), f"data.{first}"), read_record(data.get(second), f"data.{second}")
-    if records[0] == records[1]:
-        raise Refused("unknown_record", f"`data.{first}` and `data.{second}` must be two records")
+def read_settlement(data: dict[str, Any], seen_at: datetime) -> Change:
+    """What a steward holds to be right of one field, as a value document."""
+    field, value = read_token(data.get("field"), "data.field", "wrong_shape"), data.get("value")
+    if not isinstance(value, dict) or ("value" in value) == ("null" in value):
+        raise Refused("wrong_shape", "`data.value` must be an object with either `value` or `null`")
+    return Change(
+        system="steward",
+        kind="field",
+        remote_id=field,
+        version="1",
+        is_deleted=False,
+        seen_at=seen_at,
+        content={field: value},
+        record_id=read_record(data.get("record_id"), "data.record_id"),
+        actor=read_reasoned(data)[0],
+    )
+
+
+def read_reasoned(data: dict[str, Any]) -> tuple[str, str]:
+    """Who decided, and why."""
     reason = data.get("reason")
     if not isinstance(reason, str) or not reason.strip() or len(reason) > LONGEST_REASON:
         raise Refused("wrong_shape", f"`data.reason` must say why, in at most {LONGEST_REASON} characters")
     actor = read_actor(data)
     if not actor:
         raise Refused("wrong_shape", "`data.actor` must say who decided")
-    return Decision(action, records, actor, reason.strip(), decided_at)
+    return actor, reason.strip()
+
+
+def read_decision(kind: str, data: dict[str, Any], decided_at: datetime) -> Decision:
+    action, first, second = DECISIONS[kind]
+    records = read_record(data.get(first), f"data.{first}"), read_record(data.get(second), f"data.{second}")
+    if records[0] == records[1]:
+        raise Refused("unknown_record", f"`data.{first}` and `data.{second}` must be two records")
+    return Decision(action, records, *read_reasoned(data), decided_at)
 
 
 def read_record(raw: Any, key: str) -> str:

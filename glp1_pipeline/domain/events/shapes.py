@@ -87,9 +87,9 @@ class Change:
     """What another system says of a person now: one version of one of its resources."""
 
     system: str
-    """ehr or crm."""
+    """ehr, crm, or steward."""
     kind: str
-    """FHIR resource type, or `contact`."""
+    """FHIR resource type, `contact`, or `field`."""
     remote_id: str
     version: str
     is_deleted: bool
