@@ -63,7 +63,7 @@ def meet(connection, contract: Contract, claimed: Sequence[Claimed], said: Read)
         touched |= {str(record) for record in pair}
     moved = _regroup(connection, contract, touched, records) if touched else set()
     met = Met(moved=moved)
-    met.patient_of = _patients(connection, records | moved | touched)
+    met.patient_of = _locked_patients(connection, records | moved | touched, records)
     met.again = {met.patient_of[record] for record in touched}
     for mine, other in connection.execute(
         "select later, earlier from ops.patient_match_reviews where later = any(%s::uuid[]) order by 1, 2",
@@ -291,6 +291,16 @@ def _links(connection, records: Sequence[str]) -> dict[str, str]:
             "select record_id, patient_id from ops.patient_links where record_id = any(%s::uuid[])", (list(records),)
         )
     }
+
+
+def _locked_patients(connection, records: set[str], locked: set[str]) -> dict[str, str]:
+    """As `_patients`, under the locks of all these patients: another run may have events of their other records."""
+    while True:
+        patients = _patients(connection, records)
+        if not (more := set(patients.values()) - locked):
+            return patients
+        lock(connection, more)  # then look again: who is whose may have changed while we waited
+        locked |= more
 
 
 def _patients(connection, records: set[str]) -> dict[str, str]:

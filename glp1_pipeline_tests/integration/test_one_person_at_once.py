@@ -1,0 +1,107 @@
+"""One person, two runs at once: whatever meets halfway, no event is lost, none is dead, and the chart holds all of it."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glp1_pipeline.adapters import charts, matches
+from glp1_pipeline.adapters.charts import run
+from glp1_pipeline.adapters.cipher import Cipher
+from glp1_pipeline_tests.small_road import (
+    RING,
+    SmallRoad,
+    amendment,
+    connect,
+    migrated_database,
+    small_road,
+    submission,
+)
+
+
+@pytest.fixture(scope="module")
+def url() -> str:
+    return migrated_database()
+
+
+@pytest.fixture
+def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
+    with small_road(url, tmp_path) as made:
+        yield made
+
+
+def record(road: SmallRoad, subject: str) -> str:
+    return str(road.one("select record_id from phi.identifiers where value = %s", subject))
+
+
+def merge(road: SmallRoad, survivor: str, retired: str) -> uuid.UUID:
+    return matches.decide(
+        road.connection, road.contract, road.cipher, "merge", (survivor, retired), "steward-7", "seen on the phone"
+    )
+
+
+def waiting(road: SmallRoad) -> list[uuid.UUID]:
+    return [event for (event,) in road.rows("select event_id from phi.events where status = 'waiting' order by seq")]
+
+
+def at_once(road: SmallRoad, *scopes: charts.Scope, patch: pytest.MonkeyPatch) -> list[Any]:
+    """A run for each scope; those that can wait for each other just before they write."""
+    before, meeting = run.save, threading.Barrier(len(scopes))
+
+    def save(*told: Any) -> None:
+        with suppress(threading.BrokenBarrierError):  # the others wait for our locks: as they should
+            meeting.wait(1)
+        before(*told)
+
+    patch.setattr(run, "save", save)
+    found: list[Any] = [None] * len(scopes)
+
+    def work(place: int, scope: charts.Scope) -> None:
+        try:
+            with connect(road.url, f"run {place}") as own:
+                found[place] = charts.chart_events(own, road.contract, Cipher(RING), scope)
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            found[place] = error
+
+    threads = [threading.Thread(target=work, args=told) for told in enumerate(scopes)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    patch.setattr(run, "save", before)
+    return found
+
+
+def each(events: list[uuid.UUID]) -> list[charts.Scope]:
+    return [charts.Scope(event_ids=(event,)) for event in events]
+
+
+def value(road: SmallRoad, patient_id: str, field: str) -> Any:
+    return road.one(
+        "select value ->> 'value' from phi.chart_values where patient_id = %s and field = %s", patient_id, field
+    )
+
+
+def test_events_of_two_records_of_one_patient_do_not_overwrite_each_other(road: SmallRoad, monkeypatch):
+    first, second = submission(1), submission(2)
+    road.send(first, second)
+    keeps = record(road, "canary-0000001")
+    merge(road, keeps, record(road, "canary-0000002"))
+    road.chart()
+    road.drop(
+        "two.ndjson",
+        amendment(first, 1, {"anthro.weight": {"value": 91, "unit": "kg"}}),
+        amendment(second, 1, {"hx.kidney": "ckd"}),
+    )
+    road.take()
+    done = at_once(road, *each(waiting(road)), patch=monkeypatch)
+    assert [d.events for d in done] == [1, 1]
+    assert road.events() == {"charted": 5}
+    assert (value(road, keeps, "anthro.weight"), value(road, keeps, "hx.kidney")) == ("91.0", "ckd")
+    assert road.balance().faults == []
