@@ -1,0 +1,47 @@
+"""The words of an alert: names, counts, ages and links, never a value of a patient.
+
+Not here: to whom they go (`judging.called`), and sending.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+from .shapes import Alert, Incident
+
+News = Literal["opened", "escalated", "resolved", "test"]
+_HEADS = {"opened": "{}", "escalated": "nobody answered, {}", "resolved": "resolved, {}"}
+
+
+def title_of(alert: Alert | None, incident: Incident, news: str) -> str:
+    head = _HEADS[news].format(incident.severity)
+    scope = f" ({incident.scope})" if incident.scope else ""
+    return f"[{head}] {alert.title if alert else incident.alert}{scope}"
+
+
+def body_of(alert: Alert | None, incident: Incident, news: str, called: str, link: str, now: datetime) -> str:
+    """`called` is who should act now, `link` leads to the asset."""
+    what = alert.counts if alert else "affected"
+    affected = f"{incident.affected} {what}" if news != "resolved" else f"at most {incident.most_affected} {what}"
+    ended = incident.resolved_at or now
+    lines = [
+        f"{affected}; {'lasted' if news == 'resolved' else 'for'} {age(ended - incident.opened_at)}",
+        f"team {incident.owner}, on call: {called}",
+    ]
+    if incident.acknowledged_by:
+        lines.append(f"acknowledged by {incident.acknowledged_by}")
+    if news != "resolved":
+        if alert:
+            lines.append(f"what to do: docs/runbook.md#{alert.runbook}")
+        lines.append(f"look: {link}")
+        lines.append(f"answer: glp1 alerts ack {incident.incident_id} --by YOUR-NAME")
+    return "\n".join(lines)
+
+
+def age(length: timedelta) -> str:
+    seconds = length.total_seconds()
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}".replace(".0 ", " ")
+    return f"{max(0, seconds):.0f} s"
