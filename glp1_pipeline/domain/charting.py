@@ -243,7 +243,8 @@ def _write(contract, patient_id, records, items, history, needed, closed, known:
     chart, raised, _ = history
     planned = known.copies[patient_id].planned if patient_id in known.copies else {}
     # We may have shown a flag while an older submission was still on its way: then only our writes know of it.
-    ended = history.ended | {f for f in contract.flags if f not in raised and fhir.flag_key(patient_id, f) in planned}
+    shown = {f for f in contract.flags if f not in raised and fhir.flag_key(patient_id, f) in planned} if planned else ()
+    ended = history.ended.union(shown)
     resources = fhir.chart_resources(
         contract,
         chart,
@@ -263,7 +264,7 @@ def _write(contract, patient_id, records, items, history, needed, closed, known:
         if isinstance(item.content, Submission) and item.content.status != "in-progress":
             response = fhir.questionnaire_response(contract, item.content, patient_id)
             resources[f"QuestionnaireResponse/{response['id']}"] = response
-    keep = {fhir.response_key(patient_id, report.submission_id) for report in chart.submissions}
+    keep = {fhir.response_key(patient_id, report.submission_id) for report in chart.submissions} if planned else ()
     return _change_of(contract, patient_id, resources, chart.latest.received_at, items, known, keep=keep)
 
 
