@@ -243,8 +243,8 @@ def _write(contract, patient_id, records, items, history, needed, closed, known:
     chart, raised, _ = history
     planned = known.copies[patient_id].planned if patient_id in known.copies else {}
     # We may have shown a flag while an older submission was still on its way: then only our writes know of it.
-    shown = {f for f in contract.flags if f not in raised and fhir.flag_key(patient_id, f) in planned} if planned else ()
-    ended = history.ended.union(shown)
+    over = [flag_id for flag_id in contract.flags if flag_id not in raised] if planned else ()
+    ended = history.ended.union(flag_id for flag_id in over if fhir.flag_key(patient_id, flag_id) in planned)
     resources = fhir.chart_resources(
         contract,
         chart,
