@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
 
@@ -59,27 +59,39 @@ def questionnaire_response(contract: Contract, submission: Submission, patient_i
     for question, answer in submission.answers.items():
         asked = questions.get(question)
         if asked is None:
-            items += _items(question, answer, submission.submission_id, 1)
-            continue
-        reason = asked.reason(answer)
-        if reason is None:
-            made = _items(question, answer, submission.submission_id, 1)
+            items += _items(_link(question), answer, submission.submission_id, 1)
+        elif (type(answer) is str or type(answer) is bool) and (item := asked.ready.get(answer)) is not None:
+            items.append(item)
         else:
-            made = [_without_value(question, reason, answer)]
-        for item in made:
-            item["text"] = asked.label
-        items += made
+            items += asked.items(answer, submission.submission_id)
     if items:
         response["item"] = items
     return response
 
 
-class _Question(NamedTuple):
-    label: str
-    reasons: Mapping[str, str]
-    """How people say that there is no value, folded -> the reason's code; empty where it was left blank."""
-    has_boxes: bool
-    """Whether false is an untouched box."""
+class _Question:
+    """What is known of a question. `ready`: the items of the answers that the contract spells, made once and shared."""
+
+    __slots__ = ("has_boxes", "label", "link", "ready", "reasons")
+
+    def __init__(
+        self, link_id: str, label: str, reasons: Mapping[str, str], has_boxes: bool, spelled: set[str]
+    ) -> None:
+        self.link, self.label = _link(link_id), label
+        self.reasons = reasons
+        """How people say that there is no value, folded -> the reason's code; empty where it was left blank."""
+        self.has_boxes = has_boxes
+        """Whether false is an untouched box."""
+        self.ready: Mapping[str | bool, Resource] = {
+            answer: self.items(answer, "")[0] for answer in (True, False, *spelled, *reasons)
+        }
+
+    def items(self, raw: Any, submission_id: str) -> list[Resource]:
+        reason = self.reason(raw)
+        made = _items(self.link, raw, submission_id, 1) if reason is None else [_without_value(self.link, reason, raw)]
+        for item in made:
+            item["text"] = self.label
+        return made
 
     def reason(self, raw: Any) -> str | None:
         """Why an answer is none, or None where it is one."""
@@ -106,28 +118,34 @@ def _questions(contract: Contract, version: str) -> dict[str, _Question]:
         kept = _last = (
             contract,
             {
-                v: {contract.fields[name].question(v): _question(contract, contract.fields[name]) for name in names}
+                v: {
+                    (q := contract.fields[name].question(v)): _question(contract, contract.fields[name], q)
+                    for name in names
+                }
                 for v, names in contract.asked.items()
             },
         )
     return kept[1].get(version, {})
 
 
-def _question(contract: Contract, field: Field) -> _Question:
+def _question(contract: Contract, field: Field, link_id: str) -> _Question:
     if field.format == "name":  # there are people called Null, Na and None
-        return _Question(field.label, {}, False)
+        return _Question(link_id, field.label, {}, False, set())
     has_boxes = field.type in _BOXED or field.lone_part in field.part_codes
     boxes = contract.codes["unticked_boxes"].keys() if has_boxes else set()
-    own = contract.codes.get(_OWN.get(field.type) or field.codes or "", {}).keys()
-    if field.type == "tri":
-        own = own - boxes
+    codes = contract.codes.get(_OWN.get(field.type) or field.codes or "", {})
+    own = codes.keys() - boxes if field.type == "tri" else codes.keys()
     nulls = {spelling: _REASONS[code.code] for spelling, code in contract.codes["null_answers"].items()}
     reasons = {spelling: why for spelling, why in (nulls | dict.fromkeys(boxes, "")).items() if spelling not in own}
-    return _Question(field.label, reasons, has_boxes)
+    return _Question(link_id, field.label, reasons, has_boxes, {*codes, *(code.code for code in codes.values())})
+
+
+def _link(link_id: str) -> str:
+    return clean(link_id) or "[blank question id]"
 
 
 def _without_value(link_id: str, reason: str, raw: Any) -> Resource:
-    item: Resource = {"linkId": clean(link_id) or "[blank question id]"}
+    item: Resource = {"linkId": link_id}
     if reason:
         why = {"system": ABSENT_SYSTEM, "code": reason}
         item["answer"] = [{"valueCoding": why | {"display": clean(raw)} if type(raw) is str else why}]
@@ -158,15 +176,15 @@ def _details(submission: Submission) -> list[Resource]:
     return details
 
 
-def _items(link_id: str, answer: Any, submission_id: str, depth: int) -> list[Resource]:
+def _items(name: str, answer: Any, submission_id: str, depth: int) -> list[Resource]:
     """The items of one question: a list of groups repeats the item, and no item has both answers and items (qrs-1)."""
-    name = clean(link_id) or "[blank question id]"
-    if not isinstance(answer, dict | list):
+    kind = type(answer)
+    if kind is not dict and kind is not list:
         told = _scalar(answer, submission_id)
         return [{"linkId": name, "answer": [told]}] if told else [{"linkId": name}]
     answers: list[Resource] = []
     groups: list[Resource] = []
-    for row in answer if isinstance(answer, list) else (answer,):
+    for row in answer if kind is list else (answer,):
         if not isinstance(row, dict | list):
             if told := _scalar(row, submission_id):
                 answers.append(told)
@@ -175,22 +193,30 @@ def _items(link_id: str, answer: Any, submission_id: str, depth: int) -> list[Re
         elif depth >= _DEEPEST:
             answers.append({"valueString": _as_text(row, submission_id)})
         elif isinstance(row, list):
-            groups.append({"linkId": name, "item": _items(f"{name}.row", row, submission_id, depth + 1)})
+            groups.append({"linkId": name, "item": _items(_link(f"{name}.row"), row, submission_id, depth + 1)})
         elif (quantity := _quantity(row)) is not None:
             answers.append({"valueQuantity": quantity})
         else:
-            inner: list[Resource] = []
-            for key, told in row.items():
-                inner += _items(f"{name}.{key}", told, submission_id, depth + 1)
-            groups.append({"linkId": name, "item": inner})
+            groups.append({"linkId": name, "item": _parts(name, row, submission_id, depth + 1)})
     if answers:
         return [{"linkId": name, "answer": answers}, *groups]
     return groups or [{"linkId": name}]
 
 
+def _parts(name: str, row: dict[str, Any], submission_id: str, depth: int) -> list[Resource]:
+    inner: list[Resource] = []
+    for key, told in row.items():
+        link = _link(f"{name}.{key}")
+        if type(told) is str and (text := clean(told, submission_id)):  # most parts
+            inner.append({"linkId": link, "answer": [{"valueString": text}]})
+        else:
+            inner += _items(link, told, submission_id, depth)
+    return inner
+
+
 def _quantity(row: dict[str, Any]) -> Resource | None:
     """A number with its unit as typed; anything else stays a group, for it is no quantity before it is mapped."""
-    if row.keys() != {"value", "unit"}:
+    if len(row) != 2 or "value" not in row or "unit" not in row:
         return None
     value, unit = row["value"], row["unit"]
     if type(value) not in (int, float) or not isinstance(unit, str) or not clean(unit):

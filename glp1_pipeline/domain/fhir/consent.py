@@ -31,7 +31,7 @@ _DENY: Final = {"type": "deny"}
 
 def write_consents(page: Page) -> None:
     for field in page.tables.consents:
-        value = page.chart.values.get(field)
+        value = page.told.values.get(field)
         if value is None:
             continue
         decision = value.get("value")

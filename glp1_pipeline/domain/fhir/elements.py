@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha1
 from typing import Any, Final
@@ -41,6 +42,8 @@ _LEFT_OUT: Final = {"absent": "unknown", "not_asked": "not-asked", "not_applicab
 whether it was never seen or passed over, nobody can tell."""
 
 _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, RESOURCE_SYSTEM).bytes
+_VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
+"""A hex digit with its two upper bits set to those of a uuid."""
 _ZONE_LIMIT: Final = timedelta(hours=14)
 _FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _TEXT_BYTES: Final = 1024 * 1024
@@ -49,13 +52,21 @@ _SURELY_FITS: Final = _TEXT_BYTES // 4
 
 def resource_id(patient_id: str, role: str) -> str:
     """The id of what plays `role` for a patient: a name-based uuid, so a replay finds the resource it wrote before."""
-    # uuid.uuid5 by hand: its object costs more than its hash, 25 times a chart.
-    name = _NAMESPACE + f"{patient_id}\n{role}".encode("utf-8", "surrogatepass")
-    raw = bytearray(sha1(name, usedforsecurity=False).digest()[:16])
-    raw[6] = raw[6] & 0x0F | 0x50
-    raw[8] = raw[8] & 0x3F | 0x80
-    h = raw.hex()
-    return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
+    return ids_of(patient_id)(role)
+
+
+def ids_of(patient_id: str) -> Callable[[str], str]:
+    """From role to id, for the many resources of one patient."""
+    begun = sha1(_NAMESPACE + f"{patient_id}\n".encode("utf-8", "surrogatepass"), usedforsecurity=False)
+
+    def resource_id(role: str) -> str:
+        # uuid.uuid5 by hand: its object costs more than its hash, 25 times a chart.
+        name = begun.copy()
+        name.update(role.encode("utf-8", "surrogatepass"))
+        h = name.hexdigest()
+        return f"{h[:8]}-{h[8:12]}-5{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:32]}"
+
+    return resource_id
 
 
 def instant_utc(at: datetime) -> str:

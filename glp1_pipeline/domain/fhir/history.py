@@ -82,18 +82,24 @@ _PROCEDURES: Final[dict[str, dict[str, Said]]] = {
     },
     "hx.transplant": {"yes": Said("Organ transplant")},
 }
+_KINDS: Final = [
+    *(("Condition", field, meanings, _PROCEDURES.get(field, {})) for field, meanings in _CONDITIONS.items()),
+    *(("Procedure", field, meanings, _CONDITIONS.get(field, {})) for field, meanings in _PROCEDURES.items()),
+]
+"""What a field's answers become, and the answers that become the other kind."""
 _UNSAID: Final = Said("")
 
 
 def write_history(page: Page) -> None:
-    values = page.chart.values
-    for field, meanings in _CONDITIONS.items():
-        if field in values:
-            procedures = _PROCEDURES.get(field, ())
-            _write_all(page, "Condition", field, meanings, procedures)
-    for field, meanings in _PROCEDURES.items():
-        if field in values:
-            _write_all(page, "Procedure", field, meanings, _CONDITIONS.get(field, ()))
+    values, former = page.told.values, page.told.former
+    for kind, field, meanings, others in _KINDS:
+        value = values.get(field)
+        if value is None:
+            continue
+        answer = value.get("value")
+        if type(answer) is str and answer in _NOTHING and field not in former:  # most answers
+            continue
+        _write_all(page, kind, field, meanings, others)
     if "hx.mtc_family" in values:
         _write_family(page, "hx.mtc_family")
 
@@ -109,7 +115,7 @@ def told_codes(value: Value) -> list[str]:
 
 
 def _write_all(page: Page, kind: str, field: str, meanings: dict[str, Said], others: Iterable[str]) -> None:
-    now = [code for code in told_codes(page.chart.values[field]) if code not in others]
+    now = [code for code in told_codes(page.told.values[field]) if code not in others]
     for code in now:
         _write(page, kind, field, code, meanings.get(code, _UNSAID), retracted=False)
     for former in page.history(field):
@@ -141,7 +147,7 @@ def _write(page: Page, kind: str, field: str, code: str, said: Said, *, retracte
 
 
 def _write_family(page: Page, field: str) -> None:
-    value = page.chart.values[field]
+    value = page.told.values[field]
     reported = value.get("value") == "yes"
     why = _FAMILY_ABSENT.get("unknown" if value.get("value") in ("unsure", "unknown") else value.get("null", ""))
     status = "partial" if reported else "health-unknown"

@@ -24,6 +24,7 @@ from .elements import (
     clean,
     code_token,
     concept,
+    resource_id,
 )
 from .history import told_codes
 from .page import Page, part
@@ -45,7 +46,7 @@ Rows = list[tuple[str, dict[str, Any]]]
 
 
 def write_medicines(page: Page) -> None:
-    values = page.chart.values
+    values = page.told.values
     if "med.glp1_history" in values:
         _write_glp1(page, "med.glp1_history")
     if "med.current_list" in values:
@@ -55,11 +56,17 @@ def write_medicines(page: Page) -> None:
 
 
 def write_allergies(page: Page) -> None:
-    values = page.chart.values
+    values = page.told.values
     if "allergy.list" in values:
         _write_rows(page, "AllergyIntolerance", "allergy.list", _ALLERGEN, _write_allergy)
     if "allergy.any" in values:
         _write_any_allergy(page)
+
+
+def allergy_keys(patient_id: str, value: Value) -> set[str]:
+    """Where the rows of an allergy list lie among the resources."""
+    roles = (f"AllergyIntolerance/allergy.list/{key}" for key, _ in _rows(value, _ALLERGEN))
+    return {f"AllergyIntolerance/{resource_id(patient_id, role)}" for role in roles}
 
 
 def _rows(value: Value, names: tuple[str, ...]) -> Rows:
@@ -87,7 +94,7 @@ def _write_rows(
     write: Callable[[Page, Resource, str, dict[str, Any], bool], None],
 ) -> None:
     done: set[str] = set()
-    for key, row in _rows(page.chart.values[field], names):
+    for key, row in _rows(page.told.values[field], names):
         done.add(key)
         write(page, page.add(kind, f"{field}/{key}"), field, row, False)
     for former in page.history(field):
@@ -129,7 +136,7 @@ def _write_medicine(page: Page, told: Resource, field: str, row: dict[str, Any],
 
 
 def _write_glp1(page: Page, field: str) -> None:
-    chart = page.chart
+    chart = page.told
     use = told_codes(chart.values[field])
     status = _GLP1_STATUS.get(use[0], "completed") if use else "entered-in-error"
     if not use and not any(told_codes(former) for former in page.history(field)):
@@ -162,7 +169,7 @@ def _write_glp1(page: Page, field: str) -> None:
 
 def _write_prior(page: Page, field: str) -> None:
     done: set[str] = set()
-    for value, status in [(page.chart.values[field], "completed")] + [
+    for value, status in [(page.told.values[field], "completed")] + [
         (former, "entered-in-error") for former in page.history(field)
     ]:
         for code in told_codes(value):
@@ -196,7 +203,7 @@ def _write_allergy(page: Page, told: Resource, field: str, row: dict[str, Any], 
 
 def _write_any_allergy(page: Page) -> None:
     """Says that there is none, or that there is one nobody named; the list, where there is one, says it better."""
-    field, chart = "allergy.any", page.chart
+    field, chart = "allergy.any", page.told
     code = _unlisted(chart.values, field)
     if code is not None:
         _allergy(page, page.add("AllergyIntolerance", field), field, code, False)

@@ -67,7 +67,7 @@ def write_observations(page: Page) -> None:
 
 
 def _write(page: Page, field: str, category: list[Resource], code: Resource, content: Content) -> None:
-    value = page.chart.values.get(field)
+    value = page.told.values.get(field)
     if value is None:
         return
     status = "preliminary"
@@ -106,20 +106,20 @@ def _quantity(page: Page, field: str, value: Value) -> Resource | None:
     told = {"valueQuantity": _amount(value["value"], _QUANTITIES[field][2])} if known else _no_value(value)
     if told is not None and field == "anthro.weight":
         told |= _weighed(page, "")
-        method = page.chart.get("anthro.weight_method")
+        method = page.told.get("anthro.weight_method")
         if isinstance(method, str):
             told["method"] = page.tables.concept("anthro.weight_method", method)
-        elif why := ABSENT_CONCEPT.get(page.chart.state("anthro.weight_method")):
+        elif why := ABSENT_CONCEPT.get(page.told.state("anthro.weight_method")):
             told["method"] = why
     return told
 
 
 def _weighed(page: Page, otherwise: str) -> Resource:
     """When the weight was taken. Whoever does not know or say it did not weigh when they filled in the form."""
-    if weighed := page.chart.get("anthro.weight_measured_at"):
+    if weighed := page.told.get("anthro.weight_measured_at"):
         return {"effectiveDateTime": weighed}
-    if page.chart.state("anthro.weight_measured_at") in ABSENT:
-        return {"_effectiveDateTime": ABSENT_ELEMENT[page.chart.state("anthro.weight_measured_at")]}
+    if page.told.state("anthro.weight_measured_at") in ABSENT:
+        return {"_effectiveDateTime": ABSENT_ELEMENT[page.told.state("anthro.weight_measured_at")]}
     return {"effectiveDateTime": otherwise} if otherwise else {}
 
 
@@ -163,7 +163,7 @@ def _date(page: Page, field: str, value: Value) -> Resource | None:
 
 def _write_bmi(page: Page) -> None:
     """Always computed from height and weight; as weak as its inputs."""
-    chart = page.chart
+    chart = page.told
     height, weight = chart.get("anthro.height"), chart.get("anthro.weight")
     known = bool(height and weight)
     if not known and not (_ever_told(page, "anthro.height") and _ever_told(page, "anthro.weight")):
@@ -184,4 +184,4 @@ def _write_bmi(page: Page) -> None:
 
 
 def _ever_told(page: Page, field: str) -> bool:
-    return page.chart.get(field) is not None or any("value" in v for v in page.history(field))
+    return page.told.get(field) is not None or any("value" in v for v in page.history(field))

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..chart import Chart, Value
 from ..contract import Code, Contract
-from .elements import CODE_SYSTEM, LOINC, RESOURCE_SYSTEM, SNOMED, Resource, code_token, instant_utc, resource_id
+from .elements import CODE_SYSTEM, LOINC, RESOURCE_SYSTEM, SNOMED, Resource, code_token, ids_of, instant_utc
 
 COMORBIDITIES = "comorbidities"
 """The code set that a condition's code may be borrowed from."""
@@ -90,15 +90,18 @@ def tables_of(contract: Contract) -> Tables:
 
 
 class Page:
-    """One chart being written: `out` gathers the resources by Type/id."""
+    """One chart being written: `out` gathers the resources by Type/id. `chart` is what holds, `told` what the patient
+    said: all that is written as reported is made of `told`."""
 
-    __slots__ = ("_origins", "chart", "out", "patient", "patient_id", "received", "tables")
+    __slots__ = ("_ids", "_origins", "chart", "out", "patient", "patient_id", "received", "tables", "told")
 
-    def __init__(self, contract: Contract, chart: Chart) -> None:
+    def __init__(self, contract: Contract, chart: Chart, told: Chart) -> None:
         self.tables = tables_of(contract)
         self.chart = chart
+        self.told = told
         self.patient_id = chart.patient_id
-        self.patient: Resource = {"reference": f"Patient/{resource_id(chart.patient_id, 'Patient')}"}
+        self._ids = ids_of(chart.patient_id)
+        self.patient: Resource = {"reference": f"Patient/{self._ids('Patient')}"}
         self.out: dict[str, Resource] = {}
         self.received: dict[str, datetime] = {}
         self._origins: dict[str, tuple[Resource | None, str]] = {}
@@ -111,8 +114,8 @@ class Page:
             self._origins[report.event_id] = (answers, instant_utc(report.authored_at))
 
     def origin(self, field: str) -> tuple[Resource | None, str]:
-        """The written answers that a field's value came from, and when the patient gave them."""
-        return self._origins[self.chart.sources[field]]
+        """The written answers that a told value came from, and when the patient gave them."""
+        return self._origins[self.told.sources[field]]
 
     def received_at(self, field: str) -> datetime | None:
         """When a field's answer came in; None where nobody answered."""
@@ -121,7 +124,7 @@ class Page:
 
     def add(self, kind: str, role: str) -> Resource:
         """Begin the resource that plays `role`."""
-        rid = resource_id(self.patient_id, f"{kind}/{role}")
+        rid = self._ids(f"{kind}/{role}")
         resource: Resource = {
             "resourceType": kind,
             "id": rid,
@@ -131,11 +134,11 @@ class Page:
         return resource
 
     def ref(self, kind: str, role: str) -> Resource:
-        return {"reference": f"{kind}/{resource_id(self.patient_id, f'{kind}/{role}')}"}
+        return {"reference": f"{kind}/{self._ids(f'{kind}/{role}')}"}
 
     def history(self, field: str) -> list[Value]:
         """What earlier submissions said of a field, newest first: the source of retractions."""
-        return self.chart.former.get(field, [])[::-1]
+        return self.told.former.get(field, [])[::-1]
 
 
 def loinc(code: str, text: str) -> Resource:

@@ -14,6 +14,7 @@ from .elements import Resource
 from .history import write_history
 from .medicines import write_allergies, write_medicines
 from .observations import write_observations
+from .own_word import own_word
 from .page import Page
 from .patient import write_patient
 from .work import Needed, Raised, write_closed_tasks, write_flags, write_tasks
@@ -35,7 +36,7 @@ def chart_resources(
     `closed_tasks`: (code, cause) of tasks that this chart no longer needs; `ended_flags`: flags that were shown, or
     may have been, and stand no more; `replaces`: other records of the patient that had a Patient of their own.
     """
-    page = Page(contract, chart)
+    page = Page(contract, chart, own_word(contract, chart))
     write_patient(page, accounts, replaces)
     write_consents(page)
     write_observations(page)

@@ -1,0 +1,82 @@
+"""The patient's own word, in a chart that other systems spoke in too: what may be written as told by the patient.
+
+What only the EHR said has its resource there already; written again it would be an echo under the patient's name.
+Here: what of a chart is left without the EHR's word and without any finding of a provider. Not here: what holds
+(`chart`): the Patient resource, flags and tasks are made of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from ..chart import Chart, Value, resolve
+from ..contract import Contract
+from ..ownership import INTAKE, adds
+from .medicines import allergy_keys
+
+EHR: Final = "ehr"
+
+
+def own_word(contract: Contract, chart: Chart) -> Chart:
+    """The chart itself where the patient alone spoke; else one whose `get` and `state` tell what the patient said."""
+    if {report.source for report in chart.submissions} <= {INTAKE}:
+        return chart
+    others = _said_by_ehr(chart)
+    own = resolve(contract, chart.patient_id, [report for report in chart.submissions if report.source != EHR])
+    values, sources, former = dict(chart.values), dict(chart.sources), dict(chart.former)
+    authors = {report.event_id: report.source for report in chart.submissions}
+    for name, rows in others.items():
+        value, holds = own.values.get(name), chart.values.get(name)
+        is_theirs = holds is not None and authors[chart.sources[name]] == EHR
+        now = None if holds is None else holds.get("value")
+        if value is not None and isinstance(now, list) and not rows and not is_theirs:
+            # A list of ours, come back from there: as told, unless it holds rows that the newest telling left out.
+            if (
+                isinstance(told := value.get("value"), list)
+                and len(told) == len(now)
+                and not adds(value, {"value": now})
+            ):
+                values[name] = value
+            continue
+        former.pop(name, None)
+        if value is None or holds is None:
+            values.pop(name, None)
+            sources.pop(name, None)
+            continue
+        if isinstance(now, list):
+            values[name] = _own_rows(value, now, rows)
+        elif is_theirs:
+            values[name] = value
+        if is_theirs:
+            sources[name] = own.sources[name]
+        if name in own.former:
+            former[name] = own.former[name]
+    return replace(chart, values=values, sources=sources, former=former, decisive={})
+
+
+def _said_by_ehr(chart: Chart) -> dict[str, list[Any]]:
+    """Field -> the rows that the EHR ever named in it, also those that it took back; none where it is no list.
+
+    What it says in a resource that we wrote is no row of its own. Of all lists that matters for allergies alone, for
+    they keep a row that the patient's newest list leaves out.
+    """
+    said: dict[str, list[Any]] = {}
+    lists = [r.values["allergy.list"] for r in chart.submissions if r.source != EHR and "allergy.list" in r.values]
+    ours = set().union(*(allergy_keys(chart.patient_id, value) for value in lists))
+    for report in chart.submissions:
+        if report.source == EHR:
+            for name, value in report.values.items():
+                rows = value.get("value", value.get("withdrawn"))
+                is_own = isinstance(rows, list) and report.submission_id not in ours
+                said.setdefault(name, []).extend(rows if is_own else ())
+    return said
+
+
+def _own_rows(value: Value, now: Sequence[Any], others: Sequence[Any]) -> Value:
+    """The rows as the patient told them last, and what stays listed of those told before that the EHR never named."""
+    told = value.get("value")
+    own = list(told) if isinstance(told, list) else []
+    kept = [row for row in now if adds({"value": [*own, *others]}, {"value": [row]})]
+    return {**value, "value": [*own, *kept]} if kept else value
