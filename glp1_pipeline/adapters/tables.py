@@ -96,6 +96,9 @@ events = Table(
 Index("events_waiting", events.c.received_on, events.c.seq, postgresql_where=text("status = 'waiting'"))
 Index("events_received_on", events.c.received_on, events.c.status)
 Index("events_record", events.c.record_id, postgresql_where=text("record_id is not null"))
+# Rows lie in the order of receipt: a few pages tell where an hour is, and cost nothing when events come in.
+Index("events_received_at", events.c.received_at, postgresql_using="brin", postgresql_with={"autosummarize": "on"})
+Index("events_troubled", events.c.status, events.c.received_at, postgresql_where=text("status in ('rejected', 'dead')"))
 
 identifiers = Table(
     "identifiers",
@@ -417,6 +420,82 @@ breakers = Table(
     schema="ops",
     comment="One row per target: closed, or open until an instant, for all processes alike.",
 )
+
+feeds = Table(
+    "feeds",
+    metadata,
+    Column("source", Text, primary_key=True),
+    required("feed", Text, unique=True),
+    instant("first_at", nullable=False),
+    instant("last_at", nullable=False),
+    schema="phi",
+    comment="One row per source that ever sent an event, under a name that may be told: what a silence is measured by.",
+)
+
+alert_looks = Table(
+    "alert_looks",
+    metadata,
+    Column("alert", Text, primary_key=True),
+    instant("looked_at", nullable=False),
+    required("ms", Double),
+    schema="ops",
+    comment="One row per alert that was measured, and one for the sensor that does it: when last.",
+)
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("incident_id", BigInteger, Identity(always=True), primary_key=True),
+    required("alert", Text),
+    required("scope", Text),
+    required("severity", Text),
+    required("owner", Text),
+    required("called", Text),
+    required("link", Text),
+    required("affected", BigInteger),
+    required("most_affected", BigInteger),
+    instant("opened_at", nullable=False),
+    instant("detected_at", nullable=False),
+    instant("calm_since"),
+    instant("acknowledged_at"),
+    Column("acknowledged_by", Text),
+    instant("escalated_at"),
+    instant("resolved_at"),
+    schema="ops",
+    comment="One row per time that an alert fired for a scope, from beginning to end; at most one of them open.",
+)
+Index(
+    "incidents_open",
+    incidents.c.alert,
+    incidents.c.scope,
+    unique=True,
+    postgresql_where=text("resolved_at is null"),
+)
+Index("incidents_detected", incidents.c.detected_at)
+
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("notification_id", Uuid, primary_key=True),
+    Column("incident_id", BigInteger),
+    required("news", Text),
+    required("channel", Text),
+    required("title", Text),
+    required("message", Text),
+    required("status", Text),
+    required("tries", Integer, server_default="0"),
+    Column("last_class", Text),
+    instant("written_at", nullable=False),
+    instant("next_at", nullable=False),
+    Column("token", Uuid),
+    instant("leased_until"),
+    instant("settled_at"),
+    schema="ops",
+    comment="One row per message to a channel, written before it is sent: one per incident, news and channel. news: "
+    "opened, escalated, resolved or test. status: waiting, sent or given_up.",
+)
+Index("notifications_once", notifications.c.incident_id, notifications.c.news, notifications.c.channel, unique=True)
+Index("notifications_due", notifications.c.next_at, postgresql_where=text("status = 'waiting'"))
 
 for _table in metadata.tables.values():
     for _column in _table.columns:
