@@ -97,7 +97,7 @@ class Cipher:
     @property
     def _squeeze(self) -> zstandard.ZstdCompressor:
         if not hasattr(self._local, "squeeze"):
-            self._local.squeeze = zstandard.ZstdCompressor(level=3)
+            self._local.squeeze = zstandard.ZstdCompressor(level=1)
         return self._local.squeeze
 
     @property
