@@ -30,14 +30,11 @@ def own_word(contract: Contract, chart: Chart) -> Chart:
     for name, rows in others.items():
         value, holds = own.values.get(name), chart.values.get(name)
         is_theirs = holds is not None and authors[chart.sources[name]] == EHR
-        now = None if holds is None else holds.get("value")
-        if value is not None and isinstance(now, list) and not rows and not is_theirs:
+        now = _rows_told(chart, name, None if holds is None else holds.get("value"))
+        if value is not None and now is not None and not rows and not is_theirs:
             # A list of ours, come back from there: as told, unless it holds rows that the newest telling left out.
-            if (
-                isinstance(told := value.get("value"), list)
-                and len(told) == len(now)
-                and not adds(value, {"value": now})
-            ):
+            told = value.get("value")
+            if isinstance(told, list) and len(told) == len(now) and not adds(value, {"value": now}):
                 values[name] = value
             continue
         former.pop(name, None)
@@ -45,7 +42,7 @@ def own_word(contract: Contract, chart: Chart) -> Chart:
             values.pop(name, None)
             sources.pop(name, None)
             continue
-        if isinstance(now, list):
+        if now is not None:
             values[name] = _own_rows(value, now, rows)
         elif is_theirs:
             values[name] = value
@@ -72,6 +69,15 @@ def _said_by_ehr(chart: Chart) -> dict[str, list[Any]]:
                 is_own = isinstance(rows, list) and report.submission_id not in ours
                 said.setdefault(name, []).extend(rows if is_own else ())
     return said
+
+
+def _rows_told(chart: Chart, name: str, now: Any) -> list[Any] | None:
+    """Those rows of a list that anybody but the EHR ever named; None where it is no list."""
+    if not isinstance(now, list):
+        return None
+    lists = (report.values.get(name, {}).get("value") for report in chart.submissions if report.source != EHR)
+    told = {"value": [row for rows in lists if isinstance(rows, list) for row in rows]}
+    return [row for row in now if not adds(told, {"value": [row]})]
 
 
 def _own_rows(value: Value, now: Sequence[Any], others: Sequence[Any]) -> Value:
