@@ -135,8 +135,22 @@ def _match(connection, contract: Contract, claimed: Sequence[Claimed], said: Rea
             rows.append((record_id, orjson.dumps(document).decode(), first_at))
     if rows:
         _save_people(connection, rows, changed, known=stored.keys())
-    return _compare(connection, contract, changed) | {
-        r for r, document, first_at in rows if r in stored and stored[r] != (orjson.loads(document), first_at)
+    again = {r for r, document, first_at in rows if r in stored and stored[r] != (orjson.loads(document), first_at)}
+    # Who was heard of first may be another than before, and the question is then the other's to wait for.
+    return _compare(connection, contract, changed) | again | _partners(connection, again)
+
+
+def _partners(connection, records: set[str]) -> set[str]:
+    """Those who may be the same person as one of these."""
+    if not records:
+        return set()
+    return {
+        str(record)
+        for (record,) in connection.execute(
+            "select record_b from ops.patient_matches where record_a = any(%(r)s::uuid[])"
+            " union select record_a from ops.patient_matches where record_b = any(%(r)s::uuid[])",
+            {"r": sorted(records)},
+        )
     }
 
 

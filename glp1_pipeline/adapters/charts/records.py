@@ -22,7 +22,7 @@ def find_records(connection, cipher: Cipher, claimed: Sequence[Claimed]) -> list
 
     An identifier that is known is never given to another record: where a change names two, they are one person.
     """
-    refused = _find_named(connection, claimed)
+    refused = _find_named(connection, cipher, claimed)
     gone = {event_id for event_id, _, _ in refused}
     learned: dict[tuple[str, str], tuple[str, str]] = {}
     own: dict[str, tuple[str, str]] = {}
@@ -80,8 +80,13 @@ def _join(connection, record_id: str, other: str) -> None:
     )
 
 
-def _find_named(connection, claimed: Sequence[Claimed]) -> list[tuple[str, str, str]]:
-    """Events that name our records themselves: those must be known."""
+def _speaks_first(c: Claimed) -> bool:
+    """Whether an event may be the first that we hear of its record: it names none."""
+    return not isinstance(c.content, Decision) and not (isinstance(c.content, Change) and c.content.record_id)
+
+
+def _find_named(connection, cipher: Cipher, claimed: Sequence[Claimed]) -> list[tuple[str, str, str]]:
+    """Events that name our records themselves: those must be known, or told of by an event beside them."""
     named: dict[str, tuple[str, ...]] = {}
     for c in claimed:
         if isinstance(c.content, Decision):
@@ -97,6 +102,8 @@ def _find_named(connection, claimed: Sequence[Claimed]) -> list[tuple[str, str, 
             "select record_id from phi.identifiers where record_id = any(%s::uuid[])", (wanted,)
         )
     }
+    if not known.issuperset(wanted):
+        known |= {str(cipher.ring.patient_id(*(_account(c) or _identifier(c)))) for c in claimed if _speaks_first(c)}
     return [(event_id, *UNKNOWN_RECORD) for event_id, records in named.items() if not known.issuperset(records)]
 
 

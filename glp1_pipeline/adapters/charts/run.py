@@ -32,6 +32,10 @@ FINAL = ("conflict", "line_too_long", "compressed", "came_again", "not_by_this_d
 somebody who may not say it."""
 
 
+class _Torn(Exception):
+    """An event that changes who is who fails halfway: nothing of it may stay. Its argument says where it failed."""
+
+
 class ChartFault(RuntimeError):
     """Our code fails on every event of a batch; says where, never on what."""
 
@@ -84,7 +88,7 @@ def _chart_apart(connection, contract, cipher, scope: Scope, after: int, done: C
             raise
         ids = [row[0] for row in rows]
         if len(ids) == 1:
-            failed[ids[0]] = where(error)
+            failed[ids[0]] = str(error) if isinstance(error, _Torn) else where(error)
             return rows
         for half in (ids[: len(ids) // 2], ids[len(ids) // 2 :]):
             part = Scope(event_ids=tuple(half), is_replay=scope.is_replay)
@@ -139,6 +143,9 @@ def _chart_batch(connection, contract: Contract, cipher: Cipher, rows: list[tupl
         if not (failed := decided.dead.keys() & charted - dead.keys()):
             break
         dead |= {event_id: decided.dead[event_id] for event_id in failed}
+    for c in alive:
+        if c.event_id in decided.dead and met.patient_of[c.record_id] in met.moved | met.again:
+            raise _Torn(decided.dead[c.event_id])
     decided.dead |= {event_id: why for event_id, why in dead.items() if event_id not in {c.event_id for c in again}}
     save(connection, contract, cipher, decided, known, done)
     settle(connection, alive, decided, refused + unknown)
