@@ -20,10 +20,8 @@ def find_contradictions(values: Values) -> tuple[str, ...]:
         doc = values.get(name)
         return None if doc is None else doc.get("value")
 
-    found: set[str] = set()
-    for edge in BY_EDGE:
-        if any(edge in doc["edges"] for doc in values.values() if "edges" in doc):
-            found.add(edge)
+    noted = {edge for doc in values.values() if "edges" in doc for edge in doc["edges"]}
+    found: set[str] = noted.intersection(BY_EDGE)
     if get("demo.sex_at_birth") == "male":
         if get("preg.status") in ("yes", "possible"):
             found.add("male_and_pregnant")

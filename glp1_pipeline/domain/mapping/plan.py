@@ -100,7 +100,7 @@ def make_mapper(contract: Contract, version: str) -> Mapper:
             values[name] = doc if name not in values else reconcile(name, values[name], doc, submission, questions)
         system(values, submission, context)
         for name, masters in hidden:
-            if name in values:
+            if name in values and "null" not in values[name]:
                 hide(name, masters, values)
         weigh(values)
         if "demo.state_at_visit" in values:
