@@ -421,6 +421,46 @@ breakers = Table(
     comment="One row per target: closed, or open until an instant, for all processes alike.",
 )
 
+replay_plans = Table(
+    "replay_plans",
+    metadata,
+    Column("plan_id", Uuid, primary_key=True),
+    required("selection", JSONB),
+    counter("chosen"),
+    required("contract_version", Text),
+    required("state", Text),
+    required("predicted", JSONB, server_default="{}"),
+    required("changed", JSONB, server_default="{}"),
+    instant("made_at", nullable=False),
+    Column("actor", Text),
+    Column("reason", Text),
+    instant("approved_at"),
+    instant("settled_at"),
+    Column("fingerprint_before", Text),
+    Column("fingerprint_after", Text),
+    schema="ops",
+    comment="One row per plan to compute events again, and its receipt: who approved it, why, what it changed, in "
+    "counts. state: planned, approved, applying, stopped or applied.",
+)
+
+replay_plan_events = Table(
+    "replay_plan_events",
+    metadata,
+    Column("plan_id", Uuid, primary_key=True),
+    Column("event_id", Uuid, primary_key=True),
+    required("chunk", Integer),
+    instant("done_at"),
+    schema="ops",
+    comment="One row per plan and event that it chose. All events of a person are in one chunk.",
+)
+Index(
+    "replay_plan_events_left",
+    replay_plan_events.c.plan_id,
+    replay_plan_events.c.chunk,
+    postgresql_where=text("done_at is null"),
+)
+Index("replay_plan_events_event", replay_plan_events.c.event_id)
+
 feeds = Table(
     "feeds",
     metadata,

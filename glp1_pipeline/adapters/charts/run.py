@@ -9,18 +9,21 @@ import gc
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import psycopg
 from psycopg.errors import DeadlockDetected
 
 from ...domain.charting import Claimed, decide, read
 from ...domain.contract import Contract
+from ...domain.difference import difference
 from ...domain.events import Refused, parse_event
 from ...domain.failures import where
 from ...domain.gates import GateFault
 from ..cipher import Cipher, KeyMissing
 from ..documents import read_document
 from ..ledger import MEND, event_id_of
+from .before import read_before
 from .claim import Scope, claim, claim_all_of
 from .known import read_known
 from .meet import meet
@@ -79,7 +82,7 @@ def _chart_apart(connection, contract, cipher, scope: Scope, after: int, done: C
         with connection.transaction(), _uncollected():
             rows = claim(connection, scope, after)
             if rows:
-                _chart_batch(connection, contract, cipher, rows, now)
+                _chart_batch(connection, contract, cipher, rows, now, scope.tells_changes)
     except DeadlockDetected:
         # Two runs met the same people in another order; one of them was let through and this one looks again.
         return _chart_apart(connection, contract, cipher, scope, after, done, failed)
@@ -91,7 +94,7 @@ def _chart_apart(connection, contract, cipher, scope: Scope, after: int, done: C
             failed[ids[0]] = str(error) if isinstance(error, _Torn) else where(error)
             return rows
         for half in (ids[: len(ids) // 2], ids[len(ids) // 2 :]):
-            part = Scope(event_ids=tuple(half), is_replay=scope.is_replay)
+            part = replace(scope, days=(), event_ids=tuple(half))
             _chart_apart(connection, contract, cipher, part, 0, done, failed)
     else:
         done.add(now)
@@ -118,7 +121,9 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _chart_batch(connection, contract: Contract, cipher: Cipher, rows: list[tuple], done: Charted) -> None:
+def _chart_batch(
+    connection, contract: Contract, cipher: Cipher, rows: list[tuple], done: Charted, tells_changes: bool
+) -> None:
     claimed, refused = _open(connection, contract, cipher, rows)
     unknown = find_records(connection, cipher, claimed)
     claimed = _without(claimed, {event_id for event_id, _, _ in unknown})
@@ -147,6 +152,8 @@ def _chart_batch(connection, contract: Contract, cipher: Cipher, rows: list[tupl
         if c.event_id in decided.dead and met.patient_of[c.record_id] in met.moved | met.again:
             raise _Torn(decided.dead[c.event_id])
     decided.dead |= {event_id: why for event_id, why in dead.items() if event_id not in {c.event_id for c in again}}
+    if tells_changes:
+        _tell_changes(connection, decided, {str(row[0]): row[5] for row in rows}, alive, refused + unknown, met, done)
     save(connection, contract, cipher, decided, known, done)
     settle(connection, alive, decided, refused + unknown)
     done.events += len(_without(claimed, decided.dead))
@@ -155,6 +162,22 @@ def _chart_batch(connection, contract: Contract, cipher: Cipher, rows: list[tupl
     done.merged += len(met.moved)
     for name, count in said.problems.items():
         done.problems[name] = done.problems.get(name, 0) + count
+
+
+def _tell_changes(connection, decided, statuses: dict[str, str], alive, refused: list[tuple], met, done: Charted):
+    """Count what is another than before, while it still stands."""
+    reports = [report.event_id for outcome in decided.patients for report in outcome.reports]
+    patients = [o.chart.patient_id for o in decided.patients] + [r.patient_id for r in decided.retired]
+    found = difference(read_before(connection, reports, patients), decided, len(met.moved))
+    become = {c.event_id: "charted" for c in alive} | dict.fromkeys(decided.dead, "dead")
+    become |= {str(event_id): "rejected" for event_id, _, _ in refused}
+    for event_id, status in become.items():
+        # What was no event before, but a line, has another id now; and what was charted stays so.
+        was = statuses.get(event_id, "line")
+        if was not in (status, "charted"):
+            found[f"events/{was} to {status}"] += 1
+    for name, count in found.items():
+        done.changes[name] = done.changes.get(name, 0) + count
 
 
 def _without(claimed: Iterable[Claimed], event_ids: Collection[str]) -> list[Claimed]:

@@ -46,6 +46,8 @@ class Charted:
     """Writes to the CRM."""
     missing: dict[str, int] = field(default_factory=dict)
     problems: dict[str, int] = field(default_factory=dict)
+    changes: dict[str, int] = field(default_factory=dict)
+    """What is another than before, by path (`domain.difference`); where the scope asks for it."""
     queue_seconds: list[float] = field(default_factory=list)
     """Receipt to queue, for those who entered it now."""
 
@@ -270,7 +272,9 @@ def settle(connection, claimed: list[Claimed], decided: Decided, refused: list[t
     if alive:
         connection.execute(
             "update phi.events e set status = 'charted', reason = null, hint = null, record_id = u.p,"
-            " settled_at = clock_timestamp(), source = u.s, source_id = u.i, type = u.t, version = u.v, subject = u.j,"
+            # When it was charted first: a replay is no part of its journey.
+            " settled_at = case e.status when 'charted' then e.settled_at else clock_timestamp() end,"
+            " source = u.s, source_id = u.i, type = u.t, version = u.v, subject = u.j,"
             " occurred_at = u.o from unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[],"
             " %s::text[], %s::timestamptz[]) as u(e, p, s, i, t, v, j, o) where e.event_id = u.e",
             tuple(
@@ -293,7 +297,7 @@ def mark(connection, status: str, rows: list[tuple]) -> None:
     if rows:
         connection.execute(
             "update phi.events e set status = case e.status when 'charted' then e.status else %s end, reason = u.r,"
-            " hint = u.h, settled_at = clock_timestamp()"
+            " hint = u.h, settled_at = case e.status when 'charted' then e.settled_at else clock_timestamp() end"
             " from unnest(%s::uuid[], %s::text[], %s::text[]) as u(e, r, h) where e.event_id = u.e",
             (status, *(list(column) for column in zip(*rows, strict=True))),
         )
@@ -313,7 +317,7 @@ def _upsert(
     insert or update.
 
     The patients' lock makes sure that what was not known is still not there. `keep` is a clause that decides for one
-    column. Once a transaction for each table: its staging is emptied at the commit.
+    column.
     """
     names, again = ", ".join(columns), []
     with connection.cursor() as cursor:
@@ -339,6 +343,7 @@ def _upsert(
             f"insert into {table} as t ({names}) select {names} from {staging} order by {', '.join(key)}"
             f" on conflict ({', '.join(key)}) do update set {', '.join(sets)}"
         )
+        cursor.execute(f"truncate {staging}")  # a replay by plan charts several batches in one transaction
 
 
 def _json(content: Any) -> str:

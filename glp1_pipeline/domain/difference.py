@@ -1,0 +1,101 @@
+"""What a batch changes against what stood before, in names and counts: for a replay's dry run and its receipt.
+
+Here: comparing; a value is compared and never told. Not here: reading what stood before (`adapters.charts.before`), and
+what is decided (`charting`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .charting import Decided, Write
+
+NOTHING = "nothing"
+
+
+@dataclass(slots=True)
+class Before:
+    """What stood of the events and patients of a batch."""
+
+    values: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Event -> what it said, by field; an event that was never charted is not in it."""
+    gates: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(patient, gate) -> outcome."""
+    flags: dict[str, set[str]] = field(default_factory=dict)
+    """Patient -> flags that are not cleared."""
+    tasks: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    """Patient -> (code, cause) of tasks that are open."""
+    queue: set[str] = field(default_factory=set)
+    """Patients in the provider's queue."""
+
+
+def difference(before: Before, decided: Decided, regrouped: int = 0) -> Counter[str]:
+    """How often each thing changes. A name is a path: `fields/<field>/<from> to <to>`, `gates/<gate>/held to passed`,
+    `flags/<flag>/raised`, `tasks/<code>/opened`, `queue/entered`, `writes/<target>`, `resources/<target>/<type>`."""
+    found: Counter[str] = Counter()
+    for outcome in decided.patients:
+        patient_id = outcome.chart.patient_id
+        for report in outcome.reports:
+            _compare_values(found, before.values.get(report.event_id), report.values)
+        was = before.gates.get((patient_id, outcome.gate.gate_id), NOTHING)
+        if was != outcome.gate.outcome:
+            found[f"gates/{outcome.gate.gate_id}/{was} to {outcome.gate.outcome}"] += 1
+        _compare_sets(found, "flags", before.flags.get(patient_id, set()), set(outcome.flags), "raised", "cleared")
+        stood, needed = before.tasks.get(patient_id, set()), {(task.code, task.cause) for task in outcome.tasks}
+        _count(found, "tasks", needed - stood, "opened")
+        _count(found, "tasks", stood & set(outcome.closed), "closed")
+        _move(found, patient_id in before.queue, outcome.gate.outcome == "passed")
+        for write in (outcome.write, outcome.contact):
+            _count_write(found, write)
+    for retired in decided.retired:
+        patient_id = retired.patient_id
+        _compare_sets(found, "flags", before.flags.get(patient_id, set()), set(), "raised", "cleared")
+        _count(found, "tasks", before.tasks.get(patient_id, set()), "closed")
+        _move(found, patient_id in before.queue, False)
+        _count_write(found, retired.write)
+    if regrouped:
+        found["patients/regrouped"] += regrouped
+    return found
+
+
+def _compare_values(found: Counter[str], was: Mapping[str, Any] | None, now: Mapping[str, Any]) -> None:
+    if was is None:
+        found["events/say something for the first time"] += 1
+        was = {}
+    for name in was.keys() | now.keys():
+        if was.get(name) != now.get(name):
+            found[f"fields/{name}/{_kind(was.get(name))} to {_kind(now.get(name))}"] += 1
+
+
+def _kind(value: Mapping[str, Any] | None) -> str:
+    """value, held, unknown, declined, …: in which of its states an answer is."""
+    if value is None:
+        return NOTHING
+    return "value" if "value" in value else "held" if "held" in value else str(value.get("null", "other"))
+
+
+def _compare_sets(found: Counter[str], what: str, was: set[str], now: set[str], more: str, less: str) -> None:
+    for name in now - was:
+        found[f"{what}/{name}/{more}"] += 1
+    for name in was - now:
+        found[f"{what}/{name}/{less}"] += 1
+
+
+def _count(found: Counter[str], what: str, tasks: set[tuple[str, str]], word: str) -> None:
+    for code, _ in tasks:
+        found[f"{what}/{code}/{word}"] += 1
+
+
+def _move(found: Counter[str], was_in: bool, is_in: bool) -> None:
+    if was_in != is_in:
+        found[f"queue/{'entered' if is_in else 'left'}"] += 1
+
+
+def _count_write(found: Counter[str], write: Write | None) -> None:
+    if write is not None:
+        found[f"writes/{write.target}"] += 1
+        for key in write.hashes:
+            found[f"resources/{write.target}/{key.partition('/')[0]}"] += 1
