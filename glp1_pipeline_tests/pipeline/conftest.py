@@ -1,4 +1,4 @@
-"""One whole stack for the tests of the road: real Postgres, real EHR, real Dagster processes, on loopback."""
+"""One whole stack for the tests of the road: real Postgres, EHR, CRM and Dagster processes, on loopback."""
 
 import os
 import time
@@ -11,10 +11,13 @@ import psycopg
 import pytest
 import requests
 
+from glp1_pipeline.adapters.balance import balance
+from glp1_pipeline.adapters.ehr_compare import compare
 from glp1_pipeline.adapters.settings import Settings, free_port
 from glp1_pipeline.defs.resources import Road, connect
 from glp1_pipeline.sandbox.demo import prepare
 from glp1_pipeline.sandbox.stack import Stack
+from glp1_pipeline_tests.crash.proof import crm_faults
 
 SETTLE_SECONDS = 240
 
@@ -47,13 +50,21 @@ class Running:
             try:
                 if found := what():
                     return found
-            except (psycopg.OperationalError, ConnectionError):
-                pass  # Postgres is being killed by this very test: ask again
+            except (psycopg.OperationalError, ConnectionError, requests.RequestException, ValueError):
+                pass  # what is asked is being killed by this very test: ask again
             time.sleep(0.25)
         raise AssertionError(message)
 
+    def faults(self, connection: psycopg.Connection) -> list[str]:
+        """What does not hold of our ledger, and of what the EHR and the CRM hold, both read back."""
+        found = [*balance(connection).faults]
+        there = compare(connection, self.road.ehr, self.road.cipher)
+        if not there.holds or there.not_sent_yet:
+            found.append(f"the EHR read back: {there.as_dict()}")
+        return [*found, *crm_faults(connection, self.road.cipher, *self.settings.crm_access())]
+
     def settle(self, seconds: float = SETTLE_SECONDS) -> None:
-        """Until nothing is in the landing zone, waiting, or on its way to the EHR."""
+        """Until nothing is in the landing zone, waiting, or on its way to the EHR or the CRM."""
 
         def is_settled() -> bool:
             with self.connect() as connection:

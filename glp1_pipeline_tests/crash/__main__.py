@@ -1,0 +1,159 @@
+"""The sweep: a child that dies at a point, a second run that does what is left, and what is wrong then."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import sys
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from glp1_pipeline_tests.crash.proof import faults_at_any_moment, faults_at_the_end, writes
+from glp1_pipeline_tests.crash.road import MORTAL, Round, World
+from glp1_pipeline_tests.crm_process import CrmProcess
+from glp1_pipeline_tests.small_road import connect
+
+MOST = 80
+"""More points than this are sampled, unless all are asked for; each place of our code once at least."""
+
+
+@dataclass
+class Found:
+    point: int
+    name: str
+    faults: list[str]
+
+
+class Sweep:
+    """One harness: a world of its own, and what a run without a kill is like."""
+
+    def __init__(self, world: World, connection: psycopg.Connection) -> None:
+        self.world, self.connection = world, connection
+        self.most: dict[str, int] = {}
+
+    def attempt(self, at: int) -> tuple[list[str] | None, list[str]]:
+        """One run that dies at a point, one that does not, and what is wrong then. Names of points if it never came."""
+        round_ = Round(f"{uuid.uuid4().hex[:8]}-{at}")
+        self.world.prepare(self.connection, round_)
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.close(reading)
+                self.world.die(at, writing)
+            finally:
+                os._exit(3)
+        os.close(writing)
+        with os.fdopen(reading, "rb") as pipe:
+            told = pipe.read().decode()
+        _, status = os.waitpid(child, 0)
+        was_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        if not was_killed and os.waitstatus_to_exitcode(status) != 0:
+            return None, [f"the run failed by itself: {os.waitstatus_to_exitcode(status)}"]
+        self._outlive()
+        faults: list[str] = []
+        if was_killed:
+            faults = [f"right after the kill: {fault}" for fault in faults_at_any_moment(self.connection)]
+            # What time would do: the leases of the dead end.
+            self.connection.execute("update ops.lanes set leased_until = now()")
+            self.connection.execute("update ops.breakers set open_until = now()")
+            self.world.work("glp1 second run")
+        faults += faults_at_the_end(self.world, self.connection, round_, self.most)
+        return (None if was_killed else told.split("\n")), faults
+
+    def _outlive(self) -> None:
+        """Wait until the server noticed that the child is gone, as any later run would."""
+        ends = time.monotonic() + 20
+        while self.connection.execute(
+            "select count(*) from pg_stat_activity where application_name = %s and datname = current_database()",
+            (MORTAL,),
+        ).fetchone() != (0,):
+            if time.monotonic() > ends:
+                raise TimeoutError("sessions of a killed process stay")
+            time.sleep(0.005)
+
+    def sweep(self, part: int, parts: int, wants_all: bool, seed: int) -> dict[str, Any]:
+        """Every `parts`-th point, until a run passes untouched."""
+        began = time.monotonic()
+        names, faults = self.attempt(0)
+        assert names is not None, faults
+        self.most = writes(self.world.road(self.connection))
+        found = [Found(0, "untouched", faults)] if faults else []
+        chosen = chosen_points(names, wants_all, seed)[part::parts]
+        killed, at = 0, 0
+        for at in chosen:
+            left, faults = self.attempt(at)
+            killed += left is None
+            if faults:
+                found.append(Found(at, names[at - 1], faults))
+        while True:  # threads may make one run a step longer than another
+            at = max(at, len(names)) + 1
+            left, faults = self.attempt(at)
+            if faults:
+                found.append(Found(at, "later", faults))
+            if left is not None:
+                break
+            killed += 1
+        return {
+            "points": len(names),
+            "killed": killed,
+            "seed": seed,
+            "seconds": round(time.monotonic() - began, 1),
+            "kinds": dict(Counter(names)),
+            "found": [vars(f) for f in found],
+        }
+
+
+def chosen_points(names: list[str], wants_all: bool, seed: int) -> list[int]:
+    """All, or as many as `MOST`, by chance: a first one of each name, then a second one; counted from 1."""
+    points = list(range(1, len(names) + 1))
+    if wants_all or len(names) <= MOST:
+        return points
+    random.Random(seed).shuffle(points)
+    seen: Counter[str] = Counter()
+    turn: dict[int, int] = {}
+    for point in points:
+        turn[point] = seen[names[point - 1]]
+        seen[names[point - 1]] += 1
+    return sorted(sorted(points, key=turn.__getitem__)[: max(MOST, len(seen))])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("url")
+    parser.add_argument("ehr_url")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--part", type=int, default=0)
+    parser.add_argument("--parts", type=int, default=1)
+    parser.add_argument("--all", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", type=int, help="one point alone")
+    told = parser.parse_args()
+    (told.folder / "crm").mkdir(parents=True)
+    with CrmProcess(told.folder / "crm") as crm, connect(told.url) as connection:
+        # What is committed outlives a client's death with or without a flush, and a flush costs most of the time.
+        connection.execute(
+            sql.SQL("alter database {} set synchronous_commit = off").format(sql.Identifier(connection.info.dbname))
+        )
+        connection.execute("set synchronous_commit = off")
+        world = World(told.url, told.ehr_url, crm, told.folder / "road")
+        world.ehr()
+        one = Sweep(world, connection)
+        if told.only is not None:
+            print(one.attempt(told.only), file=sys.stdout)
+            return
+        print(json.dumps(one.sweep(told.part, told.parts, told.all, told.seed)))
+
+
+if __name__ == "__main__":
+    main()
