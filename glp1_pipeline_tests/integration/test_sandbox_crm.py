@@ -121,3 +121,17 @@ def test_a_crm_without_its_token_or_a_token_without_its_crm_is_said(tmp_path: Pa
         other.crm_hook_secret()
     with pytest.raises(SettingsError, match="glp1 up"):
         Settings.from_env({"GLP1_HOME": str(tmp_path)}).crm_access()
+
+
+def test_a_person_finds_a_contact_by_part_of_a_name_and_sees_that_an_edit_is_saved(
+    crm: CrmProcess, browser: requests.Session
+) -> None:
+    wanted = crm.add(email="found@canary.example", firstname="Wilhelmina")
+    crm.add(email="other@canary.example", firstname="Ottilie")
+    page = browser.get(f"{crm.url}/?q=hELmi", timeout=10).text
+    assert f"/contacts/{wanted}" in page and "other@canary.example" not in page
+    assert "No contact is like that" in browser.get(f"{crm.url}/?q=%25", timeout=10).text
+    saved = browser.post(
+        f"{crm.url}/contacts/{wanted}", {"version": "1", "mobilephone": "+15125550100"}, timeout=10
+    ).text
+    assert "Saved." in saved and "+15125550100" in saved

@@ -99,13 +99,14 @@ class Database:
         found = _contact(row) if row else None
         return found if found and (found.archived_ms is not None) == is_archived else None
 
-    def page(self, after: int, limit: int, is_archived: bool = False) -> list[Contact]:
-        """Contacts in the order of their ids, after one of them."""
+    def page(self, after: int, limit: int, is_archived: bool = False, like: str = "") -> list[Contact]:
+        """Contacts in the order of their ids, after one of them; with `like` those of whom a property contains it."""
         condition = "is not null" if is_archived else "is null"
         with self.transaction() as connection:
             rows = connection.execute(
-                f"select * from contacts where id > ? and archived_ms {condition} order by id limit ?",  # noqa: S608
-                (after, limit),
+                f"select * from contacts where id > ? and archived_ms {condition} and (? = '' or exists"  # noqa: S608
+                " (select 1 from json_each(properties) where instr(lower(value), lower(?)) > 0)) order by id limit ?",
+                (after, like, like, limit),
             ).fetchall()
         return [_contact(row) for row in rows]
 

@@ -243,11 +243,13 @@ class _Crm:
     # ---- the page
 
     def show_list(self, request: Request, _: bytes) -> Response:
-        found = self.database.page(read_number(request.query_params.get("after"), 0), 51)
-        return HTMLResponse(list_page(found[:50], found[49].contact_id if len(found) > 50 else None))
+        after, wanted = read_number(request.query_params.get("after"), 0), request.query_params.get("q", "").strip()
+        found = self.database.page(after, 51, like=wanted)
+        return HTMLResponse(list_page(found[:50], found[49].contact_id if len(found) > 50 else None, wanted))
 
     def show_one(self, request: Request, _: bytes, said: str = "") -> Response:
         contact = self._found(request)
+        said = said or ("Saved." if "saved" in request.query_params else "")
         return HTMLResponse(edit_page(contact, self.database.history(contact.contact_id, [*contact.properties]), said))
 
     def save_one(self, request: Request, body: bytes) -> Response:
@@ -259,7 +261,7 @@ class _Crm:
             if refusal.status not in (409, 412):
                 raise
             return self.show_one(request, b"", f"Not saved: {refusal.message}.")
-        return RedirectResponse(request.url.path, 303)
+        return RedirectResponse(f"{request.url.path}?saved=1", 303)
 
     # ---- shapes
 
