@@ -134,6 +134,8 @@ class PatientOutcome:
     write: Write | None
     contact: Write | None = None
     """What the CRM must hear: how far the patient is, nothing clinical."""
+    other_contacts: list[Write] = field(default_factory=list)
+    """What it must hear of the contacts that other records of the patient have there."""
 
     @property
     def stage(self) -> Stage:
@@ -222,21 +224,28 @@ def _outcome(contract, patient_id: str, records, items, said: Read, history, gat
     write = None
     if chart.is_complete:  # a draft stays with us: the EHR hears of a patient who pressed submit
         write = _write(contract, patient_id, records, items, history, needed, closed, known)
+    elif _was_shown(patient_id, known):  # with the words of a record that is part of them no more
+        shown = fhir.unshown_patient(patient_id, known.accounts.get(patient_id, ()))
+        write = _change_of(contract, patient_id, shown, chart.latest.received_at, items, known)
     first = min((item.received_at for item in items), default=chart.latest.received_at)
     reports = [said.reports[item.event_id] for item in items if item.event_id in said.reports]
     outcome = PatientOutcome(chart, reports, first, raised, gate, needed, closed, write)
-    if contract.crm and outcome.stage != "lead":
-        outcome.contact = _contact(contract, outcome, items, known.contacts.get(patient_id) or Copy(0, {}))
+    if contract.crm and (outcome.stage != "lead" or patient_id in known.contacts):
+        body = crm.contact(contract, chart, outcome.stage, gate)
+        outcome.contact = _contact(patient_id, body, items, known)
+        others = [record for record in records if record != patient_id and record in known.contacts]
+        told = [_contact(record, crm.retired_contact(contract, body, record), items, known) for record in others]
+        outcome.other_contacts = [write for write in told if write is not None]
     return outcome
 
 
-def _contact(contract: Contract, outcome: PatientOutcome, items: Sequence[Claimed], copy: Copy) -> Write | None:
-    body = crm.contact(contract, outcome.chart, outcome.stage, outcome.gate)
+def _contact(record_id: str, body: Mapping[str, Any], items: Sequence[Claimed], known: Known) -> Write | None:
+    copy = known.contacts.get(record_id) or Copy(0, {})
     hashes = {crm.COPY: crm.contact_hash(body)}
     if copy.planned == hashes:
         return None
     event_ids = sorted({item.event_id for item in items})
-    return Write(outcome.chart.patient_id, copy.n + 1, hashes, orjson.dumps(body), event_ids, CRM, "crm_contact")
+    return Write(record_id, copy.n + 1, hashes, orjson.dumps(body), event_ids, CRM, "crm_contact")
 
 
 def _write(contract, patient_id, records, items, history, needed, closed, known: Known) -> Write | None:
@@ -258,8 +267,10 @@ def _write(contract, patient_id, records, items, history, needed, closed, known:
     patient = fhir.patient_key(patient_id)
     if chart.blocked and patient in planned:
         # A person must settle who this is: until then the Patient there stays as it is, but for who is part of them.
-        last = {k: v for k, v in known.sent(patient_id)[patient].items() if k != "link"}
-        resources[patient] = last | {k: v for k, v in resources[patient].items() if k in ("link", "active")}
+        last = known.sent(patient_id)[patient]
+        if fhir.replaced_by(last) <= set(records):  # else it may say what somebody says who is another patient now
+            who = {k: v for k, v in resources[patient].items() if k in ("identifier", "link", "active")}
+            resources[patient] = {k: v for k, v in last.items() if k != "link"} | who
     for item in items:
         if isinstance(item.content, Submission) and item.content.status != "in-progress":
             response = fhir.questionnaire_response(contract, item.content, patient_id)

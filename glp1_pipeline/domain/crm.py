@@ -25,6 +25,8 @@ KEY: Final = "glp1_patient_id"
 """Property that holds our id of the patient; the CRM must keep it unique."""
 CHANGE: Final = "glp1_change"
 """Property that holds the number of our last write, so that a version is known as the one that we made."""
+MERGED: Final = "merged"
+"""Pipeline status of a contact whose person is told of by another one."""
 
 Conflict = Literal["deleted_in_crm", "same_email", "already_linked"]
 """deleted_in_crm: the contact is gone. same_email: a contact that is not ours has the address. already_linked: a
@@ -86,6 +88,18 @@ def contact(
         is_theirs = declared.means == "value" and declared.field and not _is_ours(contract, declared.field, stage)
         (when_new if is_theirs else told)[name] = value
     return {COPY: {"key": chart.patient_id, "properties": told, "when_new": when_new}}
+
+
+def retired_contact(contract: Contract, body: Mapping[str, Any], record_id: str) -> dict[str, Any]:
+    """What is told of the contact that a record has which is part of another's patient now: that it is, and the
+    patient's opt-outs, for who opted out is not to be reached by their other contact. `body` is the patient's."""
+    told: dict[str, str] = {}
+    for name, declared in contract.crm.items():
+        if declared.computed == "pipeline_status":
+            told[name] = MERGED
+        elif declared.means == "opt_out" and name in body[COPY]["properties"]:
+            told[name] = body[COPY]["properties"][name]
+    return {COPY: {"key": record_id, "properties": told, "when_new": {}}}
 
 
 def contact_hash(body: Mapping[str, Any]) -> str:

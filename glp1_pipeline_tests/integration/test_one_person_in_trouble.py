@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from glp1_pipeline.adapters import ledger, matches
 from glp1_pipeline.domain import flags
+from glp1_pipeline_tests.sample_inputs import contract
 from glp1_pipeline_tests.small_road import SmallRoad, amendment, migrated_database, small_road, submission
 
 
@@ -110,3 +113,82 @@ def test_a_ledger_that_is_charted_from_nothing_knows_the_records_that_its_own_ev
         again.chart()
         assert again.events() == {"charted": 3}
         assert again.fingerprint()["charts"] == before["charts"]
+
+
+def told(road: SmallRoad, patient_id: str, target: str) -> list[dict[str, Any]]:
+    """The bodies of all writes of a patient to a target, oldest first."""
+    rows = road.rows(
+        "select kid, body, write_id from ops.writes join phi.write_bodies using (write_id) where patient_id = %s"
+        " and target = %s order by n",
+        uuid.UUID(patient_id),
+        target,
+    )
+    return [orjson.loads(road.cipher.open(kid, bytes(body), f"writes|{write_id}")) for kid, body, write_id in rows]
+
+
+def in_ehr(road: SmallRoad, patient_id: str) -> dict[str, dict[str, Any]]:
+    """What the EHR was told last of each resource of a patient."""
+    return {e["request"]["url"]: e["resource"] for bundle in told(road, patient_id, "ehr") for e in bundle["entry"]}
+
+
+def test_who_never_pressed_submit_is_shown_no_more_once_a_record_that_did_is_taken_out_of_them(road: SmallRoad):
+    road.send(submission(1, status="in-progress"), submission(2))
+    draft, whole = record(road, "canary-0000001"), record(road, "canary-0000002")
+    decide(road, "merge", draft, whole)
+    assert any(key.startswith("Observation/") for key in in_ehr(road, draft))
+    decide(road, "unmerge", draft, whole)
+    left = {key: r for key, r in in_ehr(road, draft).items() if not key.startswith("Provenance/")}
+    (person,) = [left.pop(key) for key in list(left) if key.startswith("Patient/")]
+    assert person["active"] is False
+    assert "Canary" not in orjson.dumps(person).decode()
+    assert "canary-0000002" not in orjson.dumps(person).decode()
+    assert [key for key, r in left.items() if "entered-in-error" not in orjson.dumps(r).decode()] == []
+    before = road.fingerprint()
+    road.replay()
+    assert road.fingerprint() == before
+    road.send(amendment(submission(1), 1, {"anthro.weight": {"value": 91, "unit": "kg"}}))
+    assert next(r for key, r in in_ehr(road, draft).items() if key.startswith("Patient/"))["active"] is True
+
+
+def test_a_patient_whose_birth_date_is_in_dispute_keeps_nothing_of_a_record_that_was_taken_out(road: SmallRoad):
+    road.send(submission(1), submission(2))
+    keeps, goes = record(road, "canary-0000001"), record(road, "canary-0000002")
+    mine = next(r for key, r in in_ehr(road, keeps).items() if key.startswith("Patient/"))
+    decide(road, "merge", keeps, goes)
+    road.send(amendment(submission(1), 1, {"demo.dob": "1950-01-01"}))
+    assert road.one("select count(*) from ops.field_conflicts where closed_at is null and field = 'demo.dob'") == 1
+    decide(road, "unmerge", keeps, goes)
+    assert road.one("select count(*) from ops.field_conflicts where closed_at is null and field = 'demo.dob'") == 1
+    now = next(r for key, r in in_ehr(road, keeps).items() if key.startswith("Patient/"))
+    assert "link" not in now
+    assert (now["name"], now["telecom"], now["identifier"]) == (mine["name"], mine["telecom"], mine["identifier"])
+
+
+def contact(record_id: str, version: int, **properties: str) -> dict[str, Any]:
+    """A change of a contact of ours in the CRM."""
+    return {
+        "specversion": "1.0", "type": "contact.updated", "source": "/crm/portal", "subject": record_id[:8],
+        "id": f"contact/{record_id[:8]}/_history/{version}", "time": f"2026-11-21T10:00:{version:02}Z",
+        "data": {"contact_id": record_id[:8], "version": str(version), "record_id": record_id, "properties": properties},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("is_retired", [True, False])
+def test_who_opts_out_at_one_contact_is_not_reached_by_the_other_of_a_merged_record(road: SmallRoad, is_retired: bool):
+    road = road.under(contract())
+    road.send(submission(1), submission(2))
+    keeps, goes = record(road, "canary-0000001"), record(road, "canary-0000002")
+    decide(road, "merge", keeps, goes)
+    known = told(road, goes, "crm")[-1]["contact"]["properties"]
+    assert known.pop("glp1_pipeline_status") == "merged"
+    assert known.keys() <= {"glp1_marketing_opt_out"}
+    road.send(contact(goes if is_retired else keeps, 1, glp1_sms_opt_out="true"))
+    said = {r: told(road, r, "crm")[-1]["contact"] for r in (keeps, goes)}
+    assert {r: body["key"] for r, body in said.items()} == {keeps: keeps, goes: goes}
+    assert {body["properties"]["glp1_sms_opt_out"] for body in said.values()} == {"true"}
+    assert said[goes]["properties"].keys() == {"glp1_sms_opt_out", "glp1_pipeline_status", *known}
+    writes = road.one("select count(*) from ops.writes")
+    road.replay()
+    assert road.one("select count(*) from ops.writes") == writes
+    decide(road, "unmerge", keeps, goes)
+    assert told(road, goes, "crm")[-1]["contact"]["properties"]["glp1_pipeline_status"] == "clinical_review"

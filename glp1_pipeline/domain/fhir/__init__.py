@@ -11,7 +11,15 @@ set of submissions gives the same bytes in whatever order they arrived.
 from .answers import questionnaire_response
 from .elements import Resource, resource_id
 from .resources import chart_resources
-from .taken_back import can_withdraw, patient_key, response_key, retired_patient, withdrawn
+from .taken_back import (
+    can_withdraw,
+    patient_key,
+    replaced_by,
+    response_key,
+    retired_patient,
+    unshown_patient,
+    withdrawn,
+)
 from .work import Needed, Raised, flag_key
 from .writes import content_hash, dump, provenance, transaction
 
@@ -27,9 +35,11 @@ __all__ = [
     "patient_key",
     "provenance",
     "questionnaire_response",
+    "replaced_by",
     "resource_id",
     "response_key",
     "retired_patient",
     "transaction",
+    "unshown_patient",
     "withdrawn",
 ]

@@ -5,10 +5,10 @@ Here: the last content that was sent, changed as little as FHIR asks. Not here: 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from .elements import HL7, PATIENT_SYSTEM, Resource, resource_id
+from .elements import HL7, PATIENT_SYSTEM, RESOURCE_SYSTEM, Resource, resource_id
 
 _BY_STATUS: Final = frozenset(
     ("Observation", "QuestionnaireResponse", "MedicationStatement", "FamilyMemberHistory", "Consent", "Flag", "Task")
@@ -54,3 +54,19 @@ def retired_patient(sent: Mapping[str, Resource], patient_id: str, survivor_id: 
     if last is None:
         return {}
     return {key: {**last, "active": False, "link": [link("replaced-by", survivor_id)]}}
+
+
+def replaced_by(patient: Resource) -> set[str]:
+    """The records that a Patient says it replaces."""
+    links = [one for one in patient.get("link", ()) if one["type"] == "replaces"]
+    return {one["other"]["identifier"]["value"] for one in links}
+
+
+def unshown_patient(patient_id: str, accounts: Sequence[tuple[str, str]]) -> dict[str, Resource]:
+    """The Patient of somebody who never pressed submit, and was shown while a record that did was part of them: out
+    of use, and without a word of what that record said."""
+    key = patient_key(patient_id)
+    rid = key.partition("/")[2]
+    known = [(RESOURCE_SYSTEM, rid), (PATIENT_SYSTEM, patient_id), *accounts]
+    identifiers = [{"system": system, "value": value} for system, value in known]
+    return {key: {"resourceType": "Patient", "id": rid, "identifier": identifiers, "active": False}}
