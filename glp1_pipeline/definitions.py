@@ -5,7 +5,7 @@ Explicit on purpose: autoloading imports every installed plugin, which costs eac
 
 import dagster as dg
 
-from .defs import chart, conflicts, crm, delivery, ehr_changes, intake, mapping, matches, recovery
+from .defs import chart, conflicts, crm, delivery, ehr_changes, intake, mapping, matches, recovery, replay
 from .defs.resources import Road
 
 intake_job = dg.define_asset_job(
@@ -60,7 +60,7 @@ defs = dg.Definitions(
         crm_delivery_job,
         ehr_changes_job,
         crm_changes_job,
-        recovery.replay_events,
+        replay.replay_events,
         matches.decide_match,
     ],
     sensors=[

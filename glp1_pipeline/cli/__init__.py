@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from . import crm, drift, look, mapping, match, mend, prove, settle, start
+from . import crm, drift, look, mapping, match, mend, prove, replay, settle, start
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -32,6 +32,7 @@ def main() -> None:
 
 for command in (
     start.up, start.demo_command, start.drop, look.status, look.events, look.why, prove.reconcile, prove.fingerprint,
-    mend.replay, mend.conflicts, match.match, settle.settle, mapping.mapping, mapping.dictionary, drift.drift, crm.crm,
+    replay.replay, mend.conflicts, match.match, settle.settle, mapping.mapping, mapping.dictionary, drift.drift,
+    crm.crm,
 ):  # fmt: skip
     main.add_command(command)

@@ -1,6 +1,6 @@
-"""Computing again, and deciding what stands against an edit in the EHR.
+"""Deciding what stands against an edit in the EHR.
 
-Not here: decisions about who is who (`match`).
+Not here: computing again (`replay`), and decisions about who is who (`match`).
 """
 
 from __future__ import annotations
@@ -11,47 +11,6 @@ from typing import Any
 import click
 
 from .telling import AS_JSON, age, open_road, show_or_json, told
-
-
-@click.command()
-@click.option("--event", "events", multiple=True, type=click.UUID, help="An event to compute again; may be repeated.")
-@click.option("--day", "days", multiple=True, type=click.DateTime(["%Y-%m-%d"]), help="A day of receipt (UTC).")
-@click.option("--dead-writes", is_flag=True, help="Also try dead writes to the EHR again.")
-@click.option("--apply", "is_applied", is_flag=True, help="Do it. Without this only what would be touched is counted.")
-@AS_JSON
-def replay(events, days, dead_writes: bool, is_applied: bool, as_json: bool) -> None:
-    """Compute events again from their sealed bytes: after a correction of the contract or of our code.
-
-    What did not change changes nothing and writes nothing; replaying three times is the same as once.
-    """
-    from ..adapters import charts, outbox
-    from ..adapters.balance import fingerprint as take_fingerprint
-
-    if not events and not days and not dead_writes:
-        raise click.UsageError("say what to replay: --event ID, --day YYYY-MM-DD or --dead-writes")
-
-    def work() -> dict[str, Any]:
-        road = open_road()
-        scope = charts.Scope(tuple(day.date() for day in days), tuple(events), is_replay=True)
-        with road.connect("glp1 replay") as connection:
-            if not is_applied:
-                found = charts.count(connection, scope) if events or days else 0
-                return {"dry_run": True, "events": found, "dead_writes": outbox.pending(connection, "ehr").dead}
-            before = take_fingerprint(connection)["state"]
-            done = charts.chart_events(connection, road.contract, road.cipher, scope) if events or days else None
-            retried = outbox.retry_dead(connection, "ehr", "all") if dead_writes else 0
-            return {
-                "dry_run": False,
-                "events": done.events if done else 0,
-                "dead": done.dead if done else 0,
-                "rejected": done.rejected if done else 0,
-                "new_writes": done.writes if done else 0,
-                "writes_tried_again": retried,
-                "state_changed": before != take_fingerprint(connection)["state"],
-            }
-
-    found = told(work)
-    show_or_json(as_json, found, lambda: [click.echo(f"{k.replace('_', ' '):20}{v}") for k, v in found.items()])
 
 
 @click.command()

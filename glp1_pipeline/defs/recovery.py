@@ -1,18 +1,15 @@
-"""Recovery: replays from the UI, the ledger's balance on a clock, and runs whose worker died are ended.
+"""Recovery: the ledger's balance on a clock, and runs whose worker died are ended.
 
-Here: wiring. Not here: what is counted (`adapters.balance`) and how a batch is charted (`adapters.charts`).
+Here: wiring. Not here: what is counted (`adapters.balance`), and replays (`replay`).
 """
 
-import uuid
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-from pydantic import Field
 
-from ..adapters import charts
-from ..adapters.balance import balance, fingerprint
+from ..adapters.balance import balance
 from .chart import WRITES
-from .describe import DATA, OPS
+from .describe import OPS
 from .intake import EVENTS
 from .resources import Road
 
@@ -65,55 +62,6 @@ def count_ledger(road: Road):
             )
         ],
     )
-
-
-class ReplayConfig(dg.Config):
-    """Which events to compute again. Safe as it stands: a dry run, which changes nothing."""
-
-    event_ids: list[str] = Field(
-        default=[], description="Ids of events, as `glp1 events` and `glp1 why` print them. For whole days, use the "
-        "Partitions tab of the asset `patient_values`.", max_length=10_000,
-    )  # fmt: skip
-    dry_run: bool = Field(default=True, description="Say what a replay would touch, and change nothing.")
-
-
-@dg.op(description="Chart the named events again from their sealed bytes, with the contract as it is now.")
-def replay(context: dg.OpExecutionContext, config: ReplayConfig, road: Road) -> None:
-    """Read the named events, chart them again, and say what changed in counts."""
-    try:
-        wanted = tuple(uuid.UUID(event_id) for event_id in config.event_ids)
-    except ValueError:
-        raise dg.Failure(
-            "an event id is no UUID: copy ids from `glp1 events` or `glp1 why`", allow_retries=False
-        ) from None
-    if not wanted:
-        raise dg.Failure("no event ids given: fill `event_ids` in the Launchpad", allow_retries=False)
-    with road.connect("glp1 replay") as connection:
-        (there,) = connection.execute(
-            "select count(*) from phi.events where event_id = any(%s)", (list(wanted),)
-        ).fetchone() or (0,)
-        if config.dry_run:
-            context.add_output_metadata({"found": there, "not found": len(wanted) - there, "dry run": True})
-            return
-        before = fingerprint(connection)["state"]
-        scope = charts.Scope(event_ids=wanted, is_replay=True)
-        done = charts.chart_events(connection, road.contract, road.cipher, scope)
-        changed = before != fingerprint(connection)["state"]
-    context.add_output_metadata(
-        {"events": done.events, "dead": done.dead, "rejected": done.rejected, "new writes": done.writes,
-         "state changed": changed}
-    )  # fmt: skip
-
-
-@dg.job(
-    name="replay_events",
-    description="Compute chosen events again from their sealed bytes: after a correction of the contract or of our "
-    "code. Replaying what did not change changes nothing and writes nothing.",
-    tags={"glp1/recovery": "replay"},
-    owners=[DATA],
-)
-def replay_events():
-    replay()
 
 
 @dg.sensor(

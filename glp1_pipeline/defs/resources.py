@@ -102,13 +102,12 @@ class Road(dg.ConfigurableResource):
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Road]:
-        run_id = context.run_id
-        if run_id is None:
+        if context.run is None:
             yield self
             return
         # Held as long as this run lives: whoever finds it free knows that the run is dead (see `recovery`).
         with self.connect("glp1 run") as alive:
-            alive.execute("select pg_advisory_lock_shared(hashtextextended(%s, 7))", (run_id,))
+            alive.execute("select pg_advisory_lock_shared(hashtextextended(%s, 7))", (context.run.run_id,))
             yield self
 
     @property

@@ -1,0 +1,226 @@
+"""Computing again, as a plan: what is chosen, what it would change, who wants it and why, its receipt.
+
+Not here: what a plan does (`adapters.replay`), and conflicts in the EHR (`mend`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import click
+
+from .telling import AS_JSON, age, open_road, show_or_json, told
+
+ACTOR = click.option("--actor", default="", help="Who wants it, as an opaque name.")
+REASON = click.option("--reason", default="", help="Why, in words without a value.")
+MANY: dict[str, Any] = {"multiple": True}
+STATUS = click.Choice(["waiting", "charted", "rejected", "dead"])
+
+
+@click.group(invoke_without_command=True)
+@click.option("--event", "events", type=click.UUID, help="An event to compute again.", **MANY)
+@click.option("--day", "days", type=click.DateTime(["%Y-%m-%d"]), help="A day of receipt (UTC).", **MANY)
+@click.option("--source", "sources", help="Who sent it, as its events say.", **MANY)
+@click.option("--type", "types", help="A kind of event of the contract, intake.submitted say.", **MANY)
+@click.option(
+    "--status",
+    "statuses",
+    type=click.Choice(["waiting", "charted", "rejected", "dead"]),
+    help="Where it stands.",
+    **MANY,
+)
+@click.option(
+    "--failed-with", "reasons", help="Why it was rejected or died, as `glp1 events` says; or the error's class.", **MANY
+)
+@click.option("--contract", "versions", help="The version of the contract that it was charted with.", **MANY)
+@click.option("--patient", "patients", help="All that was said of a patient: our id, or a system's.", **MANY)
+@click.option("--dead-writes", is_flag=True, help="Also try dead writes to the EHR again.")
+@click.option("--apply", "is_applied", is_flag=True, help="Do it, with --actor and --reason. Else nothing is changed.")
+@ACTOR
+@REASON
+@AS_JSON
+@click.pass_context
+def replay(
+    context, events, days, sources, types, statuses, reasons, versions, patients, dead_writes: bool, is_applied: bool,
+    actor: str, reason: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Compute events again from their sealed bytes: after a correction of the contract or of our code.
+
+    Options of several kinds narrow (a day and a source); the same option again widens. Without --apply it makes a
+    plan and says what it would change, in names and counts; `glp1 replay approve PLAN` does that plan.
+
+    What did not change changes nothing and writes nothing; replaying three times is the same as once.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    asked = bool(events or days or sources or types or statuses or reasons or versions or patients)
+    if not asked and not dead_writes:
+        raise click.UsageError("say what to replay: --event ID, --day YYYY-MM-DD, --status dead or --dead-writes")
+    if is_applied and not (actor.strip() and reason.strip()):
+        raise click.UsageError("--apply needs --actor and --reason: a replay says who wanted it and why")
+
+    def work() -> dict[str, Any]:
+        from ..adapters import outbox
+        from ..adapters import replay as plans
+
+        road = open_road()
+        with road.connect("glp1 replay") as connection:
+            dead = outbox.pending(connection, "ehr").dead
+            found: dict[str, Any] = {"dry_run": not is_applied, "plan_id": None, "events": 0, "difference": {}}
+            if asked:
+                selection = plans.Selection(
+                    tuple(events), tuple(day.date() for day in days), sources, types, statuses, reasons, versions,
+                    tuple(_patient(connection, name) for name in patients),
+                )  # fmt: skip
+                plan_id = plans.choose(connection, selection, road.contract.version)
+                found |= (
+                    _apply(road, connection, plan_id, actor, reason) if is_applied else _look(road, connection, plan_id)
+                )
+            if is_applied:
+                retried = outbox.retry_dead(connection, "ehr", "all") if dead_writes else 0
+                return {"new_writes": 0, "state_changed": False} | found | {"writes_tried_again": retried}
+            return found | {"dead_writes": dead}
+
+    _tell(told(_sentences(work)), as_json)
+
+
+def _look(road, connection, plan_id: uuid.UUID) -> dict[str, Any]:
+    from ..adapters import replay as plans
+
+    seen = plans.dry_run(connection, road.contract, road.cipher, plan_id, _progress())
+    return {
+        "plan_id": str(plan_id),
+        "events": seen.done,
+        "would_write": seen.new_writes,
+        "would_die": seen.dead,
+        "would_reject": seen.rejected,
+        "difference": plans.tree(seen.changes),
+    }
+
+
+def _apply(road, connection, plan_id: uuid.UUID, actor: str, reason: str) -> dict[str, Any]:
+    from ..adapters import replay as plans
+
+    plans.approve(connection, plan_id, actor, reason)
+    done = plans.apply(connection, road.contract, road.cipher, plan_id, _progress())
+    receipt = plans.receipt(connection, plan_id)
+    return {
+        "plan_id": str(plan_id),
+        "state": receipt["state"],
+        "events": done.done,
+        "dead": done.dead,
+        "rejected": done.rejected,
+        "new_writes": done.new_writes,
+        "state_changed": receipt["fingerprint_before"] != receipt["fingerprint_after"],
+        "difference": receipt["changed"],
+    }
+
+
+@replay.command(name="list")
+@AS_JSON
+def list_plans(as_json: bool) -> None:
+    """The newest plans: where each stands, how far it is, who wanted it and why."""
+    found = told(_sentences(lambda: _ask(lambda plans, connection: plans.listed(connection))))
+
+    def show() -> None:
+        for plan in found:
+            asked = ", ".join(f"{name} {' '.join(values[:3])}" for name, values in plan["selection"].items())
+            by = f", by {plan['actor']}: {plan['reason']}" if plan["actor"] else ""
+            click.echo(
+                f"{plan['plan_id']}  {plan['state']:9} {plan['done']} of {plan['chosen']} events, made"
+                f" {age(plan['made_at'])} ago ({asked}){by}"
+            )
+        if not found:
+            click.echo("no plan yet: `glp1 replay --help`")
+
+    show_or_json(as_json, found, show)
+
+
+@replay.command()
+@click.argument("plan", type=click.UUID)
+@AS_JSON
+def show(plan: uuid.UUID, as_json: bool) -> None:
+    """PLAN whole: its receipt, once it is applied."""
+    _tell(told(_sentences(lambda: _ask(lambda plans, connection: plans.receipt(connection, plan)))), as_json)
+
+
+@replay.command()
+@click.argument("plan", type=click.UUID)
+@ACTOR
+@REASON
+@AS_JSON
+def approve(plan: uuid.UUID, actor: str, reason: str, as_json: bool) -> None:
+    """Approve PLAN and do it; one that was stopped or killed goes on where it was. Ctrl-C loses nothing."""
+
+    def work() -> dict[str, Any]:
+        road = open_road()
+        with road.connect("glp1 replay") as connection:
+            return {"dry_run": False} | _apply(road, connection, plan, actor, reason)
+
+    _tell(told(_sentences(work)), as_json)
+
+
+@replay.command()
+@click.argument("plan", type=click.UUID)
+@AS_JSON
+def stop(plan: uuid.UUID, as_json: bool) -> None:
+    """End PLAN after the chunk that is under way. `approve` takes it up again."""
+
+    def work(plans, connection) -> dict[str, Any]:
+        plans.stop(connection, plan)
+        return plans.receipt(connection, plan)
+
+    found = told(_sentences(lambda: _ask(work)))
+    show_or_json(
+        as_json, found, lambda: click.echo(f"{found['state']}: {found['done']} of {found['chosen']} events done")
+    )
+
+
+def _ask(asked) -> Any:
+    from ..adapters import replay as plans
+
+    with open_road().connect("glp1 replay") as connection:
+        return asked(plans, connection)
+
+
+def _patient(connection, name: str) -> uuid.UUID:
+    from ..adapters.status import find_patient
+
+    found = find_patient(connection, name)
+    if found is None:
+        raise click.ClickException("no patient is known by this id")
+    return uuid.UUID(found)
+
+
+def _sentences(work):
+    """What a plan refuses is a sentence, not a trace."""
+
+    def asked() -> Any:
+        from ..adapters.replay import PlanFault
+
+        try:
+            return work()
+        except PlanFault as fault:
+            raise click.ClickException(str(fault)) from None
+
+    return asked
+
+
+def _progress():
+    from ..defs.intake import every_few_seconds
+
+    return every_few_seconds(lambda now: click.echo(f"{now.done} of {now.chosen} events …", err=True))
+
+
+def _tell(found: dict[str, Any], as_json: bool) -> None:
+    def lines(branch: dict[str, Any], depth: int) -> None:
+        for name, value in branch.items():
+            title = f"{'  ' * depth}{name.replace('_', ' ') if depth == 0 else name}"
+            if isinstance(value, dict):
+                click.echo(title if value else f"{title:34}none")
+                lines(value, depth + 1)
+            elif value is not None:
+                click.echo(f"{title:34}{', '.join(value) if isinstance(value, list) else value}")
+
+    show_or_json(as_json, found, lambda: lines(found, 0))

@@ -1,0 +1,103 @@
+"""Replay from the UI: the job `replay_events`, whose Launchpad says what each choice means.
+
+Here: wiring. Not here: what a plan is and does (`adapters.replay`).
+"""
+
+import uuid
+from datetime import date
+
+import dagster as dg
+from pydantic import Field
+
+from ..adapters import replay as plans
+from .describe import DATA
+from .intake import every_few_seconds
+from .resources import Road
+
+
+class ReplayConfig(dg.Config):
+    """Which events to compute again, and whether to do it. Safe as it stands: a dry run, which changes nothing."""
+
+    event_ids: list[str] = Field(
+        default=[], max_length=10_000, description="Ids of events, as `glp1 events` and `glp1 why` print them."
+    )
+    days: list[str] = Field(default=[], description="Days of receipt in UTC, as 2026-11-23.")
+    sources: list[str] = Field(default=[], description="Who sent them, as the events say.")
+    types: list[str] = Field(default=[], description="Kinds of event of the contract, `intake.submitted` say.")
+    statuses: list[str] = Field(default=[], description="Where they stand: waiting, charted, rejected or dead.")
+    failed_with: list[str] = Field(
+        default=[],
+        description="Why they were rejected or died, as `glp1 events` says, or the error's class.",
+    )
+    contract_versions: list[str] = Field(
+        default=[], description="Versions of the contract that they were charted with: those of a mistake, say."
+    )
+    patients: list[str] = Field(default=[], description="Our ids of patients: all that was ever said of them.")
+    plan_id: str = Field(
+        default="", description="A plan that was made before (the output of a dry run names it): do that one, or go on "
+        "with one that was stopped or killed. All choices above stay empty.",
+    )  # fmt: skip
+    dry_run: bool = Field(default=True, description="Say what it would change, by field and count; change nothing.")
+    actor: str = Field(default="", description="Who wants it, as an opaque name. Needed where it is no dry run.")
+    reason: str = Field(default="", description="Why, in words without a value. Needed where it is no dry run.")
+
+
+@dg.op(description="Make a plan of the chosen events and say what it would change, or do it in chunks.")
+def replay(context: dg.OpExecutionContext, config: ReplayConfig, road: Road) -> None:
+    """A dry run ends with the plan and its difference; else with the receipt."""
+    tell = every_few_seconds(lambda now: context.log.info(f"{now.done} of {now.chosen} events"))
+    try:
+        with road.connect("glp1 replay") as connection:
+            if config.plan_id:
+                plan_id = uuid.UUID(config.plan_id)
+            else:
+                plan_id = plans.choose(connection, _selection(config), road.contract.version)
+            context.log.info(f"plan {plan_id}")
+            if config.dry_run:
+                plans.dry_run(connection, road.contract, road.cipher, plan_id, tell)
+            else:
+                plans.approve(connection, plan_id, config.actor, config.reason)
+                plans.apply(connection, road.contract, road.cipher, plan_id, tell)
+            receipt = plans.receipt(connection, plan_id)
+    except plans.PlanFault as fault:
+        raise dg.Failure(str(fault), allow_retries=False) from None
+    except ValueError:
+        raise dg.Failure("an id is no UUID, or a day is not as 2026-11-23: copy them", allow_retries=False) from None
+    before, after = receipt["fingerprint_before"], receipt["fingerprint_after"]
+    context.add_output_metadata(
+        {
+            "plan": receipt["plan_id"],
+            "state": receipt["state"],
+            "dry run": config.dry_run,
+            "events": receipt["chosen"],
+            "done": receipt["done"],
+            **({} if config.dry_run else {"state changed": before != after}),
+            "difference": dg.MetadataValue.json(receipt["predicted" if config.dry_run else "changed"]),
+            "receipt": dg.MetadataValue.json(receipt),
+        }
+    )
+
+
+def _selection(config: ReplayConfig) -> plans.Selection:
+    return plans.Selection(
+        event_ids=tuple(uuid.UUID(one) for one in config.event_ids),
+        days=tuple(date.fromisoformat(day) for day in config.days),
+        sources=tuple(config.sources),
+        types=tuple(config.types),
+        statuses=tuple(config.statuses),
+        reasons=tuple(config.failed_with),
+        contract_versions=tuple(config.contract_versions),
+        patients=tuple(uuid.UUID(one) for one in config.patients),
+    )
+
+
+@dg.job(
+    name="replay_events",
+    description="Compute chosen events again from their sealed bytes: after a correction of the contract or of our "
+    "code. First a dry run, which says by field and count what would change; then with an actor and a reason. What did "
+    "not change writes nothing, so that nothing that reached people is done twice.",
+    tags={"glp1/recovery": "replay"},
+    owners=[DATA],
+)
+def replay_events():
+    replay()
