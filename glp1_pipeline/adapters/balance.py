@@ -14,8 +14,8 @@ import psycopg
 MEANING = {
     "events": "select event_id, encode(sha256, 'hex'), status, reason, record_id from phi.events",
     "identifiers": "select system, value, record_id from phi.identifiers",
-    "patient_values": "select event_id, record_id, source, form_version, status, authored_at at time zone 'utc', voice, doc,"
-    " contradictions, held, contract_version from phi.patient_values",
+    "patient_values": "select event_id, record_id, source, form_version, status, authored_at at time zone 'utc', voice,"
+    " doc, contradictions, held, contract_version from phi.patient_values",
     "charts": "select patient_id, stage, doc, verified, events, contract_version from phi.charts",
     "patient_matches": "select record_a, record_b, outcome, weight, agreements, guards from ops.patient_matches",
     "match_decisions": "select action, record_a, record_b, decided_at at time zone 'utc' from phi.match_decisions",
@@ -122,8 +122,8 @@ FAULTS = {
     " and not exists (select from phi.match_decisions d where d.event_id = e.event_id)",
     "values come from an event that is not charted": "select from phi.patient_values v where not exists"
     " (select from phi.events e where e.event_id = v.event_id and e.status = 'charted')",
-    "patients have values and no chart": "select from phi.patient_values v left join ops.patient_links l using (record_id)"
-    " where not exists (select from phi.charts c where c.patient_id = coalesce(l.patient_id, v.record_id)"
+    "patients have values and no chart": "select from phi.patient_values v left join ops.patient_links l"
+    " using (record_id) where not exists (select from phi.charts c where c.patient_id = coalesce(l.patient_id, v.record_id)"
     " and v.event_id = any(c.events))",
     "writes have no body to send": "select from ops.writes w where not exists"
     " (select from phi.write_bodies b where b.write_id = w.write_id)",

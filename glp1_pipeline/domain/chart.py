@@ -3,7 +3,7 @@
 A phone's clock may be wrong, so no submission counts as later than its receipt; a draft says nothing beside a
 submission; and a consent once refused is only given again by what came in after the refusal.
 
-Here: the fold of what was said of a patient, and questions asked of the result. Not here: how an answer becomes a
+Here: the fold of what was said of a patient. Not here: its shapes (`told`), how an answer becomes a
 value (`mapping`), whose word counts when several speak (`ownership`, `voices`), what the chart means (`flags`,
 `gates`), how it looks in FHIR (`fhir`).
 """
@@ -11,125 +11,16 @@ value (`mapping`), whose word counts when several speak (`ownership`, `voices`),
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-from .contract import Contract, Stage
-from .ownership import INTAKE, Conflict, Value
+from .contract import Contract
+from .told import INTAKE, Chart, Conflict, Reported, Value
 from .voices import Voices, is_given
 
 __all__ = ["Chart", "Conflict", "Passes", "Reported", "Value", "in_order", "resolve", "spoken", "stages"]
 
-Passes = Callable[["Chart"], bool]
+Passes = Callable[[Chart], bool]
 """Whether a chart passes the completeness gate: from then on a provider reviews it, and its fields have new owners."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reported:
-    """What one submission, or another system, said: the unit of provenance."""
-
-    event_id: str
-    submission_id: str
-    form_version: str
-    status: str
-    """completed, in-progress or amended."""
-    authored_at: datetime
-    received_at: datetime
-    time_zone: str
-    values: dict[str, Value]
-    contradictions: tuple[str, ...] = ()
-    record_id: str = ""
-    """Whose account said it: one of the patient's records."""
-    source: str = "intake"
-    """Who says it, by the owners' names of ownership.csv: intake, crm, ehr, ..."""
-    voice: str = "reported"
-    """reported: the patient's own word; verified: what a provider found."""
-
-    @property
-    def said_at(self) -> datetime:
-        """When it was written; a clock that runs ahead cannot carry it past the moment that it was received."""
-        return min(self.authored_at, self.received_at)
-
-    @property
-    def order(self) -> tuple[datetime, datetime, str]:
-        return (self.said_at, self.received_at, self.event_id)
-
-    @property
-    def is_draft(self) -> bool:
-        return self.status == "in-progress"
-
-    @property
-    def is_submitted(self) -> bool:
-        """Whether the patient pressed submit on it; what other systems say is no submission."""
-        return self.source == "intake" and not self.is_draft
-
-
-@dataclass(slots=True)
-class Chart:
-    """All values of a patient, each with the event it came from."""
-
-    patient_id: str
-    values: dict[str, Value] = field(default_factory=dict)
-    sources: dict[str, str] = field(default_factory=dict)
-    """Field -> id of the event that said it."""
-    former: dict[str, list[Value]] = field(default_factory=dict)
-    """Field -> what earlier submissions had said and a later one changed, oldest first."""
-    submissions: tuple[Reported, ...] = ()
-    """All that was said, drafts too, and what other systems said."""
-    counted: tuple[Reported, ...] = ()
-    """What the patient submitted, or the drafts where nothing was submitted yet."""
-    asked: frozenset[str] = frozenset()
-    """Fields that at least one of the counted form versions asks."""
-    stage: Stage = "lead"
-    """Whose stage of ownership it was when the newest report came: `intake` from the patient's first word on, and
-    `clinical_review` from the first report after the chart had passed the gate."""
-    conflicts: tuple[Conflict, ...] = ()
-    """Words that do not hold, or hold against what the field's owner said; by field and source."""
-    verified: dict[str, Value] = field(default_factory=dict)
-    """Field -> what a provider found, beside what the patient said in `values`: neither ever replaces the other."""
-    verified_by: dict[str, str] = field(default_factory=dict)
-    """Field -> id of the event that said what was found."""
-    decisive: dict[str, Value] = field(default_factory=dict)
-    """Those findings that count for decisions in place of what the patient said."""
-
-    def get(self, name: str) -> Any:
-        """The known value that counts for decisions, or None where there is none (see `state` for why)."""
-        value = self.values.get(name) if name not in self.decisive else self.decisive[name]
-        return None if value is None else value.get("value")
-
-    def told(self, name: str) -> Any:
-        """The known value beside any finding of a provider: what is written as the patient's own word."""
-        value = self.values.get(name)
-        return None if value is None else value.get("value")
-
-    def state(self, name: str) -> str:
-        """value, unknown, declined, not_applicable, absent, held or not_asked."""
-        value = self.values.get(name) if name not in self.decisive else self.decisive[name]
-        if value is None:
-            return "absent" if name in self.asked else "not_asked"
-        if "value" in value:
-            return "value"
-        return "held" if "held" in value else value["null"]
-
-    def event_of(self, name: str) -> str | None:
-        """Id of the event that the value of `get` comes from."""
-        return self.verified_by[name] if name in self.decisive else self.sources.get(name)
-
-    @property
-    def blocked(self) -> frozenset[str]:
-        """Fields that are not synced to any system while a person has to settle them."""
-        return frozenset(conflict.field for conflict in self.conflicts if conflict.rule == "hold_and_block")
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the patient ever pressed submit; a draft alone never reaches a provider."""
-        return any(report.is_submitted for report in self.counted)
-
-    @property
-    def latest(self) -> Reported:
-        """The patient's newest word; of somebody who never spoke to us, the newest of another system."""
-        return (self.counted or self.submissions)[-1]
 
 
 def in_order(reports: Iterable[Reported]) -> list[Reported]:

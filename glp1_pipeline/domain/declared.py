@@ -1,4 +1,7 @@
-"""The base of everything that people declare in a contract file. Not here: what they declare (`contract`, `identity`)."""
+"""The base of everything that people declare in a contract file.
+
+Not here: what they declare (`contract`, `identity_model`).
+"""
 
 from pydantic import BaseModel, ConfigDict
 

@@ -101,9 +101,10 @@ def _conflicts(contract: Contract, chart: Chart) -> Iterable[tuple[str, str]]:
     place = {report.event_id: n for n, report in enumerate(chart.submissions)} if chart.decisive else {}
     for name, found in chart.decisive.items():
         record, told = verified_record(contract, name), chart.values.get(name)
-        if record is not None and record.task and told is not None and adds(found, told):
-            if place[chart.sources[name]] > place[chart.verified_by[name]]:  # said since a provider looked at it
-                yield record.task, name
+        if record is None or not record.task or told is None or not adds(found, told):
+            continue
+        if place[chart.sources[name]] > place[chart.verified_by[name]]:  # said since a provider looked at it
+            yield record.task, name
 
 
 def _held(chart: Chart) -> Iterable[tuple[str, str]]:

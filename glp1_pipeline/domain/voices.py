@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from .contract import Contract, Ownership
 from .ownership import (
@@ -19,15 +18,11 @@ from .ownership import (
     DATED_BY,
     EARLY,
     HELD_FOR_A_PERSON,
-    INTAKE,
     RANKED,
     STEWARD,
     Case,
-    Conflict,
-    Outcome,
     Ruling,
     Said,
-    Value,
     Word,
     holds,
     record_of,
@@ -35,9 +30,7 @@ from .ownership import (
     settle,
     verified_record,
 )
-
-if TYPE_CHECKING:
-    from .chart import Chart, Reported
+from .told import INTAKE, Chart, Conflict, Outcome, Reported, Value
 
 
 class Voices:

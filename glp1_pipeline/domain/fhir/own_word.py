@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from ..chart import Chart, Value, resolve
 from ..contract import Contract
-from ..ownership import INTAKE, adds
+from ..ownership import adds
+from ..told import INTAKE
 from .medicines import allergy_keys
 
 EHR: Final = "ehr"

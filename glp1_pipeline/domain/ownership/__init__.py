@@ -4,6 +4,7 @@ Here: the words and the rules. Not here: who owns what (ownership.csv), what eve
 that a conflict makes (`tasks`).
 """
 
+from ..told import INTAKE, Conflict, Outcome, Value
 from .rules import EXPLAINED, RULES, UNWRITTEN, settle
 from .said import Said
 from .words import (
@@ -13,14 +14,10 @@ from .words import (
     DATED_BY,
     EARLY,
     HELD_FOR_A_PERSON,
-    INTAKE,
     RANKED,
     STEWARD,
     Case,
-    Conflict,
-    Outcome,
     Ruling,
-    Value,
     Word,
     adds,
     holds,

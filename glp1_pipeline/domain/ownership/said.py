@@ -6,12 +6,10 @@ Here: memory of words, and what a newer version of a record leaves out. Not here
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..told import Reported
 from .words import BLANK, COPYING, Value, join, same
-
-if TYPE_CHECKING:
-    from ..chart import Reported
 
 
 class Said:

@@ -6,18 +6,13 @@ Here: the shapes that rules decide on. Not here: the rules (`rules`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from ..contract import ConflictRule, Contract, Ownership, Stage, fold
+from ..contract import Contract, Ownership, Stage, fold
+from ..told import Outcome, Value
 
-Value = Mapping[str, Any]
-"""A value document: {"value": …} or {"null": …} or {"held": …, "raw": …}, with optional "edges"."""
 BLANK: Final[Value] = {"null": "absent"}
-Outcome = Literal["applied", "refused", "task", "merged"]
 
-INTAKE: Final = "intake"
 STEWARD: Final = "steward"
 """A person who settles what was held: their word is applied in every stage."""
 EARLY: Final[tuple[Stage, ...]] = ("lead", "intake")
@@ -33,21 +28,6 @@ ADDED_UP: Final = ("append", "union")
 """Rules that never take anything away by themselves."""
 DATED_BY: Final = {"weight_patient_reported": "anthro.weight_measured_at"}
 """Record -> the field that says when it was measured, which outranks when it was told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """A word of a system that does not hold, or that changed what the field's owner said."""
-
-    field: str
-    rule: ConflictRule
-    owner: str
-    source: str
-    event_id: str
-    since: datetime
-    outcome: Outcome
-    """refused, task or merged."""
-    stage: Stage
 
 
 class Word(NamedTuple):
