@@ -32,7 +32,9 @@ EHR_CHANGES = dg.AssetSpec(
     "the last minutes are read again each time, so that a change which shows late is not passed over. Our own writes "
     "come back too and are recognised by their version and content: they are no news. Each change is one event in the "
     "ledger (`events`), and whose word counts is decided when it is charted (contracts/ownership.csv). A slice of what "
-    "we ever wrote is read again in each round, so that within a day nothing is missing unnoticed.\n\n"
+    "we ever wrote is read again in each round, so that within a day nothing is missing unnoticed: `sweep (hours)` "
+    "is how long the one under way has been. `lag (seconds)` is how far behind the EHR we have read to the end, two "
+    "minutes or so when all is well.\n\n"
     "*One row per system and kind of resource that is asked for changes.* Table: `ops.poll_cursors`.",
     metadata={"dagster/table_name": "ops.poll_cursors"},
     freshness_policy=dg.FreshnessPolicy.time_window(
@@ -64,11 +66,11 @@ def notice_ehr_changes(context: dg.AssetExecutionContext, road: Road):
         metadata={
             "changes": found.changes,
             "deleted": found.deletes,
-            "merged": found.merges,
+            "Patients merged there": found.merges,
             "our own writes": found.echoes,
-            "other people's patients": found.strangers,
-            "to look at again": found.later,
-            "read again": found.swept,
+            "of patients that are not ours": found.strangers,
+            "to look at again later": found.later,
+            "of ours read again": found.swept,
             **({} if lag is None else {"lag (seconds)": round(lag, 1)}),
             **({} if sweep_age is None else {"sweep (hours)": round(sweep_age / 3600, 2)}),
             **(

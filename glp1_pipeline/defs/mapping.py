@@ -88,9 +88,9 @@ def grown_sets(found: dict[str, Unmapped], before: dict[str, int]) -> dict[str, 
 
 
 unmapped_schedule = dg.ScheduleDefinition(
-    name="unmapped_codes_every_hour",
-    cron_schedule="7 * * * *",
+    name="unmapped_codes_every_15_minutes",
+    cron_schedule="4-59/15 * * * *",
     target=dg.AssetSelection.assets("unmapped_codes"),
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Counts every hour what the code sets lack, so that a new spelling is noticed the same day.",
+    description="Counts what the code sets lack, so that a new spelling is noticed the same day.",
 )

@@ -28,7 +28,8 @@ MATCHES = spec(
     owners=[OPS],
     kinds={"python", "postgres"},
     deps=[MATCHES],
-    description="Likely matches that wait for a steward, plotted with the age of the oldest. `glp1 match list` shows"
+    description="Likely matches that wait for a steward (`open`), plotted with the age of the oldest, the records that"
+    " are part of another's patient and the decisions that people took. `glp1 match list` shows"
     " what agrees and what held each pair back; decide with the job `decide_match` or `glp1 match accept | reject |"
     " undo`."
     "\n\n*One row per pair whose records are not one patient and of which nobody has decided yet.*"
@@ -113,8 +114,10 @@ def decide(context: dg.OpExecutionContext, config: DecisionConfig, road: Road) -
 
 @dg.job(
     name="decide_match",
-    description="A steward says that two records are one person, are two again, or never were one. The decision is an"
-    " event: nothing is overwritten, and an un-merge returns each value, task and write to whom its event belongs.",
+    description="A steward says that two records are one person, are two again, or never were one. `glp1 match list`"
+    " shows the pairs with their ids. In the Launchpad: fill `action`, `first` (survives, or stays), `second`, `actor` and"
+    " `reason`, launch it as a dry run, then again with `dry_run: false`. The decision is an event: nothing is"
+    " overwritten, and an un-merge returns each value, task and write to whom its event belongs.",
     tags={"glp1/identity": "decision"},
     owners=[OPS],
 )

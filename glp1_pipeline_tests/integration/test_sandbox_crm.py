@@ -129,9 +129,11 @@ def test_a_person_finds_a_contact_by_part_of_a_name_and_sees_that_an_edit_is_sav
     wanted = crm.add(email="found@canary.example", firstname="Wilhelmina")
     crm.add(email="other@canary.example", firstname="Ottilie")
     page = browser.get(f"{crm.url}/?q=hELmi", timeout=10).text
-    assert f"/contacts/{wanted}" in page and "other@canary.example" not in page
+    assert f"/contacts/{wanted}" in page
+    assert "other@canary.example" not in page
     assert "No contact is like that" in browser.get(f"{crm.url}/?q=%25", timeout=10).text
     saved = browser.post(
         f"{crm.url}/contacts/{wanted}", {"version": "1", "mobilephone": "+15125550100"}, timeout=10
     ).text
-    assert "Saved." in saved and "+15125550100" in saved
+    assert "Saved." in saved
+    assert "+15125550100" in saved

@@ -15,3 +15,39 @@ def test_the_definitions_load_and_count_what_the_house_has():
         "unmapped_codes",
     }  # fmt: skip
     assert names - {table.name for table in metadata.tables.values()} == views_and_doors
+
+
+def test_every_asset_says_what_it_is_whose_it_is_and_where_it_belongs():
+    for spec in defs.resolve_all_asset_specs():
+        name = spec.key.to_user_string()
+        assert is_told(spec.description), name
+        assert spec.owners, name
+        assert spec.group_name in {"intake", "identity", "chart", "ownership", "delivery", "recovery"}, name
+        assert len(spec.kinds) >= 2, name
+        assert "python" in spec.kinds, name
+
+
+def test_every_check_job_sensor_and_schedule_tells_a_newcomer_what_it_is_for():
+    checks = {
+        key.name: defs.resolve_asset_graph().get_check_spec(key) for key in defs.resolve_asset_graph().asset_check_keys
+    }
+    assert {"changes_are_read", "reviewed_in_time", "conflicts_do_not_grow", "no_new_spellings"} <= set(checks)
+    others = {one.name: one for one in [*(defs.jobs or ()), *(defs.sensors or ()), *(defs.schedules or ())]}
+    untold = [name for name, one in {**checks, **others}.items() if not is_told(one.description)]
+    assert untold == []
+
+
+def test_every_job_that_a_person_fills_in_has_an_owner_and_explains_each_of_its_settings():
+    for job in defs.jobs or ():
+        if not isinstance(job, dg.JobDefinition):
+            continue
+        assert job.owners, job.name
+        for op in job.all_node_defs:
+            fields = op.config_schema.config_type.fields  # pyright: ignore[reportAttributeAccessIssue]
+            assert [name for name, field in fields.items() if not field.description] == [], job.name
+            assert fields["dry_run"].default_value is True, job.name
+
+
+def is_told(description: str | None) -> bool:
+    """A sentence at least, and not only the name again."""
+    return bool(description) and len(description.split()) >= 10 and description.rstrip().endswith((".", "`.", "`"))

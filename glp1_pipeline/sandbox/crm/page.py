@@ -21,7 +21,7 @@ table{border-collapse:collapse;width:100%}
 td,th{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #ccc}label{display:block;margin:.5rem 0}
 input{font:inherit;width:24rem;max-width:100%;box-sizing:border-box}
 input[readonly]{background:#eee;border:1px solid #ccc;color:#555}
-[role=status]{min-height:1.4em;font-weight:bold}p{max-width:45rem}"""
+[role=status]{min-height:1.4em;font-weight:bold}p{max-width:45rem}form{margin-bottom:1rem}"""
 ABOUT = (
     "A stand-in for your CRM, on this machine. Edit a contact as somebody in sales would: the pipeline hears it within"
     " seconds."
