@@ -115,8 +115,8 @@ def decide(context: dg.OpExecutionContext, config: DecisionConfig, road: Road) -
 @dg.job(
     name="decide_match",
     description="A steward says that two records are one person, are two again, or never were one. `glp1 match list`"
-    " shows the pairs with their ids. In the Launchpad: fill `action`, `first` (survives, or stays), `second`, `actor` and"
-    " `reason`, launch it as a dry run, then again with `dry_run: false`. The decision is an event: nothing is"
+    " shows the pairs with their ids. In the Launchpad: fill `action`, `first` (survives, or stays), `second`, `actor`"
+    " and `reason`, launch it as a dry run, then again with `dry_run: false`. The decision is an event: nothing is"
     " overwritten, and an un-merge returns each value, task and write to whom its event belongs.",
     tags={"glp1/identity": "decision"},
     owners=[OPS],

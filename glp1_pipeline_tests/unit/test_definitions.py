@@ -9,7 +9,7 @@ from glp1_pipeline.definitions import defs
 def test_the_definitions_load_and_count_what_the_house_has():
     dg.Definitions.validate_loadable(defs)
     names = {spec.key.to_user_string() for spec in defs.resolve_all_asset_specs()}
-    assert len(names) == 19
+    assert len(names) == 20
     views_and_doors = {
         "crm_changes", "crm_deliveries", "ehr_changes", "ledger_balance", "ownership_drift", "patient_match_reviews",
         "unmapped_codes",
@@ -43,7 +43,7 @@ def test_every_job_that_a_person_fills_in_has_an_owner_and_explains_each_of_its_
             continue
         assert job.owners, job.name
         for op in job.all_node_defs:
-            fields = op.config_schema.config_type.fields  # pyright: ignore[reportAttributeAccessIssue]
+            fields = op.config_schema.as_field().config_type.fields  # pyright: ignore
             assert [name for name, field in fields.items() if not field.description] == [], job.name
             assert fields["dry_run"].default_value is True, job.name
 
