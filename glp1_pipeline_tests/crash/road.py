@@ -106,10 +106,13 @@ class World:
         """The whole road: what is there, what comes later and was changed elsewhere, a merge, and that it is undone."""
         with connect(self.url, name) as connection:
             run = Run(self, self.road(connection), name)
-            # A second run hears at once what the first one had heard together with the drop that comes later.
-            run.go_round(listens=(self.folder / "an-edit-in-the-ehr").exists())
-            self.once("an-edit-in-the-ehr", run.edit_in_ehr)
-            self.once("an-edit-in-the-crm", run.edit_in_crm)
+            edited = self.folder / "edited"
+            if not edited.exists():
+                run.go_round(listens=False)
+                # What other people do is no point: nobody dies between it and the note that it is done.
+                run.edit_in_ehr()
+                run.edit_in_crm()
+                edited.touch()
             if (self.folder / "later.ndjson").exists():
                 os.rename(self.folder / "later.ndjson", self.folder / "landing" / "later.ndjson")
             run.go_round(listens=True)
@@ -118,12 +121,6 @@ class World:
             run.decide("unmerge")
             run.go_round(listens=True)
             run.close()
-
-    def once(self, what: str, act: Any) -> None:
-        """What other people do is no point: nobody dies between it and the note that it is done."""
-        if not (self.folder / what).exists():
-            act()
-            (self.folder / what).touch()
 
     def die(self, at: int, report: int) -> NoReturn:
         """As a child: work until the point, and if it never comes tell the points through a pipe and end."""

@@ -108,7 +108,7 @@ def speak_of_a_patient_to_whoever_listens(running, word: str) -> None:
     crm, token = running.settings.crm_access()
     hook = f"http://127.0.0.1:{running.settings.state.get('crm_hook_port')}/crm"
     for url, headers in (
-        (f"{crm}/crm/v3/objects/contacts/{word}?idProperty=email", {"Authorization": f"Bearer {token}"}),
+        (f"{crm}/crm/v3/objects/contacts/x{word}?idProperty=email", {"Authorization": f"Bearer {token}"}),
         (f"{crm}/crm/v3/objects/contacts/{word}?idProperty={word}", {"Authorization": f"Bearer {token}"}),
         (f"{crm}/{word}", {}),
         (f"{hook}?about={word}", {"X-Signature": word, "X-Signature-Timestamp": str(int(time.time()))}),
