@@ -164,12 +164,14 @@ def test_a_patient_whose_birth_date_is_in_dispute_keeps_nothing_of_a_record_that
     assert (now["name"], now["telecom"], now["identifier"]) == (mine["name"], mine["telecom"], mine["identifier"])
 
 
-def contact(record_id: str, version: int, **properties: str) -> dict[str, Any]:
-    """A change of a contact of ours in the CRM."""
+def contact(record_id: str, version: int, accounts: tuple[str, ...] = (), **properties: str) -> dict[str, Any]:
+    """A change of a contact of ours in the CRM, which may know the person by accounts of the form, too."""
+    known = [{"system": "intake-account:/intake/web", "value": account} for account in accounts]
     return {
         "specversion": "1.0", "type": "contact.updated", "source": "/crm/portal", "subject": record_id[:8],
         "id": f"contact/{record_id[:8]}/_history/{version}", "time": f"2026-11-21T10:00:{version:02}Z",
-        "data": {"contact_id": record_id[:8], "version": str(version), "record_id": record_id, "properties": properties},
+        "data": {"contact_id": record_id[:8], "version": str(version), "record_id": record_id, "properties": properties,
+                 "identifiers": known},
     }  # fmt: skip
 
 
@@ -192,3 +194,45 @@ def test_who_opts_out_at_one_contact_is_not_reached_by_the_other_of_a_merged_rec
     assert road.one("select count(*) from ops.writes") == writes
     decide(road, "unmerge", keeps, goes)
     assert told(road, goes, "crm")[-1]["contact"]["properties"]["glp1_pipeline_status"] == "clinical_review"
+
+
+def test_identifiers_never_join_by_themselves_who_cannot_be_one_person(road: SmallRoad):
+    road.send(submission(1), submission(2))
+    one = record(road, "canary-0000001")
+    road.send(contact(one, 1, accounts=("canary-0000002",), glp1_sms_opt_out="true"))
+    assert road.one("select count(*) from phi.charts") == 2
+    (pair,) = matches.reviews(road.connection)
+    assert {pair["earlier"], pair["later"]} == {one, record(road, "canary-0000002")}
+    assert road.one("select count(*) from ops.tasks where cause like 'match:%%' and status = 'open'") == 1
+    decide(road, "merge", pair["earlier"], pair["later"])  # a person may know better
+    assert road.one("select count(*) from phi.charts") == 1
+
+
+def test_an_account_that_another_system_gives_to_a_record_stays_a_record_that_can_be_taken_apart(road: SmallRoad):
+    road.send(submission(1))
+    one = record(road, "canary-0000001")
+    road.send(contact(one, 1, accounts=("canary-0000002",), glp1_sms_opt_out="true"))
+    road.send(submission(2))
+    other = record(road, "canary-0000002")
+    assert other != one
+    assert {str(r) for (r,) in road.rows("select patient_id from phi.charts")} == {one, other}
+    assert road.balance().faults == []
+
+
+def test_accounts_that_we_told_the_ehr_ourselves_prove_nothing_when_they_come_back(road: SmallRoad):
+    road.send(submission(1))
+    road.send(returning(1, "canary-0000000"))
+    survivor = str(road.one("select patient_id from phi.charts"))
+    (ours,) = [r for key, r in in_ehr(road, survivor).items() if key.startswith("Patient/")]
+    assert len([i for i in ours["identifier"] if i["system"].startswith("intake-account")]) == 2
+    theirs = ours | {"id": "7", "telecom": [{"system": "phone", "value": "+13125550142"}]}
+    road.send(
+        {
+            "specversion": "1.0", "type": "chart.updated", "source": "/ehr/ehr", "id": "Patient/7/_history/2",
+            "subject": "Patient/7", "time": "2026-11-21T10:00:00Z",
+            "data": {"resource_type": "Patient", "resource_id": "7", "version": "2", "record_id": survivor,
+                     "resource": theirs},
+        }
+    )  # fmt: skip
+    assert road.events() == {"charted": 3}
+    assert road.rows("select basis from ops.patient_matches") == [("model",)]

@@ -260,7 +260,7 @@ def _regroup(connection, contract: Contract, touched: set[str], locked: set[str]
         (listed,),
     ).fetchall()
     told_apart: set[tuple[str, str]] = set()
-    if 2 < len(listed) <= MOST_TOGETHER:
+    if 1 < len(listed) <= MOST_TOGETHER:
         people = connection.execute(
             "select record_id, features from phi.people where record_id = any(%s::uuid[])", (listed,)
         ).fetchall()

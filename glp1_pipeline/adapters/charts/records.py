@@ -32,9 +32,9 @@ def find_records(connection, cipher: Cipher, claimed: Sequence[Claimed]) -> list
         own[c.event_id] = _identifier(c)
         account = _account(c)
         record_id = c.record_id or str(cipher.ring.patient_id(*(account or own[c.event_id])))
-        for identifier in (own[c.event_id], account):
-            if identifier is not None:
-                learned.setdefault(identifier, (record_id, c.event_id))
+        learned.setdefault(own[c.event_id], (record_id, c.event_id))
+        if account is not None:  # a record of its own for ever: joined to the one that is named, it can be taken apart
+            learned.setdefault(account, (str(cipher.ring.patient_id(*account)), c.event_id))
     if not learned:
         return refused
     identifiers = sorted(learned)

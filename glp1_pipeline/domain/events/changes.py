@@ -47,7 +47,8 @@ def read_change(kind: str, data: dict[str, Any], seen_at: datetime) -> Change:
         content=content,
         record_id=None if record_id is None else read_record(record_id, "data.record_id"),
         actor=read_actor(data),
-        identifiers=read_identifiers(data.get("identifiers") or content.get("identifier")),
+        # Whoever names our record read it in the resource: what else stands there of accounts we wrote ourselves.
+        identifiers=read_identifiers(data.get("identifiers") or (content.get("identifier") if not record_id else None)),
     )
 
 
