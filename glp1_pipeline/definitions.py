@@ -5,7 +5,7 @@ Explicit on purpose: autoloading imports every installed plugin, which costs eac
 
 import dagster as dg
 
-from .defs import chart, conflicts, crm, delivery, ehr_changes, intake, mapping, matches, recovery, replay
+from .defs import alerts, chart, conflicts, crm, delivery, ehr_changes, intake, mapping, matches, recovery, replay
 from .defs.resources import Road
 
 intake_job = dg.define_asset_job(
@@ -50,6 +50,7 @@ defs = dg.Definitions(
         delivery.deliver,
         delivery.deliver_to_crm,
         recovery.count_ledger,
+        alerts.count_incidents,
         matches.count_reviews,
         conflicts.count_conflicts,
         mapping.count_unmapped_codes,
@@ -70,8 +71,14 @@ defs = dg.Definitions(
         ehr_changes.ehr_changes_sensor(ehr_changes_job),
         crm.crm_changes_sensor(crm_changes_job),
         recovery.dead_runs,
+        alerts.alerts_sensor,
     ],
-    schedules=[recovery.balance_schedule, conflicts.conflicts_schedule, mapping.unmapped_schedule],
+    schedules=[
+        recovery.balance_schedule,
+        conflicts.conflicts_schedule,
+        mapping.unmapped_schedule,
+        alerts.alerts_schedule,
+    ],
     resources={"road": Road()},
     executor=dg.in_process_executor,
 )

@@ -17,6 +17,7 @@ COLUMNS = {
     "attempt": "Which attempt of this write it was, from 1.",
     "authored_at": "When the patient pressed submit, by their own device.",
     "basis": "What the outcome rests on.",
+    "blind_since": "Since when it cannot be measured; empty while it can.",
     "blocked": "Why nothing more is sent for this patient: rejected, gave_up_…; empty when all is well.",
     "body": "The exact bytes, squeezed and sealed under a key of their own.",
     "called": "Who was on call when it was detected, by role.",

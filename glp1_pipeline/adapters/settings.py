@@ -46,6 +46,9 @@ class Settings:
     crm_url: str | None = None
     crm_token: str | None = field(default=None, repr=False)
     crm_webhook_secret: str | None = field(default=None, repr=False)
+    alert_urls: str | None = field(default=None, repr=False)
+    alert_webhook_secret: str | None = field(default=None, repr=False)
+    ui_url: str | None = None
     landing_url: str = ""
     broker_url: str | None = field(default=None, repr=False)
     broker_result_url: str | None = field(default=None, repr=False)
@@ -93,6 +96,9 @@ class Settings:
             crm_url=(crm_url or "").rstrip("/") or None,
             crm_token=crm_token,
             crm_webhook_secret=text("GLP1_CRM_WEBHOOK_SECRET"),
+            alert_urls=text("GLP1_ALERT_URLS"),
+            alert_webhook_secret=text("GLP1_ALERT_WEBHOOK_SECRET"),
+            ui_url=(text("GLP1_UI_URL") or "").rstrip("/") or None,
             landing_url=text("GLP1_LANDING_URL") or str(home / "landing"),
             broker_url=broker_url,
             broker_result_url=result_url,
@@ -160,6 +166,10 @@ class Settings:
         if self.crm_url:
             raise SettingsError("The CRM's webhooks cannot be checked: set GLP1_CRM_WEBHOOK_SECRET to what signs them.")
         return self.secrets.get_or_create("crm_webhook_secret")
+
+    def ui_base_url(self) -> str:
+        """Where people see the UI: for links in messages."""
+        return self.ui_url or f"http://127.0.0.1:{self.state.get('ui_port') or self.ui_port}"
 
     def broker(self) -> Broker:
         if self.broker_url:

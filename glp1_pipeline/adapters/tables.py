@@ -476,10 +476,11 @@ alert_looks = Table(
     "alert_looks",
     metadata,
     Column("alert", Text, primary_key=True),
-    instant("looked_at", nullable=False),
+    instant("looked_at"),
+    instant("blind_since"),
     required("ms", Double),
     schema="ops",
-    comment="One row per alert that was measured, and one for the sensor that does it: when last.",
+    comment="One row per alert that was to be measured, and one for the sensor that does it: when last.",
 )
 
 incidents = Table(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from . import crm, drift, look, mapping, match, mend, prove, replay, settle, start
+from . import alerts, crm, drift, look, mapping, match, mend, prove, replay, settle, start
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -24,6 +24,7 @@ def main() -> None:
     Mend          glp1 replay          compute events again after a correction
                   glp1 match           who may be the same person, and decisions about it
                   glp1 conflicts       what somebody changed in the EHR against us
+    Be called     glp1 alerts          what is wrong for too long, who is at it, how soon it is mended
     Trust         glp1 mapping check   how much of a folder of submissions maps by itself
 
     Settings come from GLP1_* variables; without any, everything runs embedded in the folder .glp1 of the project.
@@ -33,6 +34,6 @@ def main() -> None:
 for command in (
     start.up, start.demo_command, start.drop, look.status, look.events, look.why, prove.reconcile, prove.fingerprint,
     replay.replay, mend.conflicts, match.match, settle.settle, mapping.mapping, mapping.dictionary, drift.drift,
-    crm.crm,
+    crm.crm, alerts.alerts,
 ):  # fmt: skip
     main.add_command(command)

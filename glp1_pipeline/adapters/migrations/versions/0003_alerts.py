@@ -12,11 +12,17 @@ def upgrade() -> None:
     op.create_table(
         "alert_looks",
         sa.Column("alert", sa.Text(), nullable=False, comment="Which alert, from the contract."),
-        sa.Column("looked_at", sa.DateTime(timezone=True), nullable=False, comment="When it was measured last."),
+        sa.Column("looked_at", sa.DateTime(timezone=True), nullable=True, comment="When it was measured last."),
+        sa.Column(
+            "blind_since",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="Since when it cannot be measured; empty while it can.",
+        ),
         sa.Column("ms", sa.Double(), nullable=False, comment="Milliseconds to the answer."),
         sa.PrimaryKeyConstraint("alert"),
         schema="ops",
-        comment="One row per alert that was measured, and one for the sensor that does it: when last.",
+        comment="One row per alert that was to be measured, and one for the sensor that does it: when last.",
     )
     op.create_table(
         "incidents",

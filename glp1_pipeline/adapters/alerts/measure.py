@@ -1,0 +1,119 @@
+"""What each alert watches, measured: how many are affected, and since when the oldest. One statement per thing.
+
+Counts and times alone, and cheap enough for every half minute. Not here: which count and age is too much (`domain`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, LiteralString
+
+from psycopg import Connection
+
+from glp1_pipeline.domain.alerts import Alert, Measured
+
+from ..balance import balance
+from .feeds import silent_feeds
+
+SENSOR = "sensor:alerts"
+"""Row of ops.alert_looks that says when Dagster's sensor looked last: no name of an alert has a colon."""
+Found = tuple[str, int, datetime | None]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the statements cannot know."""
+
+    landing: Path | None
+    """None: it is no folder of this machine."""
+    emitters: Mapping[str, str]
+    """Event type -> who emits it, by a name that may be told."""
+    ui: str
+    """Address of the UI, for links."""
+
+
+STATEMENTS: dict[str, LiteralString] = {
+    "waiting_events": "select '', count(*), min(received_at) from phi.events where status = 'waiting'",
+    # What a blocked lane holds back is told by the write that blocks it.
+    "undelivered_writes": "select w.target, count(*), min(w.created_at) from ops.writes w where w.status in"
+    " ('ready', 'in_doubt') and not exists (select from ops.lanes l where l.target = w.target"
+    " and l.patient_id = w.patient_id and l.blocked is not null) group by 1",
+    "dead_writes": "select target, count(*), min(coalesce(settled_at, created_at)) from ops.writes"
+    " where status = 'dead' group by 1",
+    "dead_events": "select '', count(*), min(coalesce(settled_at, received_at)) from phi.events where status = 'dead'",
+    "rejected_events": "select coalesce(reason, ''), count(*), min(received_at) from phi.events"
+    " where status = 'rejected' and received_at > now() - make_interval(secs => %(within)s) group by 1",
+    "growing_conflicts": "select source, count(*), null::timestamptz from ops.field_conflicts where closed_at is null"
+    " and seen_on >= ((now() - make_interval(secs => %(within)s)) at time zone 'utc')::date group by 1",
+    # Not hints of webhooks, and not the slow rounds that look for what was deleted.
+    "polls": "select system, 1, min(polled_at) from ops.poll_cursors"
+    " where kind not in ('hint', 'deletion_hint', 'archived', 'sweep') and polled_at is not null group by 1",
+    "open_reviews": "select '', count(*), min(since) from ops.patient_match_reviews",
+    # A breaker's own time begins again with every trial call; the trouble began with the first failure in a row.
+    "open_breakers": "select b.target, 1, coalesce((select min(d.at) from ops.deliveries d join ops.writes w"
+    " using (write_id) where w.target = b.target and d.delivered_on >= (now() at time zone 'utc')::date - 1"
+    " and d.outcome not in ('delivered', 'conflict') and d.at > coalesce((select max(g.at) from ops.deliveries g"
+    " join ops.writes v using (write_id) where v.target = b.target and g.outcome in ('delivered', 'conflict')"
+    " and g.delivered_on >= (now() at time zone 'utc')::date - 1), '-infinity')), b.changed_at)"
+    " from ops.breakers b where b.state <> 'closed'",
+    "overdue_tasks": "select queue, count(*), min(due_at) from ops.tasks where status = 'open' and due_at < now()"
+    " group by 1",
+    # Where no sensor ever looked, none is missed.
+    "evaluator": "select '', 1, looked_at from ops.alert_looks where alert = %(sensor)s",
+    "blind_alerts": "select alert, 1, blind_since from ops.alert_looks where blind_since is not null",
+}
+
+
+def measure(connection: Connection[Any], alert: Alert, world: World) -> list[Measured]:
+    """By scope. A database error or an OSError means that it could not be measured."""
+    return [Measured(alert.name, *found) for found in _ask(connection, alert, world)]
+
+
+def _ask(connection: Connection[Any], alert: Alert, world: World) -> list[Found]:
+    if other := OTHERS.get(alert.watches):
+        return other(connection, alert, world)
+    rows = connection.execute(
+        STATEMENTS[alert.watches], {"within": alert.within_minutes * 60, "sensor": SENSOR}
+    ).fetchall()
+    return [(str(scope), int(count), since) for scope, count, since in rows if count]
+
+
+def _balance_faults(connection: Connection[Any], alert: Alert, world: World) -> list[Found]:
+    faults = balance(connection).faults
+    return [("", len(faults), None)] if faults else []
+
+
+def _landing_space(connection: Connection[Any], alert: Alert, world: World) -> list[Found]:
+    if world.landing is None or not world.landing.exists():
+        return []
+    usage = shutil.disk_usage(world.landing)
+    # As the disk's own tools count it: what is kept for root is not ours to use.
+    return [("", -(-100 * usage.used // max(1, usage.used + usage.free)), None)]
+
+
+def _landing_access(connection: Connection[Any], alert: Alert, world: World) -> list[Found]:
+    if world.landing is None:
+        return []
+    try:
+        os.scandir(world.landing).close()
+        is_usable = os.access(world.landing, os.R_OK | os.W_OK | os.X_OK)
+    except OSError:
+        is_usable = False
+    return [] if is_usable else [("", 1, None)]
+
+
+def _silent_feeds(connection: Connection[Any], alert: Alert, world: World) -> list[Found]:
+    return silent_feeds(connection, alert.after_minutes, world.emitters)
+
+
+OTHERS: dict[str, Callable[[Connection[Any], Alert, World], list[Found]]] = {
+    "balance_faults": _balance_faults,
+    "landing_space": _landing_space,
+    "landing_access": _landing_access,
+    "silent_feeds": _silent_feeds,
+}

@@ -1,0 +1,161 @@
+"""`glp1 alerts`: what is open, who is at it, whether messages arrive, a look without Dagster, how soon all is mended.
+
+Not here: any decision (`domain.alerts`).
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from .telling import AS_JSON, age, open_road, question, show_or_json, told
+
+DAYS = click.option("--days", type=click.IntRange(1, 3650), default=30, show_default=True, help="How far back.")
+
+
+@click.group()
+def alerts() -> None:
+    """What somebody is called for: list, answer, test, look now, report.
+
+    What is watched and from which age on: contracts/alerts.yaml. Who is called: contracts/oncall.yaml. Where messages
+    go: GLP1_ALERT_URLS, one `channel=address` a word.
+    """
+
+
+@alerts.command("list")
+@click.option("--all", "wants_all", is_flag=True, help="Also those that ended.")
+@DAYS
+@AS_JSON
+def list_(wants_all: bool, days: int, as_json: bool) -> None:
+    """Open incidents, the worst first: number, what, for how long, whose, and who is at it."""
+    from ..adapters.alerts import history, open_incidents
+
+    def ask(connection) -> list[dict[str, Any]]:
+        known = history(connection, timedelta(days=days)) if wants_all else open_incidents(connection)
+        return [asdict(one) for one in known]
+
+    found = told(lambda: question(ask))
+
+    def show() -> None:
+        for one in found:
+            scope = f" ({one['scope']})" if one["scope"] else ""
+            state = "ended" if one["resolved_at"] else "calm" if one["calm_since"] else "open"
+            who = f"{one['acknowledged_by']} is at it" if one["acknowledged_at"] else "nobody answered"
+            who += ", escalated" if one["escalated_at"] else ""
+            click.echo(
+                f"{one['incident_id']:>6}  {one['severity']:9}{one['alert']}{scope}: {one['affected']} for"
+                f" {age(one['opened_at'])}, {state}; team {one['owner']} ({one['called']}), {who}"
+            )
+        if not found:
+            click.echo("nothing is open")
+
+    show_or_json(as_json, found, show)
+
+
+@alerts.command()
+@click.argument("incident", type=int)
+@click.option("--by", required=True, help="Who is at it: your name or role.")
+@AS_JSON
+def ack(incident: int, by: str, as_json: bool) -> None:
+    """Say that you are at INCIDENT (its number): it is not escalated then. It ends by itself when all is well."""
+    from ..adapters.alerts import acknowledge
+
+    found = told(lambda: question(lambda connection: acknowledge(connection, incident, by)))
+    if found is None:
+        raise click.ClickException("no open incident has this number: `glp1 alerts list` shows what is open")
+    show_or_json(as_json, asdict(found), lambda: click.echo(f"noted: {found.acknowledged_by} is at {found.alert}"))
+
+
+@alerts.command()
+@click.option("--channel", "chosen", multiple=True, help="Only this channel; may be repeated.")
+@AS_JSON
+def test(chosen: tuple[str, ...], as_json: bool) -> None:
+    """Send a test message over every channel of the contract; fails if one does not take it."""
+    from ..adapters.alerts import Channels, outcomes, send, write_test
+    from ..contracts.alerts import load_alerts
+
+    def work() -> dict[str, str]:
+        road = open_road()
+        ways = Channels.from_settings(road.settings)
+        named = {channel for team in load_alerts().teams.values() for channel in team.channels}
+        wanted = sorted(chosen or named)
+        if unknown := set(wanted) - named:
+            raise click.ClickException(
+                f"no team is called over {', '.join(sorted(unknown))}: see contracts/oncall.yaml"
+            )
+        with road.connect("glp1 alerts test") as connection:
+            ids = write_test(connection, [name for name in wanted if name in ways.names])
+            send(connection, ways)
+            came = outcomes(connection, ids.values())
+        ended = {name: (status if status == "sent" else last or status) for name, (status, last) in
+                 ((name, came[ids[name]]) for name in ids)}  # fmt: skip
+        return {name: ended.get(name, "no_address") for name in wanted}
+
+    found = told(work)
+    show_or_json(as_json, found, lambda: [click.echo(f"{name:20}{outcome}") for name, outcome in found.items()])
+    if any(outcome != "sent" for outcome in found.values()):
+        sys.exit(1)
+
+
+@alerts.command()
+@AS_JSON
+def check(as_json: bool) -> None:
+    """Look at everything now and send what there is to tell, without Dagster: for cron, every minute.
+
+    Fails while anything critical is open and nobody has answered, or when something could not be measured.
+    """
+    from ..adapters.alerts import unheard
+    from ..defs.alerts import look_and_send
+
+    def work() -> dict[str, Any]:
+        road = open_road()
+        looked, sent = look_and_send(road)
+        with road.connect("glp1 alerts check") as connection:
+            left = unheard(connection)
+        return {
+            **asdict(looked), "sent": sent.sent, "not_taken": dict(sent.failed), "given_up": sent.given_up,
+            "channels_without_address": list(sent.without_address), "critical_and_unanswered": left,
+        }  # fmt: skip
+
+    found = told(work)
+    show_or_json(as_json, found, lambda: [click.echo(f"{n.replace('_', ' '):26}{v}") for n, v in found.items()])
+    if found["critical_and_unanswered"] or found["unmeasured"]:
+        sys.exit(1)
+
+
+@alerts.command()
+@DAYS
+@AS_JSON
+def report(days: int, as_json: bool) -> None:
+    """Time to detect, to answer and to recover, by alert (K5). Open incidents are counted and not averaged in.
+
+    detect: from the moment that the condition began, by the data's own age, to the look that found it. recover: from
+    then to the look that found it well. Below 20 incidents a mean says little.
+    """
+    from ..adapters.alerts import history
+    from ..domain.alerts import figures
+
+    found = told(lambda: question(lambda connection: figures(history(connection, timedelta(days=days)), _now())))
+
+    def show() -> None:
+        click.echo(
+            f"{'':22}{'n':>5}{'open':>6}{'detect':>10}{'answer':>10}{'recover':>10}{'recover p95':>13}   seconds, mean"
+        )
+        for name, one in [*found["by_alert"].items(), ("all", found["all"])]:
+            told_ = [one["detect"]["mean"], one["answer"]["mean"], one["recover"]["mean"]]
+            cells = "".join(f"{'-' if v is None else round(v):>10}" for v in told_)
+            p95 = one["recover"]["p95"]
+            few = "   few" if one["recover"]["is_few"] else ""
+            click.echo(
+                f"{name:22}{one['incidents']:>5}{one['open']:>6}{cells}{'-' if p95 is None else round(p95):>13}{few}"
+            )
+
+    show_or_json(as_json, found, show)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,141 @@
+"""Alerts on Dagster's clock: a sensor that looks every half minute and sends, and numbers that plot.
+
+Here: wiring, which `glp1 alerts` shares, so that a look needs no Dagster. Not here: when something fires
+(`domain.alerts`), what is measured and how it is sent (`adapters.alerts`).
+"""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+
+from ..adapters import alerts
+from ..adapters.alerts import Channels, Looked, Sent, World
+from ..adapters.settings import SettingsError
+from ..contracts.alerts import load_alerts
+from ..domain.alerts import Incident, figures
+from .describe import OPS, spec
+from .recovery import LEDGER_BALANCE
+from .resources import Road
+
+LOOK_EVERY_SECONDS = 30
+REPORT_DAYS = 30
+
+INCIDENTS = spec(
+    "incidents",
+    group="alerts",
+    owner=OPS,
+    deps=(LEDGER_BALANCE,),
+    fresh_for=timedelta(minutes=30),
+    why="Everything that somebody was called for, from the moment that the condition began to the moment that it was "
+    "well again. What is watched, from which age on, and whose it is: `contracts/alerts.yaml`; who is on call: "
+    "`contracts/oncall.yaml`. `glp1 alerts list` shows what is open, `glp1 alerts ack NUMBER` says that somebody is at "
+    "it, and each has a section in docs/runbook.md.",
+)
+
+
+def world(road: Road) -> World:
+    settings = road.settings
+    landing = None if "://" in settings.landing_url else Path(settings.landing_url)
+    emitters = {name: kind.emitter for name, kind in road.contract.event_types.items()}
+    return World(landing, emitters, settings.ui_base_url())
+
+
+def look_and_send(road: Road, *, is_sensor: bool = False) -> tuple[Looked, Sent]:
+    """Look at everything that is due and send what there is to tell; the cheap and urgent first."""
+    book, ways, around = load_alerts(), Channels.from_settings(road.settings), world(road)
+    with road.connect("glp1 alerts") as connection:
+        found = alerts.look(connection, book, around, is_sensor=is_sensor)
+        told = alerts.send(connection, ways)
+        dear = alerts.look(connection, book, around, is_sensor=is_sensor, is_dear=True)
+        if dear.messages:
+            told = told + alerts.send(connection, ways, deadline=5.0)
+    return found + dear, told
+
+
+@dg.multi_asset(
+    specs=[INCIDENTS],
+    name="count_incidents",
+    check_specs=[
+        dg.AssetCheckSpec(
+            "critical_acknowledged",
+            asset="incidents",
+            description="Warns while anything critical is open and nobody has said that they are at it. "
+            "`glp1 alerts list` shows what, `glp1 alerts ack NUMBER --by NAME` answers it.",
+        ),
+        dg.AssetCheckSpec(
+            "somebody_is_told",
+            asset="incidents",
+            description="Warns when messages wait for a channel that has no address here, or were given up: set "
+            "GLP1_ALERT_URLS, and try `glp1 alerts test`.",
+        ),
+    ],
+)
+def count_incidents(road: Road):
+    """Count what is open, and how soon things are found and mended."""
+    with road.connect("glp1 incidents") as connection:
+        known = alerts.history(connection, timedelta(days=REPORT_DAYS))
+        unheard, unsent = alerts.unheard(connection), alerts.unsent(connection)
+    numbers = as_numbers(known, datetime.now(UTC))
+    yield dg.MaterializeResult(
+        "incidents",
+        metadata={**numbers, "critical and unanswered": unheard, **unsent},
+        check_results=[
+            _check("critical_acknowledged", unheard == 0, {"critical and unanswered": unheard}),
+            _check("somebody_is_told", not unsent["messages late"] and not unsent["messages given up"], unsent),
+        ],
+    )
+
+
+def _check(name: str, passed: bool, numbers: dict[str, int]) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key="incidents",
+        check_name=name,
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata=numbers,
+    )
+
+
+def as_numbers(known: list[Incident], now: datetime) -> dict[str, float]:
+    """What is open by alert, and K5 of the last days in seconds."""
+    found = figures(known, now)
+    numbers: dict[str, float] = {"open": found["all"]["open"], f"in {REPORT_DAYS} days": found["all"]["incidents"]}
+    for name, one in found["by_alert"].items():
+        numbers[f"open {name}"] = one["open"]
+    for what in ("detect", "answer", "recover"):
+        if found["all"][what]["n"]:
+            numbers[f"seconds to {what} (mean)"] = found["all"][what]["mean"]
+            numbers[f"seconds to {what} (p95)"] = found["all"][what]["p95"]
+    return numbers
+
+
+@dg.sensor(
+    name="alerts",
+    minimum_interval_seconds=LOOK_EVERY_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=f"Looks every {LOOK_EVERY_SECONDS} seconds at everything that is watched, opens, escalates and ends "
+    "incidents, and sends what there is to tell. It starts no run. Where Dagster itself may be down, "
+    "`glp1 alerts check` does the same from cron.",
+)
+def alerts_sensor(road: Road):
+    """Look and send."""
+    try:
+        found, told = look_and_send(road, is_sensor=True)
+    except SettingsError as error:
+        return dg.SkipReason(str(error))
+    trouble = f", {sum(told.failed.values())} not taken" if told.failed else ""
+    silent = f"; no address for {', '.join(told.without_address)}" if told.without_address else ""
+    return dg.SkipReason(
+        f"{found.open} open, {found.opened} new, {found.escalated} escalated, {found.resolved} ended;"
+        f" {told.sent} sent{trouble}{silent}"
+    )
+
+
+alerts_schedule = dg.ScheduleDefinition(
+    name="incidents_every_5_minutes",
+    cron_schedule="*/5 * * * *",
+    target=dg.AssetSelection.assets("incidents"),
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Counts incidents, so that what is open and how soon things are mended can be plotted.",
+)
