@@ -123,8 +123,8 @@ FAULTS = {
     "values come from an event that is not charted": "select from phi.patient_values v where not exists"
     " (select from phi.events e where e.event_id = v.event_id and e.status = 'charted')",
     "patients have values and no chart": "select from phi.patient_values v left join ops.patient_links l"
-    " using (record_id) where not exists (select from phi.charts c where c.patient_id = coalesce(l.patient_id, v.record_id)"
-    " and v.event_id = any(c.events))",
+    " using (record_id) where not exists (select from phi.charts c"
+    " where c.patient_id = coalesce(l.patient_id, v.record_id) and v.event_id = any(c.events))",
     "writes have no body to send": "select from ops.writes w where not exists"
     " (select from phi.write_bodies b where b.write_id = w.write_id)",
     "open writes are in no lane that would carry them": "select from ops.writes w where status in ('ready', 'in_doubt')"

@@ -102,7 +102,7 @@ def take(
 
 
 def append(connection: psycopg.Connection, contract: Contract, cipher: Cipher, documents: Iterable[bytes]) -> int:
-    """Bring events of our own making (changes noticed elsewhere, people's decisions) into the ledger; how many were new.
+    """Bring events of our own making (changes noticed elsewhere, people's decisions) into the ledger; how many are new.
 
     All in one transaction, the caller's where there is one. They count as one drop, so that the balance holds.
     """
