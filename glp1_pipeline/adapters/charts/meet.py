@@ -262,7 +262,9 @@ def _regroup(connection, contract: Contract, touched: set[str], locked: set[str]
     told_apart: set[tuple[str, str]] = set()
     if 1 < len(listed) <= MOST_TOGETHER:
         people = connection.execute(
-            "select record_id, features from phi.people where record_id = any(%s::uuid[])", (listed,)
+            # Who tells no name contradicts nobody: a birth date alone may be in dispute between two systems.
+            "select record_id, features from phi.people where record_id = any(%s::uuid[]) and features ? 'first'",
+            (listed,),
         ).fetchall()
         told_apart = identity.contradictions(
             contract.identity, {str(record_id): identity.Features.from_doc(doc) for record_id, doc in people}
