@@ -5,7 +5,7 @@ Explicit on purpose: autoloading imports every installed plugin, which costs eac
 
 import dagster as dg
 
-from .defs import alerts, chart, conflicts, crm, delivery, ehr_changes, intake, mapping, matches, recovery, replay
+from .defs import alerts, chart, conflicts, crm, delivery, ehr_changes, hops, intake, mapping, matches, recovery, replay
 from .defs.resources import Road
 
 intake_job = dg.define_asset_job(
@@ -50,6 +50,7 @@ defs = dg.Definitions(
         delivery.deliver,
         delivery.deliver_to_crm,
         recovery.count_ledger,
+        hops.measure_hops,
         alerts.count_incidents,
         matches.count_reviews,
         conflicts.count_conflicts,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from . import alerts, crm, drift, look, mapping, match, mend, prove, replay, settle, start
+from . import alerts, crm, drift, look, mapping, match, mend, prove, replay, settle, start, trace
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -20,6 +20,7 @@ def main() -> None:
     Look          glp1 status          how the whole stands
                   glp1 events          what was quarantined, where and why
                   glp1 why PATIENT     what one patient waits for, since when, and whose it is
+                  glp1 trace EVENT     the whole journey of one event; glp1 metrics: those of all in numbers
     Prove         glp1 reconcile       nothing lost, nothing doubled, the EHR read back
     Mend          glp1 replay          compute events again after a correction
                   glp1 match           who may be the same person, and decisions about it
@@ -32,7 +33,8 @@ def main() -> None:
 
 
 for command in (
-    start.up, start.demo_command, start.drop, look.status, look.events, look.why, prove.reconcile, prove.fingerprint,
+    start.up, start.demo_command, start.drop, look.status, look.events, look.why, trace.trace, trace.metrics,
+    prove.reconcile, prove.fingerprint,
     replay.replay, mend.conflicts, match.match, settle.settle, mapping.mapping, mapping.dictionary, drift.drift,
     crm.crm, alerts.alerts,
 ):  # fmt: skip

@@ -97,7 +97,7 @@ def dead_runs(context: dg.SensorEvaluationContext, road: Road):
 balance_schedule = dg.ScheduleDefinition(
     name="every_5_minutes",
     cron_schedule="*/5 * * * *",
-    target=dg.AssetSelection.assets("ledger_balance", "patient_match_reviews"),
+    target=dg.AssetSelection.assets("ledger_balance", "hops", "patient_match_reviews"),
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Counts the ledger and what waits for a person, so that both are known also when nothing arrives.",
+    description="Counts the ledger, measures the hops and counts what waits for a person, also when nothing arrives.",
 )

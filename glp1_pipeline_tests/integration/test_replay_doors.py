@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +16,20 @@ import pytest
 from click.testing import CliRunner
 
 from glp1_pipeline import contracts
+from glp1_pipeline.adapters import hops, metrics
 from glp1_pipeline.cli import main
+from glp1_pipeline.defs.hops import measure_hops
 from glp1_pipeline.defs.replay import replay_events
 from glp1_pipeline.defs.resources import Road
-from glp1_pipeline_tests.small_road import RING, SmallRoad, migrated_database, small_road, submission
+from glp1_pipeline_tests.small_road import (
+    RING,
+    SmallRoad,
+    amendment,
+    connect,
+    migrated_database,
+    small_road,
+    submission,
+)
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +127,155 @@ def test_the_job_is_a_dry_run_until_somebody_says_who_and_why(road: SmallRoad):
     assert road.fingerprint() == before
     assert not launch(event_ids=["not an id"]).success
     assert not launch().success
+
+
+# Trace
+
+
+def settle_writes(road: SmallRoad) -> None:
+    """As if each write had been brought to the EHR: refused once, then taken, two seconds after it was decided."""
+    road.connection.execute(
+        "update ops.writes set status = 'delivered', tries = 2, settled_at = created_at + interval '2 seconds'"
+        " where target = 'ehr'"
+    )
+    for attempt, status, outcome in ((1, 503, "retry"), (2, 200, "delivered")):
+        road.connection.execute(
+            "insert into ops.deliveries (write_id, attempt, at, ms, http_status, outcome, delivered_on) select write_id,"
+            " %s, now(), 12.5, %s, %s, (now() at time zone 'utc')::date from ops.writes where target = 'ehr'",
+            (attempt, status, outcome),
+        )
+
+
+def test_the_journey_of_an_event_is_told_from_its_drop_to_the_answer_of_the_ehr(road: SmallRoad):
+    first = submission(1)
+    road.send(first)
+    road.send(amendment(first, 1, {"anthro.weight": {"value": 90, "unit": "kg"}}))
+    settle_writes(road)
+    ids = [str(event) for (event,) in road.rows("select event_id from phi.events order by seq")]
+    ask("replay", "--event", ids[0], "--apply", *BY)
+    told = [ask("trace", event) for event in ids]
+    for n, journey in enumerate(told):
+        assert (journey["type"], journey["status"], journey["line"]) == (
+            ("intake.submitted", "intake.amended")[n],
+            "charted",
+            1,
+        )
+        (write,) = [write for write in journey["writes"] if write["target"] == "ehr"]
+        assert (write["n"], write["status"], write["tries"]) == (n + 1, "delivered", 2)
+        assert [(a["attempt"], a["http_status"], a["outcome"]) for a in write["attempts"]] == [
+            (1, 503, "retry"),
+            (2, 200, "delivered"),
+        ]
+        assert journey["hops"][f"change to ehr ({write['write']})"] == 2
+        assert 0 <= journey["hops"]["receipt to charted"] < 60  # a replay later is no part of it
+    assert told[0]["queue"]["entered_at"] is not None
+    assert "receipt to queue" in told[0]["hops"]
+    assert [len(journey["replays"]) for journey in told] == [1, 0]
+    assert {write["target"] for write in told[0]["writes"]} == {"ehr", "crm"}
+    shown = CliRunner().invoke(main, ["trace", ids[0]]).output
+    assert "HTTP 503" in shown
+    assert "Canary" not in shown + json.dumps(told)
+    assert "no event has this id" in ask("trace", str(uuid.uuid4()), code=1)
+
+
+def test_a_line_that_was_refused_has_a_journey_that_ends_there(road: SmallRoad):
+    road.send(b"no event")
+    (event,) = [str(event) for (event,) in road.rows("select event_id from phi.events")]
+    journey = ask("trace", event)
+    assert (journey["status"], journey["reason"], journey["writes"], journey["hops"]) == (
+        "rejected",
+        "malformed_json",
+        [],
+        {},
+    )
+    assert "malformed_json" in CliRunner().invoke(main, ["trace", event]).output
+
+
+# Hops
+
+
+def test_hops_are_counted_with_their_times_errors_and_duplicates(road: SmallRoad):
+    first = submission(1)
+    road.send(first, submission(2))
+    road.send(first, b"no event")
+    settle_writes(road)
+    found = hops.measure(road.connection, ("crm", "ehr"))
+    by_name = {(hop.hop, hop.target, hop.window): hop for hop in found.hops}
+    assert by_name["receipt_to_charted", "", "1h"].count == 2
+    assert by_name["receipt_to_queue", "", "24h"].count == 2
+    to_ehr = by_name["change_to_delivered", "ehr", "1h"]
+    assert (to_ehr.count, to_ehr.p50, to_ehr.p95) == (2, 2, 2)
+    assert (by_name["change_to_delivered", "crm", "1h"].count, by_name["change_to_delivered", "crm", "1h"].p50) == (
+        0,
+        None,
+    )
+    assert found.attempts["ehr", "1h", "retry"] == found.attempts["ehr", "1h", "delivered"] == 2
+    assert found.error_rate("ehr", "1h") == 0.5
+    assert (found.duplicates, found.lines, found.queue) == (1, 4, 2)
+    assert found.events == {"waiting": 0, "rejected": 1, "dead": 0}
+    assert found.writes["crm", "ready"] == 2
+    assert found.oldest["change_to_delivered", "crm"] > 0
+    assert found.oldest["change_to_delivered", "ehr"] == found.oldest["receipt_to_charted", ""] == 0
+
+
+def test_the_hops_of_an_empty_ledger_are_no_numbers_of_nothing(road: SmallRoad):
+    found = hops.measure(road.connection, ("crm", "ehr"))
+    assert {(hop.count, hop.p50, hop.p95) for hop in found.hops} == {(0, None, None)}
+    assert found.error_rate("ehr", "1h") == 0
+
+
+def test_the_asset_hops_has_numbers_that_plot(road: SmallRoad):
+    road.send(submission(1))
+    settle_writes(road)
+    done = dg.materialize([measure_hops], resources={"road": Road()})
+    (event,) = done.get_asset_materialization_events()
+    told = {name: value.value for name, value in event.materialization.metadata.items()}
+    assert told["change to delivered ehr: seconds (median)"] == 2
+    assert told["ehr: error rate"] == 0.5
+    assert all(isinstance(value, (int, float)) for value in told.values())
+
+
+NAME = re.compile(r"\bglp1_[a-z_]+")
+
+
+def test_every_name_of_the_dashboard_is_in_the_exposition_and_no_value_of_a_patient_is(road: SmallRoad):
+    road.send(submission(1), b"no event")
+    settle_writes(road)
+    told = CliRunner().invoke(main, ["metrics"]).output
+    assert told.endswith("# EOF\n")
+    samples = {line.split("{")[0].split(" ")[0] for line in told.splitlines() if not line.startswith("#")}
+    dashboard = json.loads((Path(__file__).parents[2] / "docs" / "grafana" / "hops.json").read_text())
+    asked = {
+        name for panel in dashboard["panels"] for target in panel["targets"] for name in NAME.findall(target["expr"])
+    }
+    assert asked
+    assert asked <= samples
+    assert samples <= asked, "a number that nobody looks at"
+    labels = {value for line in told.splitlines() for value in re.findall(r'="([^"]*)"', line)}
+    assert labels <= {
+        "", "crm", "ehr", "1h", "24h", "0.5", "0.95", "receipt_to_charted", "receipt_to_queue", "change_to_delivered",
+        "waiting", "rejected", "dead", "ready", "in_doubt", "delivered", "retry",
+    }  # fmt: skip
+
+
+def test_a_scraper_is_answered_on_loopback_alone_and_several_at_once_cost_one_look(road: SmallRoad):
+    looks = []
+
+    def connected() -> Any:
+        looks.append(1)
+        return connect(road.url)
+
+    server, port = metrics.serve(connected, 0)
+    try:
+        assert server.server_address[0] == "127.0.0.1"
+        for _ in range(3):
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/metrics", headers={"Accept": "application/openmetrics-text"}
+            )
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                assert "openmetrics-text" in answer.headers["Content-Type"]
+                assert b"glp1_hop_count" in answer.read()
+        assert len(looks) <= 2  # registering looks once, too
+    finally:
+        server.shutdown()
+        server.server_close()

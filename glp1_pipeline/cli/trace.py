@@ -1,0 +1,79 @@
+"""The journey of one event, and the numbers of all journeys.
+
+Not here: how everything stands now (`look`).
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+import click
+
+from .telling import AS_JSON, open_road, question, show_or_json, told
+
+
+@click.command()
+@click.argument("event", type=click.UUID)
+@AS_JSON
+def trace(event: uuid.UUID, as_json: bool) -> None:
+    """The whole journey of EVENT: received, charted, in the queue, each write and each attempt, with every hop's time.
+
+    Ids, names and times, no value. Its ids are those of `glp1 events` and `glp1 why`.
+    """
+    from ..adapters.trace import trace as ask
+
+    found = told(lambda: question(lambda connection: ask(connection, event)))
+    if found is None:
+        raise click.ClickException("no event has this id: `glp1 events --status charted` lists the newest")
+    show_or_json(as_json, found, lambda: _show(found))
+
+
+def _show(found: dict[str, Any]) -> None:
+    def line(at: Any, words: str) -> None:
+        click.echo(f"{at:%Y-%m-%d %H:%M:%S.%f}  {words}")
+
+    what = f"{found['type']} of {found['source']}" if found["type"] else "a line"
+    line(found["received_at"], f"received: {what}, drop {found['drop_id']} line {found['line']}")
+    if found["reason"]:
+        line(found["failed_at"] or found["received_at"], f"{found['status']}: {found['reason']}: {found['hint']}")
+    if found["charted_at"]:
+        line(found["charted_at"], f"charted, patient {found['patient_id']}")
+    if found["queue"]:
+        line(found["queue"]["entered_at"], "the patient entered the provider's queue")
+    for write in found["writes"]:
+        line(write["decided_at"], f"write {write['write']} to {write['target']}: {write['resources']} resources")
+        for attempt in write["attempts"]:
+            status = f", HTTP {attempt['http_status']}" if attempt["http_status"] else ""
+            line(attempt["at"], f"  attempt {attempt['attempt']}: {attempt['outcome']} in {attempt['ms']} ms{status}")
+        if write["settled_at"]:
+            line(write["settled_at"], f"  {write['status']}")
+        else:
+            click.echo(f"{'':28}{write['status']}")
+    for replay in found["replays"]:
+        line(replay["at"], f"replayed by plan {replay['plan_id']} for {replay['actor']}")
+    for name, seconds in found["hops"].items():
+        click.echo(f"{name:34}{seconds:>10.3f} s")
+
+
+@click.command()
+@click.option("--serve", "port", type=click.IntRange(0, 65535), help="Serve them on this port of 127.0.0.1 (0: any).")
+def metrics(port: int | None) -> None:
+    """Every hop's time, error rates, duplicates and queues for a scraper, as OpenMetrics text; no patient in it.
+
+    With --serve it answers http://127.0.0.1:PORT/metrics until Ctrl-C. docs/grafana/ has a dashboard of these names.
+    """
+    from ..adapters import metrics as exposition
+
+    road = open_road()
+    if port is None:
+        click.echo(told(lambda: exposition.text(lambda: road.connect("glp1 metrics"))), nl=False)
+        return
+    server, served = told(lambda: exposition.serve(lambda: road.connect("glp1 metrics"), port))
+    click.echo(f"http://127.0.0.1:{served}/metrics until Ctrl-C")
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        server.shutdown()
