@@ -10,13 +10,14 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glp1_pipeline.contracts import HERE, ContractError
 from glp1_pipeline.contracts.alerts import load_alerts
 from glp1_pipeline.domain.alerts import WATCHES, Book, Change, Incident, Measured, body_of, figures, judge, title_of
 from glp1_pipeline.domain.alerts.judging import UNNAMED, called, on_call, plain_scope
+from glp1_pipeline.domain.alerts.silence import expected, window
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 BOOK = load_alerts()
@@ -106,6 +107,7 @@ def test_overdue_tasks_call_the_team_that_attends_the_queue():
     assert owners == {"provider": "clinical", "pharmacy": "operations", "data-steward": "data-steward"}
 
 
+@settings(deadline=None)
 @given(
     firing=st.lists(st.booleans(), min_size=1, max_size=120),
     calm=st.integers(0, 10),
@@ -138,6 +140,7 @@ def test_flapping_is_one_incident_until_it_was_calm_and_nothing_is_ever_missed(f
     assert len(opened) <= 1 + len(firing) * step / max(calm, step)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=70), st.integers(1, 9)), max_size=6))
 def test_any_scope_makes_one_incident_a_name_and_no_name_from_outside_is_told(found: list[tuple[str, int]]):
     changes = look(BOOK, [], [Measured("write_dead", scope, n, NOW) for scope, n in found])
@@ -152,6 +155,7 @@ def test_a_scope_that_could_be_a_person_is_not_told(scope: str):
     assert plain_scope(scope) == UNNAMED
 
 
+@settings(deadline=None)
 @given(st.datetimes(datetime(2026, 11, 3), datetime(2030, 1, 1), timezones=st.just(UTC)))
 def test_somebody_is_on_call_at_every_instant_and_turns_change_at_nine_by_the_teams_clock(now: datetime):
     team = BOOK.teams["integration"]
@@ -227,3 +231,42 @@ def test_a_new_threshold_does_not_change_the_version_that_charts_are_stamped_wit
 
 def test_turns_begin_on_a_day_in_the_past():
     assert all(team.starts_on <= date(2026, 11, 23) for team in BOOK.teams.values())
+
+
+def test_every_alert_has_a_section_in_the_runbook_that_names_it_and_every_section_an_alert():
+    page = (ROOT / "docs" / "runbook.md").read_text("utf-8").partition("\n## Alerts\n")[2].partition("\n## ")[0]
+    sections = {
+        re.sub(r"[^a-z0-9 -]", "", head.lower()).replace(" ", "-"): text
+        for head, text in re.findall(r"^### (.+)\n((?:(?!### ).*\n?)*)", page, re.MULTILINE)
+    }
+    assert {alert.runbook for alert in BOOK.alerts.values()} == set(sections)
+    assert [a.name for a in BOOK.alerts.values() if f"`{a.name}`" not in sections[a.runbook]] == []
+
+
+def test_every_alert_leads_to_an_asset_that_is_there():
+    from glp1_pipeline.definitions import defs
+
+    there = {spec.key.to_user_string() for spec in defs.resolve_all_asset_specs()}
+    assert {alert.asset for alert in BOOK.alerts.values()} <= there
+
+
+@settings(deadline=None)
+@given(st.integers(1, 40), st.floats(0.01, 20), st.floats(0, 30))
+def test_a_silence_is_compared_with_days_that_are_known_and_lie_before_it(known_days, silent_days, more):
+    first, last = NOW - timedelta(days=known_days + silent_days), NOW - timedelta(days=silent_days)
+    compared = window(first, last, NOW)
+    if compared is None:
+        assert known_days < 2 or silent_days > 14
+        return
+    for days in compared.days_back:
+        end = NOW - timedelta(days=days)
+        assert end <= last
+        assert end - compared.length >= first
+    assert len(compared.days_back) <= 14
+
+
+def test_a_day_on_which_nothing_ever_comes_expects_nothing_and_a_busy_one_all_the_same():
+    workdays = {days: 0 if days % 7 in (0, 1) else 60 for days in range(1, 15)}
+    assert expected(workdays) == 0
+    assert 0 < expected({days: 60 if days % 7 else 50 for days in range(1, 15)}) <= 50
+    assert expected({1: 10}) == 10
