@@ -1,10 +1,10 @@
-"""`python -m bench bulk|grow|latency|delivery|identity`: prints a table, keeps the figures in bench/results/."""
+"""`python -m bench bulk|grow|latency|delivery|identity|replay`: prints a table, keeps the figures in bench/results/."""
 
 import argparse
 import sys
 from collections.abc import Callable
 
-from . import bulk, delivery, grow, identity, latency
+from . import bulk, delivery, grow, identity, latency, replay
 
 BENCHES: dict[str, Callable[[argparse.Namespace], None]] = {
     "bulk": bulk.run,
@@ -12,13 +12,14 @@ BENCHES: dict[str, Callable[[argparse.Namespace], None]] = {
     "latency": latency.run,
     "delivery": delivery.run,
     "identity": identity.run,
+    "replay": replay.run,
 }
 
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     benches = parser.add_subparsers(dest="bench", required=True)
-    for module in (bulk, grow, latency, delivery, identity):
+    for module in (bulk, grow, latency, delivery, identity, replay):
         module.add_arguments(benches)
     return parser
 
