@@ -160,7 +160,7 @@ def unmapped(limit: int, as_json: bool) -> None:
     THESE ARE WORDS OF PATIENTS: for the terminal of a person who may see them; do not pass them on.
 
     To mend one, add a line to glp1_pipeline/contracts/codes.csv (set, spelling, code; a clinician or pharmacist says
-    which code), then replay the days: glp1 replay --day YYYY-MM-DD --apply. What is mended is gone from this list.
+    which code), then replay the days: glp1 replay --day YYYY-MM-DD. What is mended is gone from this list.
     """
     from ..adapters.unmapped import unmapped_spellings
 
