@@ -125,6 +125,17 @@ FAULTS = {
     "patients have values and no chart": "select from phi.patient_values v left join ops.patient_links l"
     " using (record_id) where not exists (select from phi.charts c"
     " where c.patient_id = coalesce(l.patient_id, v.record_id) and v.event_id = any(c.events))",
+    "records are part of another's patient and have a chart, work or a place in the queue": "select"
+    " from ops.patient_links l where l.record_id <> l.patient_id and ("
+    "exists (select from phi.charts c where c.patient_id = l.record_id)"
+    " or exists (select from ops.gate_results g where g.patient_id = l.record_id)"
+    " or exists (select from phi.risk_flags f where f.patient_id = l.record_id and f.status <> 'cleared')"
+    " or exists (select from ops.tasks t where t.patient_id = l.record_id and t.status = 'open')"
+    " or exists (select from ops.provider_queue q where q.patient_id = l.record_id and q.left_at is null)"
+    " or exists (select from ops.field_conflicts c where c.patient_id = l.record_id and c.closed_at is null))",
+    # With the fault above: each value is in its patient's chart, and in no other.
+    "charts have more events than there are values": "select from (select (select coalesce(sum(cardinality(events)), 0)"
+    " from phi.charts) as charted, (select count(*) from phi.patient_values) as said) as n where charted > said",
     "writes have no body to send": "select from ops.writes w where not exists"
     " (select from phi.write_bodies b where b.write_id = w.write_id)",
     "open writes are in no lane that would carry them": "select from ops.writes w where status in ('ready', 'in_doubt')"

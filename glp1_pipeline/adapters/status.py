@@ -79,7 +79,8 @@ def events(connection: psycopg.Connection, status: str, limit: int) -> list[dict
 
 
 def find_patient(connection: psycopg.Connection, name: str) -> str | None:
-    """Our id of a patient: given as our id of any of their records, or as an identifier that a system gave."""
+    """Our id of a patient: given as our id of any of their records, or as an identifier that a system gave; None where
+    it is nobody's, and where systems gave it to several people."""
     try:
         candidate = str(uuid.UUID(name))
         row = connection.execute(
@@ -91,17 +92,35 @@ def find_patient(connection: psycopg.Connection, name: str) -> str | None:
             return str(row[0])
     except ValueError:
         candidate = name
-    row = connection.execute(
-        "select coalesce(l.patient_id, i.record_id) from phi.identifiers i left join ops.patient_links l"
-        " using (record_id) where i.value = %s order by i.learned_at limit 1",
+    rows = connection.execute(
+        "select distinct coalesce(l.patient_id, i.record_id) from phi.identifiers i left join ops.patient_links l"
+        " using (record_id) where i.value = %s limit 2",
         (name,),
-    ).fetchone()
-    return str(row[0]) if row else None
+    ).fetchall()
+    return str(rows[0][0]) if len(rows) == 1 else None
+
+
+def records_of(connection: psycopg.Connection, patient_id: str) -> list[str]:
+    """The records that a patient is made of."""
+    rows = connection.execute("select record_id::text from ops.patient_links where patient_id = %s", (patient_id,))
+    return sorted({patient_id, *(record_id for (record_id,) in rows)})
+
+
+def events_of(connection: psycopg.Connection, patient_id: str) -> tuple[uuid.UUID, ...]:
+    """The charted events of all records of a patient: what a replay of the patient takes."""
+    rows = connection.execute(
+        "select event_id from phi.events where record_id = any(%s::uuid[]) and status = 'charted' order by seq",
+        (records_of(connection, patient_id),),
+    ).fetchall()
+    return tuple(event_id for (event_id,) in rows)
 
 
 def why(connection: psycopg.Connection, patient_id: str) -> dict[str, Any]:
     """Every unmet thing of a patient: what, since when, whose, until when. Names and times, never a value."""
     rows = lambda sql: connection.execute(sql, (patient_id,)).fetchall()  # noqa: E731
+    records = records_of(connection, patient_id)
+    # What was begun under a record before it became part of the patient goes on under it.
+    of_all = lambda sql: connection.execute(sql, (records,)).fetchall()  # noqa: E731
     chart = rows("select stage, received_at, cardinality(events) from phi.charts where patient_id = %s")
     queue = rows("select entered_at, left_at from ops.provider_queue where patient_id = %s")
     return {
@@ -111,10 +130,9 @@ def why(connection: psycopg.Connection, patient_id: str) -> dict[str, Any]:
         "last_heard_of": chart[0][1] if chart else None,
         "records": [
             {"record": str(i), "system": s, "since": at, "event_id": str(e)}
-            for i, s, at, e in rows(
-                "with mine as (select %s::uuid as id) select record_id, system, learned_at, learned_by"
-                " from phi.identifiers where record_id = any(array(select id from mine union select l.record_id"
-                "  from ops.patient_links l, mine where l.patient_id = mine.id)) order by learned_at, system"
+            for i, s, at, e in of_all(
+                "select record_id, system, learned_at, learned_by from phi.identifiers"
+                " where record_id = any(%s::uuid[]) order by learned_at, system"
             )
         ],
         "in_queue_since": queue[0][0] if queue and queue[0][1] is None else None,
@@ -140,26 +158,30 @@ def why(connection: psycopg.Connection, patient_id: str) -> dict[str, Any]:
         ],
         "writes": [
             {"write": n, "status": s, "tries": t, "since": c, "last": last}
-            for n, s, t, c, last in rows(
-                "select n, status, tries, created_at, last_class from ops.writes where patient_id = %s"
+            for n, s, t, c, last in of_all(
+                "select n, status, tries, created_at, last_class from ops.writes where patient_id = any(%s::uuid[])"
                 " and status <> 'delivered' order by n"
             )
         ],
-        "blocked": [b for (b,) in rows("select blocked from ops.lanes where patient_id = %s and blocked is not null")],
+        "blocked": [
+            b
+            for (b,) in of_all(
+                "select blocked from ops.lanes where patient_id = any(%s::uuid[]) and blocked is not null order by 1"
+            )
+        ],
         "conflicts": [
             {"resource": k, "reason": r, "since": s, "decision": d}
-            for k, r, s, d in rows(
+            for k, r, s, d in of_all(
                 "select m.key, m.value ->> 'reason', (m.value ->> 'since')::timestamptz, m.value ->> 'decision'"
-                " from ops.copies c, jsonb_each(c.conflicts) m where c.patient_id = %s order by 3, 1"
+                " from ops.copies c, jsonb_each(c.conflicts) m where c.patient_id = any(%s::uuid[]) order by 3, 1"
             )
         ],
         "disagreements": conflicts_of(connection, patient_id),
         "last_events": [
             {"event_id": str(e), "type": y, "received_at": r, "status": s, "reason": n, "hint": h}
-            for e, y, r, s, n, h in rows(
-                "with mine as (select %s::uuid as id) select event_id, type, received_at, status, reason, hint"
-                " from phi.events where record_id = any(array(select id from mine union select l.record_id"
-                "  from ops.patient_links l, mine where l.patient_id = mine.id)) order by seq desc limit 20"
+            for e, y, r, s, n, h in of_all(
+                "select event_id, type, received_at, status, reason, hint from phi.events"
+                " where record_id = any(%s::uuid[]) order by seq desc limit 20"
             )
         ],
     }

@@ -24,7 +24,7 @@ def conflicts(keep_theirs, send_ours, as_json: bool) -> None:
     once more since is a conflict again. RESOURCE is as listed, Type/id.
     """
     from ..adapters import charts, outbox
-    from ..adapters.status import find_patient
+    from ..adapters.status import events_of, find_patient
 
     if keep_theirs and send_ours:
         raise click.UsageError("one decision at a time: --keep-theirs or --send-ours")
@@ -36,15 +36,21 @@ def conflicts(keep_theirs, send_ours, as_json: bool) -> None:
                 return {"conflicts": [found._asdict() for found in outbox.conflicts(connection, "ehr")]}
             patient, key = keep_theirs or send_ours
             patient_id = find_patient(connection, patient)
+            # A record that is part of another's patient has a Patient of its own there, and conflicts of its own.
+            whose = {one.patient_id for one in outbox.conflicts(connection, "ehr") if one.key == key}
+            if patient.lower() in whose and patient.lower() != patient_id:
+                if send_ours:
+                    raise click.ClickException(
+                        "this record is part of another's patient: ours stands there. Mend it in the EHR, then"
+                        " --keep-theirs"
+                    )
+                patient_id = patient.lower()
             decision = "theirs" if keep_theirs else "ours"
             if patient_id is None or not outbox.settle_conflict(connection, "ehr", patient_id, key, decision):
                 raise click.ClickException("this is not in conflict: `glp1 conflicts` lists what is")
             if keep_theirs:
                 return {"decision": decision, "new_writes": 0}
-            events = connection.execute(
-                "select event_id from phi.events where record_id = %s and status = 'charted'", (patient_id,)
-            ).fetchall()
-            scope = charts.Scope(event_ids=tuple(event for (event,) in events), is_replay=True)
+            scope = charts.Scope(event_ids=events_of(connection, patient_id), is_replay=True)
             return {
                 "decision": decision,
                 "new_writes": charts.chart_events(connection, road.contract, road.cipher, scope).writes,

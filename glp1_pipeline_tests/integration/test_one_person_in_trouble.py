@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import psycopg
 import pytest
+from click.testing import CliRunner
 
-from glp1_pipeline.adapters import ledger, matches
+from glp1_pipeline import cli
+from glp1_pipeline.adapters import ledger, matches, status
+from glp1_pipeline.cli import mend
 from glp1_pipeline.domain import flags
+from glp1_pipeline.domain.fhir import patient_key, response_key
 from glp1_pipeline_tests.sample_inputs import contract
-from glp1_pipeline_tests.small_road import SmallRoad, amendment, migrated_database, small_road, submission
+from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, migrated_database, small_road, submission
 
 
 @pytest.fixture(scope="module")
@@ -236,3 +241,61 @@ def test_accounts_that_we_told_the_ehr_ourselves_prove_nothing_when_they_come_ba
     )  # fmt: skip
     assert road.events() == {"charted": 3}
     assert road.rows("select basis from ops.patient_matches") == [("model",)]
+
+
+def test_the_balance_names_what_a_merge_would_leave_behind(road: SmallRoad):
+    road.send(submission(1), submission(2))
+    keeps, goes = record(road, "canary-0000001"), record(road, "canary-0000002")
+    decide(road, "merge", keeps, goes)
+    assert road.balance().faults == []
+    road.connection.execute("update ops.provider_queue set left_at = null where patient_id = %s", (goes,))
+    road.connection.execute("update phi.charts set events = events || events")
+    found = road.balance().faults
+    assert "1 records are part of another's patient and have a chart, work or a place in the queue" in found
+    assert "1 charts have more events than there are values" in found
+
+
+def test_an_id_that_systems_gave_to_two_people_finds_neither(road: SmallRoad):
+    road.send(submission(1), submission(2, subject="canary-0000001", source="/intake/ios"))
+    assert status.find_patient(road.connection, "canary-0000001") is None
+    one, two = (str(r) for (r,) in road.rows("select patient_id from phi.charts order by received_at"))
+    assert status.find_patient(road.connection, one) == one
+    decide(road, "merge", one, two)
+    assert status.find_patient(road.connection, "canary-0000001") == one
+    assert status.find_patient(road.connection, two.upper()) == one
+    assert len(status.events_of(road.connection, one)) == 3
+    told = status.why(road.connection, one)
+    assert len(told["last_events"]) == 3
+    assert [write["write"] for write in told["writes"]] == [1, 1, 2, 2]  # of both Patients
+
+
+def test_ours_is_sent_again_for_a_merged_patient_too(road: SmallRoad, monkeypatch: pytest.MonkeyPatch):
+    road.send(submission(1), submission(2))
+    keeps, goes = record(road, "canary-0000001"), record(road, "canary-0000002")
+    decide(road, "merge", keeps, goes)
+    answered = response_key(keeps, road.one("select submission_id from phi.patient_values where record_id = %s", goes))
+    person = patient_key(goes)
+    for patient_id, key in ((keeps, answered), (goes, person)):
+        road.connection.execute(
+            "update ops.copies set conflicts = jsonb_build_object(%s::text, jsonb_build_object('reason', 'edited_in_ehr',"
+            " 'since', now())) where patient_id = %s",
+            (key, patient_id),
+        )
+    monkeypatch.setattr(mend, "open_road", lambda: Opened(road))
+    sent = CliRunner().invoke(cli.main, ["conflicts", "--send-ours", keeps, answered, "--json"])
+    assert orjson.loads(sent.stdout) == {"decision": "ours", "new_writes": 1}
+    assert told(road, keeps, "ehr")[-1]["entry"][0]["request"]["url"] == answered
+    refused = CliRunner().invoke(cli.main, ["conflicts", "--send-ours", goes, person])
+    assert (refused.exit_code, "--keep-theirs" in refused.output) == (1, True)
+    kept = CliRunner().invoke(cli.main, ["conflicts", "--keep-theirs", goes, person, "--json"])
+    assert orjson.loads(kept.stdout) == {"decision": "theirs", "new_writes": 0}
+
+
+class Opened:
+    """The road as a command opens it."""
+
+    def __init__(self, road: SmallRoad) -> None:
+        self.contract, self.cipher, self.url = road.contract, road.cipher, road.url
+
+    def connect(self, name: str) -> psycopg.Connection:
+        return connect(self.url, name)
