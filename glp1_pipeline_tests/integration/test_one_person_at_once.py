@@ -105,3 +105,46 @@ def test_events_of_two_records_of_one_patient_do_not_overwrite_each_other(road: 
     assert road.events() == {"charted": 5}
     assert (value(road, keeps, "anthro.weight"), value(road, keeps, "hx.kidney")) == ("91.0", "ckd")
     assert road.balance().faults == []
+
+
+def test_one_new_person_by_two_accounts_at_once_has_one_chart(road: SmallRoad, monkeypatch: pytest.MonkeyPatch):
+    road.drop("two.ndjson", submission(1), submission(1, subject="canary-second"))
+    road.take()
+    done = at_once(road, *each(waiting(road)), patch=monkeypatch)
+    assert [d.events for d in done] == [1, 1]
+    assert road.events() == {"charted": 2}
+    assert road.one("select cardinality(events) from phi.charts") == 2
+    assert road.balance().faults == []
+
+
+def test_two_first_events_of_one_account_at_once_are_both_in_its_chart(
+    road: SmallRoad, monkeypatch: pytest.MonkeyPatch
+):
+    first = submission(1)
+    road.drop("two.ndjson", first, amendment(first, 1, {"anthro.weight": {"value": 91, "unit": "kg"}}))
+    road.take()
+    done = at_once(road, *each(waiting(road)), patch=monkeypatch)
+    assert [d.events for d in done] == [1, 1]
+    assert road.one("select cardinality(events) from phi.charts") == 2
+    assert road.balance().faults == []
+
+
+def test_merges_in_both_directions_an_amendment_and_a_replay_at_once_end_in_one_chart(
+    road: SmallRoad, monkeypatch: pytest.MonkeyPatch
+):
+    first, second, third = submission(1), submission(2), submission(3)
+    road.send(first, second, third)
+    one, two, three = (record(road, f"canary-000000{n}") for n in (1, 2, 3))
+    merge(road, one, two)
+    merge(road, three, one)
+    road.drop("more.ndjson", amendment(second, 1, {"anthro.weight": {"value": 91, "unit": "kg"}}))
+    road.take()
+    done = at_once(road, *each(waiting(road)), charts.Scope(is_replay=True), patch=monkeypatch)
+    assert [d for d in done if isinstance(d, Exception)] == []
+    assert road.events() == {"charted": 6}
+    assert road.rows("select patient_id::text, cardinality(events) from phi.charts") == [(three, 4)]
+    assert value(road, three, "anthro.weight") == "91.0"
+    assert road.balance().faults == []
+    before = road.fingerprint()
+    road.replay()
+    assert road.fingerprint() == before
