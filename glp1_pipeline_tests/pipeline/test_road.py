@@ -12,6 +12,8 @@ from click.testing import CliRunner
 from glp1_pipeline.adapters.balance import fingerprint
 from glp1_pipeline.adapters.ehr_compare import compare
 from glp1_pipeline.cli import main
+from glp1_pipeline.definitions import defs
+from glp1_pipeline.defs.chart import chart
 from glp1_pipeline.sandbox.samples import differences, samples
 from glp1_pipeline_tests.sample_inputs import clean_submission
 
@@ -94,7 +96,7 @@ def test_replaying_the_day_once_from_the_ui_and_twice_by_command_leaves_the_same
         {
             "params": {
                 "selector": None,
-                "assetSelection": [{"path": [name]} for name in CHART],
+                "assetSelection": [{"path": list(spec.key.path)} for spec in chart.specs],
                 "partitionNames": [day.isoformat()],
                 "fromFailure": False,
             }
@@ -113,54 +115,27 @@ def test_replaying_the_day_once_from_the_ui_and_twice_by_command_leaves_the_same
 
     running.wait(is_done, 120, "the backfill did not end")
     for _ in range(2):
-        replayed = CliRunner().invoke(main, ["replay", "--day", day.isoformat(), "--apply", "--json"])
+        replayed = CliRunner().invoke(
+            main, ["replay", "--day", day.isoformat(), "--apply", "--actor", "test", "--reason", "again", "--json"]
+        )
         assert (json.loads(replayed.stdout)["new_writes"], json.loads(replayed.stdout)["state_changed"]) == (0, False)
     with running.connect() as connection:
         assert fingerprint(connection) == before
         assert connection.execute("select count(*) from ops.writes").fetchone() == (writes,)
 
 
-CHART = (
-    "patient_matches",
-    "patient_values",
-    "charts",
-    "risk_flags",
-    "gate_results",
-    "tasks",
-    "provider_queue",
-    "writes",
-)
-
-
-OTHERS = (
-    "drops", "events", "deliveries", "crm_deliveries", "ehr_changes", "crm_changes", "patient_match_reviews",
-    "field_conflicts", "ownership_drift", "unmapped_codes", "ledger_balance",
-)  # fmt: skip
-
-
-def test_every_asset_check_sensor_and_job_is_described_for_a_newcomer(running):
+def test_all_that_is_defined_is_in_the_ui_and_every_sensor_is_at_work(running):
+    """What each tells a newcomer is held by the test of the definitions."""
     found = running.ask(
-        "{ repositoriesOrError { ... on RepositoryConnection { nodes {"
-        " assetNodes { assetKey { path } description groupName kinds owners { ... on TeamAssetOwner { team }"
-        " ... on UserAssetOwner { email } } isExecutable"
-        " assetChecksOrError { ... on AssetChecks { checks { name description } } } }"
-        " sensors { name description sensorState { status } } schedules { name description scheduleState { status } }"
-        " jobs { name description isAssetJob } } } } }"
+        "{ repositoriesOrError { ... on RepositoryConnection { nodes { assetNodes { assetKey { path } description }"
+        " sensors { name sensorState { status } } schedules { name } jobs { name } } } } }"
     )["repositoriesOrError"]["nodes"]
     (repository,) = found
-    names = {"/".join(a["assetKey"]["path"]) for a in repository["assetNodes"]}
-    assert names == {*CHART, *OTHERS}
-    for asset in repository["assetNodes"]:
-        assert len(asset["description"]) > 60, asset["assetKey"]
-        assert asset["owners"], asset["assetKey"]
-        assert asset["kinds"], asset["assetKey"]
-        assert asset["groupName"] != "default", asset["assetKey"]
-        for check in asset["assetChecksOrError"].get("checks", []):
-            assert len(check["description"]) > 40, check
-    for part in (*repository["sensors"], *repository["schedules"]):
-        assert len(part["description"]) > 40, part
-    assert all(s["sensorState"]["status"] == "RUNNING" for s in repository["sensors"])
-    assert all(len(j["description"] or "") > 40 for j in repository["jobs"] if not j["name"].startswith("__"))
+    specs = {tuple(spec.key.path): spec.description for spec in defs.resolve_all_asset_specs()}
+    assert {tuple(a["assetKey"]["path"]): a["description"] for a in repository["assetNodes"]} == specs
+    for kind, defined in (("sensors", defs.sensors), ("schedules", defs.schedules), ("jobs", defs.jobs)):
+        assert {one.name for one in defined or ()} <= {one["name"] for one in repository[kind]}
+    assert {s["sensorState"]["status"] for s in repository["sensors"]} == {"RUNNING"}
 
 
 def test_the_command_line_answers_in_json(running):
