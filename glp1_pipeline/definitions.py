@@ -50,7 +50,6 @@ defs = dg.Definitions(
         delivery.deliver,
         delivery.deliver_to_crm,
         recovery.count_ledger,
-        alerts.count_incidents,
         hops.measure_hops,
         alerts.count_incidents,
         matches.count_reviews,

@@ -40,10 +40,14 @@ def silent_feeds(
 
 def _note_sources(connection: Connection[Any], emitters: Mapping[str, str]) -> None:
     """Bring phi.feeds up to date: who sent since the last look. The first time everything is read, later an hour."""
+    (since,) = connection.execute(
+        "select coalesce(max(last_at) - interval '1 hour', '-infinity')::text from phi.feeds"
+    ).fetchone() or ("-infinity",)
+    # Asked with the instant itself: within one statement the planner does not know it, and reads everything.
     news = connection.execute(
         "select source, min(type), min(received_at), max(received_at) from phi.events where source is not null"
-        " and received_at >= coalesce((select max(last_at) from phi.feeds) - interval '1 hour', '-infinity')"
-        " group by source order by 3, 1"
+        " and received_at >= %s::timestamptz group by source order by 3, 1",
+        (since,),
     ).fetchall()
     if not news:
         return

@@ -190,7 +190,7 @@ def upgrade() -> None:
         unique=False,
         schema="phi",
         postgresql_using="brin",
-        postgresql_with={"autosummarize": "on"},
+        postgresql_with={"autosummarize": "on", "pages_per_range": "32"},
     )
     op.create_index(
         "events_troubled",
@@ -247,7 +247,7 @@ def downgrade() -> None:
         table_name="events",
         schema="phi",
         postgresql_using="brin",
-        postgresql_with={"autosummarize": "on"},
+        postgresql_with={"autosummarize": "on", "pages_per_range": "32"},
     )
     op.alter_column(
         "tasks",
