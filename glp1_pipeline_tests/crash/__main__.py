@@ -23,7 +23,7 @@ from glp1_pipeline_tests.crash.road import MORTAL, Round, World
 from glp1_pipeline_tests.crm_process import CrmProcess
 from glp1_pipeline_tests.small_road import connect
 
-MOST = 80
+MOST = 60
 """More points than this are sampled, unless all are asked for; each place of our code once at least."""
 
 
