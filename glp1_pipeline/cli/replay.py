@@ -197,11 +197,12 @@ def _sentences(work):
     """What a plan refuses is a sentence, not a trace."""
 
     def asked() -> Any:
+        from ..adapters.charts import ChartFault
         from ..adapters.replay import PlanFault
 
         try:
             return work()
-        except PlanFault as fault:
+        except (PlanFault, ChartFault) as fault:
             raise click.ClickException(str(fault)) from None
 
     return asked
