@@ -13,8 +13,9 @@ import orjson
 import psycopg
 
 from ..domain.contract import Contract
+from ..domain.events import Refused
 from .cipher import Cipher
-from .ledger import append
+from .ledger import append, event_id_of, read_event
 
 SOURCE = "/steward/glp1"
 TYPES = {"merge": "patient.merged", "unmerge": "patient.unmerged", "not_a_match": "patient.not_a_match"}
@@ -100,12 +101,10 @@ def put(
         "time": now.isoformat(),
         "data": data,
     }
-    append(connection, contract, cipher, [orjson.dumps(event)])
-    row = connection.execute(
-        "select event_id from phi.events where source = %s and source_id = %s", (SOURCE, source_id)
-    ).fetchone()
-    if row is None:
-        raise ValueError(
-            "the decision is not whole: an actor is one word without spaces, a reason is 1 to 500 characters"
-        )
-    return row[0]
+    document = orjson.dumps(event)
+    try:
+        event_id = event_id_of(read_event(contract, document))
+    except Refused as refusal:  # said at once, and not left behind as a line in quarantine
+        raise ValueError(f"this is not whole: {refusal.hint}") from None
+    append(connection, contract, cipher, [document])
+    return event_id

@@ -299,3 +299,45 @@ class Opened:
 
     def connect(self, name: str) -> psycopg.Connection:
         return connect(self.url, name)
+
+
+@pytest.mark.parametrize(
+    ("other", "actor", "reason", "hint"),
+    [
+        ("itself", "steward-7", "because", "must be two records"),
+        ("no id", "steward-7", "because", "must be the id of a record of ours"),
+        ("", "steward seven", "because", "data.actor"),
+        ("", "steward-7", " ", "must say why"),
+    ],
+)
+def test_a_decision_that_is_not_whole_says_what_it_lacks_and_leaves_nothing_behind(
+    road: SmallRoad, other: str, actor: str, reason: str, hint: str
+):
+    road.send(submission(1), submission(2))
+    one, two = record(road, "canary-0000001"), record(road, "canary-0000002")
+    pair = (one, {"itself": one.upper(), "": two}.get(other, other))
+    with pytest.raises(ValueError, match=hint):
+        matches.decide(road.connection, road.contract, road.cipher, "merge", pair, actor, reason)
+    assert road.events() == {"charted": 2}
+
+
+def test_records_are_known_in_whatever_spelling_a_person_copies_them(road: SmallRoad):
+    road.send(submission(1), submission(2))
+    one, two = record(road, "canary-0000001"), record(road, "canary-0000002")
+    decide(road, "merge", one.upper(), two.replace("-", ""))
+    assert road.rows("select patient_id::text from phi.charts") == [(one,)]
+
+
+@pytest.mark.parametrize("is_together", [True, False])
+def test_who_was_heard_of_first_is_who_said_first_who_they_are(road: SmallRoad, is_together: bool):
+    twin = returning(1, "canary-twin", **{"demo.legal_first": "Zacharias", "demo.preferred_name": "Zach"})
+    road.send(submission(1), twin)
+    (pair,) = matches.reviews(road.connection)
+    later = submission(1) if record(road, "canary-0000001") == pair["later"] else twin
+    told = [
+        amendment(later, 1, {"hx.kidney": "none"}, minutes=-600),  # says nothing of who they are
+        amendment(later, 2, {"demo.email": "canary@example.org"}),
+    ]
+    for events in (told,) if is_together else ([event] for event in told):
+        road.send(*events)
+    assert matches.reviews(road.connection)[0]["later"] == pair["later"]

@@ -121,7 +121,7 @@ def _match(connection, contract: Contract, claimed: Sequence[Claimed], said: Rea
     for report in reports_of(connection, sorted(stored)):
         if report.event_id in taken:
             replayed.add(report.record_id)  # the model may be another since
-        elif not report.is_draft:
+        elif not report.is_draft and not FIELDS.isdisjoint(report.values):
             reports[report.record_id].append(report)
     changed: dict[str, identity.Features] = {}
     rows: list[tuple[str, str, datetime]] = []
