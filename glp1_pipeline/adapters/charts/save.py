@@ -81,16 +81,10 @@ def save(connection, contract: Contract, cipher: Cipher, decided: Decided, known
             ((o.chart.patient_id, f.flag_id, f.severity, "sticky" if f.sticky else "active", list(f.fields),
               f.event_id, version) for o in outcomes for f in o.flags.values()),
             known=known.patients | known.moved)  # fmt: skip
-    patients = [o.chart.patient_id for o in outcomes]
-    connection.execute(
-        "update phi.risk_flags set status = 'cleared' where patient_id = any(%s::uuid[]) and status <> 'cleared' and"
-        " not exists (select from unnest(%s::uuid[], %s::text[]) as t(p, f) where p = patient_id and f = flag_id)",
-        (
-            patients,
-            [o.chart.patient_id for o in outcomes for _ in o.flags],
-            [f for o in outcomes for f in o.flags],
-        ),
-    )
+    before = known.patients | known.moved
+    heard_before = [o for o in outcomes if o.chart.patient_id in before]
+    if heard_before:
+        _clear_flags(connection, heard_before)
     _upsert(connection, "ops.gate_results", ("patient_id", "gate_id"),
             ("patient_id", "gate_id", "gate_version", "outcome", "missing", "score", "contract_version", "since"),
             ((o.chart.patient_id, o.gate.gate_id, o.gate.version, o.gate.outcome,
@@ -145,6 +139,19 @@ def _chart_row(outcome: PatientOutcome, version: str) -> tuple:
         events,
         version,
         max(s.received_at for s in chart.submissions),
+    )
+
+
+def _clear_flags(connection, outcomes: list[PatientOutcome]) -> None:
+    """Flags that were raised once and are no more."""
+    connection.execute(
+        "update phi.risk_flags set status = 'cleared' where patient_id = any(%s::uuid[]) and status <> 'cleared' and"
+        " not exists (select from unnest(%s::uuid[], %s::text[]) as t(p, f) where p = patient_id and f = flag_id)",
+        (
+            [o.chart.patient_id for o in outcomes],
+            [o.chart.patient_id for o in outcomes for _ in o.flags],
+            [f for o in outcomes for f in o.flags],
+        ),
     )
 
 
