@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from glp1_pipeline.adapters.secrets import Secrets
 
@@ -43,6 +43,8 @@ class Settings:
     ehr_client_id: str | None = None
     ehr_client_secret: str | None = field(default=None, repr=False)
     ehr_sandbox_auth: bool = False
+    ehr_hints: bool = True
+    ehr_hook_url: str | None = None
     crm_url: str | None = None
     crm_token: str | None = field(default=None, repr=False)
     crm_webhook_secret: str | None = field(default=None, repr=False)
@@ -93,6 +95,8 @@ class Settings:
             ehr_client_id=client_id,
             ehr_client_secret=client_secret,
             ehr_sandbox_auth=_one_of(text("GLP1_EHR_SANDBOX_AUTH"), "GLP1_EHR_SANDBOX_AUTH", "smart", "none", False),
+            ehr_hints=_one_of(text("GLP1_EHR_HINTS"), "GLP1_EHR_HINTS", "1", "0"),
+            ehr_hook_url=_hook(text("GLP1_EHR_HOOK_URL")),
             crm_url=(crm_url or "").rstrip("/") or None,
             crm_token=crm_token,
             crm_webhook_secret=text("GLP1_CRM_WEBHOOK_SECRET"),
@@ -150,6 +154,13 @@ class Settings:
             return "glp1-pipeline", self.secrets.get("ehr_client_secret")
         return None
 
+    def ehr_hook_url_wanted(self) -> str | None:
+        """Where the EHR tells us that something changed; None where it is not to, or could not reach us."""
+        if not self.ehr_hints or (self.ehr_url and not self.ehr_hook_url and not _is_loopback(self.ehr_url)):
+            return None
+        port = self.state.get("crm_hook_port")
+        return self.ehr_hook_url or (f"http://127.0.0.1:{port}/ehr" if port else None)
+
     def crm_access(self) -> tuple[str, str]:
         """The CRM's base address and the token that it knows us by."""
         if self.crm_url and self.crm_token:
@@ -158,6 +169,11 @@ class Settings:
         if port is None:
             raise SettingsError(f"There is no CRM yet in {self.home}. Start one with `glp1 up`, or set GLP1_CRM_URL.")
         return f"http://127.0.0.1:{port}", self.secrets.get("crm_token")
+
+    @property
+    def hears_crm_hooks(self) -> bool:
+        """Not where the CRM's webhooks could not be checked."""
+        return not self.crm_url or bool(self.crm_webhook_secret)
 
     def crm_hook_secret(self) -> str:
         """What the CRM signs its webhooks with."""
@@ -279,6 +295,17 @@ def _with_scheme(url: str | None, scheme: str, name: str) -> str | None:
     if not separator or given.split("+")[0] not in ("postgresql", "postgres"):
         raise SettingsError(f"{name} must begin with postgresql:// (Postgres 15 or later).")
     return f"{scheme}://{rest}"
+
+
+def _is_loopback(url: str) -> bool:
+    return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
+
+
+def _hook(url: str | None) -> str | None:
+    """A secret travels there, so TLS or this machine."""
+    if url and not url.startswith("https://") and not (url.startswith("http://") and _is_loopback(url)):
+        raise SettingsError("GLP1_EHR_HOOK_URL must begin with https:// (http:// only on this machine).")
+    return url
 
 
 def _number(text: str | None, name: str, default: int, low: int, high: int) -> int:

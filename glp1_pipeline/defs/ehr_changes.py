@@ -5,18 +5,22 @@ Here: wiring. Not here: how changes are read without loss (`adapters.ehr.polling
 """
 
 import statistics
+import time
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from ..adapters.charts import TARGET
 from ..adapters.ehr import EhrFailure
+from ..adapters.ehr.hints import hints, wait_for_hint
 from ..adapters.ehr.polling import has_news, lag_seconds, poll_changes, sweep_age_seconds
 from .describe import OPS
-from .intake import has_just_failed, running
+from .intake import WAIT_SECONDS, has_just_failed, running, wait_until
 from .resources import Road
 
-LOOK_EVERY_SECONDS = 30
+LOOK_EVERY_SECONDS = 25
+"""A tick looks once and then listens for a hint until it is over; the next begins at a multiple of 5 s."""
+BUSY_SECONDS = 0.5
 WHOLE_ROUND_EVERY = timedelta(minutes=5)
 """However quiet it is: deletions, and what the EHR shows late, are seen by a whole round alone."""
 ROUND_SECONDS = 45.0
@@ -29,8 +33,9 @@ EHR_CHANGES = dg.AssetSpec(
     kinds={"python", "fhir"},
     description="What people changed in the EHR since the last look: a corrected phone, a new allergy, a weight that a "
     "nurse measured, a resource deleted, two Patients merged. The EHR is asked type by type for what changed since; "
-    "the last minutes are read again each time, so that a change which shows late is not passed over. Our own writes "
-    "come back too and are recognised by their version and content: they are no news. Each change is one event in the "
+    "the last minutes are read again each time, so that a change which shows late is not passed over. A hint of the "
+    "EHR (a subscription, where it offers them) only makes the next look sooner. Our own writes come back too "
+    "and are recognised by their version and content: they are no news. Each change is one event in the "
     "ledger (`events`), and whose word counts is decided when it is charted (contracts/ownership.csv). A slice of what "
     "we ever wrote is read again in each round, so that within a day nothing is missing unnoticed: `sweep (hours)` "
     "is how long the one under way has been. `lag (seconds)` is how far behind the EHR we have read to the end, two "
@@ -97,24 +102,39 @@ def ehr_changes_sensor(job) -> dg.SensorDefinition:
     @dg.sensor(
         name="ehr_changes_due",
         job=job,
-        minimum_interval_seconds=LOOK_EVERY_SECONDS,
+        minimum_interval_seconds=1,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Asks the EHR every {LOOK_EVERY_SECONDS} seconds, in one call, whether anything changed; only if "
-        f"so, or every {WHOLE_ROUND_EVERY.seconds // 60} minutes, it asks for a run.",
+        description=f"Asks the EHR every {LOOK_EVERY_SECONDS} seconds, and at once when the EHR hints at it, in one "
+        "call, whether anything changed; only if so, or every "
+        f"{WHOLE_ROUND_EVERY.seconds // 60} minutes, it asks for a run.",
     )
     def ehr_changes_due(context: dg.SensorEvaluationContext, road: Road):
-        if has_just_failed(context.instance, job.name) or running(context.instance, job.name) > 0:
-            return dg.SkipReason("a run is at it, or has just failed")
-        now = datetime.now(UTC)
         asked = datetime.fromisoformat(context.cursor) if context.cursor else None
-        if asked is not None and now - asked < WHOLE_ROUND_EVERY:
+
+        def is_busy() -> bool:
+            return has_just_failed(context.instance, job.name) or running(context.instance, job.name) > 0
+
+        with road.connect("glp1 ehr changes sensor") as connection:
+            has_looked, heard = False, 0
+
+            def is_due(left: float) -> bool:
+                nonlocal has_looked, heard
+                if has_looked and not wait_for_hint(connection, TARGET, heard, min(left, 1.0)):
+                    return False
+                if is_busy():  # what there is, that run takes: the EHR is not asked beside it
+                    time.sleep(min(left, BUSY_SECONDS))
+                    return False
+                has_looked, heard = True, hints(connection)  # a hint that comes while we ask has us ask again
+                is_round_due = asked is None or datetime.now(UTC) - asked >= WHOLE_ROUND_EVERY
+                return is_round_due or has_news(connection, road.ehr, TARGET)
+
             try:
-                with road.connect("glp1 ehr changes sensor") as connection:
-                    if not has_news(connection, road.ehr, TARGET):
-                        return dg.SkipReason("nobody changed anything in the EHR")
+                # One look at least, then it listens: ticks follow each other, so a look is never long off.
+                if not wait_until(WAIT_SECONDS, is_due, is_busy):
+                    return dg.SkipReason("nobody changed anything in the EHR")
             except EhrFailure as failure:
                 return dg.SkipReason(f"the EHR cannot be asked now ({failure.trouble}); it is asked again")
-        context.update_cursor(now.isoformat())
+        context.update_cursor(datetime.now(UTC).isoformat())
         return dg.RunRequest()
 
     return ehr_changes_due

@@ -22,7 +22,7 @@ from glp1_pipeline.sandbox.ehr import ehr_command
 from glp1_pipeline.sandbox.supervisor import Program, StackError, Supervisor
 
 POSTGRES, EHR, CODE = "Postgres", "sandbox EHR", "code server"
-CRM, RECEIVER = "sandbox CRM", "receiver of the CRM's webhooks"
+CRM, RECEIVER = "sandbox CRM", "receiver of webhooks"
 DAEMON, WORKER, WEB = "daemon", "worker", "web server"
 _OLD_RESULT = 86_400.0
 
@@ -84,9 +84,9 @@ class Stack:
         self._env = _inherited() | {"GLP1_HOME": str(self.settings.home)} | self._extra
         if self.settings.ehr_url is None:
             self._launch_ehr()
-        hook_url = self._choose_hook_url()
+        hook_port = self._port("crm_hook_port", f"the {RECEIVER}")
         if self.settings.crm_url is None:
-            self._launch_crm(hook_url)
+            self._launch_crm(f"http://127.0.0.1:{hook_port}/crm")
         if self._postgres:
             self._start_postgres(self._postgres)
         write_dagster_yaml(self.settings)
@@ -94,8 +94,7 @@ class Stack:
         self._env |= dagster_env(self.settings)
         self._launch_code_server()
         self._migrate(self.settings)
-        if hook_url:
-            self._launch_receiver(hook_url)
+        self._launch_receiver(hook_port)
         self._prepare_dagster()
         self._launch(DAEMON, ["-m", "dagster._daemon", "run", "-w", str(WORKSPACE)], self._has_begun(DAEMON))
         self._launch(WORKER, self._worker_arguments(), self._log_says(WORKER, "ready."), grace=20)
@@ -104,9 +103,8 @@ class Stack:
         others = [
             *([EHR] if self.settings.ehr_url is None else []),
             *([CRM] if self.settings.crm_url is None else []),
-            *([RECEIVER] if hook_url else []),
         ]
-        self.supervisor.wait_ready(*others, CODE, WORKER, WEB, DAEMON)
+        self.supervisor.wait_ready(*others, RECEIVER, CODE, WORKER, WEB, DAEMON)
 
     def wait(self, seconds: float | None = None) -> None:
         """Until Ctrl-C (which raises KeyboardInterrupt), or for so many seconds."""
@@ -147,23 +145,17 @@ class Stack:
         ready = _answers(self.settings.ehr_base_url() + "/metadata")
         self.supervisor.launch(Program(EHR, argv, self._env | env, ready, wave=1))
 
-    def _choose_hook_url(self) -> str | None:
-        """Where the CRM tells us that something changed; None where its webhooks could not be checked."""
-        if self.settings.crm_url and not self.settings.crm_webhook_secret:
-            return None
-        return f"http://127.0.0.1:{self._port('crm_hook_port', 'the ' + RECEIVER)}/crm"
-
-    def _launch_crm(self, hook_url: str | None) -> None:
+    def _launch_crm(self, hook_url: str) -> None:
         port = self._port("crm_port", "the sandbox CRM")
         argv, env = crm_command(self.settings, port, hook_url)
         ready = _answers(f"http://127.0.0.1:{port}/health")
         self.supervisor.launch(Program(CRM, argv, self._env | env, ready, wave=1))
 
-    def _launch_receiver(self, hook_url: str) -> None:
-        port = urlsplit(hook_url).port or 0
-        argv = ["-m", "uvicorn", "glp1_pipeline.adapters.crm.receiver:app", "--factory", "--no-access-log"]
+    def _launch_receiver(self, port: int) -> None:
+        argv = ["-m", "uvicorn", "glp1_pipeline.adapters.hooks:app", "--factory", "--no-access-log"]
         argv += ["--log-level", "warning", "--host", "127.0.0.1", "--port", str(port)]
-        self._launch(RECEIVER, argv, _answers(f"http://127.0.0.1:{port}/health"))
+        # It turns our subscriptions in the EHR off while it ends, and the EHR ends after it.
+        self._launch(RECEIVER, argv, _answers(f"http://127.0.0.1:{port}/health"), grace=10)
 
     def _launch_code_server(self) -> None:
         port = self._port("code_port", "the code server")

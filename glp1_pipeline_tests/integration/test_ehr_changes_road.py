@@ -228,7 +228,10 @@ def test_the_asset_reads_and_says_how_much(circle: Circle) -> None:
     assert (check.check_name, check.passed) == ("changes_are_read", True)
 
 
-def test_the_sensor_asks_for_a_run_when_there_is_news_and_now_and_then(circle: Circle) -> None:
+def test_the_sensor_asks_for_a_run_when_there_is_news_and_now_and_then(
+    circle: Circle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ehr_changes, "WAIT_SECONDS", 0.3)
     circle.road.send(submission(next(PEOPLE)))
     circle.deliver()
     circle.road.connection.execute("delete from ops.poll_cursors")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from glp1_pipeline.adapters import processes
 from glp1_pipeline.adapters.postgres import EmbeddedPostgres
@@ -290,12 +291,14 @@ def test_the_whole_sandbox_runs_a_job_survives_kills_and_leaves_no_process(tmp_p
         os.kill(postmaster.pid, signal.SIGKILL)
         until(lambda: any(p.parent == first.pid for p in postgres_of(settings) if p != postmaster), 30)
         until(lambda: runs(settings) == [("SUCCESS",)], 30)
+        until(lambda: has_one_set_of_subscriptions(settings), 30)
         first.kill()
         first.communicate()
 
         second = begin()
         read_until(second, "up")
         assert runs(settings) == [("SUCCESS",)]
+        until(lambda: has_one_set_of_subscriptions(settings), 30)
         second.send_signal(signal.SIGINT)
         assert "interrupted" in second.communicate(timeout=60)[0]
         assert at_home(home) == []
@@ -306,6 +309,15 @@ def test_the_whole_sandbox_runs_a_job_survives_kills_and_leaves_no_process(tmp_p
                 stack.terminate()
                 stack.communicate()
         place.remove()
+
+
+def has_one_set_of_subscriptions(settings: Settings) -> bool:
+    """Whether the EHR tells this start's receiver of each type once, and knows of no other subscription."""
+    answer = requests.get(f"{settings.ehr_base_url()}/Subscription?_count=100", timeout=10).json()
+    found = [entry["resource"] for entry in answer.get("entry", ())]
+    criteria = {one["criteria"] for one in found if one["status"] == "active"}
+    endpoints = {one["channel"]["endpoint"] for one in found}
+    return len(found) == len(criteria) > 0 and endpoints == {settings.ehr_hook_url_wanted()}
 
 
 def postgres_of(settings: Settings) -> list[processes.Process]:

@@ -2,7 +2,8 @@
 
 Here: the connection (`wire`), what a write becomes on each kind of server (`ehr`), reading back for `reconcile`
 (`readback`), and what people change there (`polling`; its parts are `changes`, `feed`, `entries`, `window`, `people`,
-`echoes`, `events`, `sweep`). Not here: rows of the outbox, and any decision of what an answer means (`domain.outbox`).
+`echoes`, `events`, `sweep`), and being told of it sooner (`subscription`, `hints`). Not here: rows of the outbox, and
+any decision of what an answer means (`domain.outbox`).
 """
 
 from .ehr import Ehr, Sent

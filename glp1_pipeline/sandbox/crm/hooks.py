@@ -1,7 +1,7 @@
 """Webhooks of the sandbox CRM: what changed is told to one address, signed, until it was heard.
 
 At least once and in no certain order, as every CRM does it; which contact changed is told, never what. Not here: what
-the receiver does with it (`adapters.crm.receiver`).
+the receiver does with it (`adapters.hooks`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,172 @@
+"""Webhooks of the CRM and the EHR, received: each is a mere hint that makes us look sooner, and never a message itself.
+
+What changed is read from the CRM and the EHR themselves: so a webhook that is lost, comes twice, late, out of order or
+from a liar with the secret changes nothing of what we know. A hint is answered with 2xx once it is committed. While
+this program lives it keeps our subscriptions in the EHR, and turns them off when it ends: nothing else would hear them.
+Run as a program of its own: `uvicorn glp1_pipeline.adapters.hooks:app --factory`. Not here: reading changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from .crm.cursor import DELETION_HINT, HINT, SYSTEM
+from .ehr import Ehr, EhrFailure, EhrMisconfigured, EhrSettings
+from .ehr.hints import note_hint
+from .ehr.subscription import Subscriptions, authorization
+from .settings import Settings
+
+LONGEST_BODY = 1024 * 1024
+OLDEST_SECONDS = 300.0
+LOOK_AGAIN_SECONDS = (2.0, 15.0, 300.0)
+"""At our subscriptions: after a change of them, after a failure, and when all is well."""
+STOP_SECONDS = 6.0
+log = logging.getLogger(__name__)
+
+
+def app() -> Starlette:
+    """The receiver of the installation at GLP1_HOME."""
+    settings = Settings.from_env()
+    return make_app(
+        settings.store_url(),
+        settings.crm_hook_secret() if settings.hears_crm_hooks else None,
+        settings.secrets.get_or_create("ehr_hook_secret"),
+        Keeper(lambda: subscriptions(settings), settings.ehr_hook_url_wanted()),
+    )
+
+
+def subscriptions(settings: Settings) -> Subscriptions:
+    client_id, secret = settings.ehr_credentials() or (None, None)
+    ehr = Ehr(EhrSettings(settings.ehr_base_url(), client_id, secret, read_timeout=10.0))
+    return Subscriptions(ehr, settings.secrets.get_or_create("ehr_hook_secret"))
+
+
+class Keeper:
+    """Keeps our subscriptions in a thread of its own: what the EHR fails at is tried again, and delays nobody.
+
+    `url`: where the EHR tells us; None: it is not to tell us, and what an earlier start left on is turned off.
+    """
+
+    def __init__(self, make: Callable[[], Subscriptions], url: str | None) -> None:
+        self._make, self._url = make, url
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="subscriptions", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._is_over.set()
+        self._thread.join(STOP_SECONDS)
+
+    def _work(self) -> None:
+        ours, after_change, after_failure, when_well = None, *LOOK_AGAIN_SECONDS
+        while not self._is_over.is_set():
+            pause = when_well
+            try:
+                ours = ours or self._make()
+                if self._url is None:
+                    ours.turn_off()
+                    return
+                pause = after_change if ours.keep(self._url) else when_well
+            except (EhrFailure, EhrMisconfigured) as failure:
+                log.warning("subscriptions in the EHR are not as they should be (%s); tried again", failure)
+                pause = after_failure
+            self._is_over.wait(pause)
+        try:
+            if ours is not None:
+                ours.turn_off(time.monotonic() + STOP_SECONDS - 1)
+        except EhrFailure as failure:
+            log.warning("subscriptions in the EHR are still on (%s); they end by themselves within an hour", failure)
+
+
+def make_app(
+    database_url: str, crm_secret: str | None, ehr_secret: str | None = None, keeper: Keeper | None = None
+) -> Starlette:
+    """The receiver; a system whose secret is None is not heard."""
+
+    def in_database(note: Callable[[psycopg.Connection[Any]], None]) -> None:
+        with psycopg.connect(database_url, connect_timeout=5, application_name="glp1 hooks") as connection:
+            note(connection)
+
+    async def kept(note: Callable[[psycopg.Connection[Any]], None]) -> Response:
+        try:
+            await run_in_threadpool(in_database, note)
+        except psycopg.Error:
+            return Response(status_code=503)  # not kept: it is told again
+        return Response(status_code=204)
+
+    async def hear_crm(request: Request) -> Response:
+        body = b""
+        async for part in request.stream():
+            body += part
+            if len(body) > LONGEST_BODY:
+                return Response(status_code=413)
+        if not is_signed(crm_secret or "", request.headers, body, time.time()):
+            return Response(status_code=401)
+        try:
+            notices = json.loads(body)
+            kinds = {DELETION_HINT if str(one["subscriptionType"]).endswith(".deletion") else HINT for one in notices}
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return Response(status_code=400)
+        return await kept(lambda connection: note_crm(connection, kinds))
+
+    async def hear_ehr(request: Request) -> Response:
+        told = request.headers.get("authorization", "")
+        if not hmac.compare_digest(authorization(ehr_secret or "").encode(), told.encode()):
+            return Response(status_code=401)
+        size = 0
+        async for part in request.stream():  # a server may send the resource all the same: dropped as it comes
+            size += len(part)
+            if size > LONGEST_BODY:
+                return Response(status_code=413)
+        return await kept(note_hint)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        if keeper:
+            keeper.start()
+        yield
+        if keeper:
+            await run_in_threadpool(keeper.stop)
+
+    routes = [Route("/health", lambda _: JSONResponse({"status": "ok"}), methods=["GET"])]
+    if crm_secret:
+        routes.append(Route("/crm", hear_crm, methods=["POST"]))
+    if ehr_secret:  # some servers add the type and id of what changed to the path
+        routes += [Route(path, hear_ehr, methods=["POST", "PUT"]) for path in ("/ehr", "/ehr/{rest:path}")]
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+def note_crm(connection: psycopg.Connection[Any], kinds: set[str]) -> None:
+    for kind in sorted(kinds):
+        connection.execute(
+            "insert into ops.poll_cursors as c (system, kind, polled_at, changes) values (%s, %s, now(), 1)"
+            " on conflict (system, kind) do update set polled_at = now(), changes = c.changes + 1",
+            (SYSTEM, kind),
+        )
+
+
+def is_signed(secret: str, headers, body: bytes, now: float) -> bool:
+    """Whether X-Signature is the HMAC-SHA256 (hex) of X-Signature-Timestamp and the body, and the time is near."""
+    timestamp = headers.get("x-signature-timestamp", "")
+    if not timestamp.isascii() or not timestamp.isdigit() or len(timestamp) > 12:
+        return False
+    expected = hmac.new(secret.encode(), timestamp.encode() + body, hashlib.sha256).hexdigest()
+    is_genuine = hmac.compare_digest(expected.encode(), headers.get("x-signature", "").encode())
+    return is_genuine and abs(now - int(timestamp)) <= OLDEST_SECONDS
