@@ -18,6 +18,7 @@ import pytest
 
 from glp1_pipeline.adapters.charts import TARGET
 from glp1_pipeline.adapters.ehr.polling import poll_changes
+from glp1_pipeline.adapters.matches import decide
 from glp1_pipeline.defs import ehr_changes
 from glp1_pipeline_tests.deliveries import World
 from glp1_pipeline_tests.ehr_changes import Provider, begin_now
@@ -162,6 +163,38 @@ def test_a_merge_done_in_the_ehr_joins_the_charts_and_its_echo_joins_nothing_aga
     assert [circle.round() for _ in range(3)] == [0, 0, 0]
     assert circle.road.rows("select record_id::text, patient_id::text from ops.patient_links") == links
     assert circle.road.balance().faults == []
+
+
+def test_what_a_saved_patient_only_carries_along_goes_home_when_a_merge_is_undone(circle: Circle) -> None:
+    """Who saves the survivor's Patient for a new phone says nothing of the name that a merge brought there (G4)."""
+    road = circle.road
+    n = next(PEOPLE)
+    twin = {"demo.legal_first": "Zacharias", "demo.preferred_name": "Zach", "demo.email": "zach@example.org"}
+    road.send(submission(n), submission(n, subject=f"canary-twin-{n}", **twin))
+    circle.deliver()
+    assert circle.poll().changes == 0
+    first, later = (
+        str(road.one("select record_id from phi.identifiers where value = %s", account))
+        for account in (f"canary-{n:07d}", f"canary-twin-{n}")
+    )
+    own = "select field, value from phi.chart_values where patient_id = %s and field like 'demo.%%' order by 1"
+    before = {record: dict(road.rows(own, record)) for record in (first, later)}
+    decide(road.connection, road.contract, road.cipher, "merge", (later, first), "steward-7", "one person")
+    road.chart()
+    circle.deliver()
+    remote = road.one("select remote from ops.copies where target = %s and patient_id = %s", TARGET, later)
+    (place,) = [f"Patient/{known[0]}" for key, known in remote.items() if key.startswith("Patient/")]
+    phone = [{"system": "phone", "value": "+13125550199", "use": "mobile"}]
+    circle.provider.edit(place, telecom=phone)
+    assert circle.round() == 1
+    decide(road.connection, road.contract, road.cipher, "unmerge", (later, first), "steward-7", "two after all")
+    road.chart()
+    circle.deliver()
+    after = {record: dict(road.rows(own, record)) for record in (first, later)}
+    assert after[later].pop("demo.mobile")["value"] == "+13125550199"
+    before[later].pop("demo.mobile")
+    assert after == before
+    assert road.balance().faults == []
 
 
 def test_a_poller_killed_anywhere_tells_every_edit_once(circle: Circle) -> None:

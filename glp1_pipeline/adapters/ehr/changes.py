@@ -136,7 +136,10 @@ class Poller:
         for entry, record_id in new:
             actor = actors.get(entry.place, "")
             patient = self.people.patient_of(entry) or entry.place
-            told.append(changed(self.source, patient if "?" not in patient else entry.place, entry, record_id, actor))
+            # A Patient is saved whole: what we wrote in it, perhaps of a merged record, is no word of who saves it.
+            sent = self.echoes.last_sent(entry, copies[record_id]) if entry.kind == "Patient" else None
+            patient = patient if "?" not in patient else entry.place
+            told.append(changed(self.source, patient, entry, record_id, actor, sent))
             if entry.kind == "Patient" and not entry.is_deleted:
                 told += self._merges(entry, record_id, actor, copies[record_id])
         return told

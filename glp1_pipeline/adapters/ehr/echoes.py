@@ -102,6 +102,15 @@ class Echoes:
                 break
         return Verdict.LATER if is_under_way else Verdict.THEIRS
 
+    def last_sent(self, entry: Entry, copies: list[Copy]) -> dict[str, Any] | None:
+        """What we sent last of a resource, as far as it was delivered."""
+        for copy in copies:
+            if (key := key_of(entry, copy)) is not None:
+                for status, sent in self.sent(key, copy.patient_id):
+                    if status == "delivered":
+                        return sent
+        return None
+
     def links_sent(self, entry: Entry, copies: list[Copy]) -> set[tuple[str, str]]:
         """Kind and target of every link that we ever wrote into a Patient: a merge of ours, perhaps undone since."""
         mine = [(copy, key) for copy in copies if (key := key_of(entry, copy)) is not None]

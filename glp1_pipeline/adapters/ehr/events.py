@@ -26,8 +26,13 @@ class Told(NamedTuple):
     is_deleted: bool = False
 
 
-def changed(source: str, patient: str, entry: Entry, record_id: str | None, actor: str) -> Told:
-    """One version of a resource as the EHR holds it; of a deleted one what it said before, where that is known."""
+def changed(
+    source: str, patient: str, entry: Entry, record_id: str | None, actor: str, sent: dict[str, Any] | None = None
+) -> Told:
+    """One version of a resource as the EHR holds it; of a deleted one what it said before, where that is known.
+
+    `sent`: the resource as we wrote it last, where what still stands so is nobody's word there.
+    """
     data: dict[str, Any] = {
         "resource_type": entry.kind,
         "resource_id": entry.remote_id,
@@ -36,6 +41,8 @@ def changed(source: str, patient: str, entry: Entry, record_id: str | None, acto
     }
     if entry.content:
         data["resource"] = entry.content
+    if sent:
+        data["sent"] = sent
     if record_id:
         data["record_id"] = record_id
     if actor:

@@ -49,6 +49,7 @@ def read_change(kind: str, data: dict[str, Any], seen_at: datetime) -> Change:
         actor=read_actor(data),
         # Whoever names our record read it in the resource: what else stands there of accounts we wrote ourselves.
         identifiers=read_identifiers(data.get("identifiers") or (content.get("identifier") if not record_id else None)),
+        sent=sent if isinstance(sent := data.get("sent"), dict) else {},
     )
 
 

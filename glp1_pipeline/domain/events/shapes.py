@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Literal
@@ -101,6 +101,8 @@ class Change:
     actor: str = ""
     identifiers: tuple[tuple[str, str], ...] = ()
     """What else that system knows the person by: system and value."""
+    sent: dict[str, Any] = field(default_factory=dict)
+    """The content as we wrote it there last: what still stands so was only carried along."""
 
 
 @dataclass(frozen=True, slots=True)
