@@ -70,8 +70,9 @@ def is_safe(url: str) -> bool:
 class Caller:
     """Calls to one base address. Threads may share it: each call has a connection to itself; the rate is one."""
 
-    def __init__(self, system: str, base: str, limits: Limits) -> None:
-        self.system, self.base, self.limits = system, base.rstrip("/"), limits
+    def __init__(self, system: str, base: str, limits: Limits, ca_file: str | None = None) -> None:
+        """`ca_file`: who vouches for the other end; None: whom this machine trusts."""
+        self.system, self.base, self.limits, self.ca_file = system, base.rstrip("/"), limits, ca_file
         self._idle: list[requests.Session] = []
         self._lock = threading.Lock()
         self._next_slot = 0.0
@@ -80,17 +81,9 @@ class Caller:
         """One request with a JSON answer; CallFailure for anything else than a 2xx that can be read.
         `until`: by our monotonic clock, when it must be over."""
         content = None if body is None else orjson.dumps(body)
-        sent = {"Accept": "application/json", **headers}
-        if content is not None:
-            sent["Content-Type"] = "application/json"
+        kind = {} if content is None else {"Content-Type": "application/json"}
         self._take_slot(until)
-        status, raw, told = self._send(method, self.base + path, sent, content, until)
-        if trouble := trouble_of(status):
-            raise self.failure(trouble, status, _retry_after(told))
-        try:
-            return Answer(status, orjson.loads(raw) if raw else None, told)
-        except orjson.JSONDecodeError:
-            raise self.failure("rubbish", status) from None
+        return self.send(method, self.base + path, {"Accept": "application/json", **kind, **headers}, content, until)
 
     def failure(self, trouble: Trouble, status: int | None = None, retry_after: float | None = None) -> CallFailure:
         return CallFailure(self.system, trouble, status, retry_after)
@@ -100,8 +93,26 @@ class Caller:
         while self._idle:
             self._idle.pop().close()
 
-    def _send(
-        self, method: str, url: str, headers: dict[str, str], content: bytes | None, until: float | None
+    def send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        content: bytes | Mapping[str, str] | None,
+        until: float | None = None,
+        auth: tuple[str, str] | None = None,
+    ) -> Answer:
+        """As `call`, to any address and beside the rate. `content`: bytes, or a form. `auth`: name and password."""
+        status, raw, told = self._exchange(method, url, headers, content, until, auth)
+        if trouble := trouble_of(status):
+            raise self.failure(trouble, status, _retry_after(told))
+        try:
+            return Answer(status, orjson.loads(raw) if raw else None, told)
+        except orjson.JSONDecodeError:
+            raise self.failure("rubbish", status) from None
+
+    def _exchange(
+        self, method: str, url: str, headers: Mapping[str, str], content: Any, until: float | None, auth: Any
     ) -> tuple[int, bytes, Mapping[str, str]]:
         limits = self.limits
         ends = time.monotonic() + limits.connect_timeout + limits.read_timeout
@@ -112,7 +123,8 @@ class Caller:
         timeout = (min(limits.connect_timeout, left), min(limits.read_timeout, left))
         try:
             with self._session() as session, session.request(
-                method, url, data=content, headers=headers, timeout=timeout, stream=True, allow_redirects=False
+                method, url, data=content, headers=headers, auth=auth, timeout=timeout, stream=True,
+                allow_redirects=False,
             ) as response:  # fmt: skip
                 return response.status_code, self._read(response, ends), response.headers
         except requests.exceptions.RequestException as error:
@@ -139,6 +151,7 @@ class Caller:
         except IndexError:
             session = requests.Session()
             session.trust_env = False  # no proxy and no .netrc of whoever started us
+            session.verify = self.ca_file or True
             adapter = HTTPAdapter(pool_connections=2, pool_maxsize=2, max_retries=0)
             session.mount("https://", adapter)
             session.mount("http://", adapter)

@@ -38,7 +38,9 @@ def test_what_people_still_have_to_verify_is_marked_on_the_page():
 def test_no_text_of_a_licensed_dictionary_is_on_the_page():
     """Fully specified names of SNOMED CT end in their hierarchy; LOINC's long names have brackets and `by Method`."""
     page = PAGE.read_text("utf-8")
-    hierarchy = r"[A-Za-z] \((disorder|finding|procedure|observable entity|situation|substance|product|regime/therapy)\)"
+    hierarchy = (
+        r"[A-Za-z] \((disorder|finding|procedure|observable entity|situation|substance|product|regime/therapy)\)"
+    )
     loinc = r"\[(Mass|Moles|Mass Ratio|Volume|Enzymatic activity)/|\bin Serum or Plasma\b| panel with all children"
     assert re.findall(hierarchy, page) == []
     assert re.findall(loinc, page) == []
