@@ -270,6 +270,29 @@ def test_a_server_without_subscriptions_is_left_alone(url: str, own_ehr: EhrProc
     assert subscriptions(own_ehr.url) == []
 
 
+class Masking(FaultProxy):
+    """A server that shows nobody the headers of a subscription."""
+
+    def answer(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:
+        code, raw, kept = super().answer(method, path, body, headers)
+        if method == "GET" and "/Subscription?" in path:
+            found = json.loads(raw)
+            for entry in found.get("entry", ()):
+                del entry["resource"]["channel"]["header"]
+            raw = json.dumps(found).encode()
+        return code, raw, kept
+
+
+def test_a_server_that_masks_the_secret_is_not_written_to_without_end(url: str, own_ehr: EhrProcess) -> None:
+    with Masking(own_ehr.url) as masking:
+        with Receiver(url, masking.url) as receiver:
+            until(lambda: is_one_set(own_ehr.url, receiver.url))
+            time.sleep(8)
+            assert len(masking.writes) == 2
+            assert is_one_set(own_ehr.url, receiver.url)
+        assert not active(own_ehr.url)
+
+
 def test_killed_and_started_anew_there_is_one_set_and_with_hints_off_there_is_none(
     url: str, tmp_path: Path, own_ehr: EhrProcess
 ) -> None:

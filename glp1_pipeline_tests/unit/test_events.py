@@ -13,13 +13,27 @@ from hypothesis import strategies as st
 
 from glp1_pipeline.contracts import load
 from glp1_pipeline.domain.contract import Contract
-from glp1_pipeline.domain.events import REASONS, Refused, parse_event, questionnaire_response_to_submission
+from glp1_pipeline.domain.events import (
+    REASONS,
+    Event,
+    Refused,
+    Submission,
+    parse_event,
+    questionnaire_response_to_submission,
+)
 from glp1_pipeline.domain.mapping import map_submission
 
 from .submissions import full_answers
 
 CONTRACT: Contract = load()
 REMOVED = object()
+
+
+def submitted(document: Any) -> tuple[Event, Submission]:
+    """The event of a document that is a submission."""
+    event, content = parse_event(document, CONTRACT)
+    assert isinstance(content, Submission)
+    return event, content
 
 
 def cloud_event(**data: Any) -> dict[str, Any]:
@@ -77,7 +91,7 @@ def changed(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 
 
 def test_a_cloud_event_becomes_an_envelope_and_a_submission() -> None:
-    event, submission = parse_event(cloud_event(), CONTRACT)
+    event, submission = submitted(cloud_event())
     assert (event.source, event.source_id, event.type) == ("/intake/web", "evt-teapot-1", "intake.submitted")
     assert (event.subject, event.version) == ("acct-teapot", "3.0.0")
     assert event.occurred_at == datetime.fromisoformat("2026-11-22T16:00:01+00:00")
@@ -88,7 +102,7 @@ def test_a_cloud_event_becomes_an_envelope_and_a_submission() -> None:
 
 def test_an_amendment_says_what_it_amends() -> None:
     document = changed(cloud_event(supersedes="sub-0", reason="typo"), "type", "intake.amended")
-    event, submission = parse_event(document, CONTRACT)
+    event, submission = submitted(document)
     assert (event.type, submission.status, submission.supersedes) == ("intake.amended", "amended", "sub-0")
 
 
@@ -155,7 +169,7 @@ def test_what_is_no_object_is_refused(document: Any) -> None:
 
 
 def test_an_odd_duration_is_left_to_the_mapping_which_holds_it() -> None:
-    _, submission = parse_event(cloud_event(duration_s="a while"), CONTRACT)
+    _, submission = submitted(cloud_event(duration_s="a while"))
     assert submission.duration_s is None
     assert map_submission(CONTRACT, submission).values["sys.duration_s"]["held"] == "unreadable_number"
 
@@ -185,7 +199,7 @@ def test_two_amendments_of_one_response_are_two_events() -> None:
     first, second = (
         response([{"linkId": "hx.men2", "answer": [{"valueString": told}]}], status="amended") for told in ("yes", "no")
     )
-    events = [parse_event(document, CONTRACT) for document in (first, second, copy.deepcopy(first))]
+    events = [submitted(document) for document in (first, second, copy.deepcopy(first))]
     ids = [event.source_id for event, _ in events]
     assert ids[0] == ids[2] != ids[1]
     assert all(event.type == "intake.amended" for event, _ in events)
@@ -267,9 +281,9 @@ def chosen(name: str) -> st.SearchStrategy[Any]:
 @settings(max_examples=60, deadline=None)
 @given(st.fixed_dictionaries({}, optional={name: chosen(name) for name in full_answers()}))
 def test_fhir_and_json_of_one_submission_have_equal_values(answers: dict[str, Any]) -> None:
-    _, ours = parse_event(cloud_event(answers=answers, time_zone="", ab_variant=None, duration_s=None), CONTRACT)
+    _, ours = submitted(cloud_event(answers=answers, time_zone="", ab_variant=None, duration_s=None))
     items = [item for name, raw in answers.items() for item in as_fhir(name, raw)]
-    _, theirs = parse_event(response(items), CONTRACT)
+    _, theirs = submitted(response(items))
     mapped, other = map_submission(CONTRACT, ours), map_submission(CONTRACT, theirs)
     for own in ("sys.client_submission_id", "demo.timezone"):
         mapped.values.pop(own, None)
@@ -291,13 +305,13 @@ def test_fhir_parts_that_disagree_and_limits_are_held() -> None:
 
 def test_the_widest_offsets_on_earth_are_taken_and_kept() -> None:
     for offset in ("+14:00", "-12:00"):
-        _, submission = parse_event(cloud_event(authored_at=f"2026-11-22T10:00:00{offset}"), CONTRACT)
+        _, submission = submitted(cloud_event(authored_at=f"2026-11-22T10:00:00{offset}"))
         assert submission.authored_at.isoformat() == f"2026-11-22T10:00:00{offset}"
 
 
 def entered(document: dict[str, Any]) -> str:
     try:
-        event, submission = parse_event(document, CONTRACT)
+        event, submission = submitted(document)
     except Refused as refused:
         return refused.reason
     for text in (event.source, event.source_id, event.type, event.version, event.subject, submission.submission_id,
