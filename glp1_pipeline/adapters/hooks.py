@@ -76,6 +76,7 @@ class Keeper:
 
     def _work(self) -> None:
         ours, after_change, after_failure, when_well = None, *LOOK_AGAIN_SECONDS
+        has_changed = False
         while not self._is_over.is_set():
             pause = when_well
             try:
@@ -83,7 +84,9 @@ class Keeper:
                 if self._url is None:
                     ours.turn_off()
                     return
-                pause = after_change if ours.keep(self._url) else when_well
+                # Twice in a row: the EHR keeps something other than what we send (a header masked), and will again.
+                had_changed, has_changed = has_changed, ours.keep(self._url) > 0
+                pause = after_change if has_changed and not had_changed else when_well
             except (EhrFailure, EhrMisconfigured) as failure:
                 log.warning("subscriptions in the EHR are not as they should be (%s); tried again", failure)
                 pause = after_failure

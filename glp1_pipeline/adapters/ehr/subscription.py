@@ -60,7 +60,7 @@ class Subscriptions:
                 entries.append({"resource": wanted, "request": {"method": "POST", "url": "Subscription"}})
             elif not _is_good(same[0], wanted, now):
                 # Some servers turn on what is requested, others leave it to the client.
-                is_asked = same[0].get("status") == "requested" and same[0].get("channel") == wanted["channel"]
+                is_asked = same[0].get("status") == "requested" and _channel(same[0]) == wanted["channel"]
                 entries.append(_put({**wanted, "id": same[0]["id"], "status": "active" if is_asked else "requested"}))
             for other in same[1:]:
                 entries.append(_gone(other))
@@ -124,10 +124,14 @@ class Subscriptions:
 
 
 def _is_good(one: dict[str, Any], wanted: dict[str, Any], now: datetime) -> bool:
-    channel = {name: value for name, value in (one.get("channel") or {}).items() if name in wanted["channel"]}
     ends = one.get("end")
     lasts = isinstance(ends, str) and parsed(ends) - now > RENEW_BEFORE
-    return one.get("status") == "active" and channel == wanted["channel"] and lasts
+    return one.get("status") == "active" and _channel(one) == wanted["channel"] and lasts
+
+
+def _channel(one: dict[str, Any]) -> dict[str, Any]:
+    """Without what a server adds to it."""
+    return {name: value for name, value in (one.get("channel") or {}).items() if name in ("type", "endpoint", "header")}
 
 
 def _content(one: dict[str, Any]) -> dict[str, Any]:
