@@ -25,7 +25,7 @@ WATCHED = (
     "Cursor.execute in adapters.ledger", "Transaction.__exit__ in adapters.ledger._write_chunk",
     "Transaction.__exit__ in adapters.ledger.append", "Transaction.__exit__ in adapters.charts",
     "Transaction.__exit__ in adapters.outbox.lanes.claim", "Transaction.__exit__ in adapters.outbox.deliver",
-    "Session.send in adapters.ehr", "Session.send in adapters.calls",
+    "Session.send in adapters.calls",
     "Transaction.__exit__ in adapters.ehr.changes", "Transaction.__exit__ in adapters.ehr.sweep",
     "Transaction.__exit__ in adapters.crm.cursor", "Connection.commit in adapters.outbox.contacts",
 )  # fmt: skip
