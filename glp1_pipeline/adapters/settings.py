@@ -43,7 +43,7 @@ class Settings:
     ehr_client_id: str | None = None
     ehr_client_secret: str | None = field(default=None, repr=False)
     ehr_sandbox_auth: bool = False
-    ehr_hints: bool = True
+    ehr_hints: bool = False
     ehr_hook_url: str | None = None
     crm_url: str | None = None
     crm_token: str | None = field(default=None, repr=False)
@@ -95,7 +95,7 @@ class Settings:
             ehr_client_id=client_id,
             ehr_client_secret=client_secret,
             ehr_sandbox_auth=_one_of(text("GLP1_EHR_SANDBOX_AUTH"), "GLP1_EHR_SANDBOX_AUTH", "smart", "none", False),
-            ehr_hints=_one_of(text("GLP1_EHR_HINTS"), "GLP1_EHR_HINTS", "1", "0"),
+            ehr_hints=_one_of(text("GLP1_EHR_HINTS"), "GLP1_EHR_HINTS", "1", "0", default=False),
             ehr_hook_url=_hook(text("GLP1_EHR_HOOK_URL")),
             crm_url=(crm_url or "").rstrip("/") or None,
             crm_token=crm_token,

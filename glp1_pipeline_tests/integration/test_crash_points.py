@@ -27,7 +27,7 @@ WATCHED = (
     "Transaction.__exit__ in adapters.outbox.lanes.claim", "Transaction.__exit__ in adapters.outbox.deliver",
     "Session.send in adapters.calls",
     "Transaction.__exit__ in adapters.ehr.changes", "Transaction.__exit__ in adapters.ehr.sweep",
-    "Transaction.__exit__ in adapters.crm.cursor", "Connection.commit in adapters.outbox.contacts",
+    "Transaction.__exit__ in adapters.crm.cursor",
 )  # fmt: skip
 """Where the tracer must have found points by itself, or it watches the wrong things."""
 

@@ -307,6 +307,7 @@ def test_killed_and_started_anew_there_is_one_set_and_with_hints_off_there_is_no
             "GLP1_DAGSTER_DATABASE_URL": url,
             "GLP1_EHR_URL": own_ehr.url,
             "GLP1_EHR_HOOK_URL": endpoint,
+            "GLP1_EHR_HINTS": "1",
             **more,
         }
         argv = [sys.executable, "-m", "uvicorn", "glp1_pipeline.adapters.hooks:app", "--factory", "--port", str(port)]

@@ -271,7 +271,7 @@ def test_the_whole_sandbox_runs_a_job_survives_kills_and_leaves_no_process(tmp_p
     home = tmp_path / "home"
     (tmp_path / "small_definitions.py").write_text(DEFINITIONS)
     (tmp_path / "small_worker.py").write_text(WORKER)
-    env = {**os.environ, "GLP1_HOME": str(home), "PYTHONPATH": str(PROJECT)}
+    env = {**os.environ, "GLP1_HOME": str(home), "GLP1_EHR_HINTS": "1", "PYTHONPATH": str(PROJECT)}
 
     def begin() -> "subprocess.Popen[str]":
         argv = [sys.executable, "-c", WHOLE_STACK, f"{PROJECT}:{tmp_path}"]
@@ -280,7 +280,7 @@ def test_the_whole_sandbox_runs_a_job_survives_kills_and_leaves_no_process(tmp_p
         return stack
 
     started: list[subprocess.Popen[str]] = []
-    settings = Settings.from_env({"GLP1_HOME": str(home)})
+    settings = Settings.from_env({"GLP1_HOME": str(home), "GLP1_EHR_HINTS": "1"})
     place = EmbeddedPostgres(settings)
     try:
         first = begin()
