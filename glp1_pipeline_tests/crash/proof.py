@@ -96,7 +96,7 @@ def _faults_of_charts(road: SmallRoad, round_: Round) -> Iterator[str]:
         yield f"{len(queued)} patients are in the queue, not each of the four once"
     if road.one("select count(*) from ops.patient_links where record_id <> patient_id"):
         yield "a merge that was undone is still there"
-    for subject, field, wanted in ((0, "demo.mobile", MOBILE), (1, "demo.language", LANGUAGE)):
+    for subject, field, wanted in ((1, "demo.mobile", MOBILE), (0, "demo.language", LANGUAGE)):
         said = road.rows(
             "select v.value ->> 'value' from phi.chart_values v join phi.identifiers i on i.record_id = v.patient_id"
             " where i.value = %s and v.field = %s and not v.is_finding",

@@ -35,7 +35,8 @@ from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, empty_
 
 MORTAL = "glp1 crash child"
 LANGUAGE, MOBILE = "vi", "+12065550177"
-"""What a provider corrects of the second person in the EHR, and somebody in sales of the first one in the CRM."""
+"""What a provider corrects of the first person in the EHR, and somebody in sales of the second one in the CRM: there the
+contact is written next, since the merge retires it."""
 SPOKEN = [{"language": {"coding": [{"system": "urn:ietf:bcp:47", "code": LANGUAGE}]}, "preferred": True}]
 
 
@@ -196,13 +197,13 @@ class Run:
         return self.road.one("select remote from ops.copies where target = %s and patient_id = %s", target, record)
 
     def edit_in_ehr(self) -> None:
-        remote = self._remote(TARGET, self.records()[1])
+        remote = self._remote(TARGET, self.records()[0])
         (place,) = [f"Patient/{ids[0]}" for key, ids in remote.items() if key.startswith("Patient/")]
         there = _ask("GET", f"{self.world.ehr_url}/{place}")
         _ask("PUT", f"{self.world.ehr_url}/{place}", there | {"communication": SPOKEN})
 
     def edit_in_crm(self) -> None:
-        contact_id = self._remote("crm", self.records()[0])[COPY][0]
+        contact_id = self._remote("crm", self.records()[1])[COPY][0]
         _ask("PATCH", f"{self.world.crm.url}{CONTACTS}/{contact_id}", {"properties": {"mobilephone": MOBILE}})
 
 

@@ -21,6 +21,8 @@ import requests
 import glp1_pipeline
 
 OURS = f"{Path(glp1_pipeline.__file__).parent}{os.sep}"
+SHARED = f"{OURS}adapters{os.sep}calls.py"
+"""By which every system is called: who asked for the call tells more."""
 
 
 class Tracer:
@@ -67,12 +69,16 @@ class Tracer:
 def _place() -> str:
     """The function of ours that is at work: `adapters.ledger.append`."""
     frame = sys._getframe(2)
-    while frame is not None and not frame.f_code.co_filename.startswith(OURS):
+    while frame is not None and not _tells(frame.f_code.co_filename):
         frame = frame.f_back
     if frame is None:
         return "the test"
     module = frame.f_code.co_filename.removeprefix(OURS).removesuffix(".py").replace(os.sep, ".")
     return f"{module}.{frame.f_code.co_name}"
+
+
+def _tells(file: str) -> bool:
+    return file.startswith(OURS) and file != SHARED
 
 
 def _changed_something(transaction: psycopg.Transaction, *_: Any) -> bool:

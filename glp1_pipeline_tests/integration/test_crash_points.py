@@ -25,9 +25,9 @@ WATCHED = (
     "Cursor.execute in adapters.ledger", "Transaction.__exit__ in adapters.ledger._write_chunk",
     "Transaction.__exit__ in adapters.ledger.append", "Transaction.__exit__ in adapters.charts",
     "Transaction.__exit__ in adapters.outbox.lanes.claim", "Transaction.__exit__ in adapters.outbox.deliver",
-    "Session.send in adapters.calls",
+    "Session.send in adapters.ehr", "Session.send in adapters.crm",
     "Transaction.__exit__ in adapters.ehr.changes", "Transaction.__exit__ in adapters.ehr.sweep",
-    "Transaction.__exit__ in adapters.crm.cursor",
+    "Transaction.__exit__ in adapters.crm.cursor", "Connection.commit in adapters.outbox.contacts",
 )  # fmt: skip
 """Where the tracer must have found points by itself, or it watches the wrong things."""
 
