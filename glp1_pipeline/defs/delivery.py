@@ -144,50 +144,33 @@ def deliver_to_crm(context: dg.AssetExecutionContext, road: Road):
 
 
 def delivery_sensor(job) -> dg.SensorDefinition:
-    @dg.sensor(
-        name="ehr_writes_due",
-        job=job,
-        minimum_interval_seconds=1,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Waits until a write to the EHR is due (new, or its time to be tried again has come) and asks for a"
-        " run that delivers all that is due.",
-    )
-    def ehr_writes_due(context: dg.SensorEvaluationContext, road: Road):
-        with road.connect("glp1 delivery sensor") as connection:
-
-            def is_due(left: float) -> bool:
-                return outbox.wait_for_due(connection, TARGET, min(left, 1.0))
-
-            def is_busy() -> bool:
-                return has_just_failed(context.instance, job.name) or running(context.instance, job.name) > 0
-
-            if not wait_until(WAIT_SECONDS, is_due, is_busy):
-                return dg.SkipReason("no write to the EHR is due")
-        return dg.RunRequest(partition_key=today().isoformat())
-
-    return ehr_writes_due
+    return _writes_due("ehr_writes_due", TARGET, "EHR", job)
 
 
 def crm_delivery_sensor(job) -> dg.SensorDefinition:
+    return _writes_due("crm_writes_due", CRM, "CRM", job)
+
+
+def _writes_due(name: str, target: str, system: str, job) -> dg.SensorDefinition:
     @dg.sensor(
-        name="crm_writes_due",
+        name=name,
         job=job,
         minimum_interval_seconds=1,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Waits until a write to the CRM is due (new, or its time to be tried again has come) and asks for a"
-        " run that delivers all that is due.",
+        description=f"Waits until a write to the {system} is due (new, or its time to be tried again has come) and asks"
+        " for a run that delivers all that is due.",
     )
-    def crm_writes_due(context: dg.SensorEvaluationContext, road: Road):
-        with road.connect("glp1 crm delivery sensor") as connection:
+    def writes_due(context: dg.SensorEvaluationContext, road: Road):
+        with road.connect(f"glp1 {target} delivery sensor") as connection:
 
             def is_due(left: float) -> bool:
-                return outbox.wait_for_due(connection, CRM, min(left, 1.0))
+                return outbox.wait_for_due(connection, target, min(left, 1.0))
 
             def is_busy() -> bool:
                 return has_just_failed(context.instance, job.name) or running(context.instance, job.name) > 0
 
             if not wait_until(WAIT_SECONDS, is_due, is_busy):
-                return dg.SkipReason("no write to the CRM is due")
+                return dg.SkipReason(f"no write to the {system} is due")
         return dg.RunRequest(partition_key=today().isoformat())
 
-    return crm_writes_due
+    return writes_due
