@@ -158,6 +158,12 @@ class Decided:
     retired: list[Retired] = field(default_factory=list)
     dead: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def writes(self) -> list[Write]:
+        """All that other systems must hear."""
+        told = [write for o in self.patients for write in (o.write, o.contact, *o.other_contacts)]
+        return [write for write in (*told, *(r.write for r in self.retired)) if write is not None]
+
 
 def read(contract: Contract, claimed: Iterable[Claimed]) -> Read:
     """What each event says. One event that our code cannot handle is dead; the rest goes on."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .charting import Decided, Write
+from .charting import Decided
 
 NOTHING = "nothing"
 
@@ -48,14 +48,15 @@ def difference(before: Before, decided: Decided, regrouped: int = 0) -> Counter[
         _count(found, "tasks", needed - stood, "opened")
         _count(found, "tasks", stood & set(outcome.closed), "closed")
         _move(found, patient_id in before.queue, outcome.gate.outcome == "passed")
-        for write in (outcome.write, outcome.contact):
-            _count_write(found, write)
     for retired in decided.retired:
         patient_id = retired.patient_id
         _compare_sets(found, "flags", before.flags.get(patient_id, set()), set(), "raised", "cleared")
         _count(found, "tasks", before.tasks.get(patient_id, set()), "closed")
         _move(found, patient_id in before.queue, False)
-        _count_write(found, retired.write)
+    for write in decided.writes:
+        found[f"writes/{write.target}"] += 1
+        for key in write.hashes:
+            found[f"resources/{write.target}/{key.partition('/')[0]}"] += 1
     if regrouped:
         found["patients/regrouped"] += regrouped
     return found
@@ -93,9 +94,3 @@ def _move(found: Counter[str], was_in: bool, is_in: bool) -> None:
     if was_in != is_in:
         found[f"queue/{'entered' if is_in else 'left'}"] += 1
 
-
-def _count_write(found: Counter[str], write: Write | None) -> None:
-    if write is not None:
-        found[f"writes/{write.target}"] += 1
-        for key in write.hashes:
-            found[f"resources/{write.target}/{key.partition('/')[0]}"] += 1

@@ -97,10 +97,7 @@ def save(connection, contract: Contract, cipher: Cipher, decided: Decided, known
     save_conflicts(connection, outcomes, now, known, retired)
     if retired:
         _save_retired(connection, retired, done)
-    told = [o.write for o in (*outcomes, *decided.retired)] + [o.contact for o in outcomes]
-    told += [write for o in outcomes for write in o.other_contacts]
-    writes = [write for write in told if write is not None]
-    _save_writes(connection, cipher, writes, known, now, done)
+    _save_writes(connection, cipher, decided.writes, known, now, done)
     done.patients += len(outcomes)
     for outcome in outcomes:
         done.passed += outcome.gate.outcome == "passed"
