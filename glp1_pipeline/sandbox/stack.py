@@ -92,10 +92,10 @@ class Stack:
         write_dagster_yaml(self.settings)
         self._prune_results()
         self._env |= dagster_env(self.settings)
+        self._prepare_dagster()
         self._launch_code_server()
         self._migrate(self.settings)
         self._launch_receiver(hook_port)
-        self._prepare_dagster()
         self._launch(DAEMON, ["-m", "dagster._daemon", "run", "-w", str(WORKSPACE)], self._has_begun(DAEMON))
         self._launch(WORKER, self._worker_arguments(), self._log_says(WORKER, "ready."), grace=20)
         web = ["-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(ui_port), "-w", str(WORKSPACE)]
@@ -174,7 +174,7 @@ class Stack:
         self.supervisor.launch(program)
 
     def _prepare_dagster(self) -> None:
-        """Makes Dagster's tables once, before four processes would each try to."""
+        """Makes Dagster's tables once, before its processes would each try to: two at a time fail."""
         version = _dagster_version()
         made_for = f"{version} {self.settings.dagster_database_url is not None} {self._cluster_id()}"
         if self.settings.state.get("dagster_schema") == made_for:
