@@ -166,13 +166,17 @@ def wait_gone(processes: Sequence[Process], seconds: float, hurry: Callable[[], 
 
 def end(
     leaders: Sequence[Process],
-    first: signal.Signals,
+    first: signal.Signals | None,
     grace: float,
     hurry: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Asks the leaders, waits for them, and then kills whoever is left of them and of all they started."""
+    """Asks the leaders, waits for them, and then kills whoever is left of them and of all they started.
+
+    `first` None: they were asked already. To many programs a second time means to drop their work.
+    """
     everyone = {process.pid: process for leader in leaders for process in [leader, *family(leader.pid)]}
-    signal_all(leaders, first)
+    if first is not None:
+        signal_all(leaders, first)
     wait_gone(leaders, grace, hurry)
     for leader in leaders:  # born meanwhile; a number that now is someone else's has another session and parent
         everyone |= {p.pid: p for p in family(leader.pid) if p.pid != leader.pid}

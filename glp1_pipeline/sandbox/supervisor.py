@@ -230,9 +230,9 @@ class Supervisor:
                 processes.signal_all([running.process], running.program.stop_signal)
         for running in group:
             if running.process:
-                number, grace = running.program.stop_signal, running.program.grace
-                asked_already = running.popen.poll() is not None
-                processes.end([running.process], number, 0 if asked_already else grace, self._hurry.is_set)
+                has_ended = running.popen.poll() is not None
+                grace = 0 if has_ended else running.program.grace
+                processes.end([running.process], None, grace, self._hurry.is_set)
             running.popen.wait(10)
             self._running.pop(running.program.name)
 
