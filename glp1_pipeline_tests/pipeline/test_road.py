@@ -17,7 +17,7 @@ from glp1_pipeline.defs.chart import chart
 from glp1_pipeline.sandbox.samples import differences, samples
 from glp1_pipeline_tests.sample_inputs import clean_submission
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("road")]
 
 LATEST = """
 query Latest($key: AssetKeyInput!) {

@@ -14,7 +14,7 @@ from glp1_pipeline.sandbox.samples import samples
 from glp1_pipeline_tests.pipeline.test_road import drop, patient_of
 from glp1_pipeline_tests.sample_inputs import clean_submission
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("road")]
 
 LAUNCH_JOB = """
 mutation Launch($params: ExecutionParams!) {
