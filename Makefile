@@ -33,9 +33,9 @@ demo: runtime
 up: runtime
 	@$(BIN)/glp1 up
 
-# Several at a time, each with servers of its own; tests that share a stack stay together.
+# Several files at a time, each process with servers of its own.
 test: dev
-	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: dev
 	@$(BIN)/ruff check .

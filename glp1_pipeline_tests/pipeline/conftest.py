@@ -16,6 +16,7 @@ from glp1_pipeline.adapters.ehr_compare import compare
 from glp1_pipeline.adapters.settings import Settings, free_port
 from glp1_pipeline.defs.resources import Road, connect
 from glp1_pipeline.sandbox.demo import prepare
+from glp1_pipeline.sandbox.samples import Sample, samples
 from glp1_pipeline.sandbox.stack import Stack
 from glp1_pipeline_tests.crash.proof import crm_faults
 
@@ -94,3 +95,14 @@ def running(tmp_path_factory) -> Iterator[Running]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def stories(running: Running) -> list[Sample]:
+    """All samples but the bulk, dropped and settled."""
+    found = [s for s in samples() if not s.name.startswith("bulk")]
+    for story in found:
+        story.drop(running.road.landing)
+        time.sleep(0.02)
+    running.settle()
+    return found

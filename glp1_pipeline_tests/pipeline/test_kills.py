@@ -13,7 +13,7 @@ from glp1_pipeline.sandbox.crm.server import page_key
 from glp1_pipeline_tests.pipeline.test_road import drop
 from glp1_pipeline_tests.sample_inputs import clean_submission
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("kills")]
+pytestmark = pytest.mark.timeout(600)
 DROPS = 100
 SCENES = (
     (parts.WORKER,), (parts.DAEMON, parts.RECEIVER), (parts.POSTGRES,), (parts.EHR, parts.CRM), (parts.CODE,),

@@ -14,10 +14,10 @@ from glp1_pipeline.adapters.ehr_compare import compare
 from glp1_pipeline.cli import main
 from glp1_pipeline.definitions import defs
 from glp1_pipeline.defs.chart import chart
-from glp1_pipeline.sandbox.samples import differences, samples
+from glp1_pipeline.sandbox.samples import differences
 from glp1_pipeline_tests.sample_inputs import clean_submission
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("road")]
+pytestmark = pytest.mark.timeout(600)
 
 LATEST = """
 query Latest($key: AssetKeyInput!) {
@@ -41,12 +41,7 @@ def patient_of(connection, event):
     return row and row[0]
 
 
-def test_every_sample_reaches_the_state_that_its_story_tells(running):
-    stories = [s for s in samples() if not s.name.startswith("bulk")]
-    for story in stories:
-        story.drop(running.road.landing)
-        time.sleep(0.02)
-    running.settle()
+def test_every_sample_reaches_the_state_that_its_story_tells(running, stories):
     with running.connect() as connection:
         wrong = {s.name: found for s in stories if (found := differences(connection, s))}
     assert wrong == {}
@@ -73,7 +68,7 @@ def test_a_drop_made_by_hand_is_in_the_queue_and_in_the_ui_within_seconds(runnin
     assert {e["label"]: e.get("intValue") for e in shown["metadataEntries"]}["entered"] == 1
 
 
-def test_the_ehr_and_the_crm_hold_what_we_wrote_and_the_ledger_is_in_balance(running):
+def test_the_ehr_and_the_crm_hold_what_we_wrote_and_the_ledger_is_in_balance(running, stories):
     running.settle()
     with running.connect() as connection:
         assert running.faults(connection) == []
@@ -85,7 +80,7 @@ def test_the_ehr_and_the_crm_hold_what_we_wrote_and_the_ledger_is_in_balance(run
     assert told > (20,)
 
 
-def test_replaying_the_day_once_from_the_ui_and_twice_by_command_leaves_the_same_state(running):
+def test_replaying_the_day_once_from_the_ui_and_twice_by_command_leaves_the_same_state(running, stories):
     running.settle()
     with running.connect() as connection:
         before = fingerprint(connection)
@@ -138,14 +133,13 @@ def test_all_that_is_defined_is_in_the_ui_and_every_sensor_is_at_work(running):
     assert {s["sensorState"]["status"] for s in repository["sensors"]} == {"RUNNING"}
 
 
-def test_the_command_line_answers_in_json(running):
+def test_the_command_line_answers_in_json(running, stories):
     runner = CliRunner()
     answer = json.loads(runner.invoke(main, ["status", "--json"]).stdout)
     assert answer["events"]["charted"] > 0
     reconciled = runner.invoke(main, ["reconcile", "--json"])
     assert (reconciled.exit_code, json.loads(reconciled.stdout)["holds"]) == (0, True)
-    stories = {s.name for s in samples()}
-    assert "clear_case_pen" in stories
+    assert "clear_case_pen" in {s.name for s in stories}
     found = json.loads(runner.invoke(main, ["why", "clear-case-pen", "--json"]).stdout)
     assert found["gates"][0]["outcome"] == "passed"
     assert "Canary" not in json.dumps(found)

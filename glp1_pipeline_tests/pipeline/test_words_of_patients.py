@@ -14,7 +14,7 @@ from glp1_pipeline.sandbox.samples import samples
 from glp1_pipeline_tests.pipeline.test_road import drop, patient_of
 from glp1_pipeline_tests.sample_inputs import clean_submission
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("road")]
+pytestmark = pytest.mark.timeout(600)
 
 LAUNCH_JOB = """
 mutation Launch($params: ExecutionParams!) {
@@ -118,7 +118,7 @@ def speak_of_a_patient_to_whoever_listens(running, word: str) -> None:
             assert requests.request(method, url, data=body, headers=headers, timeout=10).status_code >= 400
 
 
-def test_no_word_of_a_patient_is_in_dagsters_storage_in_a_run_or_any_log(running):
+def test_no_word_of_a_patient_is_in_dagsters_storage_in_a_run_or_any_log(running, stories):
     """Everyone in the samples is a Canary: the ledger, the EHR and the CRM know them, Dagster and the logs must not."""
     for story in samples():
         if story.name in HUNTED:
