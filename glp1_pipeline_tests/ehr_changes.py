@@ -18,8 +18,8 @@ from glp1_pipeline import contracts
 from glp1_pipeline.adapters.ehr import Ehr
 from glp1_pipeline.adapters.ehr.polling import KINDS, Polled, poll_changes
 from glp1_pipeline.domain.fhir.elements import PATIENT_SYSTEM, RESOURCE_SYSTEM
+from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.deliveries import Patient, World
-from glp1_pipeline_tests.fault_proxy import FaultProxy
 
 CONTRACT = contracts.load()
 

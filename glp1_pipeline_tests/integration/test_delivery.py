@@ -18,8 +18,7 @@ import requests
 from glp1_pipeline.adapters.ehr import EhrMisconfigured, EhrSettings, count_by_identifier, read_back
 from glp1_pipeline.adapters.ehr_compare import compare
 from glp1_pipeline.adapters.outbox import pending, retry_dead, settle_conflict, wait_for_due
-from glp1_pipeline_tests.deliveries import WRITE_SYSTEM, Patient, World, contents_over_time, get, write_kind
-from glp1_pipeline_tests.fault_proxy import (
+from glp1_pipeline.sandbox.drills.proxy import (
     COMMIT_THEN_DROP,
     COMMIT_THEN_HTML,
     COMMIT_THEN_WRONG_JSON,
@@ -30,6 +29,7 @@ from glp1_pipeline_tests.fault_proxy import (
     slow,
     status,
 )
+from glp1_pipeline_tests.deliveries import WRITE_SYSTEM, Patient, World, contents_over_time, get, write_kind
 
 from .conftest import EhrProcess, run_ehr
 

@@ -14,6 +14,7 @@ from glp1_pipeline.adapters.ehr.changes import Poller
 from glp1_pipeline.adapters.ehr.feed import Feed
 from glp1_pipeline.adapters.ehr.polling import has_news, lag_seconds
 from glp1_pipeline.domain.events import Decision, parse_event
+from glp1_pipeline.sandbox.drills.proxy import FaultProxy, slow, status
 from glp1_pipeline_tests.deliveries import Patient, World
 from glp1_pipeline_tests.ehr_changes import (
     CONTRACT,
@@ -29,7 +30,6 @@ from glp1_pipeline_tests.ehr_changes import (
     poll,
     told,
 )
-from glp1_pipeline_tests.fault_proxy import FaultProxy, slow, status
 
 from .conftest import EhrProcess
 

@@ -20,9 +20,9 @@ from glp1_pipeline.adapters.charts import TARGET
 from glp1_pipeline.adapters.ehr.polling import poll_changes
 from glp1_pipeline.adapters.matches import decide
 from glp1_pipeline.defs import ehr_changes
+from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.deliveries import World
 from glp1_pipeline_tests.ehr_changes import Provider, begin_now
-from glp1_pipeline_tests.fault_proxy import FaultProxy
 from glp1_pipeline_tests.small_road import SmallRoad, amendment, migrated_database, small_road, submission
 
 from .conftest import EhrProcess, run_ehr

@@ -27,7 +27,7 @@ from glp1_pipeline.adapters.ehr.subscription import TAG_SYSTEM, Subscriptions, t
 from glp1_pipeline.adapters.hooks import LONGEST_BODY, Keeper, make_app
 from glp1_pipeline.adapters.settings import free_port
 from glp1_pipeline.defs import ehr_changes
-from glp1_pipeline_tests.fault_proxy import FaultProxy
+from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.small_road import migrated_database, small_road, submission
 
 from .conftest import EhrProcess, run_ehr

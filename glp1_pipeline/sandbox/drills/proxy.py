@@ -1,7 +1,7 @@
 """A real HTTP proxy before a real FHIR server: it scripts what networks and servers do, and can play another kind of server.
 
 The *server-ids kind*: its CapabilityStatement says `updateCreate: false`, a PUT of an unknown id is 400, and a
-transaction with more than 8 conditional entries is 400. Not here: any expectation of a test.
+transaction with more than 8 conditional entries is 400. Not here: which fault befalls when (the drills and the tests).
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is what the tests do on purpose."""
+        """A client that hangs up is what drills do on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
