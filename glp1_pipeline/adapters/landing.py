@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import io
 import os
+import signal
 import stat
 import time
 import uuid
@@ -88,6 +89,9 @@ class Folder:
         except OSError:
             return True
         try:
+            # Who opens it for writing just now breaks the lease, and we are told by a signal: by default one that ends
+            # the process, so one that is ignored.
+            fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
             fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
             fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
             return True

@@ -1,7 +1,9 @@
 """The landing zone promises: half-written files are never read, nothing outside it is ever touched, limits hold."""
 
+import fcntl
 import io
 import os
+import signal
 import uuid
 
 import pytest
@@ -40,6 +42,27 @@ def test_a_file_still_open_for_writing_is_not_ready_and_is_ready_when_closed(fol
         writer.flush()
         assert folder.ready() == []
     assert folder.ready() == ["slow.json"]
+
+
+def test_a_producer_that_opens_a_file_just_as_we_look_at_it_does_not_end_us(folder, monkeypatch):
+    (folder.path / "slow.json").write_bytes(b"{}")
+    heard: list[int] = []
+    before = signal.signal(signal.SIGIO, lambda number, _: heard.append(number))
+    inner = fcntl.fcntl
+
+    def call(descriptor: int, command: int, argument: int) -> int:
+        done = inner(descriptor, command, argument)
+        if command == fcntl.F_SETLEASE and argument == fcntl.F_RDLCK:
+            with pytest.raises(BlockingIOError):  # refused until the lease is given back, and we are told of it
+                os.open(folder.path / "slow.json", os.O_WRONLY | os.O_NONBLOCK)
+        return done
+
+    monkeypatch.setattr(fcntl, "fcntl", call)
+    try:
+        assert folder.ready() == ["slow.json"]
+    finally:
+        signal.signal(signal.SIGIO, before)
+    assert heard == []
 
 
 @pytest.mark.parametrize("name", [".hidden.json", "a.tmp", "b.part", "c.partial"])
