@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 import fsspec
 
@@ -33,8 +33,13 @@ PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd"
 DROPS = uuid.UUID("6f0c43ac-3ff6-5ac1-b3a8-0a9c5c8f3f57")
 CHUNK = 1024 * 1024
 SETTLED = ".settled-"
-FileState = tuple[int, ...]
-"""Device, inode, size and time of the last write; empty where objects never change."""
+FileState = tuple[int | str, ...]
+"""Device, inode, size and time of the last write; in an object store its STAMPS."""
+STAMPS = (
+    "ETag", "etag", "generation", "VersionId", "LastModified", "last_modified", "last_write_time", "updated",
+    "modified", "modify", "mtime", "created", "ino", "size",
+)  # fmt: skip
+"""What object stores say of an object that changes when it is written; never what changes when it is read."""
 REFUSED = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EISDIR)
 """What the system says of a thing that will not be a readable file the next time either."""
 
@@ -181,6 +186,14 @@ class Folder:
         unfinished.rename(self.path / name)
 
 
+class _Object(io.BufferedReader):
+    """An opened object, and what the store said of it just before."""
+
+    def __init__(self, stream: Any, state: FileState) -> None:
+        super().__init__(stream, CHUNK)
+        self.state = state
+
+
 class Bucket(Folder):
     """A landing zone behind an fsspec URL (s3, gs, abfs, sftp …): an object appears whole or not at all."""
 
@@ -205,14 +218,22 @@ class Bucket(Folder):
         return super().wait(timeout, step)
 
     def open(self, name: str) -> BinaryIO:
-        return self.filesystem.open(f"{self.root}/{name}", "rb")
+        state = self._state_of(name)  # asked first: what is put there while we open it has another
+        return _Object(self.filesystem.open(f"{self.root}/{name}", "rb"), state)
 
     def state(self, stream: BinaryIO) -> FileState:
-        return ()
+        return cast(_Object, stream).state
 
     def still_has(self, name: str, state: FileState) -> bool:
+        try:
+            return self._state_of(name) == state
+        except FileNotFoundError:
+            return False
+
+    def _state_of(self, name: str) -> FileState:
         self.filesystem.invalidate_cache()
-        return self.filesystem.exists(f"{self.root}/{name}")
+        told = self.filesystem.info(f"{self.root}/{name}")
+        return tuple(f"{stamp} {told[stamp]}" for stamp in STAMPS if told.get(stamp) is not None)
 
     def put_away(self, name: str, drop_id: uuid.UUID, stream: BinaryIO | None, state: FileState = ()) -> None:
         if stream is not None and self.archive is not None:
@@ -220,6 +241,8 @@ class Bucket(Folder):
             target = self.archive / f"{drop_id}.sealed"
             if not target.exists():
                 _seal_file(self.cipher, stream, target, drop_id)
+        if not self.still_has(name, state):
+            return  # another content took its name since it was opened: that one is to be read yet
         try:
             self.filesystem.rm(f"{self.root}/{name}")
         except FileNotFoundError:

@@ -5,6 +5,7 @@ import io
 import os
 import signal
 import uuid
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -147,7 +148,56 @@ def test_a_bucket_lands_drops_like_a_folder(tmp_path, cipher):
     assert bucket.ready() == ["one.json"]
     with bucket.open("one.json") as stream:
         assert digest(stream)[1] == 2
-        bucket.put_away("one.json", DROP, stream)
+        bucket.put_away("one.json", DROP, stream, bucket.state(stream))
+    assert bucket.ready() == []
+
+
+@pytest.fixture
+def bucket(tmp_path, cipher):
+    return Bucket(f"memory://{uuid.uuid4()}", tmp_path / "archive", cipher)
+
+
+@pytest.mark.parametrize("second", [b"another", b"2nd!!", b"first"], ids=["longer", "as long", "the same"])
+def test_an_object_put_again_while_the_first_was_read_is_read_too(bucket, second):
+    bucket.put("day.json", io.BytesIO(b"first"))
+    with bucket.open("day.json") as stream:
+        state = bucket.state(stream)
+        assert digest(stream)[1] == 5
+        assert bucket.still_has("day.json", state)
+        bucket.put("day.json", io.BytesIO(second))
+        assert not bucket.still_has("day.json", state)
+        bucket.put_away("day.json", DROP, stream, state)
+    assert bucket.ready() == ["day.json"]
+    with bucket.open("day.json") as stream:
+        assert stream.read() == second
+        bucket.put_away("day.json", DROP, stream, bucket.state(stream))
+    assert bucket.ready() == []
+
+
+def test_an_object_put_again_while_it_was_opened_is_read_too(bucket, monkeypatch):
+    bucket.put("day.json", io.BytesIO(b"first"))
+    inner = bucket.filesystem.open
+
+    def call(path: str, mode: str) -> Any:
+        stream = inner(path, mode)
+        with inner(path, "wb") as file:
+            file.write(b"2nd!!")
+        return stream
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bucket.filesystem, "open", call, raising=False)
+        stream = bucket.open("day.json")
+    with stream:
+        bucket.put_away("day.json", DROP, stream, bucket.state(stream))
+    assert bucket.ready() == ["day.json"]
+
+
+def test_an_object_that_is_gone_is_nobodys_fault(bucket):
+    bucket.put("day.json", io.BytesIO(b"first"))
+    with bucket.open("day.json") as stream:
+        bucket.filesystem.rm(f"{bucket.root}/day.json")
+        assert not bucket.still_has("day.json", bucket.state(stream))
+        bucket.put_away("day.json", DROP, stream, bucket.state(stream))
     assert bucket.ready() == []
 
 
