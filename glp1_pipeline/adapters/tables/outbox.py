@@ -19,6 +19,9 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from .declaring import counter, instant, metadata, required
 
+OF_THIS_RUN = text("nullif(current_setting('glp1.run_id', true), '')")
+"""What the connection of a run says of itself; nothing where no run is at work."""
+
 writes = Table(
     "writes",
     metadata,
@@ -36,6 +39,8 @@ writes = Table(
     instant("created_at", nullable=False),
     instant("first_tried_at"),
     instant("settled_at"),
+    Column("contract_version", Text),
+    Column("run_id", Text, server_default=OF_THIS_RUN),
     schema="ops",
     comment="One row per change that the outside must hear: the n-th change of a patient's chart in a target. "
     "status: ready, in_doubt, delivered, dead or cancelled.",
@@ -99,6 +104,7 @@ deliveries = Table(
     Column("http_status", Integer),
     required("outcome", Text),
     required("delivered_on", Date),
+    Column("run_id", Text, server_default=OF_THIS_RUN),
     schema="ops",
     comment="One row per attempt to deliver a write: when, how long, what came back; never a body.",
 )
