@@ -18,6 +18,7 @@ import psycopg
 import requests
 from psycopg.types.json import Jsonb
 
+from glp1_pipeline.adapters import store
 from glp1_pipeline.adapters.cipher import Cipher, KeyRing
 from glp1_pipeline.adapters.ehr import Ehr, EhrSettings
 from glp1_pipeline.adapters.outbox import DeliveryReport, conflicts, deliver_pending
@@ -186,7 +187,7 @@ class World:
     def deliver(self, ehr: Ehr | None = None, kind: WriteKind | None = None, **options: Any) -> DeliveryReport:
         chosen = {"deadline": 20.0, "workers": 4, **options}
         return deliver_pending(
-            lambda: psycopg.connect(self.database_url, autocommit=True),
+            lambda: store.connect(self.database_url, "glp1 delivery"),
             ehr or self.ehr(),
             kind or write_kind(self.target),
             self.cipher.open,

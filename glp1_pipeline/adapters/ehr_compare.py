@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import psycopg
 
-from ..domain.outbox.exchange import is_same, keys_of
+from ..domain.outbox import SHARED, is_same, keys_of
 from .cipher import Cipher
 from .ehr import Ehr, count_by_identifier, read_back
 
@@ -30,7 +30,7 @@ class Compared:
     different: int = 0
     """Changed there by someone else, or not what we sent."""
     edited_there: int = 0
-    """Known to be changed there by someone, and left to them (`glp1 conflicts`)."""
+    """Known to be changed there by someone: left to them (`glp1 conflicts`), or kept beside what we said since."""
     doubled: int = 0
     """There more than once under our identifier."""
     not_sent_yet: int = 0
@@ -60,7 +60,7 @@ def compare(
         for there in read_back(ehr, written):
             if there.exists and is_same(sent[there.key], there.content, back):
                 found.equal += 1
-            elif there.key in marked:
+            elif there.key in marked or (there.exists and SHARED in written[there.key]):
                 found.edited_there += 1
             elif not there.exists:
                 found.missing += 1

@@ -7,6 +7,7 @@ import dagster as dg
 
 from ..adapters import outbox
 from ..adapters.charts import TARGET
+from ..adapters.ehr import Entry, polling
 from .chart import WRITES
 from .describe import OPS, spec
 from .intake import WAIT_SECONDS, has_just_failed, running, wait_until
@@ -61,9 +62,14 @@ CRM_DELIVERIES = dg.AssetSpec(
 def deliver(context: dg.AssetExecutionContext, road: Road):
     """Deliver what is due now, whatever day it is from; a replay of a past day finds nothing due and says so."""
     cipher = road.cipher
+
+    def hear(change: Entry) -> None:
+        with road.connect("glp1 ehr edits") as connection:
+            polling.hear(connection, road.ehr, road.contract, cipher, TARGET, change)
+
     report = outbox.deliver_pending(
         road.connect,
-        road.ehr,
+        outbox.Heard(road.ehr, hear),
         road.contract.writes[KIND],
         lambda kid, body, place: cipher.open(kid, body, place),
         deadline=RUN_SECONDS,

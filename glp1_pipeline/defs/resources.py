@@ -11,45 +11,23 @@ from functools import lru_cache
 from pathlib import Path
 
 import dagster as dg
-import psycopg
 
 from .. import contracts
-from ..adapters import ledger
+from ..adapters import ledger, store
 from ..adapters.cipher import Cipher, KeyRing
 from ..adapters.crm import Crm, CrmSettings
 from ..adapters.ehr import Ehr, EhrSettings
 from ..adapters.landing import Folder, landing_zone
 from ..adapters.settings import Settings
+from ..adapters.store import Store
 from ..domain.contract import Contract
 
 KEYS = "keys.json"
 
 
-class StoreFault(RuntimeError):
-    """Postgres refused a statement; named by its code, table and constraint, since its own text quotes the row."""
-
-
-class Store(psycopg.Connection):
-    """A connection whose errors, when they leave its `with` block, say no value."""
-
-    def __exit__(self, kind, error, trace) -> None:
-        super().__exit__(kind, error, trace)
-        if isinstance(error, psycopg.OperationalError):
-            raise ConnectionError("the store went away: it is started again by itself, or see the runbook") from None
-        if isinstance(error, psycopg.Error):
-            told = error.diag
-            raise StoreFault(f"Postgres said {error.sqlstate} on {told.table_name} ({told.constraint_name})") from None
-
-
 def connect(settings: Settings, name: str) -> Store:
     """A connection to our own store, in autocommit: every piece of work opens its own transaction."""
-    try:
-        return Store.connect(settings.store_url(), autocommit=True, application_name=name, connect_timeout=10)
-    except psycopg.OperationalError:
-        # The driver's text names the server and the account: say what to do instead.
-        raise ConnectionError(
-            "the store does not answer: start it with `glp1 up`, or check GLP1_DATABASE_URL"
-        ) from None
+    return store.connect(settings.store_url(), name)
 
 
 def key_ring(settings: Settings) -> KeyRing:
@@ -134,7 +112,7 @@ class Road(dg.ConfigurableResource):
     def crm(self) -> Crm:
         return _crm(self.settings)
 
-    def append(self, connection: psycopg.Connection, documents: list[bytes]) -> int:
+    def append(self, connection: Store, documents: list[bytes]) -> int:
         """Bring events that were noticed elsewhere into the ledger, in the connection's transaction if it is in one."""
         return ledger.append(connection, self.contract, self.cipher, documents)
 

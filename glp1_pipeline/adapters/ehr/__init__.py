@@ -7,6 +7,7 @@ any decision of what an answer means (`domain.outbox`).
 """
 
 from .ehr import Ehr, Sent
+from .entries import Entry
 from .readback import ReadBack, count_by_identifier, read_back
 from .wire import EhrFailure, EhrMisconfigured, EhrSettings
 
@@ -15,6 +16,7 @@ __all__ = [
     "EhrFailure",
     "EhrMisconfigured",
     "EhrSettings",
+    "Entry",
     "ReadBack",
     "Sent",
     "count_by_identifier",

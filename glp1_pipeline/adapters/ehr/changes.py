@@ -125,6 +125,16 @@ class Poller:
                     theirs.append((entry, record_id))
         return self._tell(theirs, copies), later
 
+    def hear(self, entry: Entry) -> int:
+        """Put what somebody changed into the ledger, before it is written over; how many events are new."""
+        record_id = self.people.records([entry])[entry.place]
+        copies = self.echoes.copies([record_id] if record_id else [])
+        if record_id not in copies:
+            return 0
+        told = self._tell([(entry, record_id)], copies)
+        with self.connection.transaction():
+            return self.keep(told)
+
     def _verdict(self, entry: Entry, copies: list[Copy]) -> Verdict:
         return Verdict.THEIRS if entry.is_deleted else self.echoes.judge(entry, copies)
 

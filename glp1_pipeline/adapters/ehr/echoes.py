@@ -18,7 +18,7 @@ from psycopg import Connection
 
 from ...domain.fhir import content_hash, dump
 from ...domain.fhir.elements import PATIENT_SYSTEM, RESOURCE_SYSTEM
-from ...domain.outbox.exchange import is_same, keys_of
+from ...domain.outbox import is_same, keys_of
 from .entries import Entry
 
 SETTLING = timedelta(seconds=60)
@@ -81,7 +81,7 @@ class Echoes:
         ours = [(copy, key) for copy in copies if (key := key_of(entry, copy)) is not None]
         for copy, key in ours:
             # In conflict the version noted is theirs: it was left as it is.
-            if key not in copy.conflicts and copy.remote.get(key) == [entry.remote_id, entry.version]:
+            if key not in copy.conflicts and copy.remote.get(key, ())[:2] == [entry.remote_id, entry.version]:
                 return Verdict.OURS
             if copy.planned.get(key) == as_sent(entry, key):
                 return Verdict.OURS

@@ -15,7 +15,7 @@ from ...domain.contract import Contract
 from ..cipher import Cipher
 from .changes import Polled, Poller
 from .ehr import Ehr
-from .entries import NOT_OFFERED, floor, instant
+from .entries import NOT_OFFERED, Entry, floor, instant
 from .feed import MILLISECOND, PAGE
 from .sweep import KIND as SWEEP
 from .sweep import sweep
@@ -123,3 +123,8 @@ def sweep_age_seconds(connection: Connection[Any], target: str) -> float | None:
         (target, SWEEP),
     ).fetchone()
     return row[0] if row else None
+
+
+def hear(connection: Connection[Any], ehr: Ehr, contract: Contract, cipher: Cipher, target: str, entry: Entry) -> int:
+    """Bring one change into the ledger before it is written over; how many events are new."""
+    return Poller(connection, ehr, contract, cipher, target).hear(entry)

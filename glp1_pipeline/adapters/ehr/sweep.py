@@ -62,7 +62,7 @@ def _gone_or_moved(poller: Poller, patients: list[Known], now: datetime) -> tupl
     """What is not there as we left it, and the patient by `Type/<id there>`."""
     places: dict[str, tuple[str, str, str]] = {}
     for patient_id, remote in patients:
-        for key, (remote_id, version) in remote.items():
+        for key, (remote_id, version, *_) in remote.items():
             kind = key.partition("/")[0]
             if kind not in UNSWEPT:
                 places[f"{kind}/{remote_id}"] = (patient_id, key, version)

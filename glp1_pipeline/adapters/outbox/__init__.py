@@ -8,11 +8,13 @@ here: planning a write (`charts`), HTTP (`ehr`, `crm`), decisions (`domain.outbo
 
 from .attend import InConflict, Pending, conflicts, pending, retry_dead, settle_conflict, wait_for_due
 from .contacts import Contacts
+from .courier import Heard
 from .deliver import DeliveryReport, deliver_pending
 
 __all__ = [
     "Contacts",
     "DeliveryReport",
+    "Heard",
     "InConflict",
     "Pending",
     "conflicts",

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-import psycopg
 from psycopg import Connection
 
 from glp1_pipeline.adapters.calls import CallFailure
 from glp1_pipeline.adapters.ehr import EhrFailure
+from glp1_pipeline.adapters.store import TROUBLES
 from glp1_pipeline.domain.outbox import Trouble, opens_breaker
 
 from .lanes import Claimed, earlier_bodies
@@ -116,7 +116,7 @@ class Carrier(ABC):
         try:
             with self.connect() as connection:
                 rows = earlier_bodies(connection, self.target, one)
-        except psycopg.Error:
+        except TROUBLES:
             raise Unreadable("earlier writes") from None
         return [(status, self._open(write_id, kid, body)) for write_id, status, kid, body in rows]
 

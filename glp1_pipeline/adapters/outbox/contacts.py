@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-import psycopg
 from psycopg import Connection
 
 from glp1_pipeline.adapters.calls import CallFailure
 from glp1_pipeline.adapters.crm import Crm
+from glp1_pipeline.adapters.store import TROUBLES
 from glp1_pipeline.domain.contract import Contract
 from glp1_pipeline.domain.crm import (
     CHANGE,
@@ -196,7 +196,7 @@ class ContactCarrier(Carrier):
             return
         try:
             self.append([orjson.dumps(event)])
-        except (psycopg.Error, OSError):
+        except TROUBLES:
             raise Unreadable("the ledger") from None
 
     def _names(self, way: _Way) -> set[str]:

@@ -6,15 +6,26 @@ Not here: what all carriers do alike (`carrier`), claiming and settling (`lanes`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg import Connection
 
 from glp1_pipeline.adapters.ehr import Ehr, EhrFailure
-from glp1_pipeline.domain.outbox import judge, keys_of, opens_breaker, without
+from glp1_pipeline.adapters.ehr.entries import Entry, entry_of
+from glp1_pipeline.adapters.store import TROUBLES
+from glp1_pipeline.domain.outbox import SHARED, Found, judge, keys_of, opens_breaker, with_contents, without
 
-from .carrier import ROUNDS, Carrier, OpenBody, Tried
+from .carrier import ROUNDS, Carrier, OpenBody, Tried, Unreadable
 from .lanes import Claimed
+
+
+@dataclass(frozen=True)
+class Heard:
+    """An EHR whose changes are listened to: `hear` makes one durable in the ledger before it returns."""
+
+    ehr: Ehr
+    hear: Callable[[Entry], Any]
 
 
 class Courier(Carrier):
@@ -22,14 +33,14 @@ class Courier(Carrier):
 
     def __init__(
         self,
-        ehr: Ehr,
+        peer: Ehr | Heard,
         connect: Callable[[], Connection[Any]],
         target: str,
         open_body: OpenBody,
         send_before: float,
     ) -> None:
         super().__init__(connect, target, open_body, send_before)
-        self.ehr = ehr
+        self.ehr, self._hear = (peer.ehr, peer.hear) if isinstance(peer, Heard) else (peer, None)
 
     def keys(self, content: Mapping[str, Any]) -> list[str]:
         return [entry["request"]["url"] for entry in content.get("entry", ())]
@@ -71,7 +82,8 @@ class Courier(Carrier):
         places: dict[str, list[str]] = {}
         conflicts: dict[str, str] = {}
         todo: list[str] = list(resources)
-        must_look = one.was == "in_doubt" or one.is_known_there or any(key in one.conflicts for key in resources)
+        shared: set[str] = set()
+        must_look = one.was == "in_doubt" or one.is_known_there or any(self._is_theirs_too(one, k) for k in resources)
         for _ in range(ROUNDS):
             if must_look:
                 found = self.ehr.look(resources, known, ends)
@@ -79,8 +91,11 @@ class Courier(Carrier):
                 verdict = judge(
                     resources, known, found, lambda: self._last_sent(one),
                     is_atomic=atomic, held=one.decided(None), insisted=one.decided("ours"),
+                    may_merge=self._hear is not None,
                 )  # fmt: skip
                 tried.http_status = 200
+                for key in verdict.unheard:
+                    self._listen(key, found[key])
                 # Never into `known`: at their version it would be ours to write over.
                 conflicts, places = dict(verdict.conflicts), verdict.places
                 known |= verdict.done | {key: place for key, place in verdict.send.items() if place}
@@ -89,12 +104,13 @@ class Courier(Carrier):
                 if verdict.landed:
                     tried.trouble = None
                     break
-                todo = list(verdict.send)
-                bundle = without(one.content, conflicts)
+                todo, shared = list(verdict.send), set(verdict.merged)
+                bundle = with_contents(without(one.content, conflicts), verdict.merged)
             tried.was_sent = True
             sent = self.ehr.send(bundle, known | places, todo, ends)
-            tried.remote |= sent.remote
-            known |= sent.remote
+            left = {key: [*place, SHARED] if key in shared else place for key, place in sent.remote.items()}
+            tried.remote |= left
+            known |= left
             tried.trouble, tried.http_status, tried.retry_after = sent.trouble, sent.status, sent.retry_after
             if sent.trouble != "moved":
                 break
@@ -102,6 +118,18 @@ class Courier(Carrier):
         if tried.trouble is None:  # with the mark or not at all, or the next write would take their version as ours
             tried.conflicts = conflicts
             tried.remote |= places
+
+    def _is_theirs_too(self, one: Claimed, key: str) -> bool:
+        return key in one.conflicts or SHARED in one.remote.get(key, ())
+
+    def _listen(self, key: str, there: Found | None) -> None:
+        """Let the ledger hear what somebody changed, before anything of it is written over or counted as ours."""
+        if there is None or there.resource is None or self._hear is None:
+            return
+        try:
+            self._hear(entry_of(there.resource))
+        except TROUBLES:
+            raise Unreadable("the ledger") from None
 
     def _last_sent(self, one: Claimed) -> dict[str, list[dict[str, Any]]]:
         """What we last sent of each resource, and since then perhaps: writes that died may have landed all the same."""
@@ -111,7 +139,7 @@ class Courier(Carrier):
             for key, resource in keys_of(content).items():
                 if key not in complete:
                     last.setdefault(key, []).append(resource)
-                    if status == "delivered":
+                    if status == "delivered" and key not in one.conflicts:  # else it may have been left out of that one
                         complete.add(key)
         return last
 

@@ -23,7 +23,7 @@ from glp1_pipeline.domain.outbox import Breaker, after_failure, after_success, d
 from . import lanes
 from .carrier import Carrier, OpenBody, Tried
 from .contacts import ContactCarrier, Contacts
-from .courier import Courier
+from .courier import Courier, Heard
 from .lanes import Claimed, Settled
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class DeliveryReport:
 
 def deliver_pending(
     connect: Callable[[], Connection[Any]],
-    peer: Ehr | Contacts,
+    peer: Ehr | Heard | Contacts,
     kind: WriteKind,
     open_body: OpenBody,
     *,
@@ -74,14 +74,15 @@ class _Crew:
     def __init__(
         self,
         connect: Callable[[], Connection[Any]],
-        peer: Ehr | Contacts,
+        peer: Ehr | Heard | Contacts,
         kind: WriteKind,
         open_body: OpenBody,
         workers: int,
         on_progress: Callable[[DeliveryReport], None] | None,
     ) -> None:
         self.connect, self.kind, self.workers, self.on_progress = connect, kind, workers, on_progress
-        patience = peer.crm.settings.read_timeout if isinstance(peer, Contacts) else peer.settings.read_timeout
+        server = peer.crm if isinstance(peer, Contacts) else peer.ehr if isinstance(peer, Heard) else peer
+        patience = server.settings.read_timeout
         self.lease = LEASE_READ_TIMEOUTS * patience
         self.carrier: Carrier
         if isinstance(peer, Contacts):
@@ -256,9 +257,10 @@ class _Crew:
                 if self.connection is None or self.connection.closed:
                     self.connection = self.connect()
                 return action(self.connection)
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            except (psycopg.OperationalError, psycopg.InterfaceError, ConnectionError) as error:
                 if attempt == DATABASE_TRIES:
-                    raise type(error)(f"outbox: no database ({error.sqlstate or 'no connection'})") from None
+                    told = getattr(error, "sqlstate", None) or "no connection"
+                    raise ConnectionError(f"outbox: no database ({told})") from None
                 if not isinstance(error, (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)):
                     if self.connection is not None:
                         self.connection.close()

@@ -1,23 +1,13 @@
 """What delivery decides: what an answer means, when to try again, what may be written over (law 5).
 
-Here: pure functions, a package of two rooms: `retry` (troubles, times, the breaker) and `exchange` (a write's bundle
-against what the EHR holds). Not here: HTTP (`adapters.ehr`) and rows (`adapters.outbox`).
+Here: pure functions, a package of four rooms: `retry` (troubles, times, the breaker), `judging` (what may be written
+over), `merging` (one content of ours and theirs) and `exchange` (a write's bundle as a server takes it). Not here: HTTP
+(`adapters.ehr`) and rows (`adapters.outbox`).
 """
 
-from .exchange import (
-    EDITED_SINCE,
-    Conflict,
-    Found,
-    Remote,
-    Verdict,
-    conditional_transaction,
-    first_creates,
-    is_same,
-    judge,
-    keys_of,
-    rest_as_batch,
-    without,
-)
+from .exchange import conditional_transaction, first_creates, keys_of, rest_as_batch, with_contents, without
+from .judging import EDITED_SINCE, SHARED, Conflict, Found, Remote, Verdict, judge
+from .merging import is_same, merged
 from .retry import (
     Breaker,
     Decision,
@@ -34,6 +24,7 @@ from .retry import (
 
 __all__ = [
     "EDITED_SINCE",
+    "SHARED",
     "Breaker",
     "Conflict",
     "Decision",
@@ -50,10 +41,12 @@ __all__ = [
     "is_same",
     "judge",
     "keys_of",
+    "merged",
     "opens_breaker",
     "rest_as_batch",
     "retry_after_seconds",
     "trouble_of",
+    "with_contents",
     "without",
     "worst_of",
 ]

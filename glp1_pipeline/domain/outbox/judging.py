@@ -1,0 +1,136 @@
+"""What may be written over, decided from what was read back: nothing that somebody else changed.
+
+Not here: how contents are compared and merged (`merging`), and in which form a write is sent (`exchange`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .merging import Resource, is_same, merged
+
+Remote = Mapping[str, list[str]]
+"""`Type/<our id>` -> [id in the EHR, version there], and SHARED where that version says more than we do."""
+
+SHARED = "shared"
+"""Third, after the version of a resource where somebody else's word stands beside ours: each write looks first."""
+MERGED_TYPES = ("Patient",)
+"""Many fields are in one resource, and people of both systems write in it. Of others each is one fact: who changes it
+too is in conflict with us."""
+EDITED_SINCE = "edited-since-delivery"
+"""In place of the version of a resource that was deleted there: matches none, so the next write asks."""
+
+Conflict = Literal["edited_in_ehr", "deleted_in_ehr", "duplicated_in_ehr"]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A resource as the EHR holds it now. `resource` None: it was there and is deleted."""
+
+    remote_id: str
+    version: str
+    resource: Resource | None
+    matches: int = 1
+
+
+@dataclass(slots=True)
+class Verdict:
+    """After reading back: what is there already, what to send against which version, what others changed."""
+
+    done: dict[str, list[str]] = field(default_factory=dict)
+    send: dict[str, list[str] | None] = field(default_factory=dict)
+    conflicts: dict[str, Conflict] = field(default_factory=dict)
+    """What is left as it is there: the rest of the write goes without it."""
+    places: dict[str, list[str]] = field(default_factory=dict)
+    """Of each conflict, the id and version found there: others refer to it, and a person may decide upon it."""
+    landed: bool = False
+    merged: dict[str, Resource] = field(default_factory=dict)
+    """What is sent in place of ours: beside ours it says what somebody else says there."""
+    unheard: list[str] = field(default_factory=list)
+    """Changed there since we looked: the ledger must have heard of these before they are written or counted as ours."""
+
+
+def judge(
+    sent: Mapping[str, Resource],
+    remote: Remote,
+    found: Mapping[str, Found | None],
+    earlier: Callable[[], Mapping[str, list[Resource]]],
+    *,
+    is_atomic: bool,
+    held: Collection[str] = (),
+    insisted: Collection[str] = (),
+    may_merge: bool = False,
+) -> Verdict:
+    """Decide from what was read back. `earlier` tells what we sent of each resource before this write.
+
+    Nothing that somebody else changed is written over: a version that moved is taken as ours only when the content
+    is what we sent. `held`: in conflict since an earlier write and not decided by a person, so never sent. `insisted`:
+    a person said that ours is right, so it is made again where it was deleted. `may_merge`: what somebody changed in a
+    resource of many fields is kept beside what we say anew, once the ledger has heard of it (`Verdict.unheard`).
+    """
+    verdict = Verdict()
+    back = {f"{key.partition('/')[0]}/{f.remote_id}": key for key, f in found.items() if f is not None}
+    back |= {f"{key.partition('/')[0]}/{known[0]}": key for key, known in remote.items()}
+    proof = [key for key in sent if key.startswith("Provenance/")]
+    # One transaction: where its provenance is, all of it was. What differs now was edited since, or was left out.
+    landed = is_atomic and any(found.get(key) is not None for key in proof)
+    for key, resource in sent.items():
+        there, known = found.get(key), remote.get(key)
+        if there is not None and there.matches == 1 and is_same(resource, there.resource, back):
+            verdict.done[key] = [there.remote_id, there.version]
+            continue
+        conflict = _conflict(there, known, is_insisted=key in insisted)
+        if conflict is None and landed and there is None:
+            conflict = "deleted_in_ehr"
+        elif conflict is None and there is not None and there.resource is not None:
+            is_left = known is not None and there.version == known[1]
+            if landed or key in held:
+                is_theirs = True
+            elif is_left:
+                is_theirs = known is not None and SHARED in known
+            else:
+                is_theirs = not any(is_same(was, there.resource, back) for was in earlier().get(key, ()))
+            content = None
+            if is_theirs and may_merge and key.partition("/")[0] in MERGED_TYPES and key not in insisted:
+                content = merged(resource, there.resource, [resource] if landed else earlier().get(key, ()), back)
+            if content is not None:
+                _merge(verdict, key, content, there, is_same(content, there.resource, back))
+                if not is_left:
+                    verdict.unheard.append(key)
+                continue
+            if is_theirs:
+                conflict = "edited_in_ehr"
+        if conflict is not None:
+            verdict.conflicts[key] = conflict
+            verdict.places[key] = _left_at(key, there, known)
+        else:
+            verdict.send[key] = [there.remote_id, there.version] if there and there.resource is not None else None
+    if not verdict.done and verdict.conflicts and all(key in proof for key in verdict.send):
+        verdict.send = {}  # a provenance of nothing
+    verdict.landed = landed or not verdict.send
+    return verdict
+
+
+def _merge(verdict: Verdict, key: str, content: Resource, there: Found, is_there: bool) -> None:
+    if is_there:
+        verdict.done[key] = [there.remote_id, there.version, SHARED]
+    else:
+        verdict.merged[key] = content
+        verdict.send[key] = [there.remote_id, there.version]
+
+
+def _conflict(there: Found | None, known: list[str] | None, *, is_insisted: bool) -> Conflict | None:
+    """What needs no look at the content."""
+    if there is None:
+        return "deleted_in_ehr" if known is not None else None
+    if there.matches > 1:
+        return "duplicated_in_ehr"
+    return "deleted_in_ehr" if there.resource is None and not is_insisted else None
+
+
+def _left_at(key: str, there: Found | None, known: list[str] | None) -> list[str]:
+    if there is not None and there.resource is not None:
+        return [there.remote_id, there.version]
+    return [there.remote_id if there else known[0] if known else key.partition("/")[2], EDITED_SINCE]

@@ -1,0 +1,81 @@
+"""Whether two contents are the same, and one content made of ours and theirs where both changed it.
+
+Not here: what is sent against which version (`judging`), and in which form (`exchange`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..fhir.elements import RESOURCE_SYSTEM
+
+Resource = dict[str, Any]
+
+ITS_OWN = ("id", "meta", "text")
+"""What a server may add or change by itself."""
+
+
+def is_same(ours: Resource, theirs: Resource | None, back: Mapping[str, str]) -> bool:
+    """Whether the content is equal but for what a server may add of its own: ids, meta, narrative, how it refers."""
+    return theirs is not None and _content(ours, back) == _content(theirs, back)
+
+
+def _content(resource: Resource, back: Mapping[str, str]) -> Resource:
+    return {k: _plain(v, back) for k, v in resource.items() if k not in ITS_OWN}
+
+
+def _plain(value: Any, back: Mapping[str, str]) -> Any:
+    if isinstance(value, list):
+        return [_plain(item, back) for item in value]
+    if not isinstance(value, dict):
+        return value
+    identifier = value.get("identifier")
+    if isinstance(value.get("reference"), str):
+        parts = value["reference"].split("/_history/")[0].split("/")
+        target = "/".join(parts[-2:])
+        rest = {k: _plain(v, back) for k, v in value.items() if k not in ("reference", "type", "identifier")}
+        return {**rest, "reference": back.get(target, target)}
+    if "type" in value and isinstance(identifier, dict) and identifier.get("system") == RESOURCE_SYSTEM:
+        rest = {k: _plain(v, back) for k, v in value.items() if k not in ("type", "identifier")}
+        return {**rest, "reference": f"{value['type']}/{identifier.get('value')}"}
+    return {k: _plain(v, back) for k, v in value.items()}
+
+
+def merged(ours: Resource, theirs: Resource, said: Sequence[Resource], back: Mapping[str, str]) -> Resource | None:
+    """Theirs with what we say anew: each element by itself, of a list each item. None where both changed the same.
+
+    `said`: what we said of it before, any of which they may have started from, the newest first.
+    """
+    mine, there = _content(ours, back), _content(theirs, back)
+    before = [_content(one, back) for one in said]
+    if not before:
+        return ours if mine == there else None
+    base = max(before, key=lambda one: sum(one.get(name) == value for name, value in there.items()))
+    result = {name: ours[name] for name in ITS_OWN if name in ours}
+    for name in [*ours, *(name for name in theirs if name not in ours)]:
+        if name in ITS_OWN:
+            continue
+        o, t, b = mine.get(name), there.get(name), base.get(name)
+        if o == t or t == b:
+            value = ours.get(name)
+        elif o == b:
+            value = theirs.get(name)
+        elif isinstance(o, list) and isinstance(t, list) and isinstance(b or [], list):
+            value = _merged_items(ours[name], theirs[name], o, t, b or [])
+            if value is None:
+                return None
+        else:
+            return None
+        if value is not None and value != []:
+            result[name] = value
+    return result
+
+
+def _merged_items(ours: list[Any], theirs: list[Any], o: list[Any], t: list[Any], b: list[Any]) -> list[Any] | None:
+    """Their items but for those that we took away, then those that we add. `o`, `t`: the same to compare, `b`: what
+    both started from. None where both took one away and they have put another there: perhaps in its place."""
+    if any(item not in o and item not in t for item in b) and any(item not in o and item not in b for item in t):
+        return None
+    kept = [raw for raw, item in zip(theirs, t, strict=True) if item in o or item not in b]
+    return kept + [raw for raw, item in zip(ours, o, strict=True) if item not in t and item not in b]
