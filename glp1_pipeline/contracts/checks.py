@@ -30,6 +30,10 @@ def check(contract: Contract, folder: Folder) -> None:
     check_ownership(contract, folder)
     check_gates(contract, folder)
     check_products(contract, folder)
+    for kind in contract.writes.values():
+        if kind.rollback == "forbidden" and not kind.rollback_why:
+            what = f"write kind `{kind.kind}` forbids a rollback and does not say why"
+            folder.fault_at("kind", kind.kind, what, "give the reason in `rollback_why`")
     known_states = {code.code for code in contract.codes.get("states", {}).values()}
     for state in sorted(contract.states_served - known_states):
         folder.fault("program.yaml", 1, f"state `{state}` is not in code set `states`", "use its two letters")

@@ -32,7 +32,9 @@ ConflictRule = Literal[
     "most_cautious", "worst_status", "append", "immutable", "union", "red_sticks", "recomputed", "first_write",
     "per_encounter", "state_machine", "eligibility_wins", "true_wins",
 ]  # fmt: skip
-
+RollbackRule = Literal["restore", "entered_in_error", "forbidden"]
+"""restore: each resource says again what it said before the write, and what it did not say before is marked as entered
+in error. entered_in_error: always marked so. forbidden: what was said stays said."""
 
 Semver = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
 APPLICABILITY = frozenset({"has_prior_glp1", "has_diabetes", "bmi_27_to_30", "may_be_pregnant", "has_allergies"})
@@ -203,7 +205,7 @@ class TaskKind(Declared):
 
 
 class WriteKind(Declared):
-    """An outside effect: where to, how often tried, when given up."""
+    """An outside effect: where to, how often tried, when given up, how it is taken back."""
 
     kind: str
     target: str
@@ -212,7 +214,9 @@ class WriteKind(Declared):
     first_retry_seconds: float
     max_retry_seconds: float
     give_up_after_hours: float
-    rollback: str
+    rollback: RollbackRule
+    rollback_why: str = ""
+    """Why so; must be said where it is forbidden."""
     max_in_flight: int = 4
     max_conditional_entries: int | None = None
 

@@ -83,7 +83,14 @@ def _effects(lines: list[str], contract: Contract) -> None:
         lines,
         ("Kind", "Target", "Description", "Tries at most", "Given up after", "Rollback"),
         (
-            (code(w.kind), w.target, w.description, str(w.max_tries), f"{named(w.give_up_after_hours)} h", w.rollback)
+            (
+                code(w.kind),
+                w.target,
+                w.description,
+                str(w.max_tries),
+                f"{named(w.give_up_after_hours)} h",
+                f"{code(w.rollback)}: {w.rollback_why}",
+            )
             for w in contract.writes.values()
         ),
     )
