@@ -4,3 +4,20 @@ The rooms: `drill` (what a drill is and works with), `site` (its servers), `loop
 processes), `proxy` (faults between us and the EHR), `people` (what is fed), `proof` (what is lost and doubled), `run`
 and `scorecard`; the drills themselves by area. Not here: anything that the pipeline needs.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .drill import Drill
+
+MODULES = ("ehr", "events", "database", "machine")
+"""Each has a list DRILLS. In the order in which they run."""
+
+
+def all_drills() -> list[Drill]:
+    """Every drill; read when asked, so that a process of the pipeline does not pay for them."""
+    from importlib import import_module
+
+    return [drill for name in MODULES for drill in import_module(f"{__name__}.{name}").DRILLS]

@@ -16,7 +16,24 @@ from typing import Any
 from glp1_pipeline.adapters.settings import PROJECT
 
 FIRST = ("Amara", "Celeste", "Esperanza", "Greta", "Ingrid", "Keiko", "Mireille", "Odalys", "Rosalind", "Zora")
-SYLLABLES = ("ba", "che", "dor", "fin", "gar", "hol", "jor", "lin", "mor", "nel", "pen", "quo", "rik", "sal", "tav", "wes")
+SYLLABLES = (
+    "ba",
+    "che",
+    "dor",
+    "fin",
+    "gar",
+    "hol",
+    "jor",
+    "lin",
+    "mor",
+    "nel",
+    "pen",
+    "quo",
+    "rik",
+    "sal",
+    "tav",
+    "wes",
+)
 AREAS = (206, 212, 303, 312, 404, 415, 512, 602, 617, 702, 713, 808, 818, 919, 972)
 
 

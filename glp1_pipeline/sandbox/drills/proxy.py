@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -32,6 +33,12 @@ class Fault:
     """Let the server execute it before the fault shows."""
     drop: bool = False
     seconds: float = 0.0
+    reset: bool = False
+    """With `drop`: the line is torn (RST), not closed."""
+    half: bool = False
+    """Half of the answer's body, and then the line is closed."""
+    trickle: float = 0.0
+    """Seconds between any two bytes of the answer."""
 
 
 COMMIT_THEN_DROP = Fault(forward=True, drop=True)
@@ -40,6 +47,8 @@ COMMIT_THEN_HTML = Fault(200, body=HTML, forward=True)
 COMMIT_THEN_WRONG_JSON = Fault(
     200, body=b'{"resourceType":"Bundle","type":"transaction-response","entry":[]}', forward=True
 )
+COMMIT_THEN_HALF = Fault(forward=True, half=True)
+RESET = Fault(forward=True, drop=True, reset=True)
 HTML_PAGE = Fault(200, body=HTML)
 
 
@@ -82,9 +91,23 @@ class FaultProxy:
         self._server.server_close()
         self._thread.join()
 
+    @property
+    def port_of_its_own(self) -> int:
+        return self._server.server_address[1]
+
     def plan(self, *faults: Fault) -> None:
         with self._lock:
             self._planned += faults
+
+    def always(self, fault: Fault) -> None:
+        """Until `heal`, every request gets this."""
+        self.rule = self.read_rule = lambda _: fault
+
+    def heal(self) -> None:
+        """Nothing befalls anything from now on."""
+        with self._lock:
+            self._planned.clear()
+            self.rule = self.read_rule = None
 
     def fault_for(self, content: dict[str, Any], is_write: bool) -> Fault | None:
         if not is_write:
@@ -169,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
         code, raw, headers = 0, b"", {}
         wanted = ("accept", "content-type", "prefer", "authorization")
         passed_on = {k: v for k, v in self.headers.items() if k.lower() in wanted}
-        if fault is None or fault.forward:
+        if fault is None or fault.forward or fault.trickle:
             if fault is not None:
                 time.sleep(fault.seconds)
             code, raw, headers = proxy.answer(self.command, self.path, body, passed_on)
@@ -178,7 +201,11 @@ class _Handler(BaseHTTPRequestHandler):
         if fault is not None and fault.drop:
             _note(proxy, is_write, came_at, 0)
             self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
+            if fault.reset:  # closing with unsaid words is a reset
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
+            else:
+                self.connection.shutdown(socket.SHUT_RDWR)
             return
         if fault is not None and fault.status:
             code, raw, headers = fault.status, fault.body or b"", dict(fault.headers)
@@ -188,7 +215,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(raw)))
         self.end_headers()
-        self.wfile.write(raw)
+        if fault is not None and fault.half:
+            self.wfile.write(raw[: len(raw) // 2])
+            self.close_connection = True
+        elif fault is not None and fault.trickle:
+            for byte in raw:
+                self.wfile.write(bytes((byte,)))
+                self.wfile.flush()
+                time.sleep(fault.trickle)
+        else:
+            self.wfile.write(raw)
 
     do_GET = do_POST = do_PUT = handle_any  # noqa: N815
 
