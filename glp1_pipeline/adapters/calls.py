@@ -6,6 +6,7 @@ Not here: which system it is, how it knows us, and what an answer means.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import ssl
 import threading
 import time
@@ -23,6 +24,10 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import NameResolutionError, NewConnectionError, ProtocolError, ReadTimeoutError
 
 from glp1_pipeline.domain.outbox import Trouble, retry_after_seconds, trouble_of
+
+_quiet = logging.getLogger("urllib3")
+_quiet.addHandler(logging.NullHandler())
+_quiet.propagate = False  # it tells addresses of requests, where an answer or a connection is odd
 
 
 class CallFailure(RuntimeError):
