@@ -120,3 +120,22 @@ def test_a_chart_full_of_canaries_sends_none_of_them(world: CrmWorld, tmp_path: 
         world.drain(crm.door())
         got = {field for field in CONTRACT.fields if f"canary {field}" in crm.received.decode()}
     assert got == {"demo.legal_first", "demo.legal_last", "demo.email", "demo.mobile"}
+
+
+def test_no_address_of_a_person_is_ever_in_a_url(world: CrmWorld, tmp_path: Path) -> None:
+    address, key = "Jane.Canary@example.org", new_key()
+    with CrmProcess(tmp_path) as crm:
+        theirs = crm.add(firstname="Jane", email=address.lower())
+        world.plan(key, 1, firstname="Jane", email=address)
+        world.drain(crm.door())
+        assert world.conflict(key) == "same_email"
+        crm.edit(theirs, email="jane@example.org")
+        crm.ask("PATCH", f"/{theirs}", {"properties": {"hs_additional_emails": f"old@example.org;{address.lower()}"}})
+        found = crm.door().whose_email(address, ["firstname"])
+        assert found is not None
+        assert found.contact_id == theirs
+        assert crm.door().whose_email("canary@example.org", ["firstname"]) is None
+        received = crm.received.decode()
+    urls = [line for line in received.splitlines() if line.startswith(("GET ", "POST ", "PATCH "))]
+    assert any(url.startswith("POST /crm/v3/objects/contacts/search") for url in urls)
+    assert [url for url in urls if "canary" in url.lower()] == []

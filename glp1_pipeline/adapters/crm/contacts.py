@@ -70,7 +70,8 @@ class Crm:
         with_history: bool = False,
         until: float | None = None,
     ) -> Contact | None:
-        """A contact by its id, or by a property that no two have alike; None where there is none."""
+        """A contact by its id, or by our key in it (`id_property`); None where there is none. What stands in an address
+        is in the logs of whoever carries it: never a person's."""
         asked = {"properties": ",".join(sorted(names))}
         if id_property:
             asked["idProperty"] = id_property
@@ -83,6 +84,15 @@ class Crm:
                 return None
             raise
         return self._contact(answer.content, answer.headers)
+
+    def whose_email(self, address: str, names: Collection[str], until: float | None = None) -> Contact | None:
+        """The contact that has an e-mail address, as its first or a further one, with its history; None where none."""
+        filters = [
+            {"propertyName": "email", "operator": "EQ", "value": address},
+            {"propertyName": "hs_additional_emails", "operator": "CONTAINS_TOKEN", "value": address},
+        ]
+        found = self._search([[one] for one in filters], "hs_object_id", [KEY], until)
+        return self.get(found[0].contact_id, names, with_history=True, until=until) if found else None
 
     def create(self, properties: Mapping[str, str], until: float | None = None) -> Contact:
         """Make a contact; CallFailure with status 409 where another has a property that must be unique."""
@@ -107,7 +117,7 @@ class Crm:
         So each page begins at the last instant of the one before, and a page of one instant goes on by id.
         """
         while True:
-            found = self._search([_at("GTE", since)], "lastmodifieddate", names)
+            found = self._search([[_at("GTE", since)]], "lastmodifieddate", names)
             instants = [there.changed_at for there in found]
             if instants != sorted(instants) or (instants and _ms(instants[0]) < _ms(since)):
                 raise CrmMisconfigured("The CRM's search heeds no filter or no sort: its changes cannot be followed.")
@@ -125,21 +135,24 @@ class Crm:
         behind = "0"
         while True:
             filters = [_at("EQ", instant), {"propertyName": "hs_object_id", "operator": "GT", "value": behind}]
-            found = self._search(filters, "hs_object_id", names)
+            found = self._search([filters], "hs_object_id", names)
             if found:
                 yield found
             if len(found) < PAGE:
                 return
             behind = found[-1].contact_id
 
-    def _search(self, filters: list[dict[str, str]], sort: str, names: Collection[str]) -> list[Contact]:
+    def _search(
+        self, groups: list[list[dict[str, str]]], sort: str, names: Collection[str], until: float | None = None
+    ) -> list[Contact]:
+        """Filters of a group must all hold, of the groups one."""
         body = {
-            "filterGroups": [{"filters": filters}],
+            "filterGroups": [{"filters": filters} for filters in groups],
             "sorts": [{"propertyName": sort, "direction": "ASCENDING"}],
             "properties": sorted(names),
             "limit": PAGE,
         }
-        return self._page(self._call("POST", "/search", body, None).content)[0]
+        return self._page(self._call("POST", "/search", body, until).content)[0]
 
     def archived(self, names: Collection[str]) -> Iterator[list[Contact]]:
         """All contacts that were deleted and can still be seen, page by page."""
@@ -197,6 +210,3 @@ def _at(operator: str, instant: datetime) -> dict[str, str]:
 
 def _ms(instant: datetime) -> int:
     return round(instant.timestamp() * 1000)
-
-
-__all__ = ["KEY", "Contact", "Crm", "CrmMisconfigured", "CrmSettings"]

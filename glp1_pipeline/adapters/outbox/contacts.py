@@ -146,8 +146,7 @@ class ContactCarrier(Carrier):
         address = way.told.get(EMAIL) or way.when_new.get(EMAIL)
         if not address:
             return False
-        ends = self._ends(way.one)
-        other = self.crm.get(address, self._names(way), id_property=EMAIL, with_history=True, until=ends)
+        other = self.crm.whose_email(address, self._names(way), self._ends(way.one))
         ours = way.known[0] if way.known else None
         if other is None or other.contact_id == ours or other.properties.get(KEY) == way.key:
             return False

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .filters import Filter, Refused, column_of, term_of
+from .filters import Filter, Refused, column_of, folded, term_of
 
 UNIQUE = ("email", "glp1_patient_id")
 """Properties of which no two contacts may have the same."""
@@ -92,7 +92,7 @@ class Database:
             else:
                 row = connection.execute(
                     "select contact_id from unique_values where property = ? and value = ?",
-                    (id_property, _folded(id_property, key)),
+                    (id_property, folded(id_property, key)),
                 ).fetchone()
                 wanted = row[0] if row else -1
             row = connection.execute("select * from contacts where id = ?", (wanted,)).fetchone()
@@ -202,7 +202,7 @@ class Database:
             try:
                 connection.execute(
                     "insert into unique_values values (?, ?, ?)",
-                    (name, _folded(name, changed[name]), before.contact_id),
+                    (name, folded(name, changed[name]), before.contact_id),
                 )
             except sqlite3.IntegrityError:
                 owner = self.find(changed[name], name)
@@ -255,7 +255,3 @@ def _contact(row: sqlite3.Row) -> Contact:
         row["id"], row["version"], row["created_ms"], row["modified_ms"], row["archived_ms"],
         json.loads(row["properties"]),
     )  # fmt: skip
-
-
-def _folded(name: str, value: str) -> str:
-    return value.strip().lower() if name == "email" else value

@@ -34,7 +34,15 @@ def column_of(name: str) -> tuple[str, list[Any]]:
     return "json_extract(properties, ?)", [f"$.{json.dumps(name)}"]
 
 
+def folded(name: str, value: str) -> str:
+    """As values are compared that only one contact may have."""
+    return value.strip().lower() if name == "email" else value
+
+
 def term_of(one: Filter) -> tuple[str, list[Any]]:
+    if one.property == "email" and one.operator == "EQ":
+        whose = "id in (select contact_id from unique_values where property = 'email' and value = ?)"
+        return whose, [folded("email", one.value)]
     column, values = column_of(one.property)
     comparison = {"EQ": "=", "NEQ": "<>", "LT": "<", "LTE": "<=", "GT": ">", "GTE": ">="}.get(one.operator)
     if one.operator == "HAS_PROPERTY":
@@ -44,6 +52,8 @@ def term_of(one: Filter) -> tuple[str, list[Any]]:
     if one.operator == "IN":
         marks = ", ".join("?" * len(one.values))
         return f"{column} in ({marks})", [*values, *(_typed(one.property, v) for v in one.values)]
+    if one.operator == "CONTAINS_TOKEN":
+        return f"instr(';' || lower({column}) || ';', ';' || lower(?) || ';') > 0", [*values, one.value]
     if comparison is None:
         raise Refused(400, "VALIDATION_ERROR", "this operator is not known")
     return f"{column} {comparison} ?", [*values, _typed(one.property, one.value)]
