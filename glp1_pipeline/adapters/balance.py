@@ -136,8 +136,11 @@ FAULTS = {
     # With the fault above: each value is in its patient's chart, and in no other.
     "charts have more events than there are values": "select from (select (select coalesce(sum(cardinality(events)), 0)"
     " from phi.charts) as charted, (select count(*) from phi.patient_values) as said) as n where charted > said",
+    # A body may be pruned once later writes were delivered.
     "writes have no body to send": "select from ops.writes w where not exists"
-    " (select from phi.write_bodies b where b.write_id = w.write_id)",
+    " (select from phi.write_bodies b where b.write_id = w.write_id) and (w.status <> 'delivered' or not exists"
+    " (select from ops.writes l where l.target = w.target and l.patient_id = w.patient_id and l.n > w.n"
+    " and l.status = 'delivered'))",
     "open writes are in no lane that would carry them": "select from ops.writes w where status in ('ready', 'in_doubt')"
     " and not exists (select from ops.lanes l where l.target = w.target and l.patient_id = w.patient_id"
     " and l.has_work)",

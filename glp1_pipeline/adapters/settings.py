@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from glp1_pipeline.adapters.keep import Keep, KeepError
 from glp1_pipeline.adapters.secrets import Secrets
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -60,6 +61,8 @@ class Settings:
     """Runs at once: one of intake, a second for a backlog, one of delivery."""
     keeps_drops: bool = True
     """Keep each settled drop, sealed, in the folder `archive`; else it is deleted once the ledger has it."""
+    keep: Keep = field(default_factory=Keep)
+    """How many days what piles up is kept: GLP1_KEEP_..._DAYS."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> "Settings":
@@ -87,6 +90,10 @@ class Settings:
             if not broker_url.startswith(("redis://", "rediss://")):
                 raise SettingsError("GLP1_BROKER_URL needs GLP1_BROKER_RESULT_URL beside it (for RabbitMQ: rpc://).")
             result_url = broker_url
+        try:
+            keep = Keep.from_env(env)
+        except KeepError as error:
+            raise SettingsError(str(error)) from None
         return cls(
             home=home,
             database_url=_with_scheme(database_url, "postgresql", "GLP1_DATABASE_URL"),
@@ -110,6 +117,7 @@ class Settings:
             ui_port_is_asked_for=text("GLP1_UI_PORT") is not None,
             workers=_number(text("GLP1_WORKERS"), "GLP1_WORKERS", 4, 1, 64),
             keeps_drops=_one_of(text("GLP1_KEEP_DROPS"), "GLP1_KEEP_DROPS", "yes", "no"),
+            keep=keep,
         )
 
     @property

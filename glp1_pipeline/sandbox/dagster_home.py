@@ -35,6 +35,7 @@ def dagster_env(settings: Settings) -> dict[str, str]:
 
 
 def _instance(settings: Settings) -> dict[str, Any]:
+    ticks = settings.keep.ticks or -1  # Dagster's word for: never
     return {
         "telemetry": {"enabled": False},
         "nux": {"enabled": False},
@@ -59,8 +60,9 @@ def _instance(settings: Settings) -> dict[str, Any]:
         "sensors": {"use_threads": True, "num_workers": 8},
         # The default one keeps what a step prints, and the errors that are redacted elsewhere in clear.
         "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"},
+        # Dagster prunes its ticks by itself; its runs and their events are pruned by our job `maintenance`.
         "retention": {
-            "sensor": {"purge_after_days": {"skipped": 1, "success": 30, "failure": 30}},
-            "schedule": {"purge_after_days": 90},
+            "sensor": {"purge_after_days": {"skipped": 1, "started": 1, "success": ticks, "failure": ticks}},
+            "schedule": {"purge_after_days": ticks},
         },
     }

@@ -116,8 +116,9 @@ COLUMNS = (
 def show(connection: psycopg.Connection, plan_id: uuid.UUID) -> dict[str, Any]:
     """The plan with how many of its events are done: its receipt, once it is applied. Raises PlanFault if unknown."""
     row = connection.execute(
-        f"select {', '.join(COLUMNS)}, (select count(done_at) from ops.replay_plan_events e"
-        " where e.plan_id = p.plan_id) from ops.replay_plans p where plan_id = %s",
+        # Of a plan that is applied all are done; which they were is not kept for ever.
+        f"select {', '.join(COLUMNS)}, case state when 'applied' then chosen else (select count(done_at)"
+        " from ops.replay_plan_events e where e.plan_id = p.plan_id) end from ops.replay_plans p where plan_id = %s",
         (plan_id,),
     ).fetchone()
     if row is None:
