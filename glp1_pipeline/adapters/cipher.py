@@ -1,7 +1,8 @@
 """Encryption of what is kept: zstd, then AES-256-GCM under a fresh key per row, wrapped by a key of the ring.
 
-Here: the key ring (a file only its owner may read), seal and open, and the keyed ids of patients. Not here: where
-the file lies (`settings`).
+Here: the key ring (a file only its owner may read), seal and open, and the keyed ids of patients. A ring that changes
+on disk is taken up at the next seal, by every process. Not here: where the file lies (`settings`), and changing it
+(`keys`).
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import os
 import secrets
 import threading
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import zstandard
 from cryptography.exceptions import InvalidTag
@@ -38,23 +41,28 @@ class KeyRing:
     """Keys by id, the one that seals now, and the key that patient ids are derived with."""
 
     active: str
-    keys: dict[str, bytes]
-    patient_key: bytes
+    keys: dict[str, bytes] = field(repr=False)
+    patient_key: bytes = field(repr=False)
+    path: Path | None = field(default=None, repr=False, compare=False)
+    """The file that it was read from, which may change; None: it never does."""
 
     @classmethod
     def load(cls, path: Path) -> KeyRing:
         try:
             content = json.loads(path.read_bytes())
+            keys = {kid: base64.b64decode(key) for kid, key in content["keys"].items()}
+            ring = cls(content["active"], keys, base64.b64decode(content["patient_key"]), path)
         except FileNotFoundError:
+            raise KeyMissing(_no_ring(path)) from None
+        except (ValueError, KeyError, TypeError, AttributeError):  # its text would quote the file
             raise KeyMissing(
-                f"no key ring at {path}: put back the file that this database was filled with; "
-                "for a new, empty database `make up` makes one"
+                f"the key ring at {path} is damaged: put it back from escrow; nothing was changed"
             ) from None
-        return cls(
-            content["active"],
-            {kid: base64.b64decode(key) for kid, key in content["keys"].items()},
-            base64.b64decode(content["patient_key"]),
-        )
+        if ring.active not in ring.keys:
+            raise KeyMissing(
+                f"the key ring at {path} has no key {ring.active}, which is to seal: put it back from escrow"
+            )
+        return ring
 
     @classmethod
     def create(cls, path: Path) -> KeyRing:
@@ -86,13 +94,48 @@ class KeyRing:
         return uuid.UUID(bytes=digest.digest()[:16], version=4)
 
 
+class _Held(NamedTuple):
+    ring: KeyRing
+    wrappers: Mapping[str, AESGCM]
+    stamp: tuple[int, ...] | None
+
+
 class Cipher:
-    """Seals and opens bytes; `place` (table and row id) is bound in, so a sealed body cannot move to another row."""
+    """Seals and opens bytes; `place` (table and row id) is bound in, so a sealed body cannot move to another row.
+
+    Nothing is sealed under a key that the ring's file does not name as current at that moment: who retires a key waits
+    for the transactions that are open, and then knows that nobody will use it again.
+    """
 
     def __init__(self, ring: KeyRing) -> None:
-        self.ring = ring
-        self._wrappers = {kid: AESGCM(key) for kid, key in ring.keys.items()}
+        self._held = _hold(ring, None)
         self._local = threading.local()  # zstd's contexts are for one thread each
+
+    @property
+    def ring(self) -> KeyRing:
+        return self._held.ring
+
+    @property
+    def active(self) -> str:
+        """The id of the key that seals now."""
+        self._look_again()
+        return self._held.ring.active
+
+    def _look_again(self) -> None:
+        """Take up the ring as it lies on disk now: one `stat` where it did not change."""
+        held = self._held
+        if held.ring.path is None:
+            return
+        stamp = _stamp(held.ring.path)
+        if stamp == held.stamp:
+            return
+        ring = KeyRing.load(held.ring.path)
+        if ring.patient_key != held.ring.patient_key:
+            raise KeyMissing(
+                f"the key ring at {ring.path} is another installation's: everybody would become a new patient. Put the"
+                " right file back"
+            )
+        self._held = _hold(ring, stamp)
 
     @property
     def _squeeze(self) -> zstandard.ZstdCompressor:
@@ -107,21 +150,55 @@ class Cipher:
         return self._local.expand
 
     def seal(self, content: bytes, place: str) -> tuple[str, bytes]:
-        kid = self.ring.active
-        aad = f"{place}|{kid}".encode()
-        key, salt = secrets.token_bytes(32), secrets.token_bytes(2 * NONCE)
-        wrapped = salt[:NONCE] + self._wrappers[kid].encrypt(salt[:NONCE], key, aad)
-        return kid, wrapped + salt[NONCE:] + AESGCM(key).encrypt(salt[NONCE:], self._squeeze.compress(content), aad)
+        return self._lock_up(self._squeeze.compress(content), place)
 
     def open(self, kid: str, sealed: bytes, place: str) -> bytes:
-        if kid not in self._wrappers:
+        return self._expand.decompress(self._unlock(kid, sealed, place), max_output_size=MAX_OPENED_BYTES)
+
+    def reseal(self, kid: str, sealed: bytes, place: str) -> tuple[str, bytes]:
+        """The same content at the same place, under the current key; it is not even expanded for that."""
+        return self._lock_up(self._unlock(kid, sealed, place), place)
+
+    def _lock_up(self, squeezed: bytes, place: str) -> tuple[str, bytes]:
+        self._look_again()
+        held = self._held
+        kid = held.ring.active
+        aad = f"{place}|{kid}".encode()
+        key, salt = secrets.token_bytes(32), secrets.token_bytes(2 * NONCE)
+        wrapped = salt[:NONCE] + held.wrappers[kid].encrypt(salt[:NONCE], key, aad)
+        return kid, wrapped + salt[NONCE:] + AESGCM(key).encrypt(salt[NONCE:], squeezed, aad)
+
+    def _unlock(self, kid: str, sealed: bytes, place: str) -> bytes:
+        if kid not in self._held.wrappers:
+            self._look_again()  # another process may have made it meanwhile
+        wrapper = self._held.wrappers.get(kid)
+        if wrapper is None:
             raise KeyMissing(f"key {kid} is not in the ring: put it back from escrow; nothing was changed")
         aad = f"{place}|{kid}".encode()
         try:
-            key = self._wrappers[kid].decrypt(sealed[:NONCE], sealed[NONCE:WRAPPED], aad)
-            squeezed = AESGCM(key).decrypt(sealed[WRAPPED : WRAPPED + NONCE], sealed[WRAPPED + NONCE :], aad)
+            key = wrapper.decrypt(sealed[:NONCE], sealed[NONCE:WRAPPED], aad)
+            return AESGCM(key).decrypt(sealed[WRAPPED : WRAPPED + NONCE], sealed[WRAPPED + NONCE :], aad)
         except InvalidTag:
             raise Tampered(
                 f"sealed bytes at {place.split('|')[0]} do not open: wrong row, wrong key or changed"
             ) from None
-        return self._expand.decompress(squeezed, max_output_size=MAX_OPENED_BYTES)
+
+
+def _hold(ring: KeyRing, stamp: tuple[int, ...] | None) -> _Held:
+    return _Held(ring, {kid: AESGCM(key) for kid, key in ring.keys.items()}, stamp)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        # What is sealed under a key that lies nowhere is lost with this process.
+        raise KeyMissing(_no_ring(path)) from None
+    return there.st_ino, there.st_mtime_ns, there.st_ctime_ns, there.st_size
+
+
+def _no_ring(path: Path) -> str:
+    return (
+        f"no key ring at {path}: put back the file that this database was filled with; "
+        "for a new, empty database `make up` makes one"
+    )

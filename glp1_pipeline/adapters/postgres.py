@@ -19,6 +19,7 @@ from psycopg import sql
 
 from glp1_pipeline.adapters import processes
 from glp1_pipeline.adapters.postgres_cluster import SETUP_ROLE, bare_environment, make_cluster
+from glp1_pipeline.adapters.postgres_password import hashed, set_password
 from glp1_pipeline.adapters.postgres_place import Place, PostgresError, choose_place
 from glp1_pipeline.adapters.settings import Settings, embedded_url, is_port_free
 
@@ -89,6 +90,9 @@ class EmbeddedPostgres:
                 return
             except psycopg.OperationalError as error:
                 if error.sqlstate == "28P01" or "password authentication failed" in str(error):
+                    if self._settings.secrets.has_draft(f"postgres_{SETUP_ROLE}"):
+                        self._settings.secrets.adopt(f"postgres_{SETUP_ROLE}")  # a change of it was cut short
+                        continue
                     raise PostgresError(self._wrong_password()) from None
             if not is_alive():
                 raise PostgresError("Postgres ended while starting.")
@@ -163,13 +167,15 @@ class EmbeddedPostgres:
     def _set_up_role(self, connection: "psycopg.Connection[tuple[object, ...]]", role: str) -> None:
         password = self._settings.secrets.get_or_create(f"postgres_{role}")
         exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
-        if not exists or not self._lets_in(role):
-            # Hashed here, so that the server never sees the password in a statement.
-            hashed = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
+        if exists and self._settings.secrets.has_draft(f"postgres_{role}"):
+            set_password(connection, self._settings.secrets, role)
+        elif not exists or not self._lets_in(role):
             verb = "ALTER" if exists else "CREATE"
             rights = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
             connection.execute(
-                sql.SQL(verb + " ROLE {} " + rights + " PASSWORD {}").format(sql.Identifier(role), sql.Literal(hashed))
+                sql.SQL(verb + " ROLE {} " + rights + " PASSWORD {}").format(
+                    sql.Identifier(role), sql.Literal(hashed(connection, role, password))
+                )
             )
         if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [role]).fetchone():
             # By file copy: two empty databases through the log would cost a second.

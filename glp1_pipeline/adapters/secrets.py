@@ -8,6 +8,7 @@ import re
 import secrets as random_source
 from pathlib import Path
 
+_NEXT = "_next"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -43,6 +44,22 @@ class Secrets:
         if not value:
             raise SecretError(f"The secret {path} is empty. Put it back from a backup, or delete it if it is new.")
         return value
+
+    def draft(self, name: str) -> str:
+        """A new value beside the kept one, the same until it is adopted: whoever dies in between leaves both."""
+        return self.get_or_create(name + _NEXT)
+
+    def has_draft(self, name: str) -> bool:
+        return self.has(name + _NEXT)
+
+    def adopt(self, name: str) -> None:
+        """The new value takes the place of the kept one."""
+        self._path(name + _NEXT).replace(self._path(name))
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     def get_or_create(self, name: str, n_bytes: int = 32) -> str:
         """The kept secret, or a new random one in URL-safe letters. Two processes that ask at once get the same."""
