@@ -5,7 +5,21 @@ Explicit on purpose: autoloading imports every installed plugin, which costs eac
 
 import dagster as dg
 
-from .defs import alerts, chart, conflicts, crm, delivery, ehr_changes, hops, intake, mapping, matches, recovery, replay
+from .defs import (
+    alerts,
+    chart,
+    conflicts,
+    crm,
+    delivery,
+    ehr_changes,
+    hops,
+    intake,
+    maintenance,
+    mapping,
+    matches,
+    recovery,
+    replay,
+)
 from .defs.resources import Road
 
 intake_job = dg.define_asset_job(
@@ -51,6 +65,7 @@ defs = dg.Definitions(
         delivery.deliver_to_crm,
         recovery.count_ledger,
         hops.measure_hops,
+        maintenance.measure_tables,
         alerts.count_incidents,
         matches.count_reviews,
         conflicts.count_conflicts,
@@ -64,6 +79,7 @@ defs = dg.Definitions(
         crm_changes_job,
         replay.replay_events,
         matches.decide_match,
+        maintenance.maintenance,
     ],
     sensors=[
         intake.intake_sensor(intake_job),
@@ -79,6 +95,8 @@ defs = dg.Definitions(
         conflicts.conflicts_schedule,
         mapping.unmapped_schedule,
         alerts.alerts_schedule,
+        maintenance.maintenance_schedule,
+        maintenance.table_sizes_schedule,
     ],
     resources={"road": Road()},
     executor=dg.in_process_executor,

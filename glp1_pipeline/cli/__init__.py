@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from . import alerts, crm, drift, look, mapping, match, mend, prove, replay, settle, start, trace
+from . import alerts, crm, drift, look, mapping, match, mend, prove, prune, replay, settle, start, trace
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -26,6 +26,7 @@ def main() -> None:
                   glp1 match           who may be the same person, and decisions about it
                   glp1 conflicts       what somebody changed in the EHR against us
     Be called     glp1 alerts          what is wrong for too long, who is at it, how soon it is mended
+    Keep small    glp1 prune           what nothing needs any more goes; the job maintenance does it each night
     Trust         glp1 mapping check   how much of a folder of submissions maps by itself
 
     Settings come from GLP1_* variables; without any, everything runs embedded in the folder .glp1 of the project.
@@ -36,6 +37,6 @@ for command in (
     start.up, start.demo_command, start.drop, look.status, look.events, look.why, trace.trace, trace.metrics,
     prove.reconcile, prove.fingerprint,
     replay.replay, mend.conflicts, match.match, settle.settle, mapping.mapping, mapping.dictionary, drift.drift,
-    crm.crm, alerts.alerts,
+    crm.crm, alerts.alerts, prune.prune,
 ):  # fmt: skip
     main.add_command(command)
