@@ -5,7 +5,6 @@ Not here: the decision (`domain.charting`), and which events it was about (`clai
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +16,7 @@ from ...domain.charting import CRM, EHR, Claimed, Decided, Known, PatientOutcome
 from ...domain.contract import Contract
 from ...domain.fhir import resource_id
 from ..cipher import Cipher
+from ..enqueue import enqueue
 from ..ledger import MEND
 from .conflicts import save_conflicts
 
@@ -97,7 +97,7 @@ def save(connection, contract: Contract, cipher: Cipher, decided: Decided, known
     save_conflicts(connection, outcomes, now, known, retired)
     if retired:
         _save_retired(connection, retired, done)
-    _save_writes(connection, cipher, decided.writes, known, now, done)
+    _save_writes(connection, cipher, decided.writes, version, known, now, done)
     done.patients += len(outcomes)
     for outcome in outcomes:
         done.passed += outcome.gate.outcome == "passed"
@@ -210,40 +210,12 @@ def _save_tasks(connection, outcomes: list[PatientOutcome], now: datetime, done:
         ).rowcount
 
 
-def _save_writes(connection, cipher: Cipher, writes: list[Write], known: Known, now: datetime, done: Charted) -> None:
+def _save_writes(
+    connection, cipher: Cipher, writes: list[Write], version: str, known: Known, now: datetime, done: Charted
+) -> None:
     if not writes:
         return
-    # The lane first: its lock makes the order of writes the order of commits, and wakes the deliverer.
-    connection.execute(
-        "insert into ops.lanes (target, patient_id, has_work, next_at) select t, p, true, now()"
-        " from unnest(%s::text[], %s::uuid[]) as u(t, p) order by 1, 2"
-        " on conflict (target, patient_id) do update set has_work = true",
-        ([w.target for w in writes], [w.patient_id for w in writes]),
-    )
-    ids = connection.execute(
-        "insert into ops.writes (target, patient_id, n, kind, resources, sha256, status, events, created_at)"
-        " select t, p, n, k, r, s, 'ready', string_to_array(e, ',')::uuid[], %s"
-        " from unnest(%s::text[], %s::uuid[], %s::int[], %s::text[], %s::int[], %s::bytea[], %s::text[])"
-        " as u(t, p, n, k, r, s, e) returning target, patient_id, write_id",
-        (
-            now,
-            [w.target for w in writes],
-            [w.patient_id for w in writes],
-            [w.n for w in writes],
-            [w.kind for w in writes],
-            [len(w.hashes) + (w.target == EHR) for w in writes],  # a provenance goes with each
-            [hashlib.sha256(w.body).digest() for w in writes],
-            [",".join(w.event_ids) for w in writes],
-        ),
-    ).fetchall()
-    write_ids = {(target, str(patient_id)): write_id for target, patient_id, write_id in ids}
-    # Binary, since as text a body would be twice as long.
-    into = "copy phi.write_bodies (write_id, kid, body) from stdin (format binary)"
-    with connection.cursor() as cursor, cursor.copy(into) as copy:
-        copy.set_types(("int8", "text", "bytea"))
-        for write in writes:
-            write_id = write_ids[write.target, write.patient_id]
-            copy.write_row((write_id, *cipher.seal(write.body, f"writes|{write_id}")))
+    enqueue(connection, cipher, writes, version, now)
     there = {(EHR, patient_id) for patient_id in known.copies} | {(CRM, patient_id) for patient_id in known.contacts}
     _upsert(connection, "ops.copies", ("target", "patient_id"), ("target", "patient_id", "n", "planned"),
             ((w.target, w.patient_id, w.n, _json(w.hashes)) for w in writes),
