@@ -19,7 +19,7 @@ import pytest
 from glp1_pipeline import contracts
 from glp1_pipeline.adapters import replay
 from glp1_pipeline.adapters.replay import plan as plans
-from glp1_pipeline.adapters.replay.apply import _alone
+from glp1_pipeline.adapters.replay.apply import alone
 from glp1_pipeline.domain import charting
 from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, migrated_database, small_road, submission
 
@@ -234,7 +234,7 @@ def test_two_processes_do_not_apply_one_plan(road: SmallRoad):
     plan_id = choose(road)
     with (
         connect(road.url) as other,
-        _alone(other, plan_id),
+        alone(other, plan_id),
         pytest.raises(replay.NotApproved, match="another process"),
     ):
         do(road, plan_id)

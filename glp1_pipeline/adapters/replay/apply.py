@@ -91,7 +91,7 @@ def apply(
     The connection must be in autocommit mode. Nothing that reached people is done again: whatever leaves us is a write,
     and a write is born of changed content alone.
     """
-    with _alone(connection, plan_id):
+    with alone(connection, plan_id):
         plan = show(connection, plan_id)
         if plan["state"] not in ("approved", "applying"):
             raise NotApproved(f"the plan is {plan['state']}: `glp1 replay approve` first, with an actor and a reason")
@@ -179,7 +179,7 @@ def _must_be_of(plan: Mapping[str, Any], contract: Contract) -> None:
         raise NotApproved("the contract changed since the plan was made, so it would do another thing: plan again")
 
 
-class _alone:  # noqa: N801 - used as a context manager
+class alone:  # noqa: N801 - used as a context manager
     """One process applies a plan; a dead one's lock is free."""
 
     def __init__(self, connection: psycopg.Connection, plan_id: uuid.UUID) -> None:
@@ -188,7 +188,7 @@ class _alone:  # noqa: N801 - used as a context manager
     def __enter__(self) -> None:
         row = self.connection.execute("select pg_try_advisory_lock(%s)", (self.key,)).fetchone()
         if row != (True,):
-            raise NotApproved("another process applies this plan now: `glp1 replay show` says how far it is")
+            raise NotApproved("another process applies this plan now: `show` says how far it is")
 
     def __exit__(self, *_: object) -> None:
         if not self.connection.closed:
