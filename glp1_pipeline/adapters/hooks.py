@@ -3,7 +3,8 @@
 What changed is read from the CRM and the EHR themselves: so a webhook that is lost, comes twice, late, out of order or
 from a liar with the secret changes nothing of what we know. A hint is answered with 2xx once it is committed. While
 this program lives it keeps our subscriptions in the EHR, and turns them off when it ends: nothing else would hear them.
-Run as a program of its own: `uvicorn glp1_pipeline.adapters.hooks:app --factory`. Not here: reading changes.
+It also shows the page of health to a browser on this machine. Run as a program of its own:
+`uvicorn glp1_pipeline.adapters.hooks:app --factory`. Not here: reading changes.
 """
 
 from __future__ import annotations
@@ -16,19 +17,21 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from .crm.cursor import DELETION_HINT, HINT, SYSTEM
 from .ehr import Ehr, EhrFailure, EhrMisconfigured, EhrSettings
 from .ehr.hints import note_hint
 from .ehr.subscription import Subscriptions, authorization
+from .health_page import page_of
 from .settings import Settings
 
 LONGEST_BODY = 1024 * 1024
@@ -36,6 +39,7 @@ OLDEST_SECONDS = 300.0
 LOOK_AGAIN_SECONDS = (2.0, 15.0, 300.0)
 """At our subscriptions: after a change of them, after a failure, and when all is well."""
 STOP_SECONDS = 6.0
+NOT_KEPT = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY"}
 log = logging.getLogger(__name__)
 
 
@@ -47,6 +51,7 @@ def app() -> Starlette:
         settings.crm_hook_secret() if settings.hears_crm_hooks else None,
         settings.secrets.get_or_create("ehr_hook_secret"),
         Keeper(lambda: subscriptions(settings), settings.ehr_hook_url_wanted()),
+        page_of(settings.home),
     )
 
 
@@ -99,9 +104,13 @@ class Keeper:
 
 
 def make_app(
-    database_url: str, crm_secret: str | None, ehr_secret: str | None = None, keeper: Keeper | None = None
+    database_url: str,
+    crm_secret: str | None,
+    ehr_secret: str | None = None,
+    keeper: Keeper | None = None,
+    health_page: Path | None = None,
 ) -> Starlette:
-    """The receiver; a system whose secret is None is not heard."""
+    """The receiver; a system whose secret is None is not heard. `health_page`: the file to show on this machine."""
 
     def in_database(note: Callable[[psycopg.Connection[Any]], None]) -> None:
         with psycopg.connect(database_url, connect_timeout=5, application_name="glp1 hooks") as connection:
@@ -140,6 +149,17 @@ def make_app(
                 return Response(status_code=413)
         return await kept(note_hint)
 
+    def show_health(request: Request) -> Response:
+        if not is_from_here(request):
+            return Response(status_code=404)
+        try:
+            html = health_page.read_bytes() if health_page else b""
+        except OSError:
+            html = b""
+        if not html:
+            return PlainTextResponse("no page of health yet: `glp1 health --page` writes it", 503, NOT_KEPT)
+        return Response(html, headers=NOT_KEPT, media_type="text/html")
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         if keeper:
@@ -148,12 +168,24 @@ def make_app(
         if keeper:
             await run_in_threadpool(keeper.stop)
 
-    routes = [Route("/health", lambda _: JSONResponse({"status": "ok"}), methods=["GET"])]
+    routes = [
+        Route("/health", lambda _: JSONResponse({"status": "ok"}), methods=["GET"]),
+        Route("/health-page", show_health, methods=["GET"]),
+    ]
     if crm_secret:
         routes.append(Route("/crm", hear_crm, methods=["POST"]))
     if ehr_secret:  # some servers add the type and id of what changed to the path
         routes += [Route(path, hear_ehr, methods=["POST", "PUT"]) for path in ("/ehr", "/ehr/{rest:path}")]
     return Starlette(routes=routes, lifespan=lifespan)
+
+
+def is_from_here(request: Request) -> bool:
+    """Whether a program of this machine asks by this machine's name: not one who came through a proxy, and no page of
+    another site whose name was made to lead here."""
+    if any(name in request.headers for name in ("forwarded", "x-forwarded-for", "x-real-ip", "via")):
+        return False
+    client = request.client.host if request.client else ""
+    return client in ("127.0.0.1", "::1") and request.url.hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def note_crm(connection: psycopg.Connection[Any], kinds: set[str]) -> None:

@@ -1,0 +1,79 @@
+"""Health for ops leads: a page that is made again every two minutes, and numbers that plot.
+
+Here: wiring, which `glp1 health` shares, so that a look needs no Dagster. Not here: verdicts (`domain.health`), reading
+(`adapters.health`), and how the page looks (`adapters.health_page`).
+"""
+
+from datetime import timedelta
+
+import dagster as dg
+import psycopg
+
+from ..adapters.health import look_at_health
+from ..adapters.health_page import page, page_of, write_page
+from ..adapters.settings import Settings
+from ..contracts.alerts import load_alerts
+from ..domain.health import COLOURS, Health
+from .alerts import world
+from .describe import OPS
+from .recovery import LEDGER_BALANCE
+from .resources import Road
+
+GATE_TASK = "missing-high-risk-input"
+"""The task that a held patient makes first: its queue's team answers for the gates."""
+
+HEALTH_PAGE = dg.AssetSpec(
+    "health_page",
+    deps=[LEDGER_BALANCE],
+    group_name="recovery",
+    owners=[OPS],
+    kinds={"python", "html"},
+    description="One page for ops leads: each feed, queue, gate, target system and program green, amber or red, since "
+    "when, whose it is and what to do next. Written every two minutes to GLP1_HOME/health/index.html, without a name "
+    "of a patient; its address is in the metadata. `glp1 health` says the same at once, also while Dagster is down.",
+    freshness_policy=dg.FreshnessPolicy.time_window(
+        fail_window=timedelta(minutes=10), warn_window=timedelta(minutes=6)
+    ),
+)
+
+
+def look(road: Road, connection: psycopg.Connection) -> Health:
+    contract = road.contract
+    targets = {kind.target for kind in contract.writes.values()}
+    queue = contract.tasks[GATE_TASK].queue
+    return look_at_health(connection, load_alerts(), world(road), contract.gates, targets, queue)
+
+
+def addresses(settings: Settings) -> dict[str, str]:
+    """Where the page is: its file, and its address on this machine where the receiver of webhooks runs."""
+    found = {"file": str(page_of(settings.home))}
+    if port := settings.state.get("crm_hook_port"):
+        found["address"] = f"http://127.0.0.1:{port}/health-page"
+    return found
+
+
+@dg.multi_asset(specs=[HEALTH_PAGE], name="write_health_page")
+def write_health_page(road: Road):
+    """Look at everything and write the page."""
+    with road.connect("glp1 health page") as connection:
+        health = look(road, connection)
+    path = write_page(page_of(road.settings.home), page(health))
+    where = addresses(road.settings)
+    yield dg.MaterializeResult(
+        "health_page",
+        metadata={
+            **{f"{colour} lights": health.counts[colour] for colour in COLOURS},
+            "page": dg.MetadataValue.path(str(path)),
+            **({"address": dg.MetadataValue.url(where["address"])} if "address" in where else {}),
+            "not green": [f"{one.kind} {one.name}: {one.colour}" for one in health.lights if one.colour != "green"],
+        },
+    )
+
+
+health_schedule = dg.ScheduleDefinition(
+    name="health_page_every_2_minutes",
+    cron_schedule="*/2 * * * *",
+    target=dg.AssetSelection.assets("health_page"),
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Makes the page of health again, so that an ops lead who opens it sees how all stands now.",
+)

@@ -1,0 +1,237 @@
+"""Health in a real Postgres: by the command line, as a page that an asset writes, and in a browser on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from click.testing import CliRunner, Result
+
+from glp1_pipeline.adapters import alerts, health, hooks
+from glp1_pipeline.adapters.health_page import page_of, write_page
+from glp1_pipeline.cli.health import health as command
+from glp1_pipeline.contracts.alerts import load_alerts
+from glp1_pipeline.defs import health as wiring
+from glp1_pipeline.defs.resources import Road
+from glp1_pipeline.domain.health import Health
+from glp1_pipeline_tests.alert_world import AlertWorld
+from glp1_pipeline_tests.small_road import SmallRoad, contract, empty_tables, migrated_database, small_road, submission
+
+
+@pytest.fixture(scope="module")
+def url() -> str:
+    return migrated_database()
+
+
+@pytest.fixture
+def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
+    with small_road(url, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def world(road: SmallRoad) -> AlertWorld:
+    _ = road.landing
+    book = load_alerts()
+    # How full this machine's own disk is is no matter of the tests.
+    roomy = book.alerts["landing_full"].model_copy(update={"at_least": 101})
+    book = book.model_copy(update={"alerts": {**book.alerts, "landing_full": roomy}})
+    return AlertWorld(road.url, road.connection, road.folder / "landing", book)
+
+
+def look(world: AlertWorld) -> Health:
+    gates = contract().gates
+    return health.look_at_health(world.connection, world.book, world.around, gates, ("ehr", "crm"), "care-coordination")
+
+
+def colours(found: Health) -> dict[str, str]:
+    return {f"{one.kind} {one.name}": one.colour for one in found.lights if one.colour != "green"}
+
+
+def all_is_looked_at(world: AlertWorld) -> None:
+    world.look(is_sensor=True)
+    world.look(is_dear=True)
+
+
+def deliver(road: SmallRoad) -> None:
+    road.connection.execute("update ops.writes set status = 'delivered', settled_at = now()")
+    road.connection.execute("update ops.copies set remote = planned")
+
+
+def test_a_road_on_which_all_is_well_is_green_and_what_goes_wrong_is_told_by_part(road: SmallRoad, world: AlertWorld):
+    road.send(submission(1), submission(2))
+    deliver(road)
+    all_is_looked_at(world)
+    found = look(world)
+    assert colours(found) == {}
+    assert {one.kind for one in found.lights} == {"ledger", "feed", "queue", "gate", "target", "program"}
+    world.event(minutes=40)
+    world.write("dead", minutes=5)
+    road.connection.execute("update ops.tasks set due_at = now() - interval '90 min' where queue = 'provider'")
+    road.connection.execute("update ops.alert_looks set looked_at = now() - interval '1 hour'")
+    assert colours(look(world)) == {
+        "ledger charting": "red", "target ehr": "red", "queue provider": "amber", "program sensor of alerts": "red",
+        "ledger balance": "amber",
+    }  # fmt: skip
+
+
+def test_a_gate_is_red_when_a_patient_is_held_and_nobody_has_work_for_it(road: SmallRoad, world: AlertWorld):
+    road.send(submission(3, **{"hx.mtc_personal": "unsure"}))
+    deliver(road)
+    all_is_looked_at(world)
+    assert colours(look(world)) == {}
+    road.connection.execute("update ops.tasks set due_at = now() - interval '1 min'")
+    assert colours(look(world)) == {"gate clinical-minimum": "amber"}
+    road.connection.execute("update ops.tasks set status = 'done', closed_at = now()")
+    found = look(world)
+    assert colours(found) == {"gate clinical-minimum": "red"}
+    assert "1 patients are held and are nobody's work" in next(o.says for o in found.lights if o.colour == "red")
+
+
+def test_a_patient_who_only_began_is_held_and_nobodys_work_and_that_is_well(road: SmallRoad, world: AlertWorld):
+    draft = submission(4)
+    draft["data"]["status"] = "in-progress"
+    road.send(draft)
+    deliver(road)
+    all_is_looked_at(world)
+    assert colours(look(world)) == {}
+
+
+def test_one_question_that_fails_is_told_and_hides_no_other(road: SmallRoad, world: AlertWorld):
+    all_is_looked_at(world)
+    road.connection.execute("alter table phi.feeds rename column last_at to gone")
+    try:
+        with pytest.raises(Exception, match="last_at"):
+            look(world)
+    finally:
+        road.connection.execute("alter table phi.feeds rename column gone to last_at")
+    hidden = world.landing.rename(world.landing.with_name("elsewhere"))
+    try:
+        found = colours(look(world))
+    finally:
+        hidden.rename(world.landing)
+    assert found == {"feed landing zone": "red"}
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch, url: str, tmp_path: Path, world: AlertWorld) -> Path:
+    monkeypatch.setenv("GLP1_HOME", str(tmp_path))
+    monkeypatch.setenv("GLP1_DATABASE_URL", url)
+    monkeypatch.setenv("GLP1_DAGSTER_DATABASE_URL", url)
+    monkeypatch.setattr(wiring, "load_alerts", lambda: world.book)
+    return tmp_path
+
+
+def run(*arguments: str) -> tuple[Result, Any]:
+    result = CliRunner().invoke(command, [*arguments])
+    return result, json.loads(result.output) if "--json" in arguments else result.output
+
+
+def test_the_command_says_it_to_people_and_programs_and_fails_while_anything_is_red(
+    home: Path, road: SmallRoad, world: AlertWorld
+):
+    all_is_looked_at(world)
+    result, text = run()
+    assert result.exit_code == 0, text
+    assert "0 red, 0 amber" in text
+    world.event(minutes=40)
+    world.look()
+    result, found = run("--json", "--page")
+    assert result.exit_code == 1
+    (red,) = [one for one in found["lights"] if one["colour"] == "red"]
+    assert (red["name"], red["owner"], red["command"]) == ("charting", "integration", "glp1 events --status waiting")
+    assert red["since"] < found["made_at"]
+    assert "✕ act now" in Path(found["page"]["file"]).read_text()
+    _, text = run()
+    assert f"glp1 alerts ack {red['incident_id']} --by" in text
+
+
+def test_the_command_tells_also_when_the_store_is_gone(home: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GLP1_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    result, found = run("--json")
+    assert result.exit_code == 1
+    assert [(one["name"], one["colour"]) for one in found["lights"]] == [("store", "red")]
+
+
+def test_the_asset_writes_the_page_whole_for_its_owner_alone_and_plots_the_lights(
+    home: Path, road: SmallRoad, world: AlertWorld
+):
+    road.send(submission(5))
+    all_is_looked_at(world)
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize([wiring.write_health_page], instance=instance, resources={"road": Road()})
+    (event,) = result.get_asset_materialization_events()
+    numbers = {name: value.value for name, value in event.materialization.metadata.items()}
+    assert numbers["red lights"] == 0
+    assert numbers["amber lights"] == 0
+    path = page_of(home)
+    assert numbers["page"] == str(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [one.name for one in path.parent.iterdir()] == ["index.html"]
+    html = path.read_text()
+    told = submission(5)["data"]["answers"]
+    assert not [v for v in (told["demo.legal_last"], told["demo.mobile"], told["demo.dob"], "Canary") if str(v) in html]
+
+
+def test_a_writer_that_is_killed_leaves_the_old_page_and_its_draft_is_gone_within_the_hour(tmp_path: Path):
+    path = page_of(tmp_path)
+    write_page(path, "old")
+    draft = path.with_name(".index.html.dead")
+    draft.write_text("half a pa")
+    assert write_page(path, "new").read_text() == "new"
+    assert draft.exists(), "another writer may be at it"
+    os.utime(draft, (0, 0))
+    write_page(path, "newer")
+    assert [one.name for one in path.parent.iterdir()] == ["index.html"]
+
+
+def asked(app: Any, client: str = "127.0.0.1", host: str = "127.0.0.1:4000", **headers: str) -> tuple[int, bytes, dict]:
+    """What a browser at `client` is answered that asks for the page by the name `host`."""
+    told = [(b"host", host.encode()), *((k.replace("_", "-").encode(), v.encode()) for k, v in headers.items())]
+    scope = {
+        "type": "http", "method": "GET", "path": "/health-page", "raw_path": b"/health-page", "query_string": b"",
+        "headers": told, "client": (client, 5), "server": ("127.0.0.1", 4000), "scheme": "http", "http_version": "1.1",
+    }  # fmt: skip
+    said: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        said.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    start, *rest = said
+    return start["status"], b"".join(one.get("body", b"") for one in rest), dict(start["headers"])
+
+
+def test_a_browser_on_this_machine_sees_the_page_and_nobody_who_comes_through_a_proxy_or_by_another_name(
+    tmp_path: Path,
+):
+    app = hooks.make_app("postgresql://none", None, health_page=page_of(tmp_path))
+    assert asked(app)[0] == 503
+    write_page(page_of(tmp_path), "<p>well")
+    status, body, headers = asked(app)
+    assert (status, body, headers[b"cache-control"]) == (200, b"<p>well", b"no-store")
+    assert asked(app, x_forwarded_for="203.0.113.9")[0] == 404
+    assert asked(app, host="evil.example.org")[0] == 404
+    assert asked(app, client="203.0.113.9")[0] == 404
+
+
+def test_looking_at_health_changes_nothing(road: SmallRoad, world: AlertWorld):
+    road.send(submission(6))
+    world.event(minutes=40)
+    all_is_looked_at(world)
+    before = road.fingerprint(), alerts.history(road.connection, timedelta(days=1))
+    look(world)
+    after = road.fingerprint(), alerts.history(road.connection, timedelta(days=1))
+    assert before == after
+    empty_tables(road.connection)
