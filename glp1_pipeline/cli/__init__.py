@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from . import alerts, crm, drift, look, mapping, match, mend, prove, prune, replay, settle, start, trace
+from . import alerts, crm, drift, health, look, mapping, match, mend, prove, prune, replay, settle, start, trace
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -17,7 +17,8 @@ def main() -> None:
 
     \b
     Begin with    glp1 demo            everything on this machine, with samples
-    Look          glp1 status          how the whole stands
+    Look          glp1 health          what is green, amber or red, whose it is, and what to do next
+                  glp1 status          how the whole stands, in counts
                   glp1 events          what was quarantined, where and why
                   glp1 why PATIENT     what one patient waits for, since when, and whose it is
                   glp1 trace EVENT     the whole journey of one event; glp1 metrics: those of all in numbers
@@ -34,7 +35,7 @@ def main() -> None:
 
 
 for command in (
-    start.up, start.demo_command, start.drop, look.status, look.events, look.why, trace.trace, trace.metrics,
+    start.up, start.demo_command, start.drop, health.health, look.status, look.events, look.why, trace.trace, trace.metrics,
     prove.reconcile, prove.fingerprint,
     replay.replay, mend.conflicts, match.match, settle.settle, mapping.mapping, mapping.dictionary, drift.drift,
     crm.crm, alerts.alerts, prune.prune,
