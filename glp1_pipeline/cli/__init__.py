@@ -35,8 +35,8 @@ def main() -> None:
 
 
 for command in (
-    start.up, start.demo_command, start.drop, health.health, look.status, look.events, look.why, trace.trace, trace.metrics,
-    prove.reconcile, prove.fingerprint,
+    start.up, start.demo_command, start.drop, health.health, look.status, look.events, look.why,
+    trace.trace, trace.metrics, prove.reconcile, prove.fingerprint,
     replay.replay, mend.conflicts, match.match, settle.settle, mapping.mapping, mapping.dictionary, drift.drift,
     crm.crm, alerts.alerts, prune.prune,
 ):  # fmt: skip
