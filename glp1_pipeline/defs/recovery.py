@@ -3,10 +3,12 @@
 Here: wiring. Not here: what is counted (`adapters.balance`), and replays (`replay`).
 """
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from ..adapters.alive import without_worker
 from ..adapters.balance import balance
 from .chart import WRITES
 from .describe import OPS
@@ -14,7 +16,9 @@ from .intake import EVENTS
 from .resources import Road
 
 SILENT_AFTER = timedelta(seconds=30)
-"""A run this old that nobody holds the lock of has no worker any more."""
+"""So long after its start a run has taken its lock."""
+FREE_FOR = timedelta(seconds=15)
+"""A lock that is free at two looks so far apart is held by nobody: who lives takes it again sooner, see `alive`."""
 
 LEDGER_BALANCE = dg.AssetSpec(
     "ledger_balance",
@@ -72,25 +76,25 @@ def count_ledger(road: Road):
     "in our tables; nothing is lost.",
 )
 def dead_runs(context: dg.SensorEvaluationContext, road: Road):
-    """A living run holds a lock in our store; a run whose lock is free has no worker."""
-    ended = 0
-    running = context.instance.get_run_records(
-        dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
-    )
+    """A living run holds a lock in our store; a run whose lock stays free has no worker. One that waits for a worker
+    is not ours: Dagster's run monitoring ends it."""
+    running = context.instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
     with road.connect("glp1 dead runs") as connection:
-        for record in running:
-            if datetime.now(UTC) - record.update_timestamp.replace(tzinfo=UTC) < SILENT_AFTER:
-                continue
-            run_id = record.dagster_run.run_id
-            (is_held,) = connection.execute(
-                "select not pg_try_advisory_lock(k) or not pg_advisory_unlock(k) from hashtextextended(%s, 7) k",
-                (run_id,),
-            ).fetchone() or (True,)
-            if not is_held:
-                context.instance.report_run_failed(
-                    record.dagster_run, "its worker died; what was pending goes on in a new run"
-                )
-                ended += 1
+        up_since, now = connection.execute("select pg_postmaster_start_time(), clock_timestamp()").fetchall()[0]
+        free = without_worker(connection, [record.dagster_run.run_id for record in running])
+    looks = {run_id: datetime.fromisoformat(at) for run_id, at in json.loads(context.cursor or "{}").items()}
+    # A look before Postgres started again tells nothing: its end let go of the locks of those who live, too.
+    looks = {run_id: at for run_id, at in looks.items() if at > up_since}
+    free_since: dict[str, datetime] = {run_id: looks.get(run_id, now) for run_id in free}
+    ended = 0
+    for record in running:
+        run_id, age = record.dagster_run.run_id, datetime.now(UTC) - record.update_timestamp.replace(tzinfo=UTC)
+        if run_id in free and age >= SILENT_AFTER and now - free_since[run_id] >= FREE_FOR:
+            context.instance.report_run_failed(
+                record.dagster_run, "its worker died; what was pending goes on in a new run"
+            )
+            ended += 1
+    context.update_cursor(json.dumps({run_id: at.isoformat() for run_id, at in free_since.items()}))
     return dg.SkipReason(f"{ended} of {len(running)} running runs had no worker" if running else "no run is under way")
 
 

@@ -14,6 +14,7 @@ import dagster as dg
 
 from .. import contracts
 from ..adapters import ledger, store
+from ..adapters.alive import Alive
 from ..adapters.cipher import Cipher, KeyRing
 from ..adapters.crm import Crm, CrmSettings
 from ..adapters.ehr import Ehr, EhrSettings
@@ -84,8 +85,7 @@ class Road(dg.ConfigurableResource):
             yield self
             return
         # Held as long as this run lives: whoever finds it free knows that the run is dead (see `recovery`).
-        with self.connect("glp1 run") as alive:
-            alive.execute("select pg_advisory_lock_shared(hashtextextended(%s, 7))", (context.run.run_id,))
+        with Alive(lambda: self.connect("glp1 run"), context.run.run_id):
             yield self
 
     @property
