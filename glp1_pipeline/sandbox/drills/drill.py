@@ -157,6 +157,10 @@ class Scene:
         self._n += 1
         return submission(self.name, self._n, at, **answers)
 
+    def amended(self, first: dict[str, Any], n: int, **answers: Any) -> dict[str, Any]:
+        """The n-th correction of a submission, not dropped yet."""
+        return amendment(first, n, **answers)
+
     def drop(self, *lines: dict[str, Any] | bytes, is_charted: bool = True) -> None:
         """Drop one file of events or raw lines, as a producer does. Events (not raw lines) must be in a chart in the
         end, unless `is_charted` is False."""

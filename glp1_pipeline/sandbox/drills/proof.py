@@ -120,8 +120,8 @@ def compare_contacts(connection: psycopg.Connection, cipher: Cipher, crm_url: st
     there = {contact["id"]: contact["properties"] for contact in contacts}
     copies = connection.execute(
         "select c.patient_id::text, c.remote -> %s ->> 0, w.write_id, b.kid, b.body from ops.copies c join lateral"
-        " (select * from ops.writes w where w.target = c.target and w.patient_id = c.patient_id and w.status = 'delivered'"
-        " order by n desc limit 1) w on true join phi.write_bodies b using (write_id)"
+        " (select * from ops.writes w where w.target = c.target and w.patient_id = c.patient_id"
+        " and w.status = 'delivered' order by n desc limit 1) w on true join phi.write_bodies b using (write_id)"
         " where c.target = 'crm' and c.conflicts = '{}'",
         (COPY,),
     ).fetchall()

@@ -1,4 +1,4 @@
-"""A real HTTP proxy before a real FHIR server: it scripts what networks and servers do, and can play another kind of server.
+"""A real HTTP proxy before a real FHIR server: scripts what networks and servers do, can play another kind of server.
 
 The *server-ids kind*: its CapabilityStatement says `updateCreate: false`, a PUT of an unknown id is 400, and a
 transaction with more than 8 conditional entries is 400. Not here: which fault befalls when (the drills and the tests).

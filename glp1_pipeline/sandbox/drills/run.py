@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -129,6 +130,8 @@ def run_one(drill: Drill, site: Site, say: Callable[[str], None] = print) -> Evi
         evidence.faults.append(str(fault))
     except Exception as error:  # noqa: BLE001 - its text may quote what was fed; the next drill must run all the same
         evidence.faults.append(f"the drill itself failed: {type(error).__name__} at {_place(error)}")
+    if evidence.outcome != "passed":  # whatever hangs must not spoil the next one
+        site.stop_loops(signal.SIGKILL)
     evidence.steps, evidence.seconds = scene.steps, round(time.monotonic() - began, 1)
     evidence.detection_seconds, evidence.detected_by = scene.detection_seconds, scene.detected_by
     evidence.recovery_seconds = scene.recovery_seconds

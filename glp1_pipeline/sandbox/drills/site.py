@@ -1,6 +1,6 @@
 """An installation to break things in: Postgres, EHR, CRM and the pipeline at work, in a folder that goes with it.
 
-Here: servers, and how they are stopped and started again. Not here: what is broken (`drill`) and what is proven (`proof`).
+Here: servers, and how they are stopped and started. Not here: what is broken (`drill`), what is proven (`proof`).
 """
 
 from __future__ import annotations

@@ -49,6 +49,9 @@ class StackSite(Site):
     def reset(self) -> None:
         """Nothing: what the drills before left is settled, and counts with it."""
 
+    def stop_loops(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """There are none."""
+
     def kill_program(self, name: str) -> None:
         """SIGKILL to a program of the stack and its children; the stack starts it again by itself."""
         process = self.stack.supervisor.process_of(name)
