@@ -21,7 +21,7 @@ from psycopg.types.json import Jsonb
 from glp1_pipeline.adapters import store
 from glp1_pipeline.adapters.cipher import Cipher, KeyRing
 from glp1_pipeline.adapters.ehr import Ehr, EhrSettings
-from glp1_pipeline.adapters.outbox import DeliveryReport, conflicts, deliver_pending
+from glp1_pipeline.adapters.outbox import DeliveryReport, Heard, conflicts, deliver_pending
 from glp1_pipeline.domain.contract import WriteKind
 from glp1_pipeline.domain.fhir.elements import RESOURCE_SYSTEM
 
@@ -184,7 +184,7 @@ class World:
             )
         return row[0]
 
-    def deliver(self, ehr: Ehr | None = None, kind: WriteKind | None = None, **options: Any) -> DeliveryReport:
+    def deliver(self, ehr: Ehr | Heard | None = None, kind: WriteKind | None = None, **options: Any) -> DeliveryReport:
         chosen = {"deadline": 20.0, "workers": 4, **options}
         return deliver_pending(
             lambda: store.connect(self.database_url, "glp1 delivery"),
@@ -246,7 +246,7 @@ class World:
         ).fetchone()
         return row or ("closed", 0, None)
 
-    def drain(self, ehr: Ehr | None = None, rounds: int = 100, **options: Any) -> None:
+    def drain(self, ehr: Ehr | Heard | None = None, rounds: int = 100, **options: Any) -> None:
         """Deliver until nothing is open, waiting out retries, leases and the breaker."""
         from glp1_pipeline.adapters.outbox import wait_for_due
 

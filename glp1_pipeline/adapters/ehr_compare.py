@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import psycopg
 
-from ..domain.outbox import SHARED, is_same, keys_of
+from ..domain.outbox import is_same, is_theirs_too, keys_of
 from .cipher import Cipher
 from .ehr import Ehr, count_by_identifier, read_back
 
@@ -60,7 +60,7 @@ def compare(
         for there in read_back(ehr, written):
             if there.exists and is_same(sent[there.key], there.content, back):
                 found.equal += 1
-            elif there.key in marked or (there.exists and SHARED in written[there.key]):
+            elif there.key in marked or (there.exists and is_theirs_too(written[there.key])):
                 found.edited_there += 1
             elif not there.exists:
                 found.missing += 1

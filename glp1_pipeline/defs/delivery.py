@@ -2,6 +2,7 @@
 
 import statistics
 from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 
@@ -63,9 +64,9 @@ def deliver(context: dg.AssetExecutionContext, road: Road):
     """Deliver what is due now, whatever day it is from; a replay of a past day finds nothing due and says so."""
     cipher = road.cipher
 
-    def hear(change: Entry) -> None:
+    def hear(change: Entry, ours: dict[str, Any] | None) -> None:
         with road.connect("glp1 ehr edits") as connection:
-            polling.hear(connection, road.ehr, road.contract, cipher, TARGET, change)
+            polling.hear(connection, road.ehr, road.contract, cipher, TARGET, change, ours)
 
     report = outbox.deliver_pending(
         road.connect,

@@ -17,13 +17,11 @@ import psycopg
 import pytest
 
 from glp1_pipeline.adapters.charts import TARGET
-from glp1_pipeline.adapters.ehr.polling import poll_changes
 from glp1_pipeline.adapters.matches import decide
 from glp1_pipeline.defs import ehr_changes
 from glp1_pipeline.sandbox.drills.proxy import FaultProxy
-from glp1_pipeline_tests.deliveries import World
-from glp1_pipeline_tests.ehr_changes import Provider, begin_now
-from glp1_pipeline_tests.small_road import SmallRoad, amendment, migrated_database, small_road, submission
+from glp1_pipeline_tests.circle import Circle
+from glp1_pipeline_tests.small_road import amendment, migrated_database, small_road, submission
 
 from .conftest import EhrProcess, run_ehr
 
@@ -40,46 +38,6 @@ def url() -> str:
 def own_ehr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EhrProcess]:
     with run_ehr(tmp_path_factory.mktemp("ehr")) as process:
         yield process
-
-
-class Circle:
-    """The road with an EHR at its end, and a provider in it."""
-
-    def __init__(self, road: SmallRoad, ehr_url: str, proxy: FaultProxy) -> None:
-        self.road = road
-        self.world = World(road.url, ehr_url, TARGET)
-        self.world.cipher = road.cipher
-        self.client = self.world.ehr(proxy.url, read_timeout=20.0)
-        self.provider = Provider(self.world)
-        begin_now(self.world)
-
-    def deliver(self) -> None:
-        self.world.drain(self.client)
-
-    def poll(self) -> Any:
-        return poll_changes(self.road.connection, self.client, self.road.contract, self.road.cipher, TARGET)
-
-    def round(self) -> int:
-        """Notice, chart, deliver; how many changes there were."""
-        changes = self.poll().changes
-        charted = self.road.chart()
-        assert (charted.dead, charted.rejected) == (0, 0), self.road.events()
-        self.deliver()
-        return changes
-
-    def place(self, kind: str, field: str = "") -> str:
-        """Where the EHR holds our resource of a kind: the only one, or that which says this of itself."""
-        ((remote,),) = self.road.rows("select remote from ops.copies where target = %s", TARGET)
-        places = [f"{kind}/{known[0]}" for key, known in remote.items() if key.startswith(f"{kind}/")]
-        (found,) = [place for place in places if not field or field in str(self.provider.read(place)["code"])]
-        return found
-
-    def value(self, field: str) -> Any:
-        rows = self.road.rows("select value from phi.chart_values where field = %s", field)
-        return rows[0][0].get("value") if rows else None
-
-    def events(self) -> int:
-        return self.road.one("select count(*) from phi.events where type = 'chart.updated'")
 
 
 @pytest.fixture(params=[False, True], ids=["takes our ids", "makes its own ids"])

@@ -125,20 +125,25 @@ class Poller:
                     theirs.append((entry, record_id))
         return self._tell(theirs, copies), later
 
-    def hear(self, entry: Entry) -> int:
-        """Put what somebody changed into the ledger, before it is written over; how many events are new."""
+    def hear(self, entry: Entry, ours: dict[str, Any] | None) -> int:
+        """Put what somebody changed into the ledger, before it is written over; how many events are new.
+
+        `ours`: what of ours they changed, where that is not what was delivered last.
+        """
         record_id = self.people.records([entry])[entry.place]
         copies = self.echoes.copies([record_id] if record_id else [])
         if record_id not in copies:
             return 0
-        told = self._tell([(entry, record_id)], copies)
+        told = self._tell([(entry, record_id)], copies, ours)
         with self.connection.transaction():
             return self.keep(told)
 
     def _verdict(self, entry: Entry, copies: list[Copy]) -> Verdict:
         return Verdict.THEIRS if entry.is_deleted else self.echoes.judge(entry, copies)
 
-    def _tell(self, theirs: list[tuple[Entry, str]], copies: dict[str, list[Copy]]) -> list[Told]:
+    def _tell(
+        self, theirs: list[tuple[Entry, str]], copies: dict[str, list[Copy]], ours: dict[str, Any] | None = None
+    ) -> list[Told]:
         fresh = self.not_yet_told(changed(self.source, e.place, e, None, "").id for e, _ in theirs)
         new = [(e, r) for e, r in theirs if changed(self.source, e.place, e, None, "").id in fresh]
         actors = self.feed.actors([entry for entry, _ in new if not entry.is_deleted])
@@ -147,7 +152,7 @@ class Poller:
             actor = actors.get(entry.place, "")
             patient = self.people.patient_of(entry) or entry.place
             # A Patient is saved whole: what we wrote in it, perhaps of a merged record, is no word of who saves it.
-            sent = self.echoes.last_sent(entry, copies[record_id]) if entry.kind == "Patient" else None
+            sent = ours or self.echoes.last_sent(entry, copies[record_id]) if entry.kind == "Patient" else None
             patient = patient if "?" not in patient else entry.place
             told.append(changed(self.source, patient, entry, record_id, actor, sent))
             if entry.kind == "Patient" and not entry.is_deleted:

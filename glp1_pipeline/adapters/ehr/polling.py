@@ -125,6 +125,14 @@ def sweep_age_seconds(connection: Connection[Any], target: str) -> float | None:
     return row[0] if row else None
 
 
-def hear(connection: Connection[Any], ehr: Ehr, contract: Contract, cipher: Cipher, target: str, entry: Entry) -> int:
-    """Bring one change into the ledger before it is written over; how many events are new."""
-    return Poller(connection, ehr, contract, cipher, target).hear(entry)
+def hear(
+    connection: Connection[Any],
+    ehr: Ehr,
+    contract: Contract,
+    cipher: Cipher,
+    target: str,
+    entry: Entry,
+    ours: dict[str, Any] | None,
+) -> int:
+    """Bring one change into the ledger before it is written over (`Poller.hear`); how many events are new."""
+    return Poller(connection, ehr, contract, cipher, target).hear(entry, ours)

@@ -14,18 +14,19 @@ from psycopg import Connection
 from glp1_pipeline.adapters.ehr import Ehr, EhrFailure
 from glp1_pipeline.adapters.ehr.entries import Entry, entry_of
 from glp1_pipeline.adapters.store import TROUBLES
-from glp1_pipeline.domain.outbox import SHARED, Found, judge, keys_of, opens_breaker, with_contents, without
+from glp1_pipeline.domain.outbox import Found, is_theirs_too, judge, keys_of, opens_breaker, with_contents, without
 
 from .carrier import ROUNDS, Carrier, OpenBody, Tried, Unreadable
-from .lanes import Claimed
+from .lanes import Claimed, note_places
 
 
 @dataclass(frozen=True)
 class Heard:
-    """An EHR whose changes are listened to: `hear` makes one durable in the ledger before it returns."""
+    """An EHR whose changes are listened to: `hear` makes one durable in the ledger before it returns. It gets what of
+    ours they changed, where that is not what was delivered last."""
 
     ehr: Ehr
-    hear: Callable[[Entry], Any]
+    hear: Callable[[Entry, dict[str, Any] | None], Any]
 
 
 class Courier(Carrier):
@@ -82,7 +83,7 @@ class Courier(Carrier):
         places: dict[str, list[str]] = {}
         conflicts: dict[str, str] = {}
         todo: list[str] = list(resources)
-        shared: set[str] = set()
+        shared: dict[str, list[str]] = {}
         must_look = one.was == "in_doubt" or one.is_known_there or any(self._is_theirs_too(one, k) for k in resources)
         for _ in range(ROUNDS):
             if must_look:
@@ -94,8 +95,8 @@ class Courier(Carrier):
                     may_merge=self._hear is not None,
                 )  # fmt: skip
                 tried.http_status = 200
-                for key in verdict.unheard:
-                    self._listen(key, found[key])
+                for key, ours in verdict.unheard.items():
+                    self._listen(found[key], ours)
                 # Never into `known`: at their version it would be ours to write over.
                 conflicts, places = dict(verdict.conflicts), verdict.places
                 known |= verdict.done | {key: place for key, place in verdict.send.items() if place}
@@ -104,11 +105,13 @@ class Courier(Carrier):
                 if verdict.landed:
                     tried.trouble = None
                     break
-                todo, shared = list(verdict.send), set(verdict.merged)
+                todo = list(verdict.send)
                 bundle = with_contents(without(one.content, conflicts), verdict.merged)
+                if shared := {key: verdict.send.get(key) or verdict.done[key] for key in verdict.merged}:
+                    self._note_shared(one, shared)
             tried.was_sent = True
             sent = self.ehr.send(bundle, known | places, todo, ends)
-            left = {key: [*place, SHARED] if key in shared else place for key, place in sent.remote.items()}
+            left = {key: [*place, *shared.get(key, ())[2:]] for key, place in sent.remote.items()}
             tried.remote |= left
             known |= left
             tried.trouble, tried.http_status, tried.retry_after = sent.trouble, sent.status, sent.retry_after
@@ -120,16 +123,25 @@ class Courier(Carrier):
             tried.remote |= places
 
     def _is_theirs_too(self, one: Claimed, key: str) -> bool:
-        return key in one.conflicts or SHARED in one.remote.get(key, ())
+        return key in one.conflicts or is_theirs_too(one.remote.get(key, []))
 
-    def _listen(self, key: str, there: Found | None) -> None:
+    def _listen(self, there: Found | None, ours: dict[str, Any] | None) -> None:
         """Let the ledger hear what somebody changed, before anything of it is written over or counted as ours."""
         if there is None or there.resource is None or self._hear is None:
             return
         try:
-            self._hear(entry_of(there.resource))
+            self._hear(entry_of(there.resource), ours)
         except TROUBLES:
             raise Unreadable("the ledger") from None
+
+    def _note_shared(self, one: Claimed, shared: Mapping[str, list[str]]) -> None:
+        """Before what was made of both is sent: found there after a kill, it is no word of theirs."""
+        try:
+            with self.connect() as connection:
+                if not note_places(connection, self.target, one, shared):
+                    raise Unreadable("a lane that another holds")
+        except TROUBLES:
+            raise Unreadable("what is shared") from None
 
     def _last_sent(self, one: Claimed) -> dict[str, list[dict[str, Any]]]:
         """What we last sent of each resource, and since then perhaps: writes that died may have landed all the same."""

@@ -7,7 +7,7 @@ statement of its own what an earlier holder left. Times are the database's. Not 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -266,6 +266,21 @@ def save_breaker(connection: Connection[Any], target: str, breaker: Breaker, ope
         " where target = %s",
         (breaker.state, breaker.failures, breaker.reason, breaker.state, open_seconds, open_seconds, target),
     )
+
+
+def note_places(connection: Connection[Any], target: str, claimed: Claimed, places: Mapping[str, list[str]]) -> bool:
+    """Note where resources stand, in the middle of a try; False where the lane is no longer ours."""
+    with connection.transaction():
+        held = connection.execute(
+            "select from ops.lanes where target = %s and patient_id = %s and token = %s for update",
+            (target, claimed.patient_id, claimed.token),
+        ).fetchone()
+        if held is not None:
+            connection.execute(
+                "update ops.copies set remote = remote || %s where target = %s and patient_id = %s",
+                (Jsonb(places), target, claimed.patient_id),
+            )
+    return held is not None
 
 
 def earlier_bodies(connection: Connection[Any], target: str, claimed: Claimed) -> list[tuple[int, str, str, bytes]]:

@@ -6,7 +6,7 @@ over), `merging` (one content of ours and theirs) and `exchange` (a write's bund
 """
 
 from .exchange import conditional_transaction, first_creates, keys_of, rest_as_batch, with_contents, without
-from .judging import EDITED_SINCE, SHARED, Conflict, Found, Remote, Verdict, judge
+from .judging import EDITED_SINCE, Conflict, Found, Remote, Verdict, is_theirs_too, judge
 from .merging import is_same, merged
 from .retry import (
     Breaker,
@@ -24,7 +24,6 @@ from .retry import (
 
 __all__ = [
     "EDITED_SINCE",
-    "SHARED",
     "Breaker",
     "Conflict",
     "Decision",
@@ -39,6 +38,7 @@ __all__ = [
     "decide",
     "first_creates",
     "is_same",
+    "is_theirs_too",
     "judge",
     "keys_of",
     "merged",

@@ -9,13 +9,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .merging import Resource, is_same, merged
+from .merging import Resource, digest, is_same, merged
 
 Remote = Mapping[str, list[str]]
-"""`Type/<our id>` -> [id in the EHR, version there], and SHARED where that version says more than we do."""
+"""`Type/<our id>` -> [id in the EHR, version there]. Where somebody else's word stands there beside ours, third the
+digest of both: each write looks first."""
 
-SHARED = "shared"
-"""Third, after the version of a resource where somebody else's word stands beside ours: each write looks first."""
 MERGED_TYPES = ("Patient",)
 """Many fields are in one resource, and people of both systems write in it. Of others each is one fact: who changes it
 too is in conflict with us."""
@@ -47,9 +46,10 @@ class Verdict:
     """Of each conflict, the id and version found there: others refer to it, and a person may decide upon it."""
     landed: bool = False
     merged: dict[str, Resource] = field(default_factory=dict)
-    """What is sent in place of ours: beside ours it says what somebody else says there."""
-    unheard: list[str] = field(default_factory=list)
-    """Changed there since we looked: the ledger must have heard of these before they are written or counted as ours."""
+    """What is sent in place of ours, also where it is there: beside ours it says what somebody else says."""
+    unheard: dict[str, Resource | None] = field(default_factory=dict)
+    """Changed there since we looked: the ledger must hear of these before they are written or counted as ours. With
+    what they changed of ours, where that is this very write."""
 
 
 def judge(
@@ -85,20 +85,30 @@ def judge(
         if conflict is None and landed and there is None:
             conflict = "deleted_in_ehr"
         elif conflict is None and there is not None and there.resource is not None:
-            is_left = known is not None and there.version == known[1]
+            is_shared = known is not None and is_theirs_too(known)
+            # What we made of both may have landed unnoticed.
+            is_left = known is not None and (
+                there.version == known[1] or (is_shared and digest(there.resource, back) == known[2])
+            )
             if landed or key in held:
                 is_theirs = True
             elif is_left:
-                is_theirs = known is not None and SHARED in known
+                is_theirs = is_shared
             else:
                 is_theirs = not any(is_same(was, there.resource, back) for was in earlier().get(key, ()))
             content = None
             if is_theirs and may_merge and key.partition("/")[0] in MERGED_TYPES and key not in insisted:
                 content = merged(resource, there.resource, [resource] if landed else earlier().get(key, ()), back)
             if content is not None:
-                _merge(verdict, key, content, there, is_same(content, there.resource, back))
+                made = digest(content, back)
+                place = [there.remote_id, there.version, made]
+                verdict.merged[key] = content
+                if made == digest(there.resource, back):
+                    verdict.done[key] = place
+                else:
+                    verdict.send[key] = place
                 if not is_left:
-                    verdict.unheard.append(key)
+                    verdict.unheard[key] = resource if landed else None
                 continue
             if is_theirs:
                 conflict = "edited_in_ehr"
@@ -113,12 +123,8 @@ def judge(
     return verdict
 
 
-def _merge(verdict: Verdict, key: str, content: Resource, there: Found, is_there: bool) -> None:
-    if is_there:
-        verdict.done[key] = [there.remote_id, there.version, SHARED]
-    else:
-        verdict.merged[key] = content
-        verdict.send[key] = [there.remote_id, there.version]
+def is_theirs_too(known: list[str]) -> bool:
+    return len(known) > 2
 
 
 def _conflict(there: Found | None, known: list[str] | None, *, is_insisted: bool) -> Conflict | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..fhir import content_hash, dump
 from ..fhir.elements import RESOURCE_SYSTEM
 
 Resource = dict[str, Any]
@@ -42,6 +43,11 @@ def _plain(value: Any, back: Mapping[str, str]) -> Any:
     return {k: _plain(v, back) for k, v in value.items()}
 
 
+def digest(resource: Resource, back: Mapping[str, str]) -> str:
+    """Equal where `is_same` is."""
+    return content_hash(dump(_content(resource, back)))
+
+
 def merged(ours: Resource, theirs: Resource, said: Sequence[Resource], back: Mapping[str, str]) -> Resource | None:
     """Theirs with what we say anew: each element by itself, of a list each item. None where both changed the same.
 
@@ -74,8 +80,10 @@ def merged(ours: Resource, theirs: Resource, said: Sequence[Resource], back: Map
 
 def _merged_items(ours: list[Any], theirs: list[Any], o: list[Any], t: list[Any], b: list[Any]) -> list[Any] | None:
     """Their items but for those that we took away, then those that we add. `o`, `t`: the same to compare, `b`: what
-    both started from. None where both took one away and they have put another there: perhaps in its place."""
-    if any(item not in o and item not in t for item in b) and any(item not in o and item not in b for item in t):
+    both started from. None where both took one away and they put another there that we do not say: in its place."""
+    gone = [item for item in b if item not in o and item not in t]
+    said_by_both = [item for item in t if item in o and item not in b]
+    if len(gone) > len(said_by_both) and any(item not in o and item not in b for item in t):
         return None
     kept = [raw for raw, item in zip(theirs, t, strict=True) if item in o or item not in b]
     return kept + [raw for raw, item in zip(ours, o, strict=True) if item not in t and item not in b]

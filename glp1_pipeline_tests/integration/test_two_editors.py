@@ -1,0 +1,165 @@
+"""A Patient is written by us and by people in the EHR: whoever says something keeps it, and nobody is made to wait."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glp1_pipeline.adapters.ehr_compare import compare
+from glp1_pipeline.adapters.outbox import conflicts
+from glp1_pipeline.sandbox.drills.proxy import FaultProxy
+from glp1_pipeline_tests.circle import Circle
+from glp1_pipeline_tests.small_road import amendment, migrated_database, small_road, submission
+
+from .conftest import EhrProcess, run_ehr
+
+PEOPLE = count(1)
+MOBILE, OTHER_MOBILE = "+12065550177", "+12065550188"
+SPOKEN = {"language": {"coding": [{"system": "urn:ietf:bcp:47", "code": "vi"}]}, "preferred": True}
+DESK = {"system": "phone", "value": "+12065550199", "use": "work"}
+WEDDED = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus", "code": "M"}]}
+
+
+@pytest.fixture(scope="module")
+def url() -> str:
+    return migrated_database()
+
+
+@pytest.fixture(scope="module")
+def own_ehr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EhrProcess]:
+    with run_ehr(tmp_path_factory.mktemp("ehr")) as process:
+        yield process
+
+
+@pytest.fixture(params=[False, True], ids=["takes our ids", "makes its own ids"])
+def circle(request: pytest.FixtureRequest, url: str, tmp_path: Path, own_ehr: EhrProcess) -> Iterator[Circle]:
+    with small_road(url, tmp_path) as road, FaultProxy(own_ehr.url, request.param) as proxy:
+        made = Circle(road, own_ehr.url, proxy)
+        yield made
+        made.world.close()
+
+
+def begin(circle: Circle) -> dict[str, Any]:
+    first = submission(next(PEOPLE))
+    circle.road.send(first)
+    circle.deliver()
+    assert circle.poll().changes == 0
+    return first
+
+
+def say(circle: Circle, first: dict[str, Any], n: int, mobile: str) -> None:
+    circle.road.send(amendment(first, n, {"demo.mobile": mobile}, minutes=60 * n))
+
+
+def patient(circle: Circle) -> dict[str, Any]:
+    return circle.provider.read(circle.place("Patient"))
+
+
+def phones(circle: Circle) -> set[str]:
+    return {one["value"] for one in patient(circle)["telecom"] if one["system"] == "phone"}
+
+
+def assert_at_rest(circle: Circle) -> None:
+    """Nobody's decision is asked for, nothing echoes, and what the EHR holds is accounted for."""
+    assert conflicts(circle.road.connection, "ehr") == []
+    assert (circle.round(), circle.round()) == (0, 0)
+    read_back = compare(circle.road.connection, circle.client, circle.road.cipher)
+    assert read_back.holds
+    assert read_back.not_sent_yet == 0
+    assert circle.road.balance().faults == []
+    before = circle.road.fingerprint()
+    circle.road.replay()
+    circle.deliver()
+    assert circle.road.fingerprint() == before
+
+
+def test_changed_on_both_sides_between_two_looks_both_changes_stand(circle: Circle) -> None:
+    first = begin(circle)
+    circle.provider.edit(circle.place("Patient"), communication=[SPOKEN])
+    say(circle, first, 1, MOBILE)
+    circle.deliver()  # before anybody looked for changes
+    assert circle.events() == 1
+    circle.round()
+    assert (circle.value("demo.language"), circle.value("demo.mobile")) == ("vi", MOBILE)
+    assert patient(circle)["communication"] == [SPOKEN]
+    assert phones(circle) == {MOBILE}
+    assert circle.events() == 1
+    assert_at_rest(circle)
+
+
+def test_what_we_have_no_field_for_stays_in_the_ehr_through_all_our_later_writes(circle: Circle) -> None:
+    first = begin(circle)
+    there = patient(circle)
+    circle.provider.edit(circle.place("Patient"), maritalStatus=WEDDED, telecom=[*there["telecom"], DESK])
+    assert circle.round() == 1
+    for n, mobile in enumerate((MOBILE, OTHER_MOBILE, MOBILE), start=1):
+        say(circle, first, n, mobile)
+        circle.deliver()
+        assert phones(circle) == {mobile, DESK["value"]}
+        assert patient(circle)["maritalStatus"] == WEDDED
+        assert circle.poll().changes == 0
+    assert_at_rest(circle)
+
+
+def test_a_patient_edited_there_again_and_again_is_never_frozen(circle: Circle) -> None:
+    first = begin(circle)
+    for n, language in enumerate(("vi", "es", "ko"), start=1):
+        spoken = {"language": {"coding": [{"system": "urn:ietf:bcp:47", "code": language}]}, "preferred": True}
+        circle.provider.edit(circle.place("Patient"), communication=[spoken], maritalStatus=WEDDED)
+        say(circle, first, n, MOBILE if n % 2 else OTHER_MOBILE)
+        circle.deliver()
+        circle.round()
+        assert circle.value("demo.language") == language
+        assert phones(circle) == {MOBILE if n % 2 else OTHER_MOBILE}
+    assert circle.events() == 3
+    assert_at_rest(circle)
+
+
+def test_two_phones_for_one_are_told_and_left_to_their_rule_or_a_person(circle: Circle) -> None:
+    first = begin(circle)
+    there = patient(circle)
+    moved = [{**t, "value": OTHER_MOBILE} if t["system"] == "phone" else t for t in there["telecom"]]
+    circle.provider.edit(circle.place("Patient"), telecom=moved)
+    say(circle, first, 1, MOBILE)
+    circle.deliver()
+    assert phones(circle) == {OTHER_MOBILE}, "nothing is written over that nobody heard"
+    (left,) = conflicts(circle.road.connection, "ehr")
+    assert left.reason == "edited_in_ehr"
+    circle.round()
+    assert circle.events() == 1, "and it is heard"
+
+
+def test_the_deliverer_killed_at_any_call_tells_and_keeps_both(circle: Circle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process ends where an answer is awaited: before hearing, between hearing and sending, after sending."""
+    first = begin(circle)
+    circle.provider.edit(circle.place("Patient"), communication=[SPOKEN], maritalStatus=WEDDED)
+    say(circle, first, 1, MOBILE)
+    wire = type(circle.client.wire)
+    real, calls = wire.call, count(1)
+
+    def dying(self: Any, *arguments: Any, **options: Any) -> Any:
+        answer = real(self, *arguments, **options)
+        if next(calls) in deaths:
+            raise KeyboardInterrupt(signal.SIGKILL)  # passes every handler of ours, as the end of a process would
+        return answer
+
+    deaths = {1, 3, 6}
+    monkeypatch.setattr(wire, "call", dying)
+    for _ in range(6):
+        try:
+            circle.deliver()
+            break
+        except KeyboardInterrupt:
+            circle.road.connection.execute("update ops.lanes set leased_until = now()")
+    monkeypatch.undo()
+    circle.deliver()
+    circle.round()
+    assert (circle.value("demo.language"), phones(circle)) == ("vi", {MOBILE})
+    assert patient(circle)["maritalStatus"] == WEDDED
+    assert circle.events() == 1
+    assert_at_rest(circle)

@@ -1,0 +1,93 @@
+"""Two say something of one resource: what either changed stands, and where both changed the same a person decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glp1_pipeline.domain.outbox import is_same, merged
+
+PHONE, OTHER_PHONE, THIRD_PHONE = ({"system": "phone", "value": v} for v in ("1", "2", "3"))
+EMAIL, OTHER_EMAIL = ({"system": "email", "value": v} for v in ("a", "b"))
+WORK = {"system": "phone", "value": "9", "use": "work"}
+
+scalars = st.one_of(st.none(), st.sampled_from(["a", "b", "c"]))
+lists = st.one_of(st.none(), st.lists(st.sampled_from("uvwxyz"), min_size=1, max_size=4, unique=True))
+
+
+@st.composite
+def resources(draw: st.DrawFn) -> dict[str, Any]:
+    drawn = {"birthDate": draw(scalars), "gender": draw(scalars), "telecom": draw(lists), "name": draw(lists)}
+    return {"resourceType": "Patient", "id": "p", **{k: v for k, v in drawn.items() if v is not None}}
+
+
+def patient(*telecom: dict[str, str], **others: Any) -> dict[str, Any]:
+    return {"resourceType": "Patient", "id": "p", "telecom": list(telecom), **others}
+
+
+@given(resources(), resources(), resources())
+def test_what_one_changed_alone_stands(base: dict[str, Any], ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    result = merged(ours, theirs, [base], {})
+    for name in ("birthDate", "gender"):
+        if ours.get(name) == base.get(name) and result is not None:
+            assert result.get(name) == theirs.get(name)
+        elif theirs.get(name) == base.get(name) and result is not None:
+            assert result.get(name) == ours.get(name)
+        elif ours.get(name) != theirs.get(name):
+            assert result is None
+    if result is not None:
+        for name in ("telecom", "name"):
+            b, o, t, r = ({*one.get(name, ())} for one in (base, ours, theirs, result))
+            assert (o - b) | (t - b) <= r, "what either added is there"
+            assert not r & ((b - o) | (b - t)), "what either took away is not"
+
+
+@given(resources(), resources())
+def test_who_changed_nothing_hinders_nobody(base: dict[str, Any], changed: dict[str, Any]) -> None:
+    assert is_same(merged(changed, base, [base], {}) or {}, changed, {})
+    assert is_same(merged(base, changed, [base], {}) or {}, changed, {})
+    assert is_same(merged(changed, changed, [base], {}) or {}, changed, {})
+
+
+@given(resources(), resources(), resources())
+def test_merged_once_more_it_is_the_same(base: dict[str, Any], ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    once = merged(ours, theirs, [base], {})
+    if once is not None:
+        assert is_same(merged(ours, once, [ours], {}) or {}, once, {})
+
+
+def test_a_new_phone_of_ours_and_a_new_address_of_theirs_both_stand() -> None:
+    result = merged(patient(OTHER_PHONE, EMAIL), patient(PHONE, OTHER_EMAIL, WORK), [patient(PHONE, EMAIL)], {})
+    assert result is not None
+    assert sorted(t["value"] for t in result["telecom"]) == ["2", "9", "b"]
+
+
+def test_two_phones_in_the_place_of_one_are_left_to_a_person() -> None:
+    assert merged(patient(OTHER_PHONE), patient(THIRD_PHONE), [patient(PHONE)], {}) is None
+
+
+def test_what_they_put_there_and_we_say_as_well_is_no_dispute() -> None:
+    result = merged(patient(OTHER_PHONE), patient(OTHER_PHONE, WORK), [patient(PHONE)], {})
+    assert result is not None
+    assert result["telecom"] == [OTHER_PHONE, WORK]
+
+
+def test_they_may_have_started_from_any_of_what_we_said() -> None:
+    never_landed, landed = patient(OTHER_PHONE, birthDate="2"), patient(PHONE, birthDate="1")
+    result = merged(
+        patient(OTHER_PHONE, birthDate="2"), patient(PHONE, birthDate="1", photo=["p"]), [never_landed, landed], {}
+    )
+    assert result == patient(OTHER_PHONE, birthDate="2", photo=["p"])
+
+
+def test_without_a_word_of_ours_before_nothing_is_merged() -> None:
+    assert merged(patient(PHONE), patient(OTHER_PHONE), [], {}) is None
+
+
+def test_what_a_server_adds_by_itself_and_how_it_refers_changes_nothing() -> None:
+    base = patient(PHONE, generalPractitioner=[{"reference": "Practitioner/7"}])
+    theirs = base | {"id": "123", "meta": {"versionId": "4"}, "text": {"div": "x"}}
+    result = merged(patient(OTHER_PHONE, generalPractitioner=[{"reference": "Practitioner/7"}]), theirs, [base], {})
+    assert result == patient(OTHER_PHONE, generalPractitioner=[{"reference": "Practitioner/7"}])
