@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import orjson
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import NameResolutionError, NewConnectionError, ProtocolError, ReadTimeoutError
+from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
 
 from glp1_pipeline.domain.outbox import Trouble, retry_after_seconds, trouble_of
 
@@ -134,12 +134,13 @@ class Caller:
                 return response.status_code, self._read(response, ends), response.headers
         except requests.exceptions.RequestException as error:
             raise self.failure("unreachable" if _never_sent(error) else "no_answer") from None
-        except (ProtocolError, ReadTimeoutError, OSError):
+        except (HTTPError, OSError):
             raise self.failure("no_answer") from None
 
     def _read(self, response: requests.Response, ends: float) -> bytes:
         parts, size = [], 0
-        for part in response.iter_content(64 * 1024):
+        # As it comes: to wait for so and so many bytes would let a server that sends one now and then hold us for ever.
+        while part := response.raw.read1(64 * 1024, decode_content=True):
             size += len(part)
             if size > self.limits.max_response_bytes:
                 raise self.failure("rubbish", response.status_code)
