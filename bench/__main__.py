@@ -1,10 +1,10 @@
-"""`python -m bench bulk|grow|latency|delivery|identity|replay`: prints a table, keeps the figures in bench/results/."""
+"""`python -m bench bulk|grow|latency|delivery|identity|replay|dead_letters`: prints a table, keeps the figures in bench/results/."""
 
 import argparse
 import sys
 from collections.abc import Callable
 
-from . import bulk, delivery, grow, identity, latency, replay
+from . import bulk, dead_letters, delivery, grow, identity, latency, replay
 
 BENCHES: dict[str, Callable[[argparse.Namespace], None]] = {
     "bulk": bulk.run,
@@ -13,13 +13,14 @@ BENCHES: dict[str, Callable[[argparse.Namespace], None]] = {
     "delivery": delivery.run,
     "identity": identity.run,
     "replay": replay.run,
+    "dead_letters": dead_letters.run,
 }
 
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     benches = parser.add_subparsers(dest="bench", required=True)
-    for module in (bulk, grow, latency, delivery, identity, replay):
+    for module in (bulk, grow, latency, delivery, identity, replay, dead_letters):
         module.add_arguments(benches)
     return parser
 

@@ -146,7 +146,9 @@ def _apply_chunk(connection, contract: Contract, cipher: Cipher, plan_id: uuid.U
         chunk, event_ids = taken
         charted = _chart(connection, contract, cipher, event_ids)
         connection.execute(
-            "update ops.replay_plan_events set done_at = clock_timestamp() where plan_id = %s and chunk = %s",
+            # The index of what is left finds them; without its condition each chunk would read the whole plan.
+            "update ops.replay_plan_events set done_at = clock_timestamp() where plan_id = %s and chunk = %s"
+            " and done_at is null",
             (plan_id, chunk),
         )
         connection.execute(
