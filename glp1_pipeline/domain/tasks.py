@@ -1,6 +1,7 @@
 """The work that a chart makes for humans: one need per cause, the same set whenever it is worked out again.
 
-Here: which needs there are. Not here: opening and closing them (the store keeps the difference between the last set
+What somebody did by hand stays done, until something newer is said about its cause. Here: which needs there are. Not
+here: opening and closing them (the store keeps the difference between the last set
 and this one), queues and due times (the contract's tasks), and work that labs, writes or check-ins make.
 """
 
@@ -26,6 +27,8 @@ BY_FLAG = {
 """Flags that are somebody's work by themselves; all others are read by the provider at review."""
 URGENT = ("crisis-protocol", "urgent-safety-review")
 """Opened from a draft too: they cannot wait for the patient to press submit."""
+BY_HAND = "task/"
+"""How a report begins that tells what became of a task: task/kind/cause/event it rested on/outcome."""
 UNMAPPED = "unmapped"
 MEDICINES = "med.current_list"
 ALLERGENS = "allergy.list"
@@ -50,6 +53,39 @@ def derive(
     gate_result: GateResult,
 ) -> list[TaskNeed]:
     """All that is needed now, each cause once, in a fixed order. What the mapping held is in the chart itself."""
+    needs = _needs(contract, chart, flags, gate_result)
+    if not (done := done_by_hand(chart)):
+        return needs
+    return [n for n in needs if (n.code, n.cause, rests_on(contract, chart, flags, n.code, n.cause)) not in done]
+
+
+def done_by_hand(chart: Chart) -> frozenset[tuple[str, str, str]]:
+    """Kind, cause, and the event that it rested on, of all tasks that somebody did by hand."""
+    told = [r.submission_id.split("/") for r in chart.submissions if r.submission_id.startswith(BY_HAND)]
+    return frozenset((code, cause, event_id) for _, code, cause, event_id, outcome in told if outcome == "done")
+
+
+def rests_on(contract: Contract, chart: Chart, flags: Mapping[str, RaisedFlag], code: str, cause: str) -> str:
+    """Id of the newest event that says something of a task's cause: another one is a new need.
+
+    Of a flag the event that raised it; of a field the newest that answers it or is in dispute about it, and where
+    nobody answered, the newest full submission; of all else (a gate, a contradiction) the patient's newest word.
+    """
+    name = cause.partition(":")[0]
+    if name in flags:
+        return flags[name].event_id
+    if name not in contract.fields:
+        return chart.latest.event_id
+    events = {chart.sources.get(name) if chart.state(name) != "absent" else None, chart.verified_by.get(name)}
+    events |= {conflict.event_id for conflict in chart.conflicts if conflict.field == name}
+    told = [report.event_id for report in chart.submissions if report.event_id in events]
+    full = [report.event_id for report in chart.counted if report.status == "completed"]
+    return (told or full or [chart.latest.event_id])[-1]
+
+
+def _needs(
+    contract: Contract, chart: Chart, flags: Mapping[str, RaisedFlag], gate_result: GateResult
+) -> list[TaskNeed]:
     needs: dict[tuple[str, str], TaskNeed] = {}
 
     def need(code: str, cause: str, like: str | None = None) -> None:

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from .shapes import TOKEN, Change, Decision, Refused, read_token
 
-CHART, CONTACT, SETTLED = "chart.updated", "contact.updated", "field.conflict_resolved"
+CHART, CONTACT, SETTLED, TASK = "chart.updated", "contact.updated", "field.conflict_resolved", "task.completed"
+TASK_OUTCOMES = ("done", "declined", "noted")
 DECISIONS: dict[str, tuple[Literal["merge", "unmerge", "not_a_match"], str, str]] = {
     "patient.merged": ("merge", "survivor_id", "retired_id"),
     "patient.unmerged": ("unmerge", "survivor_id", "restored_id"),
@@ -80,6 +81,30 @@ def read_settlement(data: dict[str, Any], seen_at: datetime) -> Change:
         content={field: value},
         record_id=read_record(data.get("record_id"), "data.record_id"),
         actor=read_reasoned(data)[0],
+    )
+
+
+def read_task(data: dict[str, Any], seen_at: datetime) -> Change:
+    """What became of a task that somebody worked on by hand, and the event that the task rested on then."""
+    outcome = data.get("outcome")
+    if outcome not in TASK_OUTCOMES:
+        raise Refused("wrong_shape", f"`data.outcome` must be one of {', '.join(TASK_OUTCOMES)}")
+    parts = [read_token(data.get(key), f"data.{key}", "wrong_shape") for key in ("task", "cause")]
+    if any("/" in part for part in parts):
+        raise Refused("wrong_shape", "`data.task` and `data.cause` must be names of ours, as the worklist has them")
+    rests_on = read_record(data.get("rests_on"), "data.rests_on")
+    if not read_actor(data):
+        raise Refused("wrong_shape", "`data.actor` must say who did it")
+    return Change(
+        system="steward",
+        kind="task",
+        remote_id="/".join((*parts, rests_on, outcome)),
+        version="1",
+        is_deleted=False,
+        seen_at=seen_at,
+        content={},
+        record_id=read_record(data.get("record_id"), "data.record_id"),
+        actor=read_actor(data),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..contract import Contract
-from .changes import CHART, CONTACT, DECISIONS, SETTLED, read_change, read_decision, read_settlement
+from .changes import CHART, CONTACT, DECISIONS, SETTLED, TASK, read_change, read_decision, read_settlement, read_task
 from .shapes import (
     STATUSES,
     Content,
@@ -50,8 +50,9 @@ def parse_cloud_event(document: dict[str, Any], contract: Contract) -> tuple[Eve
     for key in contract.event_types[kind].data:
         if data.get(key) is None:
             raise Refused(ABSENT.get(key, "wrong_shape"), f"`data.{key}` is missing; {kind} must have it")
-    if kind in (CHART, CONTACT, SETTLED):
-        change = read_settlement(data, occurred_at) if kind == SETTLED else read_change(kind, data, occurred_at)
+    if kind in (CHART, CONTACT, SETTLED, TASK):
+        own = {SETTLED: read_settlement, TASK: read_task}.get(kind)
+        change = own(data, occurred_at) if own else read_change(kind, data, occurred_at)
         return Event(source, source_id, kind, subject, occurred_at, change.version), change
     if kind in DECISIONS:
         return Event(source, source_id, kind, subject, occurred_at, ""), read_decision(kind, data, occurred_at)

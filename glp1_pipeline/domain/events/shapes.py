@@ -89,7 +89,7 @@ class Change:
     system: str
     """ehr, crm, or steward."""
     kind: str
-    """FHIR resource type, `contact`, or `field`."""
+    """FHIR resource type, `contact`, `field`, or `task`."""
     remote_id: str
     version: str
     is_deleted: bool
