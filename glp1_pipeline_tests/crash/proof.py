@@ -20,7 +20,7 @@ from glp1_pipeline.adapters.ehr_compare import compare
 from glp1_pipeline.adapters.landing import open_archived
 from glp1_pipeline.domain.crm import COPY, KEY, difference
 from glp1_pipeline.domain.fhir.writes import WRITE_SYSTEM
-from glp1_pipeline_tests.crash.road import LANGUAGE, MOBILE, Round, Run, World
+from glp1_pipeline_tests.crash.road import LANGUAGE, MOBILE, WEDDED, Round, Run, World
 from glp1_pipeline_tests.crm_process import CONTACTS, TOKEN
 from glp1_pipeline_tests.small_road import SmallRoad
 
@@ -96,7 +96,7 @@ def _faults_of_charts(road: SmallRoad, round_: Round) -> Iterator[str]:
         yield f"{len(queued)} patients are in the queue, not each of the four once"
     if road.one("select count(*) from ops.patient_links where record_id <> patient_id"):
         yield "a merge that was undone is still there"
-    for subject, field, wanted in ((1, "demo.mobile", MOBILE), (0, "demo.language", LANGUAGE)):
+    for subject, field, wanted in ((1, "demo.mobile", MOBILE), (1, "demo.language", LANGUAGE)):
         said = road.rows(
             "select v.value ->> 'value' from phi.chart_values v join phi.identifiers i on i.record_id = v.patient_id"
             " where i.value = %s and v.field = %s and not v.is_finding",
@@ -122,8 +122,10 @@ def _faults_of_delivery(world: World, road: SmallRoad, most: dict[str, int]) -> 
         yield "a patient's writes are not numbered one after another"
     run = Run(world, road, "glp1 proof")
     there = compare(road.connection, run.ehr, road.cipher)
-    if not there.holds or there.not_sent_yet or there.edited_there or not there.resources:
+    if not there.holds or there.not_sent_yet or there.edited_there != 1 or not there.resources:
         yield f"the EHR read back: {there.as_dict()}"
+    if run.edited_there().get("maritalStatus") != WEDDED:
+        yield "what the EHR alone knows of a patient was written over"
     pairs = road.rows("select patient_id, n from ops.writes where target = %s", TARGET)
     proofs = [f"Provenance?_summary=count&_tag={WRITE_SYSTEM}|{patient}.{n}" for patient, n in pairs]
     totals = Counter(entry["resource"]["total"] for entry in run.ehr.batch_get(proofs))

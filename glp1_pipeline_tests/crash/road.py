@@ -23,10 +23,10 @@ from glp1_pipeline.adapters import charts, ledger, matches
 from glp1_pipeline.adapters.charts import TARGET
 from glp1_pipeline.adapters.crm import Crm, CrmSettings
 from glp1_pipeline.adapters.crm.changes import notice
-from glp1_pipeline.adapters.ehr import Ehr, EhrSettings
+from glp1_pipeline.adapters.ehr import Ehr, EhrSettings, Entry, polling
 from glp1_pipeline.adapters.ehr.ehr import Capability
 from glp1_pipeline.adapters.ehr.polling import KINDS, poll_changes
-from glp1_pipeline.adapters.outbox import Contacts, deliver_pending
+from glp1_pipeline.adapters.outbox import Contacts, Heard, deliver_pending
 from glp1_pipeline.domain.crm import COPY
 from glp1_pipeline_tests.crash.tracer import Tracer
 from glp1_pipeline_tests.crm_process import CONTACTS, OTHER_TOKEN, TOKEN, CrmProcess
@@ -35,9 +35,11 @@ from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, empty_
 
 MORTAL = "glp1 crash child"
 LANGUAGE, MOBILE = "vi", "+12065550177"
-"""What a provider corrects of the first person in the EHR, and somebody in sales of the second one in the CRM: there the
-contact is written next, since the merge retires it."""
+"""What a provider corrects of the second person in the EHR, and somebody in sales in the CRM: both write what we write
+next, since the merge retires it."""
 SPOKEN = [{"language": {"coding": [{"system": "urn:ietf:bcp:47", "code": LANGUAGE}]}, "preferred": True}]
+WEDDED = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus", "code": "M"}]}
+"""What nobody but the EHR has a field for: it stays there through all our writes."""
 
 
 @dataclass
@@ -154,7 +156,7 @@ class Run:
             self.listen()
         charts.chart_events(road.connection, road.contract, road.cipher, charts.Scope())
         for kind, peer in (
-            ("ehr_chart", self.ehr),
+            ("ehr_chart", Heard(self.ehr, self._hear_apart)),
             ("crm_contact", Contacts(self.crm, road.contract, self._append_apart)),
         ):
             write_kind = road.contract.writes[kind]
@@ -177,6 +179,11 @@ class Run:
         with self.connect() as connection:
             ledger.append(connection, self.road.contract, self.road.cipher, documents)
 
+    def _hear_apart(self, change: Entry, ours: dict[str, Any] | None) -> None:
+        road = self.road
+        with self.connect() as connection:
+            polling.hear(connection, self.ehr, road.contract, road.cipher, TARGET, change, ours)
+
     def decide(self, action: Any) -> None:
         """A steward decides of the first two people, once."""
         decided = "select count(*) from phi.events where type = %s and status <> 'rejected'"
@@ -197,10 +204,18 @@ class Run:
         return self.road.one("select remote from ops.copies where target = %s and patient_id = %s", target, record)
 
     def edit_in_ehr(self) -> None:
-        remote = self._remote(TARGET, self.records()[0])
+        there = self.edited_there()
+        _ask(
+            "PUT",
+            f"{self.world.ehr_url}/Patient/{there['id']}",
+            there | {"communication": SPOKEN, "maritalStatus": WEDDED},
+        )
+
+    def edited_there(self) -> dict[str, Any]:
+        """The Patient that is edited in the EHR, as it stands."""
+        remote = self._remote(TARGET, self.records()[1])
         (place,) = [f"Patient/{ids[0]}" for key, ids in remote.items() if key.startswith("Patient/")]
-        there = _ask("GET", f"{self.world.ehr_url}/{place}")
-        _ask("PUT", f"{self.world.ehr_url}/{place}", there | {"communication": SPOKEN})
+        return _ask("GET", f"{self.world.ehr_url}/{place}")
 
     def edit_in_crm(self) -> None:
         contact_id = self._remote("crm", self.records()[1])[COPY][0]
