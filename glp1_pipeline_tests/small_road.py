@@ -115,6 +115,10 @@ class SmallRoad:
     connection: psycopg.Connection
     contract: Contract = field(default_factory=lambda: without_crm(contract()), repr=False)
     cipher: Cipher = field(default_factory=lambda: Cipher(RING))
+    named: tuple[str, ...] = field(
+        default_factory=lambda: tuple(f"/{e.emitter}/" for e in contract().event_types.values())
+    )
+    """Sources that drops may speak for: all other systems, in a test."""
 
     @property
     def landing(self) -> Folder:
@@ -131,7 +135,7 @@ class SmallRoad:
         self.landing.put(name, io.BytesIO(b"\n".join(e if isinstance(e, bytes) else orjson.dumps(e) for e in events)))
 
     def take(self) -> ledger.Received:
-        return ledger.take(self.connection, self.landing, self.contract, self.cipher)
+        return ledger.take(self.connection, self.landing, self.contract, self.cipher, named=self.named)
 
     def chart(self, **scope: Any) -> charts.Charted:
         return charts.chart_events(self.connection, self.contract, self.cipher, charts.Scope(**scope))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +18,7 @@ import psycopg
 
 from ..domain.contract import Contract
 from ..domain.events import Event, Refused, parse_event
+from ..domain.events.door import check_drop
 from ..domain.failures import where
 from .cipher import Cipher
 from .documents import chunks, lines_of, read_document
@@ -31,8 +32,6 @@ from .landing import (
 )
 
 MEND = "our code failed on it: mend the code, then replay"
-STEWARD = "steward"
-"""Emitter of decisions: only people who were asked who they are may send them."""
 MAX_DROPS = 10_000
 """Drops that one run looks at: so many that some which cannot be read never hide those behind them."""
 COLUMNS = (
@@ -53,6 +52,8 @@ class Received:
     duplicates: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     progress: Callable[[Received], None] = field(default=lambda _: None, repr=False)
+    named: Collection[str] | None = field(default=(), repr=False)
+    """Sources that a drop may speak for; None: it is no drop, but of our own making."""
 
 
 def take(
@@ -61,13 +62,14 @@ def take(
     contract: Contract,
     cipher: Cipher,
     progress: Callable[[Received], None] = lambda _: None,
+    named: Collection[str] = (),
 ) -> Received:
     """Bring every ready drop into the ledger. Safe to kill and to run twice at any point.
 
     The connection must be in autocommit mode: each chunk is a transaction of its own. `progress` hears the counts
-    after each.
+    after each. `named`: whose word drops may bring, see `domain.events.door`.
     """
-    received, failed = Received(progress=progress), []
+    received, failed = Received(progress=progress, named=named), []
     for name in landing.ready(limit=MAX_DROPS):
         try:
             stream = landing.open(name)
@@ -109,7 +111,7 @@ def append(connection: psycopg.Connection, contract: Contract, cipher: Cipher, d
     chunk = [Line(number, content, False, number) for number, content in enumerate(documents, 1)]
     if not chunk:
         return 0
-    received = Received()
+    received = Received(named=None)
     sha256 = hashlib.sha256(b"\n".join(line.content for line in chunk)).digest()
     with connection.transaction():
         # An id of its own each time: what came before is counted as duplicates, line by line.
@@ -119,7 +121,7 @@ def append(connection: psycopg.Connection, contract: Contract, cipher: Cipher, d
             " times_delivered) values (%s, %s, %s, (now() at time zone 'utc')::date, now(), now(), 'settled', 1)",
             (drop_id, sha256, sum(len(line.content) for line in chunk)),
         )
-        _write_chunk(connection, contract, cipher, drop_id, chunk, received, is_inside=True)
+        _write_chunk(connection, contract, cipher, drop_id, chunk, received)
     return received.events
 
 
@@ -200,17 +202,15 @@ def _write_chunk(
     chunk: list[Line],
     received: Received,
     poison: str | None = None,
-    is_inside: bool = False,
 ) -> None:
-    """One transaction: the events of these lines, and how far the drop is read. `poison`: why its line is dead.
-    `is_inside`: they are of our own making."""
+    """One transaction: the events of these lines, and how far the drop is read. `poison`: why its line is dead."""
     with connection.transaction():
         now = connection.execute("select now()").fetchone()[0]
         known: dict[uuid.UUID, bytes] = {}
         rows: dict[uuid.UUID, tuple] = {}
         again: list[tuple] = []
         for line in chunk:
-            row = _row(contract, cipher, drop_id, line, now, poison, is_inside)
+            row = _row(contract, cipher, drop_id, line, now, poison, received.named)
             event_id = row[0]
             if event_id in rows:
                 again.append(row)
@@ -259,7 +259,13 @@ def _write_chunk(
 
 
 def _row(
-    contract: Contract, cipher: Cipher, drop_id, line: Line, now: datetime, poison: str | None, is_inside: bool
+    contract: Contract,
+    cipher: Cipher,
+    drop_id,
+    line: Line,
+    now: datetime,
+    poison: str | None,
+    named: Collection[str] | None,
 ) -> tuple:
     content, sha256 = line.content, hashlib.sha256(line.content).digest()
     told: tuple[Any, ...]
@@ -267,8 +273,8 @@ def _row(
         if poison is not None:
             raise _Poison
         event = read_event(contract, content, line.is_too_long)
-        if not is_inside and contract.event_types[event.type].emitter == STEWARD:
-            raise Refused("not_by_this_door", "decisions of stewards do not come by the landing zone: use `glp1 match`")
+        if named is not None:
+            check_drop(contract, event, named)
         event_id = event_id_of(event)
         told = (
             event.source, event.source_id, event.type, event.version, event.subject, event.occurred_at,

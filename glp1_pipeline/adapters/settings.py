@@ -7,6 +7,7 @@ What does not belong here: rules, and anything about a patient.
 import fcntl
 import json
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -53,6 +54,8 @@ class Settings:
     alert_webhook_secret: str | None = field(default=None, repr=False)
     ui_url: str | None = None
     landing_url: str = ""
+    drop_sources: tuple[str, ...] = ()
+    """Other systems whose word a drop may bring: sources, or beginnings of sources, which end in a slash."""
     broker_url: str | None = field(default=None, repr=False)
     broker_result_url: str | None = field(default=None, repr=False)
     ui_port: int = 3000
@@ -111,6 +114,7 @@ class Settings:
             alert_webhook_secret=text("GLP1_ALERT_WEBHOOK_SECRET"),
             ui_url=(text("GLP1_UI_URL") or "").rstrip("/") or None,
             landing_url=text("GLP1_LANDING_URL") or str(home / "landing"),
+            drop_sources=_sources(text("GLP1_DROP_SOURCES")),
             broker_url=broker_url,
             broker_result_url=result_url,
             ui_port=_number(text("GLP1_UI_PORT"), "GLP1_UI_PORT", 3000, 1, 65535),
@@ -314,6 +318,14 @@ def _hook(url: str | None) -> str | None:
     if url and not url.startswith("https://") and not (url.startswith("http://") and _is_loopback(url)):
         raise SettingsError("GLP1_EHR_HOOK_URL must begin with https:// (http:// only on this machine).")
     return url
+
+
+def _sources(text: str | None) -> tuple[str, ...]:
+    """At least the kind of system: a lone slash would let anybody speak for all of them."""
+    named = tuple((text or "").replace(",", " ").split())
+    if not all(re.fullmatch(r"/[^/]+/.*", name) for name in named):
+        raise SettingsError("GLP1_DROP_SOURCES names sources such as /ehr/clinic, or /ehr/ for all that begin so.")
+    return named
 
 
 def _number(text: str | None, name: str, default: int, low: int, high: int) -> int:

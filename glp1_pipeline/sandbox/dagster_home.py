@@ -27,11 +27,18 @@ def dagster_env(settings: Settings) -> dict[str, str]:
         "DAGSTER_HOME": str(settings.home / "dagster"),
         "GLP1_HOME": str(settings.home),
         "GLP1_DAGSTER_URL": settings.dagster_url(),
+        "GLP1_DROP_SOURCES": " ".join(settings.drop_sources or _stood_for(settings)),
         "GLP1_BROKER": broker.url,
         "GLP1_BROKER_RESULTS": broker.backend,
         "DAGSTER_REDACT_USER_CODE_ERRORS": "1",
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def _stood_for(settings: Settings) -> list[str]:
+    """Whose word the sandbox takes from drops, as its samples tell it: of each system that is not a real one here."""
+    real = {"/ehr/": settings.ehr_url, "/crm/": settings.crm_url, "/pharmacy/": settings.ehr_url}
+    return [source for source, url in real.items() if url is None]
 
 
 def _instance(settings: Settings) -> dict[str, Any]:
