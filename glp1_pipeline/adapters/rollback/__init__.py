@@ -1,0 +1,28 @@
+"""Rollbacks as plans: writes are chosen, what would become of each resource is told, a person approves, chunks are
+applied, a receipt stays.
+
+Here: the plan's rows and its course (`plan`), what stands (`look`), doing it (`apply`). Not here: what is to become of
+a resource (`domain.rollback`), and delivery: what is taken back goes out as any other write does (`outbox`).
+"""
+
+from ..replay import NotApproved, PlanFault
+from .apply import Told, apply, dry_run, receipt, release
+from .plan import Selection, approve, choose, held, left, listed, show, stop
+
+__all__ = [
+    "NotApproved",
+    "PlanFault",
+    "Selection",
+    "Told",
+    "apply",
+    "approve",
+    "choose",
+    "dry_run",
+    "held",
+    "left",
+    "listed",
+    "receipt",
+    "release",
+    "show",
+    "stop",
+]

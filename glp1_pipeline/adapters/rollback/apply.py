@@ -1,0 +1,261 @@
+"""Taking back the writes of a plan: all for show (`dry_run`), or for good, chunk by chunk (`apply`).
+
+Both look in the same way. What is taken back becomes new writes in the outbox, in one transaction with the mark that a
+chunk is done: killed anywhere, a chunk is done or not begun, and delivery goes on by itself. Not here: choosing and
+approving (`plan`), looking (`look`), sending (`outbox`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from ...domain.charting import Write
+from ...domain.contract import Contract
+from ...domain.fhir import content_hash, dump
+from ...domain.outbox import EDITED_SINCE
+from ...domain.rollback import IN_CONFLICT, Step, bundle
+from ..charts.meet import lock
+from ..cipher import Cipher
+from ..ehr import Ehr
+from ..enqueue import enqueue
+from ..replay import NotApproved, PlanFault, tree
+from ..replay.apply import alone
+from .look import Looked, look, stands
+from .plan import held, show
+
+LOOKS = 3
+"""Times that a chunk is looked at while its patients are written to; who still moves then is left."""
+
+
+@dataclass
+class Told:
+    """How far a plan is, in counts, since this process took it up."""
+
+    chosen: int
+    done: int = 0
+    """Writes whose chunk is done, those of earlier takings-up among them."""
+    new_writes: int = 0
+    changes: dict[str, int] = field(default_factory=dict)
+    """`resources/<type>/<outcome>` and `writes/<target>` -> how many."""
+    is_stopped: bool = False
+
+    def add(self, changes: dict[str, int], writes: int) -> None:
+        self.done += writes
+        self.new_writes += sum(count for name, count in changes.items() if name.startswith("writes/"))
+        for name, count in changes.items():
+            self.changes[name] = self.changes.get(name, 0) + count
+
+
+def dry_run(
+    connection: psycopg.Connection,
+    contract: Contract,
+    cipher: Cipher,
+    ehr: Ehr,
+    plan_id: uuid.UUID,
+    progress: Callable[[Told], None] = lambda _: None,
+) -> Told:
+    """What the plan would do as everything stands now, here and in the EHR, which is asked for its versions; nothing is
+    changed but the plan's `predicted`. Raises EhrFailure."""
+    told = Told(show(connection, plan_id)["writes"])
+    for chunk, writes in _chunks(connection, plan_id):
+        told.add(_count(look(connection, contract, cipher, ehr, plan_id, chunk)), writes)
+        progress(told)
+    connection.execute(
+        "update ops.rollback_plans set predicted = %s where plan_id = %s and state = 'planned'",
+        (Jsonb(told.changes), plan_id),
+    )
+    return told
+
+
+def apply(
+    connection: psycopg.Connection,
+    contract: Contract,
+    cipher: Cipher,
+    ehr: Ehr,
+    plan_id: uuid.UUID,
+    progress: Callable[[Told], None] = lambda _: None,
+) -> Told:
+    """Take back what is left of an approved plan, until it is done or somebody stops it.
+
+    The connection must be in autocommit mode. Nothing is sent here: the outbox delivers, and asks by If-Match. Raises
+    NotApproved, EhrFailure.
+    """
+    with alone(connection, plan_id):
+        plan = show(connection, plan_id)
+        if plan["state"] not in ("approved", "applying"):
+            raise NotApproved(f"the plan is {plan['state']}: `glp1 rollback approve` first, with an actor and a reason")
+        connection.execute(
+            "update ops.rollback_plans set state = 'applying' where plan_id = %s and state = 'approved'", (plan_id,)
+        )
+        told = Told(plan["writes"], plan["done"])
+        for chunk, writes in _chunks(connection, plan_id):
+            changes = _apply_chunk(connection, contract, cipher, ehr, plan_id, chunk)
+            if changes is None:
+                told.is_stopped = True
+                return told
+            told.add(changes, writes)
+            progress(told)
+        connection.execute(
+            "update ops.rollback_plans set state = 'applied', settled_at = now() where plan_id = %s", (plan_id,)
+        )
+    return told
+
+
+def release(connection: psycopg.Connection, plan_id: uuid.UUID, actor: str, reason: str) -> int:
+    """Let what the plan took back be sent again: the next replay or event of a patient writes what our side says then.
+    Returns how many resources were held. Raises PlanFault. Killed, it is done again."""
+    if not actor.strip() or not reason.strip():
+        raise PlanFault("a release needs an actor and a reason")
+    with alone(connection, plan_id):
+        plan = show(connection, plan_id)
+        if plan["state"] != "applied":
+            raise PlanFault(f"it is {plan['state']}: only what was taken back can be released")
+        rows = held(connection, plan_id)
+        with connection.transaction():
+            lock(connection, {str(patient_id) for _, patient_id, *_ in rows})
+            connection.execute(
+                "update ops.copies c set planned = c.planned || u.after from (select t, p, jsonb_object_agg(r, a)"
+                "  as after from unnest(%s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[]) as h(t, p, r, b, a)"
+                "  join ops.copies o on o.target = t and o.patient_id = p and o.planned ->> r = b group by 1, 2)"
+                " as u where c.target = u.t and c.patient_id = u.p",
+                [list(column) for column in zip(*rows, strict=True)] if rows else [[]] * 5,
+            )
+            connection.execute(
+                "update ops.rollback_plans set released_at = now(), released_by = %s, released_because = %s"
+                " where plan_id = %s",
+                (actor.strip(), reason.strip(), plan_id),
+            )
+    return len(rows)
+
+
+def receipt(connection: psycopg.Connection, plan_id: uuid.UUID) -> dict[str, Any]:
+    """The plan as one document fit for JSON: who, why, when, what was asked, predicted and done, how it stands now."""
+    told = show(connection, plan_id)
+    trees = {name: tree(told[name]) for name in ("predicted", "changed")}
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in told.items()} | trees
+
+
+def _chunks(connection, plan_id: uuid.UUID) -> Sequence[tuple[int, int]]:
+    """What is left of the plan: each chunk and how many writes."""
+    return connection.execute(
+        "select chunk, count(*) from ops.rollback_plan_writes where plan_id = %s and undone_at is null"
+        " group by chunk order by chunk",
+        (plan_id,),
+    ).fetchall()
+
+
+def _count(looked: Sequence[Looked]) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for one in looked:
+        for key, step in one.steps.items():
+            found[f"resources/{key.partition('/')[0]}/{step.outcome}"] += 1
+        found[f"writes/{one.target}"] += any(step.content is not None for step in one.steps.values())
+    return dict(+found)
+
+
+def _apply_chunk(
+    connection, contract: Contract, cipher: Cipher, ehr: Ehr, plan_id: uuid.UUID, chunk: int
+) -> dict[str, int] | None:
+    """A chunk for good; None when the plan was stopped."""
+    for looks_left in reversed(range(LOOKS)):
+        looked = look(connection, contract, cipher, ehr, plan_id, chunk)
+        with connection.transaction():
+            # Held to the commit: who stops the plan waits for this chunk, and the next one sees it.
+            (state,) = connection.execute(
+                "select state from ops.rollback_plans where plan_id = %s for update", (plan_id,)
+            ).fetchone()
+            if state != "applying":
+                return None
+            moved = _moved(connection, looked)
+            if moved and looks_left:
+                continue
+            for one in moved:
+                one.steps = {key: Step("not_settled") for key in one.steps}
+            _save(connection, contract, cipher, plan_id, chunk, looked)
+            return _count(looked)
+    raise AssertionError("unreachable")
+
+
+def _moved(connection, looked: Sequence[Looked]) -> list[Looked]:
+    """Under the locks by which a patient is charted and delivered alone: whose rows are others than when we looked."""
+    whose = [(one.target, one.patient_id) for one in looked]
+    lock(connection, {patient_id for _, patient_id in whose})
+    connection.execute(
+        "select 1 from ops.lanes l join unnest(%s::text[], %s::uuid[]) as u(t, p) on l.target = u.t"
+        " and l.patient_id = u.p order by l.target, l.patient_id for update of l",
+        ([target for target, _ in whose], [patient_id for _, patient_id in whose]),
+    )
+    now = {(row[0], row[1]): row for row in stands(connection, whose)}
+    return [one for one in looked if now.get((one.target, one.patient_id)) != one.mark]
+
+
+def _save(connection, contract: Contract, cipher: Cipher, plan_id: uuid.UUID, chunk: int, looked) -> None:
+    now = connection.execute("select now()").fetchone()[0]
+    writes: list[Write] = []
+    hashes: dict[tuple[str, str, str], str] = {}
+    for one in looked:
+        contents = {key: step.content for key, step in one.steps.items() if step.content is not None}
+        if contents:
+            body = bundle(one.patient_id, one.n + 1, contents, now, one.proofs, contract.version)
+            after = {key: content_hash(dump(content)) for key, content in contents.items()}
+            hashes |= {(one.target, one.patient_id, key): digest for key, digest in after.items()}
+            writes.append(Write(one.patient_id, one.n + 1, after, body, one.events, one.target, one.kind))
+        _mark_conflicts(connection, one)
+    made = enqueue(connection, cipher, writes, contract.version, now) if writes else {}
+    # What our side says is not touched: as long as it says the same, nothing of this is sent again.
+    connection.execute(
+        "update ops.copies c set n = c.n + 1 from unnest(%s::text[], %s::uuid[]) as u(t, p)"
+        " where c.target = u.t and c.patient_id = u.p",
+        ([w.target for w in writes], [w.patient_id for w in writes]),
+    )
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "insert into ops.rollback_resources (plan_id, target, patient_id, resource, outcome, hash_before,"
+            " hash_after) values (%s, %s, %s, %s, %s, %s, %s)",
+            [
+                (plan_id, one.target, one.patient_id, key, step.outcome, one.planned.get(key),
+                 hashes.get((one.target, one.patient_id, key)))
+                for one in looked for key, step in one.steps.items()
+            ],
+        )  # fmt: skip
+    undone = [(write_id, made.get((one.target, one.patient_id))) for one in looked for write_id in one.chosen]
+    connection.execute(
+        "update ops.rollback_plan_writes w set undone_at = clock_timestamp(), undone_by = (select u.by"
+        " from unnest(%s::bigint[], %s::bigint[]) as u(id, by) where u.id = w.write_id)"
+        " where plan_id = %s and chunk = %s",
+        ([write_id for write_id, _ in undone], [by for _, by in undone], plan_id, chunk),
+    )
+    connection.execute(
+        "update ops.rollback_plans set changed = changed || (select coalesce(jsonb_object_agg(key,"
+        " value::bigint + coalesce((changed ->> key)::bigint, 0)), '{}') from jsonb_each_text(%s)) where plan_id = %s",
+        (Jsonb(_count(looked)), plan_id),
+    )
+
+
+def _mark_conflicts(connection, one: Looked) -> None:
+    """What somebody changed there is theirs until a person decides, and the version found is what it is decided on."""
+    new = {
+        key: (IN_CONFLICT[step.outcome], [one.remote[key][0], step.version or EDITED_SINCE])
+        for key, step in one.steps.items()
+        if step.outcome in IN_CONFLICT and key not in one.conflicts
+    }
+    if new:
+        connection.execute(
+            "update ops.copies set remote = remote || %s, conflicts = conflicts || (select jsonb_object_agg(key,"
+            " jsonb_build_object('reason', value, 'since', now())) from jsonb_each(%s))"
+            " where target = %s and patient_id = %s",
+            (
+                Jsonb({key: place for key, (_, place) in new.items()}),
+                Jsonb({key: reason for key, (reason, _) in new.items()}),
+                one.target,
+                one.patient_id,
+            ),
+        )

@@ -1,0 +1,155 @@
+"""What is to be said of a resource when writes of it are taken back: what it said before, that it was an error, or
+nothing.
+
+Nothing that anybody said since is written over, and nothing is brought back of which we do not know that it stood
+there. Here: pure decisions and the new write's content. Not here: reading versions and rows (`adapters.rollback`),
+sending (`adapters.outbox`: order, If-Match, unknown outcomes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import takewhile
+from typing import Final, Literal
+
+from .contract import RollbackRule
+from .fhir import Resource, can_withdraw, dump, provenance, transaction, withdrawn
+from .fhir.elements import concept
+from .outbox import is_same
+
+Outcome = Literal[
+    "restored",  # says again what it said before
+    "entered_in_error",  # was not there before: stays, and says that it was an error
+    "as_before",  # says already what it said before
+    "rolled_back_before",  # an earlier rollback took it back
+    "edited_since",  # somebody changed it in the EHR, or it was in conflict already
+    "deleted_since",  # somebody deleted it there
+    "shared",  # somebody else's word stands there beside ours
+    "written_since",  # we wrote it again, by a write that was not chosen
+    "not_ours_before",  # what stood there before the write is not what we had said
+    "no_history",  # the EHR does not tell what stood there before
+    "no_such_status",  # new by the write, and FHIR cannot say of its type that it was an error
+    "not_settled",  # a write of the patient is still on its way, or dead
+    "forbidden",  # by the contract
+]
+TAKEN_BACK: Final[tuple[Outcome, ...]] = ("restored", "entered_in_error")
+IN_CONFLICT: Final[Mapping[Outcome, str]] = {"edited_since": "edited_in_ehr", "deleted_since": "deleted_in_ehr"}
+"""Left for a person, who finds it among the conflicts of the EHR."""
+
+DATA_OPERATION: Final = "http://terminology.hl7.org/CodeSystem/v3-DataOperation"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What one delivered write said of a resource."""
+
+    content: Resource
+    is_chosen: bool
+    """Whether the write is to be taken back."""
+    is_rollback: bool
+    rule: RollbackRule
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Versions of a resource in the EHR, the newest first, as number and content; no content: it was deleted then."""
+
+    versions: Sequence[tuple[str, Resource | None]]
+    is_whole: bool
+    """Whether the oldest is the first that there ever was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What becomes of a resource."""
+
+    outcome: Outcome
+    content: Resource | None = None
+    """What it is to say; None where it is left."""
+    version: str | None = None
+    """Of one left in conflict, the version found there; None where it is deleted."""
+
+
+def take_back(
+    said: Sequence[Said],
+    history: History | None,
+    known: Sequence[str] | None,
+    back: Mapping[str, str],
+    *,
+    is_in_conflict: bool,
+) -> Step:
+    """Decide for one resource. `said`: all delivered writes of it, the newest first, one of them chosen at least.
+
+    `known`: what we know of its place there: id, version, and more where others speak in it too. `back`: our names of
+    what is referred to there.
+    """
+    rule: RollbackRule = next(one.rule for one in said if one.is_chosen)
+    if rule == "forbidden":
+        return Step("forbidden")
+    newest = said[0]
+    if not newest.is_chosen:
+        return Step("rolled_back_before" if newest.is_rollback else "written_since")
+    if history is None or not history.versions:
+        return Step("no_history")
+    version, now = history.versions[0]
+    if now is None:
+        return Step("deleted_since")
+    if known is not None and len(known) > 2:
+        return Step("shared")
+    is_as_left = known is not None and known[1] == version
+    if is_in_conflict or not (is_as_left or is_same(newest.content, now, back)):
+        return Step("edited_since", version=version)
+    return _back_from(said, history, now, back, rule)
+
+
+def _back_from(
+    said: Sequence[Said], history: History, now: Resource, back: Mapping[str, str], rule: RollbackRule
+) -> Step:
+    chosen = [one.content for one in takewhile(lambda one: one.is_chosen, said)]
+    base = said[len(chosen)].content if len(said) > len(chosen) else None
+    if rule == "restore":
+        stood, is_known = _before(history, chosen, back)
+        if not is_known:
+            return Step("no_history")
+        if (base is None) != (stood is None) or (base is not None and not is_same(base, stood, back)):
+            return Step("not_ours_before")
+        if base is not None:
+            return Step("as_before") if is_same(base, now, back) else Step("restored", base)
+    kind, rid = said[0].content["resourceType"], said[0].content["id"]
+    if not can_withdraw(f"{kind}/{rid}"):
+        return Step("no_such_status")
+    error = withdrawn(said[0].content)
+    return Step("as_before") if is_same(error, now, back) else Step("entered_in_error", error)
+
+
+def _before(history: History, chosen: Sequence[Resource], back: Mapping[str, str]) -> tuple[Resource | None, bool]:
+    """What stood there before these contents, the newest first; None: nothing did. And whether that is known.
+
+    A content may stand in several versions, and in none where its write left the resource out.
+    """
+    versions, place = history.versions, 0
+    for content in chosen:
+        while place < len(versions) and is_same(content, versions[place][1], back):
+            place += 1
+    if place < len(versions):
+        return versions[place][1], versions[place][1] is not None
+    return None, history.is_whole
+
+
+def bundle(
+    patient_id: str,
+    n: int,
+    contents: Mapping[str, Resource],
+    recorded: datetime,
+    proofs: Sequence[str],
+    contract_version: str,
+) -> bytes:
+    """The n-th write of a patient, which takes others back. `proofs`: the Provenances of those, as `Provenance/id`."""
+    proof = provenance(patient_id, n, sorted(contents), recorded, (), contract_version)
+    proof["activity"] = concept(DATA_OPERATION, "UPDATE", "taken back")
+    if proofs:
+        proof["entity"] = [{"role": "revision", "what": {"reference": one}} for one in proofs]
+    dumped = {key: dump(content) for key, content in contents.items()}
+    return transaction(dumped | {f"Provenance/{proof['id']}": dump(proof)})
