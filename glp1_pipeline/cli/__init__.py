@@ -8,7 +8,24 @@ from __future__ import annotations
 
 import click
 
-from . import alerts, crm, drift, health, look, mapping, match, mend, prove, prune, replay, settle, start, trace
+from . import (
+    alerts,
+    backup,
+    crm,
+    drift,
+    health,
+    keys,
+    look,
+    mapping,
+    match,
+    mend,
+    prove,
+    prune,
+    replay,
+    settle,
+    start,
+    trace,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -29,6 +46,7 @@ def main() -> None:
     Be called     glp1 alerts          what is wrong for too long, who is at it, how soon it is mended
     Keep small    glp1 prune           what nothing needs any more goes; the job maintenance does it each night
     Trust         glp1 mapping check   how much of a folder of submissions maps by itself
+    Survive       glp1 backup          make, check, put back; glp1 keys: a new key, a new password
 
     Settings come from GLP1_* variables; without any, everything runs embedded in the folder .glp1 of the project.
     """
@@ -38,6 +56,7 @@ for command in (
     start.up, start.demo_command, start.drop, health.health, look.status, look.events, look.why,
     trace.trace, trace.metrics, prove.reconcile, prove.fingerprint,
     replay.replay, mend.conflicts, match.match, settle.settle, mapping.mapping, mapping.dictionary, drift.drift,
-    crm.crm, alerts.alerts, prune.prune,
+    crm.crm, alerts.alerts,
+    keys.keys, backup.backup, prune.prune,
 ):  # fmt: skip
     main.add_command(command)
