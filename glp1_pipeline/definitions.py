@@ -21,10 +21,12 @@ from .defs import (
     recovery,
     replay,
 )
+from .defs.describe import OPS
 from .defs.resources import Road
 
 intake_job = dg.define_asset_job(
     "intake",
+    owners=[OPS],
     selection=dg.AssetSelection.assets("drops", "events", *(s.key for s in chart.chart.specs)),
     description="From the landing zone to the provider's queue and the outbox, all that is pending in one run. "
     "Launched by hand for a day it recomputes that day; replaying changes only what the contract changed.",
@@ -32,12 +34,14 @@ intake_job = dg.define_asset_job(
 )
 delivery_job = dg.define_asset_job(
     "delivery",
+    owners=[OPS],
     selection=dg.AssetSelection.assets("deliveries"),
     description="Brings what the outbox holds to the EHR: order kept per patient, unknown outcomes read back first.",
     tags={"glp1/road": "delivery"},
 )
 crm_delivery_job = dg.define_asset_job(
     "crm_delivery",
+    owners=[OPS],
     selection=dg.AssetSelection.assets("crm_deliveries"),
     description="Tells the CRM how far each patient is, and never anything clinical; what was edited there is heard "
     "first.",
@@ -45,12 +49,14 @@ crm_delivery_job = dg.define_asset_job(
 )
 ehr_changes_job = dg.define_asset_job(
     "ehr_changes",
+    owners=[OPS],
     selection=dg.AssetSelection.assets("ehr_changes"),
     description="Brings what people changed in the EHR into the ledger; our own writes that come back are no news.",
     tags={"glp1/road": "inbound"},
 )
 crm_changes_job = dg.define_asset_job(
     "crm_changes",
+    owners=[OPS],
     selection=dg.AssetSelection.assets("crm_changes"),
     description="Brings what people changed in the CRM into the ledger; our own writes that come back are no news.",
     tags={"glp1/road": "inbound"},

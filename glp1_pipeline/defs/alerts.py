@@ -112,6 +112,7 @@ def as_numbers(known: list[Incident], now: datetime) -> dict[str, float]:
 
 @dg.sensor(
     name="alerts",
+    owners=[OPS],
     minimum_interval_seconds=LOOK_EVERY_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=f"Looks every {LOOK_EVERY_SECONDS} seconds at everything that is watched, opens, escalates and ends "
@@ -134,6 +135,7 @@ def alerts_sensor(road: Road):
 
 alerts_schedule = dg.ScheduleDefinition(
     name="incidents_every_5_minutes",
+    owners=[OPS],
     cron_schedule="*/5 * * * *",
     target=dg.AssetSelection.assets("incidents"),
     default_status=dg.DefaultScheduleStatus.RUNNING,

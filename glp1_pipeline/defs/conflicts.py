@@ -121,6 +121,7 @@ def _times(days: list[dict]) -> Counter[str]:
 
 conflicts_schedule = dg.ScheduleDefinition(
     name="field_conflicts_every_15_minutes",
+    owners=[OPS],
     cron_schedule="*/15 * * * *",
     target=dg.AssetSelection.assets("field_conflicts", "ownership_drift"),
     default_status=dg.DefaultScheduleStatus.RUNNING,

@@ -51,6 +51,7 @@ def notice_crm_changes(context: dg.AssetExecutionContext, road: Road):
 def crm_changes_sensor(job) -> dg.SensorDefinition:
     @dg.sensor(
         name="crm_changes_due",
+        owners=[OPS],
         job=job,
         minimum_interval_seconds=1,
         default_status=dg.DefaultSensorStatus.RUNNING,

@@ -161,6 +161,7 @@ def crm_delivery_sensor(job) -> dg.SensorDefinition:
 def _writes_due(name: str, target: str, system: str, job) -> dg.SensorDefinition:
     @dg.sensor(
         name=name,
+        owners=[OPS],
         job=job,
         minimum_interval_seconds=1,
         default_status=dg.DefaultSensorStatus.RUNNING,

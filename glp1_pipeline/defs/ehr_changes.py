@@ -101,6 +101,7 @@ def notice_ehr_changes(context: dg.AssetExecutionContext, road: Road):
 def ehr_changes_sensor(job) -> dg.SensorDefinition:
     @dg.sensor(
         name="ehr_changes_due",
+        owners=[OPS],
         job=job,
         minimum_interval_seconds=1,
         default_status=dg.DefaultSensorStatus.RUNNING,

@@ -72,6 +72,7 @@ def write_health_page(road: Road):
 
 health_schedule = dg.ScheduleDefinition(
     name="health_page_every_2_minutes",
+    owners=[OPS],
     cron_schedule="*/2 * * * *",
     target=dg.AssetSelection.assets("health_page"),
     default_status=dg.DefaultScheduleStatus.RUNNING,

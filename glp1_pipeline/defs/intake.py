@@ -10,7 +10,7 @@ import dagster as dg
 
 from ..adapters import ledger
 from ..adapters.charts import is_backlog, pending_days
-from .describe import spec
+from .describe import OPS, spec
 from .partitions import DAYS, today
 from .resources import Road
 
@@ -124,6 +124,7 @@ def wait_until(timeout: float, is_due, is_busy) -> bool:
 def intake_sensor(job) -> dg.SensorDefinition:
     @dg.sensor(
         name="intake_drops",
+        owners=[OPS],
         job=job,
         minimum_interval_seconds=1,
         default_status=dg.DefaultSensorStatus.RUNNING,

@@ -116,6 +116,7 @@ def maintenance():
 
 maintenance_schedule = dg.ScheduleDefinition(
     name="maintenance_every_night",
+    owners=[OPS],
     cron_schedule="17 9 * * *",
     job=maintenance,
     run_config={"ops": {"prune": {"config": {"dry_run": False}}}},
@@ -124,6 +125,7 @@ maintenance_schedule = dg.ScheduleDefinition(
 )
 table_sizes_schedule = dg.ScheduleDefinition(
     name="table_sizes_every_hour",
+    owners=[OPS],
     cron_schedule="41 * * * *",
     target=dg.AssetSelection.assets("table_sizes"),
     default_status=dg.DefaultScheduleStatus.RUNNING,

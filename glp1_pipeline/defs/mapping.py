@@ -89,6 +89,7 @@ def grown_sets(found: dict[str, Unmapped], before: dict[str, int]) -> dict[str, 
 
 unmapped_schedule = dg.ScheduleDefinition(
     name="unmapped_codes_every_15_minutes",
+    owners=[CLINICAL],
     cron_schedule="4,19,34,49 * * * *",
     target=dg.AssetSelection.assets("unmapped_codes"),
     default_status=dg.DefaultScheduleStatus.RUNNING,

@@ -70,6 +70,7 @@ def count_ledger(road: Road):
 
 @dg.sensor(
     name="dead_runs",
+    owners=[OPS],
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Ends runs whose worker died, so that the next one may start. What they had not done is still pending "
@@ -80,12 +81,14 @@ def dead_runs(context: dg.SensorEvaluationContext, road: Road):
     is not ours: Dagster's run monitoring ends it."""
     running = context.instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
     with road.connect("glp1 dead runs") as connection:
-        up_since, now = connection.execute("select pg_postmaster_start_time(), clock_timestamp()").fetchall()[0]
+        up_since: datetime
+        now: datetime
+        ((up_since, now),) = connection.execute("select pg_postmaster_start_time(), clock_timestamp()").fetchall()
         free = without_worker(connection, [record.dagster_run.run_id for record in running])
     looks = {run_id: datetime.fromisoformat(at) for run_id, at in json.loads(context.cursor or "{}").items()}
     # A look before Postgres started again tells nothing: its end let go of the locks of those who live, too.
     looks = {run_id: at for run_id, at in looks.items() if at > up_since}
-    free_since: dict[str, datetime] = {run_id: looks.get(run_id, now) for run_id in free}
+    free_since = {run_id: looks.get(run_id, now) for run_id in free}
     ended = 0
     for record in running:
         run_id, age = record.dagster_run.run_id, datetime.now(UTC) - record.update_timestamp.replace(tzinfo=UTC)
@@ -100,6 +103,7 @@ def dead_runs(context: dg.SensorEvaluationContext, road: Road):
 
 balance_schedule = dg.ScheduleDefinition(
     name="every_5_minutes",
+    owners=[OPS],
     cron_schedule="*/5 * * * *",
     target=dg.AssetSelection.assets("ledger_balance", "hops", "patient_match_reviews"),
     default_status=dg.DefaultScheduleStatus.RUNNING,

@@ -35,6 +35,7 @@ def test_every_check_job_sensor_and_schedule_tells_a_newcomer_what_it_is_for():
     others = {one.name: one for one in [*(defs.jobs or ()), *(defs.sensors or ()), *(defs.schedules or ())]}
     untold = [name for name, one in {**checks, **others}.items() if not is_told(one.description)]
     assert untold == []
+    assert [name for name, one in others.items() if not one.owners] == []
 
 
 def test_every_job_that_a_person_fills_in_has_an_owner_and_explains_each_of_its_settings():
