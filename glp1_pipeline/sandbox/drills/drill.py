@@ -27,10 +27,11 @@ from glp1_pipeline.adapters.landing import Folder, landing_zone
 from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline.domain.alerts import Book, Incident
 
+from .looping import LOOPS
 from .people import amendment, submission
 from .proof import Identity, Proof, prove
 from .proxy import FaultProxy
-from .site import Site
+from .site import Site, wait_until
 from .thresholds import impatient
 
 Area = Literal["ehr", "events", "database", "machine", "access", "people"]
@@ -89,6 +90,7 @@ class Scene:
     recovery_seconds: float | None = None
     is_raised: bool = False
     is_resolved: bool = False
+    _logs: dict[str, int] = field(default_factory=dict)
     _n: int = 0
     _broken_instant: datetime | None = None
 
@@ -133,7 +135,7 @@ class Scene:
 
     @cached_property
     def book(self) -> Book:
-        """The alert rules with a minute of half a second."""
+        """The alert rules with a minute of a fifth of a second."""
         return impatient(self.home / "contracts")
 
     def step(self, sentence: str) -> None:
@@ -175,6 +177,7 @@ class Scene:
     def break_(self, what: str, action: Callable[[], object] = lambda: None) -> None:
         """Do it, and mark the instant."""
         self.step(f"broke: {what}")
+        self._logs = {name: self.site.size_of_log(name) for name in LOOPS}
         self.broken_at, self._broken_instant = time.monotonic(), datetime.now(UTC)
         action()
 
@@ -236,6 +239,19 @@ class Scene:
             since,
         ):
             return f"rejected: {reason}"
+        return None
+
+    def until(self, is_so: Callable[[], object], seconds: float = DETECT_SECONDS, after: float = 0.0) -> None:
+        """Until it is so, asked for the first time `after` seconds; DrillFailed when it never is."""
+        time.sleep(after)
+        wait_until(is_so, seconds, "what the drill waits for does not come")
+
+    def failed_turn(self) -> str | None:
+        """The first turn of a loop since the break that failed, by the name of its error: in service, a failed run."""
+        for name, size in self._logs.items():
+            for line in self.site.log_of(name).read_bytes()[size:].splitlines():
+                if line.startswith(b"a turn failed: "):
+                    return f"failed run: {name}, {line.decode().removeprefix('a turn failed: ')}"
         return None
 
     def until_settled(self, seconds: float = SETTLE_SECONDS) -> float:

@@ -57,8 +57,10 @@ def submission(name: str, n: int, at: datetime | None = None, **answers: Any) ->
         "id.photo_id": {"content_type": "image/jpeg", "sha256": hashlib.sha256(f"{name} {n}".encode()).hexdigest()},
     }  # fmt: skip
     data["answers"]["demo.address"]["line1"] = f"{100 + chance // 17 % 9_000} Siskin St"
+    at = at or datetime.now(UTC) - timedelta(seconds=60)
+    data["answers"]["anthro.weight_measured_at"] = (at - timedelta(days=2)).date().isoformat()
     data["answers"] |= answers
-    return signed(event, at or datetime.now(UTC) - timedelta(seconds=60))
+    return signed(event, at)
 
 
 def signed(event: dict[str, Any], at: datetime) -> dict[str, Any]:

@@ -148,7 +148,7 @@ class Site:
         self.wait_for(f"{self.ehr_url}/metadata", EHR)
         self.wait_for(f"{self.settings.crm_access()[0]}/health", "crm")
         self._signal_loops(signal.SIGCONT)
-        started = {name: self._size_of_log(name) for name in LOOPS if not self.is_up(name)}
+        started = {name: self.size_of_log(name) for name in LOOPS if not self.is_up(name)}
         self.start_loops()
         for name, size in started.items():
             wait_until(
@@ -209,7 +209,7 @@ class Site:
         for name in filter(self.is_up, LOOPS):
             self.programs[name].send_signal(number)
 
-    def _size_of_log(self, name: str) -> int:
+    def size_of_log(self, name: str) -> int:
         return self.log_of(name).stat().st_size if self.log_of(name).exists() else 0
 
     def launch(self, name: str, argv: list[str], env: Mapping[str, str]) -> None:
