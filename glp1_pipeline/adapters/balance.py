@@ -15,7 +15,7 @@ MEANING = {
     "events": "select event_id, encode(sha256, 'hex'), status, reason, record_id from phi.events",
     "identifiers": "select system, value, record_id from phi.identifiers",
     "patient_values": "select event_id, record_id, source, form_version, status, authored_at at time zone 'utc', voice,"
-    " doc, contradictions, held, contract_version from phi.patient_values",
+    " doc, contradictions, held, contract_version, medication from phi.patient_values",
     "charts": "select patient_id, stage, doc, verified, events, contract_version from phi.charts",
     "patient_matches": "select record_a, record_b, outcome, weight, agreements, guards from ops.patient_matches",
     "match_decisions": "select action, record_a, record_b, decided_at at time zone 'utc' from phi.match_decisions",
@@ -23,6 +23,11 @@ MEANING = {
     "risk_flags": "select patient_id, flag_id, severity, status, fields, event_id from phi.risk_flags"
     " where status <> 'cleared'",
     "gate_results": "select patient_id, gate_id, gate_version, outcome, missing, score from ops.gate_results",
+    "medication_courses": "select patient_id, family, state, since at time zone 'utc', product, dose_mg, dose_since at"
+    " time zone 'utc', last_dose_at at time zone 'utc', runs_out_at at time zone 'utc', told, findings,"
+    " contract_version from phi.medication_courses",
+    "medication_transitions": "select patient_id, family, move, from_state, to_state, outcome, reason, event_id,"
+    " moved_at at time zone 'utc', contract_version from ops.medication_transitions",
     "tasks": "select patient_id, code, cause, queue, owner from ops.tasks where status = 'open'",
     "provider_queue": "select patient_id, reds, ambers from ops.provider_queue where left_at is null",
     "copies": "select target, patient_id, planned from ops.copies",

@@ -30,14 +30,15 @@ from ..domain.contract import (
 from .checks import check
 from .crm import check_crm
 from .identity import read_identity
+from .medication import read_medication
 from .reading import ContractError, Fault, Folder, Lined, Model
 
 __all__ = ["ContractError", "Fault", "load"]
 
 HERE = Path(__file__).parent
 PRODUCT = (
-    "product_key", "brand", "ingredient", "route", "form", "frequency", "indication", "us_status_2026", "min_age",
-    "verification",
+    "product_key", "brand", "ingredient", "route", "form", "frequency", "interval_days", "family", "is_compounded",
+    "indication", "us_status_2026", "min_age", "verification",
 )  # fmt: skip
 STEP = (
     "product_key", "step", "phase", "dose", "dose_unit", "frequency", "min_days_before_next", "rxcui_scd", "rxcui_sbd",
@@ -61,6 +62,7 @@ def load(path: Path | None = None) -> Contract:
     form = folder.build(Form, folder.tree("form.yaml"), "form", "form", ("form.yaml", 1))
     program = folder.build(Reach, folder.tree("program.yaml"), "program", "program", ("program.yaml", 1))
     ownership = read_table(folder, "ownership.csv", Ownership, "record")
+    products, ladders = read_products(folder), read_ladders(folder)
     contract = Contract.model_construct(
         version="",
         form_id=form.form_id if form else "",
@@ -72,12 +74,13 @@ def load(path: Path | None = None) -> Contract:
         event_types=read_named(folder, "events.yaml", EventType, "type"),
         tasks=read_table(folder, "tasks.csv", TaskKind, "code"),
         writes=read_named(folder, "writes.yaml", WriteKind, "kind"),
-        products=read_products(folder),
+        products=products,
         states_served=program.states_served if program else frozenset(),
         program=program.thresholds if program else Program(),
         ownership=ownership,
         crm=read_named(folder, "crm.yaml", CrmProperty, "property"),
-        dose_ladders=read_ladders(folder),
+        dose_ladders=ladders,
+        medication=read_medication(folder, products, ladders),
         identity=read_identity(folder),
     )
     if not folder.faults:  # a file that cannot be read would only raise false alarms in the others

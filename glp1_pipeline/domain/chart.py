@@ -32,7 +32,9 @@ def in_order(reports: Iterable[Reported]) -> list[Reported]:
 
 
 def spoken(ordered: list[Reported]) -> list[Reported]:
-    """What counts: all but the drafts, once something was submitted."""
+    """What counts for fields: all but the drafts, once something was submitted; not what is of a treatment alone."""
+    if any(report.is_of_treatment for report in ordered):
+        ordered = [report for report in ordered if not report.is_of_treatment]
     if any(report.is_submitted for report in ordered):
         return [report for report in ordered if not report.is_draft]
     return ordered

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from . import crm, fhir, flags, gates, tasks
+from . import crm, fhir, flags, gates, medication, tasks
 from .changes import read_change
 from .chart import Chart, Reported
 from .contract import Contract, Stage
@@ -134,6 +134,8 @@ class PatientOutcome:
     write: Write | None
     contact: Write | None = None
     """What the CRM must hear: how far the patient is, nothing clinical."""
+    courses: list[medication.Course] = field(default_factory=list)
+    """Of treatments, one per product family."""
     other_contacts: list[Write] = field(default_factory=list)
     """What it must hear of the contacts that other records of the patient have there."""
 
@@ -177,7 +179,9 @@ def read(contract: Contract, claimed: Iterable[Claimed]) -> Read:
                 report = _of_submission(item, item.content, said.values, said.contradictions)
             else:
                 said = read_change(contract, item.content)
-                report = _of_change(item, item.content, said.values, said.voice)
+                report = _of_change(
+                    item, item.content, said.values, said.voice, medication.told(contract, item.content)
+                )
         except Exception as error:  # noqa: BLE001 - one poison event must not hold a batch; it is named dead, not hidden
             found.dead[item.event_id] = where(error)
             continue
@@ -212,7 +216,7 @@ def decide(contract: Contract, claimed: Sequence[Claimed], said: Read, known: Kn
             history = flags.evaluate_history(contract, patient_id, reports, passes=passes)
             (gate,) = gates.evaluate(contract, gate_asked, [history.chart], [history.flags])
             decided.patients.append(
-                _outcome(contract, patient_id, members[patient_id], items, said, history, gate, known)
+                _outcome(contract, patient_id, members[patient_id], items, said, history, gate, known, reports)
             )
         except Exception as error:
             decided.dead |= {item.event_id: where(error) for item in items}
@@ -221,9 +225,13 @@ def decide(contract: Contract, claimed: Sequence[Claimed], said: Read, known: Kn
     return decided
 
 
-def _outcome(contract, patient_id: str, records, items, said: Read, history, gate, known: Known) -> PatientOutcome:
+def _outcome(
+    contract, patient_id: str, records, items, said: Read, history, gate, known: Known, told: Sequence[Reported]
+) -> PatientOutcome:
     chart, raised, _ = history
     needed = tasks.derive(contract, chart, raised, gate)
+    courses = medication.courses(contract, chart, told)
+    needed += medication.needs(contract, courses)
     needed += tasks.who_is_who(contract, known.reviews.get(patient_id, ()))
     open_now = {(task.code, task.cause) for task in needed}
     closed = [key for key in known.tasks.get(patient_id, []) if key not in open_now]
@@ -235,13 +243,13 @@ def _outcome(contract, patient_id: str, records, items, said: Read, history, gat
         write = _change_of(contract, patient_id, shown, chart.latest.received_at, items, known)
     first = min((item.received_at for item in items), default=chart.latest.received_at)
     reports = [said.reports[item.event_id] for item in items if item.event_id in said.reports]
-    outcome = PatientOutcome(chart, reports, first, raised, gate, needed, closed, write)
+    outcome = PatientOutcome(chart, reports, first, raised, gate, needed, closed, write, courses=courses)
     if contract.crm and (outcome.stage != "lead" or patient_id in known.contacts):
         body = crm.contact(contract, chart, outcome.stage, gate)
         outcome.contact = _contact(patient_id, body, items, known)
         others = [record for record in records if record != patient_id and record in known.contacts]
-        told = [_contact(record, crm.retired_contact(contract, body, record), items, known) for record in others]
-        outcome.other_contacts = [write for write in told if write is not None]
+        heard = [_contact(record, crm.retired_contact(contract, body, record), items, known) for record in others]
+        outcome.other_contacts = [write for write in heard if write is not None]
     return outcome
 
 
@@ -346,7 +354,9 @@ def _of_submission(item: Claimed, submission: Submission, values: Mapping[str, A
     )
 
 
-def _of_change(item: Claimed, change: Change, values: Mapping[str, Any], voice: str) -> Reported:
+def _of_change(
+    item: Claimed, change: Change, values: Mapping[str, Any], voice: str, fact: medication.Fact | None
+) -> Reported:
     return Reported(
         event_id=item.event_id,
         submission_id=f"{change.kind}/{change.remote_id}",
@@ -357,6 +367,7 @@ def _of_change(item: Claimed, change: Change, values: Mapping[str, Any], voice: 
         time_zone="",
         values=dict(values),
         record_id=item.record_id,
-        source=change.system,
+        source=change.system if fact is None else fact.source,
         voice=voice,
+        medication=None if fact is None else fact.to_doc(),
     )

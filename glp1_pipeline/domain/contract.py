@@ -14,6 +14,7 @@ from pydantic import StringConstraints
 
 from .declared import Declared
 from .identity_model import IdentityModel
+from .medication_model import MedicationRules
 
 FieldType = Literal[
     "string", "text", "code", "codes", "boolean", "tri", "quantity", "date", "instant",
@@ -259,6 +260,7 @@ class Contract(Declared):
     dose_ladders: dict[str, tuple[dict[str, str], ...]] = {}
     """Product key -> its steps, lowest dose first."""
     identity: IdentityModel
+    medication: MedicationRules
 
     @cached_property
     def consents(self) -> frozenset[str]:

@@ -54,6 +54,8 @@ class Reported:
     """Who says it, by the owners' names of ownership.csv: intake, crm, ehr, ..."""
     voice: str = "reported"
     """reported: the patient's own word; verified: what a provider found."""
+    medication: Mapping[str, Any] | None = None
+    """What it says of a treatment (`domain.medication`), beside the values of fields."""
 
     @property
     def said_at(self) -> datetime:
@@ -67,6 +69,11 @@ class Reported:
     @property
     def is_draft(self) -> bool:
         return self.status == "in-progress"
+
+    @property
+    def is_of_treatment(self) -> bool:
+        """Whether it speaks of a treatment alone: the chart hears nothing in it."""
+        return self.submission_id.startswith("medication.")
 
     @property
     def is_submitted(self) -> bool:

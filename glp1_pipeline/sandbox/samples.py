@@ -33,7 +33,7 @@ class Sample:
 
     @cached_property
     def expected(self) -> dict[str, Any]:
-        """story, patients {account: {gate, missing, flags, tasks, queued, values}}, rejected {reason: n}, …"""
+        """story, patients {account: {gate, missing, flags, tasks, queued, values, medication}}, rejected {reason: n}, …"""
         return json.loads((self.folder / "expected" / "outcome.json").read_text("utf-8"))
 
     @property
@@ -110,6 +110,12 @@ def _patient(connection: psycopg.Connection, account: str, wanted: dict[str, Any
             if not cause.startswith("match:") or any("match:" in task for task in wanted.get("tasks", ()))
         ),
         "queued": bool(one("select 1 from ops.provider_queue where patient_id = %s and left_at is null")),
+        "medication": {
+            family: {"state": state, "findings": sorted(one["finding"] for one in findings)}
+            for family, state, findings in one(
+                "select family, state, findings from phi.medication_courses where patient_id = %s"
+            )
+        },
         "changes": len(one("select 1 from ops.writes where patient_id = %s and target = 'ehr'")),
     }
     found = []

@@ -32,7 +32,7 @@ STORIES = samples()
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 """When our ledger received all of it: later than any sample says of itself, so that what it says decides."""
 OUTCOME_KEYS = {"story", "patients", "events", "duplicates", "rejected", "one_person"}
-PATIENT_KEYS = {"gate", "queued", "missing", "flags", "tasks", "changes", "values", "absent"}
+PATIENT_KEYS = {"gate", "queued", "missing", "flags", "tasks", "changes", "values", "absent", "medication"}
 CANARY = re.compile("Canary")
 
 
@@ -113,6 +113,9 @@ class Road:
             "missing": sorted(f"{name}:{state}" for name, state in outcome.gate.missing),
             "flags": sorted(outcome.flags),
             "tasks": sorted(f"{task.code}/{task.cause}" for task in outcome.tasks),
+            "medication": {
+                c.family: {"state": c.state, "findings": sorted(f.name for f in c.findings)} for c in outcome.courses
+            },
             "changes": self.known.copies.get(outcome.chart.patient_id, Copy(0, {})).n,
         }
 

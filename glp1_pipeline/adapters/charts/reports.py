@@ -11,7 +11,7 @@ from ...domain.chart import Reported
 
 REPORTED = (
     "record_id, event_id, submission_id, form_version, status, authored_at, received_at, time_zone, source, voice, doc,"
-    " contradictions"
+    " contradictions, medication"
 )
 
 
@@ -22,7 +22,8 @@ def reports_of(connection, records: Sequence[str]) -> Iterable[Reported]:
     for row in connection.execute(
         f"select {REPORTED} from phi.patient_values where record_id = any(%s::uuid[])", (list(records),)
     ):
-        record_id, event_id, submission_id, version, status, authored, received, zone, source, voice, doc, found = row
+        record_id, event_id, submission_id, version, status, authored, received, zone, source, *said = row
+        voice, doc, found, fact = said
         yield Reported(
             event_id=str(event_id),
             submission_id=submission_id,
@@ -36,4 +37,5 @@ def reports_of(connection, records: Sequence[str]) -> Iterable[Reported]:
             record_id=str(record_id),
             source=source,
             voice=voice,
+            medication=fact,
         )

@@ -19,6 +19,7 @@ from ..cipher import Cipher
 from ..enqueue import enqueue
 from ..ledger import MEND
 from .conflicts import save_conflicts
+from .medication import save_courses
 
 
 @dataclass
@@ -70,7 +71,8 @@ def save(connection, contract: Contract, cipher: Cipher, decided: Decided, known
     _upsert(connection, "phi.patient_values", ("event_id",), VALUE_COLUMNS, (
         (r.event_id, r.record_id, r.submission_id, r.form_version, r.status, r.authored_at, r.received_at,
          r.time_zone, r.source, r.voice, _json(r.values), list(r.contradictions),
-         sorted(n for n, v in r.values.items() if "held" in v), version)
+         sorted(n for n, v in r.values.items() if "held" in v), version,
+         None if r.medication is None else _json(r.medication))
         for o in outcomes for r in o.reports
     ), known=known.events)  # fmt: skip
     _upsert(connection, "phi.charts", ("patient_id",),
@@ -95,6 +97,7 @@ def save(connection, contract: Contract, cipher: Cipher, decided: Decided, known
     _save_tasks(connection, outcomes, now, done)
     retired = [r.patient_id for r in decided.retired]
     save_conflicts(connection, outcomes, now, known, retired)
+    save_courses(connection, outcomes, known, version, retired)
     if retired:
         _save_retired(connection, retired, done)
     _save_writes(connection, cipher, decided.writes, version, known, now, done)
@@ -113,7 +116,7 @@ def save(connection, contract: Contract, cipher: Cipher, decided: Decided, known
 
 VALUE_COLUMNS = (
     "event_id", "record_id", "submission_id", "form_version", "status", "authored_at", "received_at", "time_zone",
-    "source", "voice", "doc", "contradictions", "held", "contract_version",
+    "source", "voice", "doc", "contradictions", "held", "contract_version", "medication",
 )  # fmt: skip
 
 

@@ -6,10 +6,10 @@ and times. `analytics`: what dbt makes, from `ops` alone. Not here: statements t
 """
 
 from ..columns import COLUMNS
-from . import charts, ledger, outbox, people, recovery, rollback
+from . import charts, ledger, medication, outbox, people, recovery, rollback
 from .declaring import SCHEMAS, metadata
 
-__all__ = ["SCHEMAS", "charts", "ledger", "metadata", "outbox", "people", "recovery", "rollback"]
+__all__ = ["SCHEMAS", "charts", "ledger", "medication", "metadata", "outbox", "people", "recovery", "rollback"]
 
 for _table in metadata.tables.values():
     for _column in _table.columns:

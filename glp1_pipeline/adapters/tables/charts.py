@@ -22,6 +22,7 @@ patient_values = Table(
     required("contradictions", ARRAY(Text)),
     required("held", ARRAY(Text)),
     required("contract_version", Text),
+    Column("medication", JSONB),
     schema="phi",
     comment="One row per event that says something of a person: all its values in one document, with provenance. "
     "source: intake, crm or ehr. voice: reported or verified. held: fields whose answer could not be mapped without a"

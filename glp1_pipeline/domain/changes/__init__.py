@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ..contract import Contract
 from ..events import Change
+from ..events.medication import is_medication
 from .shapes import Said
 
 __all__ = ["Said", "read_change"]
@@ -15,6 +16,8 @@ __all__ = ["Said", "read_change"]
 
 def read_change(contract: Contract, change: Change) -> Said:
     """The values of a change by field; nothing where none of our fields has its home in it."""
+    if is_medication(change.kind):  # what was ordered, handed over or taken is no field (`domain.medication`)
+        return Said(voice="reported")
     if change.system == "steward":
         return Said({name: value for name, value in change.content.items() if name in contract.fields}, (), "reported")
     if change.system == "ehr":

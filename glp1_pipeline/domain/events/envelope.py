@@ -9,6 +9,7 @@ from typing import Any
 
 from ..contract import Contract
 from .changes import CHART, CONTACT, DECISIONS, SETTLED, TASK, read_change, read_decision, read_settlement, read_task
+from .medication import is_medication, read_medication
 from .shapes import (
     STATUSES,
     Content,
@@ -50,6 +51,9 @@ def parse_cloud_event(document: dict[str, Any], contract: Contract) -> tuple[Eve
     for key in contract.event_types[kind].data:
         if data.get(key) is None:
             raise Refused(ABSENT.get(key, "wrong_shape"), f"`data.{key}` is missing; {kind} must have it")
+    if is_medication(kind):
+        told = read_medication(contract, kind, data, source_id, occurred_at)
+        return Event(source, source_id, kind, subject, occurred_at, told.version), told
     if kind in (CHART, CONTACT, SETTLED, TASK):
         own = {SETTLED: read_settlement, TASK: read_task}.get(kind)
         change = own(data, occurred_at) if own else read_change(kind, data, occurred_at)

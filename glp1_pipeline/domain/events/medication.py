@@ -1,0 +1,45 @@
+"""Events about a treatment: what was ordered, handed over, taken, held and stopped, by whom.
+
+Here: whose it is, and that what may stand in a log is a token. Not here: the envelope (`envelope`), and what product
+and dose it tells of (`domain.medication`): that is the contract's to say, so a replay after a correction reads it anew.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from ..contract import Contract
+from .changes import read_actor, read_identifiers, read_record
+from .shapes import Change, Refused, read_token
+
+PREFIX = "medication."
+SYSTEMS = {"intake": "intake-account", "ehr": "ehr", "pharmacy": "pharmacy"}
+"""Emitter -> system of the identifier that it knows the person by; the portal's is the account of the intake form."""
+REFERENCES = ("medication_request_ref", "dispense_ref", "product_key", "reason_code", "reason", "taken_at")
+
+
+def is_medication(kind: str) -> bool:
+    return kind.startswith(PREFIX)
+
+
+def read_medication(contract: Contract, kind: str, data: dict[str, Any], event_id: str, seen_at: datetime) -> Change:
+    for key in contract.event_types[kind].data:
+        if key in REFERENCES:
+            read_token(data.get(key), f"data.{key}", "wrong_shape")
+    resource = data.get("resource")
+    if resource is not None and not (isinstance(resource, dict) and isinstance(resource.get("resourceType"), str)):
+        raise Refused("wrong_shape", "`data.resource` must be a FHIR resource, or be left out")
+    record_id = data.get("record_id")
+    return Change(
+        system=SYSTEMS[contract.event_types[kind].emitter],
+        kind=kind,
+        remote_id=event_id,
+        version="1",
+        is_deleted=False,
+        seen_at=seen_at,
+        content=data,
+        record_id=None if record_id is None else read_record(record_id, "data.record_id"),
+        actor=read_actor(data),
+        identifiers=read_identifiers(data.get("identifiers")),
+    )

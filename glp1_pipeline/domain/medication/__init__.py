@@ -1,0 +1,30 @@
+"""Treatments with GLP-1 medicines: what was said of them, the course that it adds up to, and where sources disagree.
+
+Pure functions of the events and the contract. Follow-ups and refills begin here: a course says when its supply runs out
+(`Course.runs_out_at`), when a dose was taken last, and `missed_doses` counts at any moment.
+Not here: when a check-in is due, whether a refill may go on, and any write to another system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..chart import Chart, Reported
+from ..contract import Contract
+from .facts import Fact
+from .fold import fold
+from .from_chart import facts_of
+from .reading import told
+from .shapes import UNKNOWN, Course, Finding, Transition
+from .supply import missed_doses
+from .work import needs
+
+__all__ = ["UNKNOWN", "Course", "Fact", "Finding", "Transition", "courses", "fold", "missed_doses", "needs", "told"]
+
+
+def courses(contract: Contract, chart: Chart, reports: Iterable[Reported]) -> list[Course]:
+    """The courses of a patient from all that was ever said of them; none where nobody spoke of a treatment."""
+    facts = [Fact.from_doc(r.medication, r.event_id, r.source) for r in reports if r.medication is not None]
+    if not facts:
+        return []
+    return fold(contract.medication, [*facts, *facts_of(contract.medication, chart)])

@@ -1,0 +1,71 @@
+"""One thing that a source said of a treatment, as it is kept: product, dose, time, and why it cannot be used if so.
+
+Here: the shape, to and from the document that lies in the database. Not here: reading events (`reading`), and what
+follows from it (`courses`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+Kind = Literal["ordered", "planned", "listed", "dispensed", "lost", "taken", "paused", "resumed", "stopped"]
+KINDS: Final[tuple[Kind, ...]] = (
+    "lost", "stopped", "planned", "listed", "ordered", "resumed", "dispensed", "taken", "paused",
+)  # fmt: skip
+"""In the order in which they count where they happened at one instant: the old order ends before the new one begins,
+and what was ordered may be handed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    kind: Kind
+    at: datetime
+    """When it happened, as the source says; UTC."""
+    seen_at: datetime
+    """When the source said it: of two versions of one order the later one counts."""
+    event_id: str = ""
+    source: str = ""
+    """intake, ehr or pharmacy."""
+    ref: str = ""
+    """What the source calls the order or hand-over."""
+    product: str = ""
+    """Product key; empty where nobody could tell."""
+    mg: float | None = None
+    """Per dose. Never compared beyond a family (`contracts/medication.yaml`)."""
+    mg_per_ml: float | None = None
+    status: str = "active"
+    """active, on-hold, stopped, draft, over or entered-in-error."""
+    days: float | None = None
+    """Days' supply as told."""
+    refills: int = 0
+    quantity: float | None = None
+    unit: str = ""
+    order_ref: str = ""
+    keeps_dose: bool = False
+    """The provider says that this is the dose to keep."""
+    replaces: str = ""
+    """Product key that the order takes the place of."""
+    missed: int | None = None
+    """Doses missed, as told."""
+    held: str = ""
+    """Name of a finding: why it cannot be used."""
+
+    @property
+    def order(self) -> tuple[datetime, int, datetime, str, str]:
+        return (self.at, KINDS.index(self.kind), self.seen_at, self.ref, self.event_id)
+
+    def to_doc(self) -> dict[str, Any]:
+        """What is kept beside the event: all but its id and source, and nothing that was not said."""
+        usual = {field.name: field.default for field in fields(self)}
+        told = {name: value for name, value in asdict(self).items() if value != usual[name]}
+        told.pop("event_id", None)
+        told.pop("source", None)
+        return told | {"at": self.at.isoformat(), "seen_at": self.seen_at.isoformat()}
+
+    @classmethod
+    def from_doc(cls, doc: Mapping[str, Any], event_id: str, source: str) -> Fact:
+        times = {name: datetime.fromisoformat(doc[name]).astimezone(UTC) for name in ("at", "seen_at")}
+        return cls(**{**doc, **times, "event_id": event_id, "source": source})

@@ -1,0 +1,173 @@
+"""All that was said of a patient's treatments, folded into one course per product family.
+
+The state comes from the events alone: no clock, no order of arrival, no number of copies changes it.
+Here: what each moment does to the courses. Not here: whether an order is legal (`moves`), and what does not fit
+(`drift`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from ..medication_model import PREVIOUS, MedicationRules, State
+from .drift import Seen, findings
+from .facts import Fact
+from .moves import Exposure, is_restart, judge
+from .shapes import UNKNOWN, Course, Outcome, Transition
+from .supply import lasts, missed_doses, run_out
+from .versions import moments
+
+
+def fold(rules: MedicationRules, facts: Iterable[Fact]) -> list[Course]:
+    """Courses by family, each with its history and findings."""
+    ordered = moments(rules, facts)
+    return _Fold(rules).run(ordered) if ordered else []
+
+
+class _Fold:
+    def __init__(self, rules: MedicationRules) -> None:
+        self.rules = rules
+        self.courses: dict[str, Course] = {}
+        self.exposures: list[Exposure] = []
+        self.seen = Seen()
+
+    def run(self, facts: list[Fact]) -> list[Course]:
+        self.seen.lost = {fact.ref for fact in facts if fact.kind == "lost"}
+        does = {
+            "ordered": self._ordered, "dispensed": self._dispensed, "taken": self._taken, "paused": self._paused,
+            "resumed": self._resumed, "stopped": self._stopped, "listed": self._listed, "planned": self._planned,
+        }  # fmt: skip
+        for fact in facts:
+            if fact.kind != "lost":
+                does[fact.kind](self._course(fact), fact)
+        for course in self.courses.values():
+            course.findings = findings(self.rules, course, self.courses, self.seen, facts[-1].at)
+        return [self.courses[family] for family in sorted(self.courses)]
+
+    def _course(self, fact: Fact) -> Course:
+        family = self.rules.family_of(fact.product)
+        name = UNKNOWN if family is None else family.family
+        return self.courses.setdefault(name, Course(name))
+
+    def _ordered(self, course: Course, fact: Fact) -> None:
+        course.told["ordered"] = fact
+        family = self.rules.families.get(course.family)
+        if fact.held or family is None:
+            return self._refuse(course, fact, "held", fact.held or "product_unknown")
+        course.orders.append(fact)
+        others = [other for other in self.courses.values() if other is not course and other.is_under_way]
+        replaced = self.rules.family_of(fact.replaces)
+        if any(replaced is None or other.family != replaced.family for other in others):
+            return self._refuse(course, fact, "rejected", "overlap_two_glp1")
+        verdict = judge(self.rules, family, course, fact, self.exposures, takes_over=bool(others))
+        if verdict.refused:
+            return self._refuse(course, fact, "rejected", verdict.refused)
+        for other in others:
+            self._move(other, fact.at, fact.event_id, "another_product_took_its_place")
+            if other.last_dose_at is None and other.state == "discontinued":
+                self.seen.switched_blind[course.family] = fact
+        for trigger in verdict.triggers:
+            if not self._move(course, fact.at, fact.event_id, trigger):
+                return None
+        if course.mg != fact.mg:
+            course.dose_since, course.is_anchored = fact.at, False
+        course.product, course.mg, course.accepted, course.gap = fact.product, fact.mg, fact, None
+        self._reach_maintenance(course, fact)
+        self.exposures.append(Exposure(fact.at, course.family, fact.mg))
+        return None
+
+    def _dispensed(self, course: Course, fact: Fact) -> None:
+        course.told["dispensed"] = fact
+        if fact.held:
+            return self._refuse(course, fact, "held", fact.held)
+        course.dispensed.append(fact)
+        self._notice_gap(course, fact, None)
+        self._notice_overlap(course, fact)
+        if fact.ref in self.seen.lost:
+            return None
+        days = lasts(self.rules, fact, course.accepted)
+        if days:
+            course.runs_out_at = run_out(self.rules, course.runs_out_at, fact.at, days)
+        self.exposures.append(Exposure(fact.at, course.family, fact.mg))
+        if course.is_under_way and fact.mg is not None and fact.mg == course.mg:
+            if not course.is_anchored:
+                course.dose_since, course.is_anchored = max(course.dose_since or fact.at, fact.at), True
+            self._reach_maintenance(course, fact)
+        return None
+
+    def _taken(self, course: Course, fact: Fact) -> None:
+        course.told["taken"] = fact
+        if fact.held:
+            return self._refuse(course, fact, "held", fact.held)
+        course.taken.append(fact)
+        self._notice_gap(course, fact, fact.missed)
+        self._notice_overlap(course, fact)
+        course.last_dose_at = max(course.last_dose_at or fact.at, fact.at)
+        self.exposures.append(Exposure(fact.at, course.family, fact.mg))
+        return None
+
+    def _listed(self, course: Course, fact: Fact) -> None:
+        course.told["listed"] = fact
+        if fact.held:
+            return self._refuse(course, fact, "held", fact.held)
+        if fact.status == "active":
+            self.exposures.append(Exposure(fact.at, course.family, fact.mg))
+        return None
+
+    def _planned(self, course: Course, fact: Fact) -> None:
+        course.told["planned"] = fact
+        if fact.held:
+            self._refuse(course, fact, "held", fact.held)
+
+    def _paused(self, course: Course, fact: Fact) -> None:
+        before = course.state
+        if self._move(course, fact.at, fact.event_id, "hold"):
+            course.paused_from, course.paused_at = before, fact.at
+
+    def _resumed(self, course: Course, fact: Fact) -> None:
+        family = self.rules.families.get(course.family)
+        missed = missed_doses(family, course, fact.at) if family is not None else 0
+        is_gap = family is not None and is_restart(family, missed)
+        if self._move(course, fact.at, fact.event_id, "resume_after_a_gap" if is_gap else "resume") and is_gap:
+            course.gap = (fact, missed)
+
+    def _stopped(self, course: Course, fact: Fact) -> None:
+        self._move(course, fact.at, fact.event_id, "stop")
+
+    def _notice_gap(self, course: Course, fact: Fact, told: int | None) -> None:
+        """So many missed doses that a provider must say how to go on; told by the patient, else seen in the supply."""
+        family = self.rules.families.get(course.family)
+        if family is None or not course.is_under_way or course.state == "paused":
+            return
+        missed = missed_doses(family, course, fact.at) if told is None else told
+        if is_restart(family, missed):
+            course.gap = (fact, missed)
+
+    def _notice_overlap(self, course: Course, fact: Fact) -> None:
+        for other in self.courses.values():
+            if other is not course and other.is_under_way and other.state != "paused":
+                self.seen.overlaps.append((course.family, other.family, fact))
+
+    def _reach_maintenance(self, course: Course, fact: Fact) -> None:
+        family = self.rules.families[course.family]
+        rung = family.rung(course.mg)
+        if rung is None or not rung.is_kept or course.dose_since is None:
+            return
+        is_long = (fact.at - course.dose_since).days >= self.rules.maintenance_after_days
+        if is_long and course.state in self.rules.moves["label_maintenance_reached"].leaves:
+            self._move(course, fact.at, fact.event_id, "label_maintenance_reached")
+
+    def _move(self, course: Course, at: datetime, event_id: str, trigger: str) -> bool:
+        move = self.rules.moves[trigger]
+        to: State = course.paused_from if move.to == PREVIOUS else move.to
+        if course.state not in move.leaves:
+            course.history.append(Transition(at, course.state, to, "rejected", "move_not_allowed", event_id))
+            return False
+        course.history.append(Transition(at, course.state, to, "made", trigger, event_id))
+        if course.state != to:
+            course.state, course.since = to, at
+        return True
+
+    def _refuse(self, course: Course, fact: Fact, outcome: Outcome, rule: str) -> None:
+        course.history.append(Transition(fact.at, course.state, course.state, outcome, rule, fact.event_id))

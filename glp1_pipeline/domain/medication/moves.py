@@ -1,0 +1,112 @@
+"""Whether an order is a legal move, and which: the rules of contracts/medication.yaml by their names.
+
+Here: judging one order against a course. Not here: doing it (`fold`), and where sources disagree (`drift`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ..medication_model import Family, MedicationRules, Rung
+from .facts import Fact
+from .shapes import Course
+from .supply import missed_doses
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """A dose that was ordered, handed over or taken."""
+
+    at: datetime
+    family: str
+    mg: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    triggers: tuple[str, ...] = ()
+    """Of the moves that it makes, in order; none where the order goes on with what is."""
+    refused: str = ""
+    """Name of the rule that it breaks."""
+
+
+def judge(
+    rules: MedicationRules, family: Family, course: Course, order: Fact, exposures: list[Exposure], takes_over: bool
+) -> Verdict:
+    """`takes_over`: it says that it replaces the treatment that is under way with another product."""
+    rung = family.rung(order.mg)
+    if family.rungs and rung is None:
+        return Verdict(refused="dose_not_on_ladder")
+    if order.keeps_dose and rung is not None and rung.is_start:
+        return Verdict(refused="maintenance_at_starting_dose")
+    if course.is_under_way:
+        return _go_on(rules, family, course, order, rung)
+    recent = [e for e in exposures if timedelta() <= order.at - e.at <= timedelta(days=rules.look_back_days)]
+    own = [e for e in recent if e.family == family.family]
+    if takes_over or any(e.family != family.family for e in recent):
+        return _kept(order, "order_of_another_product")
+    if not own:
+        if rung is None or rung.is_start:
+            return _kept(order, "order_of_the_starting_dose")
+        return Verdict(refused="start_above_first_step")
+    last = max(own, key=lambda e: e.at)
+    if refused := _too_high(rules, family, last.mg, order.mg):
+        return Verdict(refused=refused)
+    is_known = course.state == "discontinued"
+    return _kept(order, "order_after_a_gap" if is_known else "order_beside_doses_taken_elsewhere")
+
+
+def _kept(order: Fact, trigger: str) -> Verdict:
+    return Verdict((trigger, "provider_keeps_the_dose") if order.keeps_dose else (trigger,))
+
+
+def _go_on(rules: MedicationRules, family: Family, course: Course, order: Fact, rung: Rung | None) -> Verdict:
+    if refused := _too_high(rules, family, course.mg, order.mg):
+        return Verdict(refused=refused)
+    is_gap = is_restart(family, missed_doses(family, course, order.at))
+    way = _way(course.mg, order.mg)
+    if course.state == "paused":
+        first = "resume_after_a_gap" if is_gap else "resume"
+        left = "restart" if is_gap else course.paused_from
+    elif is_gap and way <= 0:
+        return _kept(order, "order_after_a_gap")
+    else:
+        first, left = "", course.state
+    triggers = (first,) if first else ()
+    if way > 0:
+        now = family.rung(course.mg)
+        at_dose = order.at + timedelta(days=rules.order_ahead_days) - (course.dose_since or order.at)
+        if now is not None and now.min_days is not None and at_dose < timedelta(days=now.min_days):
+            return Verdict(refused="step_up_before_min_days")
+        is_early = left in rules.moves["step_up_order"].leaves
+        triggers += ("step_up_order" if is_early else "step_up_order_later",)
+        left = "titration"
+    elif way < 0 and not (is_gap and first):
+        triggers += ("dose_down_order",)
+        left = "de_escalation"
+    if order.keeps_dose and left != "maintenance":
+        triggers += ("provider_keeps_the_dose",)
+    return Verdict(triggers)
+
+
+def _too_high(rules: MedicationRules, family: Family, now: float | None, mg: float | None) -> str:
+    """The rule that an order breaks which rises by more than a step of its own ladder."""
+    if now is None or mg is None:
+        return ""
+    if family.is_compounded:
+        return "compounded_jump" if mg > now * rules.compound_step_ratio else ""
+    before, after = family.rung(now), family.rung(mg)
+    return "skip_a_step_up" if before and after and after.step > before.step + 1 else ""
+
+
+def _way(now: float | None, mg: float | None) -> int:
+    """1 up, -1 down, 0 neither: both doses are of one family."""
+    if now is None or mg is None or abs(now - mg) < 1e-6:
+        return 0
+    return 1 if mg > now else -1
+
+
+def is_restart(family: Family, missed: int) -> bool:
+    proposal = family.proposal(missed)
+    return proposal is not None and proposal.is_restart

@@ -1,0 +1,134 @@
+"""FHIR R4 MedicationRequest, MedicationStatement and MedicationDispense as the parts of a message about a medicine.
+
+Statements that we wrote ourselves are no medication list of the EHR's: they say what the intake said.
+Here: which element holds what. Not here: what it means (`reading`, `doses`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..fhir.elements import CODE_SYSTEM, RESOURCE_SYSTEM, RXNORM
+from .doses import Amount, Named
+from .facts import Kind
+from .raw import Raw, number, part, text
+
+RESOURCES = ("MedicationRequest", "MedicationStatement", "MedicationDispense")
+NDC = "http://hl7.org/fhir/sid/ndc"
+PRODUCT = CODE_SYSTEM + ":product"
+KEEPS_DOSE = CODE_SYSTEM + ":course-of-therapy"
+_PLANS, _ORDERS = ("plan", "proposal"), ("order", "original-order", "instance-order")
+_DAYS = {"d": 1, "day": 1, "days": 1, "wk": 7, "week": 7, "weeks": 7}
+
+
+def of_resource(resource: Mapping[str, Any], ref: str) -> Raw | None:
+    """None where it is no order, statement or hand-over of anybody's but ours."""
+    kind = _kind(resource)
+    if kind is None or _is_ours(resource):
+        return None
+    medicine = _medicine(resource)
+    dosages = _objects(resource.get("dosage" if kind == "listed" else "dosageInstruction"))
+    supply = part(resource, "dispenseRequest")
+    quantity = part(resource, "quantity")
+    return Raw(
+        kind=kind,
+        ref=ref,
+        at=_first(resource, _TIMES[kind]),
+        shipped_at=resource.get("whenPrepared") if kind == "dispensed" else None,
+        named=_named(medicine),
+        amount=_amount(dosages, medicine),
+        status=str(resource.get("status", "")),
+        days=_days(part(resource, "daysSupply")) or _days(part(supply, "expectedSupplyDuration")),
+        refills=supply.get("numberOfRepeatsAllowed"),
+        quantity=number(quantity.get("value")),
+        unit=text(quantity, "unit") or text(quantity, "code"),
+        order_ref=next((text(one, "reference") for one in _objects(resource.get("authorizingPrescription"))), ""),
+        keeps_dose=any(c.get("code") == "maintenance" for c in _codings(resource.get("courseOfTherapyType"))),
+    )
+
+
+_TIMES: Mapping[Kind, tuple[str, ...]] = {
+    "ordered": ("authoredOn",),
+    "planned": ("authoredOn",),
+    "listed": ("dateAsserted", "effectiveDateTime"),
+    "dispensed": ("whenHandedOver",),
+}
+
+
+def _kind(resource: Mapping[str, Any]) -> Kind | None:
+    match resource.get("resourceType"):
+        case "MedicationRequest" if resource.get("doNotPerform") is not True:
+            intent = resource.get("intent")
+            return "planned" if intent in _PLANS else "ordered" if intent in _ORDERS else None
+        case "MedicationStatement":
+            return "listed"
+        case "MedicationDispense":
+            return "dispensed"
+    return None
+
+
+def _is_ours(resource: Mapping[str, Any]) -> bool:
+    return any(one.get("system") == RESOURCE_SYSTEM for one in _objects(resource.get("identifier")))
+
+
+def _medicine(resource: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The Medication that it brings along, or one made of its concept."""
+    reference = text(part(resource, "medicationReference"), "reference")
+    for inside in _objects(resource.get("contained")):
+        if reference == f"#{inside.get('id')}":
+            return inside
+    concept = resource.get("medicationCodeableConcept")
+    if isinstance(concept, Mapping):
+        return {"code": concept}
+    return {"code": {"text": text(part(resource, "medicationReference"), "display")}}
+
+
+def _named(medicine: Mapping[str, Any]) -> Named:
+    concept = medicine.get("code")
+    codings = [(c.get("system"), text(c, "code")) for c in _codings(concept)]
+    texts = [text(part(medicine, "code"), "text"), *(text(c, "display") for c in _codings(concept))]
+    return Named(
+        next((code for system, code in codings if system == PRODUCT), ""),
+        tuple(code for system, code in codings if system == RXNORM),
+        tuple(code for system, code in codings if system == NDC),
+        " ".join(filter(None, texts)),
+    )
+
+
+def _amount(dosages: list[Mapping[str, Any]], medicine: Mapping[str, Any]) -> Amount:
+    """Doses by their unit, and the concentration that the medicine's only ingredient names."""
+    found: dict[str, float | None] = {}
+    for dosage in dosages[:1]:
+        for rate in _objects(dosage.get("doseAndRate")):
+            quantity = part(rate, "doseQuantity")
+            unit = (text(quantity, "code") or text(quantity, "unit")).lower()
+            name = {"mg": "mg", "ml": "ml", "[iu]": "units", "unit": "units", "units": "units"}.get(unit)
+            if name:
+                found.setdefault(name, number(quantity.get("value")))
+    ingredients = _objects(medicine.get("ingredient"))
+    if ingredients:
+        strength = part(ingredients[0], "strength")
+        above, below = part(strength, "numerator"), part(strength, "denominator")
+        mass, volume = number(above.get("value")), number(below.get("value"))
+        units = [(text(q, "code") or text(q, "unit")).lower() for q in (above, below)]
+        if mass and volume and units == ["mg", "ml"]:
+            found["mg_per_ml"] = mass / volume
+    return Amount(**found)
+
+
+def _days(quantity: Mapping[str, Any]) -> float | None:
+    value, unit = number(quantity.get("value")), text(quantity, "code") or text(quantity, "unit") or "d"
+    return None if value is None or unit not in _DAYS else value * _DAYS[unit]
+
+
+def _first(resource: Mapping[str, Any], names: Iterable[str]) -> Any:
+    return next((resource[name] for name in names if resource.get(name)), None)
+
+
+def _codings(concept: Any) -> list[Mapping[str, Any]]:
+    return _objects(concept.get("coding")) if isinstance(concept, Mapping) else []
+
+
+def _objects(raw: Any) -> list[Mapping[str, Any]]:
+    return [one for one in raw if isinstance(one, Mapping)] if isinstance(raw, list) else []

@@ -1,0 +1,82 @@
+"""A course of treatment: its state, how it came there, what was last said by whom, and what a person should see.
+
+Not here: how it comes about (`fold`), and what in it does not fit (`drift`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from ..medication_model import State
+from .facts import Fact
+
+UNKNOWN = "unknown"
+"""Family of what no product could be told of."""
+Outcome = Literal["made", "rejected", "held"]
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A move that was made, or that was asked for and refused: nothing that was asked for is lost."""
+
+    at: datetime
+    leaves: State
+    to: State
+    outcome: Outcome
+    """made; rejected: against a rule; held: what was said could not be used."""
+    rule: str
+    """Of one made the trigger, else the rule or reason, as contracts/medication.yaml names it."""
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a person should see: who said what it rests on, and since when."""
+
+    name: str
+    at: datetime
+    sources: tuple[tuple[str, str, datetime], ...]
+    """kind, event and time of each."""
+    proposal: str = ""
+    """To the provider, of contracts/medication.yaml; never an action."""
+
+    def to_doc(self) -> dict[str, Any]:
+        told = [{"said": kind, "event_id": event, "at": at.isoformat()} for kind, event, at in self.sources]
+        doc = {"finding": self.name, "at": self.at.isoformat(), "sources": told}
+        return doc | ({"proposal": self.proposal} if self.proposal else {})
+
+
+@dataclass(slots=True)
+class Course:
+    """One patient's treatment with the products of one family."""
+
+    family: str
+    state: State = "none"
+    since: datetime | None = None
+    product: str = ""
+    mg: float | None = None
+    """Of the order in force."""
+    dose_since: datetime | None = None
+    """When it was first handed over at this dose; until then when it was ordered."""
+    is_anchored: bool = False
+    orders: list[Fact] = field(default_factory=list)
+    """As written, those that were refused too, oldest first."""
+    accepted: Fact | None = None
+    dispensed: list[Fact] = field(default_factory=list)
+    taken: list[Fact] = field(default_factory=list)
+    told: dict[str, Fact] = field(default_factory=dict)
+    """Kind of fact -> what was said last of it."""
+    runs_out_at: datetime | None = None
+    last_dose_at: datetime | None = None
+    paused_from: State = "none"
+    paused_at: datetime | None = None
+    gap: tuple[Fact, int] | None = None
+    """The fact that tells of so many missed doses that going on is a restart, until a provider answers by an order."""
+    history: list[Transition] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def is_under_way(self) -> bool:
+        return self.state not in ("none", "discontinued")

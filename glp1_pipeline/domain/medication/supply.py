@@ -1,0 +1,68 @@
+"""How long a hand-over lasts, and how many doses were missed at a moment.
+
+Here: days and counts. Not here: when a check-in or a refill is due (they begin from `runs_out_at`), and what missed
+doses mean (`fold`, `drift`).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from ..medication_model import Family, MedicationRules
+from .facts import Fact
+from .shapes import Course
+
+
+def days_from_pack(rules: MedicationRules, fact: Fact) -> tuple[float, float] | None:
+    """From how many to how many days the quantity lasts at its dose; None where the pack does not tell."""
+    family = rules.family_of(fact.product)
+    if family is None or fact.quantity is None or fact.mg is None:
+        return None
+    if family.is_compounded:
+        if fact.unit != "ml" or fact.mg_per_ml is None:
+            return None
+        doses = int(fact.quantity * fact.mg_per_ml / fact.mg + 1e-9)
+        days = float(doses * family.interval_days)
+        return days, days
+    for pack in rules.packs:
+        if pack.product_key != fact.product or pack.unit != fact.unit:
+            continue
+        if pack.for_mg and not any(abs(mg - fact.mg) < 1e-6 for mg in pack.for_mg):
+            continue
+        if pack.days is not None:
+            return fact.quantity * pack.days[0], fact.quantity * pack.days[1]
+        doses_per_unit = pack.doses_per_unit or (pack.mg_per_unit or 0) / fact.mg
+        days = fact.quantity * doses_per_unit * family.interval_days
+        return days, days
+    return None
+
+
+def lasts(rules: MedicationRules, fact: Fact, order: Fact | None) -> float:
+    """Days' supply: as the pharmacy says, else by the pack, else as ordered; 0 where nobody tells."""
+    if fact.days is not None:
+        return fact.days
+    by_pack = days_from_pack(rules, fact)
+    if by_pack is not None:
+        return by_pack[0]
+    return (order.days or 0) if order is not None else 0
+
+
+def run_out(rules: MedicationRules, before: datetime | None, at: datetime, days: float) -> datetime:
+    """When a supply handed over at `at` runs out, with what was left of the one before, up to a limit."""
+    most = at + timedelta(days=rules.carry_over_days)
+    return max(at, min(before or at, most)) + timedelta(days=days)
+
+
+def missed_doses(family: Family, course: Course, at: datetime) -> int:
+    """Doses missed one after another at a moment. 0 where no supply is known: a silence is no gap."""
+    covered = course.runs_out_at
+    interval = timedelta(days=family.interval_days)
+    if covered is not None and course.last_dose_at is not None:
+        covered = max(covered, course.last_dose_at + interval)
+    if course.state == "paused" and course.paused_at is not None:
+        ended = max(course.paused_at, course.last_dose_at or course.paused_at) + interval
+        covered = min(covered, ended) if covered is not None else ended
+    if covered is None:
+        return 0
+    gap = (at.date() - covered.date()).days
+    return gap // family.interval_days + 1 if gap > 0 else 0

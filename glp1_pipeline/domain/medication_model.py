@@ -1,0 +1,150 @@
+"""The shapes of what people declare of a treatment: states, moves, findings, products, ladders, packs, drug codes.
+
+Here: frozen data of `contracts/medication.yaml` and the tables beside it, and look-ups that need no more than their own
+content. Not here: reading files (`contracts`), and any decision about a patient (`medication`).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal
+
+from .declared import Declared
+
+State = Literal[
+    "none", "new_start", "titration", "maintenance", "de_escalation", "switch", "restart", "paused", "discontinued"
+]
+PREVIOUS = "previous"
+"""As the state that a move leads to: the one before the pause."""
+
+
+class StateKind(Declared):
+    state: State
+    is_active: bool
+    description: str
+
+
+class Move(Declared):
+    """An allowed change of state, named after what makes it."""
+
+    trigger: str
+    leaves: frozenset[State]
+    to: State | Literal["previous"]
+    basis: str
+
+
+class FindingKind(Declared):
+    finding: str
+    kind: Literal["move", "told", "drift"]
+    """move: an order that is refused; told: something said that cannot be used; drift: sources that disagree."""
+    severity: Literal["red", "amber"]
+    task: str
+    description: str
+    verify: str = ""
+
+
+class MissedDoses(Declared):
+    """What is proposed to the provider from so many missed doses on."""
+
+    doses: int
+    propose: str
+    basis: str
+    is_restart: bool = False
+
+
+class Rung(Declared):
+    """A step of a ladder. Its dose is compared with none but those of the same ladder."""
+
+    step: int
+    mg: float
+    is_start: bool
+    min_days: int | None
+    """Days at it before the next step; None at the last one, and where nobody says."""
+    is_kept: bool | None
+    """Whether the label keeps it for maintenance; None where that is still to be verified."""
+
+
+class Product(Declared):
+    product_key: str
+    ingredient: str
+    family: str
+    interval_days: int
+    is_compounded: bool
+
+
+class DrugCode(Declared):
+    rxcui: str
+    kind: Literal["SBD", "SCD", "IN", "unverified"]
+    """SBD names one brand and pack; SCD is shared by brands and never tells which."""
+    ingredient: str
+    products: frozenset[str]
+    mgs: frozenset[float]
+    """Doses that it is given in; empty where nobody told."""
+    ndcs: frozenset[str]
+
+
+class Pack(Declared):
+    """What one unit that a pharmacy hands over holds."""
+
+    product_key: str
+    unit: str
+    for_mg: frozenset[float]
+    """Empty: for every dose."""
+    mg_per_unit: float | None
+    doses_per_unit: float | None
+    days: tuple[int, int] | None
+    """Per unit, where several numbers are right."""
+
+
+class Family(Declared):
+    """Products with one formulation and one ladder."""
+
+    family: str
+    missed_doses: tuple[MissedDoses, ...]
+    interval_days: int
+    is_compounded: bool
+    rungs: tuple[Rung, ...]
+    """Lowest first; none for compounded products, and where nobody signed a ladder."""
+    mg_from: float | None = None
+    mg_to: float | None = None
+    """Of compounded products: what a dose may be."""
+    verify: str = ""
+
+    def rung(self, mg: float | None) -> Rung | None:
+        return next((rung for rung in self.rungs if mg is not None and abs(rung.mg - mg) < 1e-6), None)
+
+    def proposal(self, missed: int) -> MissedDoses | None:
+        return max((m for m in self.missed_doses if m.doses <= missed), key=lambda m: m.doses, default=None)
+
+
+class MedicationRules(Declared):
+    """All that is declared of treatments."""
+
+    verify: str
+    look_back_days: int
+    order_ahead_days: int
+    maintenance_after_days: int
+    carry_over_days: int
+    supply_tolerance: float
+    shipped_after_days: int
+    compound_tolerance: float
+    compound_step_ratio: float
+    states: dict[str, StateKind]
+    moves: dict[str, Move]
+    findings: dict[str, FindingKind]
+    products: dict[str, Product]
+    families: dict[str, Family]
+    codes: dict[str, DrugCode]
+    packs: tuple[Pack, ...]
+
+    @cached_property
+    def by_ndc(self) -> dict[str, DrugCode]:
+        """NDC of eleven digits -> the code that it is a pack of."""
+        return {ndc: code for code in self.codes.values() for ndc in code.ndcs}
+
+    def family_of(self, product_key: str) -> Family | None:
+        product = self.products.get(product_key)
+        return None if product is None else self.families.get(product.family)
+
+    def is_active(self, state: str) -> bool:
+        return self.states[state].is_active
