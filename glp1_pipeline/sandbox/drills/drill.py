@@ -145,23 +145,23 @@ class Scene:
 
     # ---- feeding
 
-    def feed(self, n: int, **answers: Any) -> list[dict[str, Any]]:
+    def feed(self, n: int) -> list[dict[str, Any]]:
         """Drop n invented submissions in one file; of each four one is amended and of each five one comes twice."""
-        people = [self.person(**answers) for _ in range(n)]
-        later = [amendment(p, 1, **{"anthro.weight": {"value": 98.5, "unit": "kg"}}) for p in people[::4]]
+        people = [self.person() for _ in range(n)]
+        later = [amendment(p, 1, {"anthro.weight": {"value": 98.5, "unit": "kg"}}) for p in people[::4]]
         self.drop(*people, *later)
         self.drop(*people[::5])
         self.step(f"fed {n} submissions, {len(later)} amended, {len(people[::5])} of them sent twice")
         return people
 
-    def person(self, at: datetime | None = None, **answers: Any) -> dict[str, Any]:
+    def person(self, at: datetime | None = None, answers: dict[str, Any] | None = None) -> dict[str, Any]:
         """The next invented submission, not dropped yet."""
         self._n += 1
-        return submission(self.name, self._n, at, **answers)
+        return submission(self.name, self._n, at, answers)
 
-    def amended(self, first: dict[str, Any], n: int, **answers: Any) -> dict[str, Any]:
+    def amended(self, first: dict[str, Any], n: int, answers: dict[str, Any]) -> dict[str, Any]:
         """The n-th correction of a submission, not dropped yet."""
-        return amendment(first, n, **answers)
+        return amendment(first, n, answers)
 
     def drop(self, *lines: dict[str, Any] | bytes, is_charted: bool = True) -> None:
         """Drop one file of events or raw lines, as a producer does. Events (not raw lines) must be in a chart in the

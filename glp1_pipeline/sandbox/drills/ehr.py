@@ -82,7 +82,7 @@ def _edited(scene: Scene) -> None:
 
     def edit() -> None:
         requests.put(url, json=there | {"communication": SPOKEN}, headers=FHIR, timeout=10).raise_for_status()
-        scene.drop(*[scene.amended(p, 2, **{"demo.mobile": "+12065550199"}) for p in people])
+        scene.drop(*[scene.amended(p, 2, {"demo.mobile": "+12065550199"}) for p in people])
 
     scene.break_("a provider changes a Patient while a change of ours to it is on its way", edit)
     scene.until_detected(lambda: _conflict(scene))

@@ -62,7 +62,7 @@ def _reformatted(event: dict[str, Any]) -> bytes:
 def _reordered(scene: Scene) -> None:
     people = [scene.person() for _ in range(4)]
     weight = {"value": 91.5, "unit": "kg"}
-    later = [scene.amended(p, 1, **{"anthro.weight": weight}) for p in people]
+    later = [scene.amended(p, 1, {"anthro.weight": weight}) for p in people]
 
     def drop() -> None:
         scene.drop(*later)
@@ -70,13 +70,11 @@ def _reordered(scene: Scene) -> None:
         scene.drop(*people)
 
     scene.break_("4 corrections come before the submissions that they correct", drop)
-    early = (
-        "select count(*) from phi.events a join phi.events s on s.subject = a.subject and s.type = 'intake.submitted'"
-    )
+    early = "select count(*) from phi.events a join phi.events s using (subject) where s.type = 'intake.submitted'"
     scene.until_detected(
         lambda: (
             "ledger: a correction before its submission"
-            if scene.one(f"{early} where a.type = 'intake.amended' and a.seq < s.seq")
+            if scene.one(f"{early} and a.type = 'intake.amended' and a.seq < s.seq")
             else None
         )
     )
@@ -106,7 +104,7 @@ def _skewed(hours: float) -> Callable[[Scene], None]:
         for event in people:
             event["data"]["authored_at"] = (now + timedelta(hours=hours)).isoformat(timespec="milliseconds")
             event["data"]["received_at"] = event["time"] = now.isoformat(timespec="milliseconds")
-        right = [scene.amended(p, 1, **{"anthro.weight": {"value": 92.5, "unit": "kg"}}) for p in people]
+        right = [scene.amended(p, 1, {"anthro.weight": {"value": 92.5, "unit": "kg"}}) for p in people]
         for event in right:  # our own clock was right all the while
             event["data"]["received_at"] = event["time"] = (now + timedelta(seconds=5)).isoformat()
         scene.break_(f"5 phones whose clocks are {abs(hours):.0f} hours {'ahead' if hours > 0 else 'behind'}",
@@ -127,7 +125,7 @@ def _skewed(hours: float) -> Callable[[Scene], None]:
 def _daylight(scene: Scene) -> None:
     """In spring the clocks jump over half past two; in autumn half past one comes twice."""
     given = {"status": "given", "version": "2026-09"}
-    never = scene.person(**{CONSENT: given | {"at": "2026-03-08T02:30:00"}})
+    never = scene.person(answers={CONSENT: given | {"at": "2026-03-08T02:30:00"}})
     twice = [scene.person(datetime.fromisoformat(f"2026-11-01T01:30:00{zone}")) for zone in ("-04:00", "-05:00")]
     for event in twice:
         event["data"]["answers"]["anthro.weight_measured_at"] = "2026-10-30"

@@ -37,7 +37,7 @@ SYLLABLES = (
 AREAS = (206, 212, 303, 312, 404, 415, 512, 602, 617, 702, 713, 808, 818, 919, 972)
 
 
-def submission(name: str, n: int, at: datetime | None = None, **answers: Any) -> dict[str, Any]:
+def submission(name: str, n: int, at: datetime | None = None, answers: dict[str, Any] | None = None) -> dict[str, Any]:
     """The event of person `n` of the round `name`, who signed at `at` (now, unless told); `answers` by question."""
     event = copy.deepcopy(_sample())
     chance = int.from_bytes(hashlib.blake2b(f"{name} {n}".encode(), digest_size=12).digest())
@@ -59,7 +59,7 @@ def submission(name: str, n: int, at: datetime | None = None, **answers: Any) ->
     data["answers"]["demo.address"]["line1"] = f"{100 + chance // 17 % 9_000} Siskin St"
     at = at or datetime.now(UTC) - timedelta(seconds=60)
     data["answers"]["anthro.weight_measured_at"] = (at - timedelta(days=2)).date().isoformat()
-    data["answers"] |= answers
+    data["answers"] |= answers or {}
     return signed(event, at)
 
 
@@ -70,7 +70,7 @@ def signed(event: dict[str, Any], at: datetime) -> dict[str, Any]:
     return event | {"time": received, "data": data}
 
 
-def amendment(first: dict[str, Any], n: int, **answers: Any) -> dict[str, Any]:
+def amendment(first: dict[str, Any], n: int, answers: dict[str, Any]) -> dict[str, Any]:
     """The n-th correction of a submission: `answers` alone, by question, signed n minutes after it."""
     name = f"{first['data']['submission_id']}.{n}"
     data = first["data"] | {

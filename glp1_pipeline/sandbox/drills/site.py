@@ -31,6 +31,7 @@ from glp1_pipeline.adapters.settings import Settings
 
 from ..crm import crm_command
 from ..ehr import ehr_command
+from ..supervisor import StackError
 from .looping import EHR, LOOPS
 from .proxy import FaultProxy
 
@@ -38,7 +39,7 @@ DATABASE, BLANK = "glp1", "glp1_blank"
 START_SECONDS = 60.0
 
 
-class SiteError(RuntimeError):
+class SiteError(StackError):
     """A server of a drill does not start or stop; the message says which."""
 
 
