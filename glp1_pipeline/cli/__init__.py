@@ -12,7 +12,7 @@ from . import (
     alerts,
     backup,
     crm,
-    drift,
+    drift, drill,
     health,
     keys,
     look,
@@ -47,6 +47,7 @@ def main() -> None:
     Keep small    glp1 prune           what nothing needs any more goes; the job maintenance does it each night
     Trust         glp1 mapping check   how much of a folder of submissions maps by itself
     Survive       glp1 backup          make, check, put back; glp1 keys: a new key, a new password
+                  glp1 drill           break something on purpose, and see that nothing is lost
 
     Settings come from GLP1_* variables; without any, everything runs embedded in the folder .glp1 of the project.
     """
@@ -57,6 +58,6 @@ for command in (
     trace.trace, trace.metrics, prove.reconcile, prove.fingerprint,
     replay.replay, mend.conflicts, match.match, settle.settle, mapping.mapping, mapping.dictionary, drift.drift,
     crm.crm, alerts.alerts,
-    keys.keys, backup.backup, prune.prune,
+    keys.keys, backup.backup, prune.prune, drill.drill,
 ):  # fmt: skip
     main.add_command(command)
