@@ -69,6 +69,19 @@ class Choice(enum.Enum):
     NOT_A_MATCH = "not_a_match"
 
 
+class Ground(enum.Enum):
+    """Why a steward says so. Run config is kept in Dagster and shown in the UI: no words of one's own there."""
+
+    NOT_SAID = ""
+    ASKED_THE_PERSON = "asked the person"
+    SEEN_TOGETHER = "seen together"
+    SAME_DOCUMENT = "the same identity document or insurance card"
+    DIFFERENT_DOCUMENTS = "different identity documents or insurance cards"
+    FAMILY_OR_HOUSEHOLD = "relatives, or people of one household"
+    WRONG_MERGE = "they were merged by mistake"
+    OTHER = "another reason, noted elsewhere"
+
+
 class DecisionConfig(dg.Config):
     """What was decided of which two records, by whom and why. Safe as it stands: a dry run, which changes nothing."""
 
@@ -80,7 +93,10 @@ class DecisionConfig(dg.Config):
     first: str = Field(default="", description="Id of the record that survives (or stays), as `glp1 match list` shows.")
     second: str = Field(default="", description="Id of the other record.")
     actor: str = Field(default="", description="Who decides: an opaque name like a staff id, no spaces.")
-    reason: str = Field(default="", description="Why, in a sentence without a patient's details. Kept with the event.")
+    reason: Ground = Field(
+        default=Ground.NOT_SAID,
+        description="Why. Kept with the event. In words of your own: `glp1 match`.",
+    )
     dry_run: bool = Field(default=True, description="Say what is known of the two, and change nothing.")
 
 
@@ -102,7 +118,7 @@ def decide(context: dg.OpExecutionContext, config: DecisionConfig, road: Road) -
             return
         try:
             event_id = matches.decide(
-                connection, road.contract, road.cipher, config.action.value, records, config.actor, config.reason
+                connection, road.contract, road.cipher, config.action.value, records, config.actor, config.reason.value
             )
         except ValueError as error:
             raise dg.Failure(str(error), allow_retries=False) from None

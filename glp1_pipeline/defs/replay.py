@@ -3,6 +3,7 @@
 Here: wiring. Not here: what a plan is and does (`adapters.replay`).
 """
 
+import enum
 import uuid
 from datetime import date
 
@@ -13,6 +14,18 @@ from ..adapters import replay as plans
 from .describe import DATA
 from .intake import every_few_seconds
 from .resources import Road
+
+
+class Why(enum.Enum):
+    """Why a replay is done. Run config is kept in Dagster and shown in the UI: no words of one's own there."""
+
+    NOT_SAID = ""
+    CODE_MAP_CORRECTED = "a code map was corrected"
+    CONTRACT_CORRECTED = "another part of the contract was corrected"
+    CODE_MENDED = "our code was mended"
+    MISSED_WORK = "it was not done the first time"
+    PROOF = "to prove that nothing changes"
+    OTHER = "another reason, noted elsewhere"
 
 
 class ReplayConfig(dg.Config):
@@ -39,7 +52,10 @@ class ReplayConfig(dg.Config):
     )  # fmt: skip
     dry_run: bool = Field(default=True, description="Say what it would change, by field and count; change nothing.")
     actor: str = Field(default="", description="Who wants it, as an opaque name. Needed where it is no dry run.")
-    reason: str = Field(default="", description="Why, in words without a value. Needed where it is no dry run.")
+    reason: Why = Field(
+        default=Why.NOT_SAID,
+        description="Why. Needed where it is no dry run. In words of your own: `glp1 replay`.",
+    )
 
 
 @dg.op(description="Make a plan of the chosen events and say what it would change, or do it in chunks.")
@@ -47,22 +63,22 @@ def replay(context: dg.OpExecutionContext, config: ReplayConfig, road: Road) -> 
     """A dry run ends with the plan and its difference; else with the receipt."""
     tell = every_few_seconds(lambda now: context.log.info(f"{now.done} of {now.chosen} events"))
     try:
+        plan_id, selection = uuid.UUID(config.plan_id) if config.plan_id else None, _selection(config)
+    except ValueError:
+        raise dg.Failure("an id is no UUID, or a day is not as 2026-11-23: copy them", allow_retries=False) from None
+    try:
         with road.connect("glp1 replay") as connection:
-            if config.plan_id:
-                plan_id = uuid.UUID(config.plan_id)
-            else:
-                plan_id = plans.choose(connection, _selection(config), road.contract.version)
+            plan_id = plan_id or plans.choose(connection, selection, road.contract.version)
             context.log.info(f"plan {plan_id}")
             if config.dry_run:
                 plans.dry_run(connection, road.contract, road.cipher, plan_id, tell)
             else:
-                plans.approve(connection, plan_id, config.actor, config.reason)
+                plans.approve(connection, plan_id, config.actor, config.reason.value)
                 plans.apply(connection, road.contract, road.cipher, plan_id, tell)
             receipt = plans.receipt(connection, plan_id)
     except plans.PlanFault as fault:
         raise dg.Failure(str(fault), allow_retries=False) from None
-    except ValueError:
-        raise dg.Failure("an id is no UUID, or a day is not as 2026-11-23: copy them", allow_retries=False) from None
+    del receipt["reason"]  # a plan may be approved by `glp1 replay` first, in somebody's own words
     before, after = receipt["fingerprint_before"], receipt["fingerprint_after"]
     context.add_output_metadata(
         {

@@ -16,9 +16,10 @@ import pytest
 from click.testing import CliRunner
 
 from glp1_pipeline import contracts
-from glp1_pipeline.adapters import hops, metrics
+from glp1_pipeline.adapters import hops, metrics, replay
 from glp1_pipeline.cli import main
 from glp1_pipeline.defs.hops import measure_hops
+from glp1_pipeline.defs.matches import decide_match
 from glp1_pipeline.defs.replay import replay_events
 from glp1_pipeline.defs.resources import Road
 from glp1_pipeline_tests.small_road import (
@@ -121,12 +122,43 @@ def test_the_job_is_a_dry_run_until_somebody_says_who_and_why(road: SmallRoad):
     refused = launch(plan_id=seen["plan"], dry_run=False)
     assert not refused.success
     assert any("an actor and a reason" in str(e.event_specific_data) for e in refused.all_events if e.is_step_failure)
-    done = outputs(launch(plan_id=seen["plan"], dry_run=False, actor="steward-7", reason="looked well"))
+    done = outputs(launch(plan_id=seen["plan"], dry_run=False, actor="steward-7", reason="CODE_MENDED"))
     assert (done["state"], done["done"], done["state changed"]) == ("applied", 2, False)
     assert done["receipt"]["actor"] == "steward-7"
     assert road.fingerprint() == before
     assert not launch(event_ids=["not an id"]).success
     assert not launch().success
+
+
+def test_no_words_of_ones_own_reach_dagster(road: SmallRoad):
+    """Run config and metadata are kept by Dagster and shown to all who see its UI."""
+    road.send(submission(1))
+    words = "the mother of Wendell Canary called"
+    for config in ({"reason": words}, {"reason": words, "actor": "steward-7", "dry_run": False}):
+        with pytest.raises(dg.DagsterInvalidConfigError):
+            launch(statuses=["charted"], **config)
+        with pytest.raises(dg.DagsterInvalidConfigError):
+            decide_match.execute_in_process(
+                run_config={"ops": {"decide": {"config": config}}}, resources={"road": Road()}
+            )
+    plan_id = ask("replay", "--status", "charted")["plan_id"]
+    replay.approve(road.connection, uuid.UUID(plan_id), "steward-7", words)
+    done = launch(plan_id=plan_id)
+    assert done.success
+    assert outputs(done)["plan"] == plan_id
+    assert not any("Canary" in str(event) for event in done.all_events)
+
+
+def test_a_fault_of_ours_in_a_replay_is_not_said_to_be_a_wrong_id(road: SmallRoad, monkeypatch: pytest.MonkeyPatch):
+    def fails(*_: Any) -> None:
+        raise ValueError("a fault of ours")
+
+    monkeypatch.setattr(replay, "dry_run", fails)
+    failed = [str(e.event_specific_data) for e in launch(statuses=["charted"]).all_events if e.is_step_failure]
+    assert any("a fault of ours" in text for text in failed)
+    assert not any("copy them" in text for text in failed)
+    failed = [str(e.event_specific_data) for e in launch(days=["yesterday"]).all_events if e.is_step_failure]
+    assert any("copy them" in text for text in failed)
 
 
 # Trace

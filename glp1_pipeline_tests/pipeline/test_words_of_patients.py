@@ -71,11 +71,11 @@ def test_a_steward_merges_two_records_in_the_ui_and_takes_them_apart_again(runni
     with running.connect() as connection:
         first, second = (str(patient_of(connection, event)) for event in events)
         assert charts(connection) == (2,)
-        assert decide(running, "MERGE", first, second, "seen together on the phone") == "SUCCESS"
+        assert decide(running, "MERGE", first, second, "SEEN_TOGETHER") == "SUCCESS"
         assert charts(connection) == (1,)
-        assert decide(running, "UNMERGE", first, second, "they are two") == "SUCCESS"
+        assert decide(running, "UNMERGE", first, second, "WRONG_MERGE") == "SUCCESS"
         assert charts(connection) == (2,)
-        assert decide(running, "MERGE", first, "nobody", "a slip of the hand") == "FAILURE"
+        assert decide(running, "MERGE", first, "nobody", "OTHER") == "FAILURE"
     running.settle()
     with running.connect() as connection:
         assert running.faults(connection) == []
