@@ -13,6 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import requests
+
 from glp1_pipeline.adapters import rollback, store
 from glp1_pipeline.adapters.ehr import Ehr, EhrSettings, read_back
 from glp1_pipeline.adapters.ehr_compare import Compared, compare
@@ -90,7 +92,10 @@ class Told:
         remote_id = self.places()[key][0]
         kind = key.partition("/")[0]
         now = self.ehr.wire.call("GET", f"/{kind}/{remote_id}").content
-        self.ehr.wire.call("PUT", f"/{kind}/{remote_id}", {**now, **change})
+        requests.put(f"{self.ehr.settings.url}/{kind}/{remote_id}", json={**now, **change}, timeout=10)
+
+    def delete(self, key: str) -> None:
+        requests.delete(f"{self.ehr.settings.url}/{key.partition('/')[0]}/{self.places()[key][0]}", timeout=10)
 
     def versions(self, key: str) -> list[dict[str, Any]]:
         """All that a resource ever said, the oldest first."""

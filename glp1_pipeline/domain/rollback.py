@@ -52,11 +52,15 @@ class Said:
     rule: RollbackRule
 
 
+Version = tuple[str, Resource | None]
+"""Number and content; no content: it was deleted then."""
+
+
 @dataclass(frozen=True, slots=True)
 class History:
-    """Versions of a resource in the EHR, the newest first, as number and content; no content: it was deleted then."""
+    """Versions of a resource in the EHR, the newest first."""
 
-    versions: Sequence[tuple[str, Resource | None]]
+    versions: Sequence[Version]
     is_whole: bool
     """Whether the oldest is the first that there ever was."""
 
@@ -79,11 +83,12 @@ def take_back(
     back: Mapping[str, str],
     *,
     is_in_conflict: bool,
+    is_all: bool,
 ) -> Step:
-    """Decide for one resource. `said`: all delivered writes of it, the newest first, one of them chosen at least.
+    """Decide for one resource. `said`: the delivered writes of it, the newest first, one of them chosen at least.
 
     `known`: what we know of its place there: id, version, and more where others speak in it too. `back`: our names of
-    what is referred to there.
+    what is referred to there. `is_all`: whether `said` goes back to the first write of the resource.
     """
     rule: RollbackRule = next(one.rule for one in said if one.is_chosen)
     if rule == "forbidden":
@@ -101,19 +106,19 @@ def take_back(
     is_as_left = known is not None and known[1] == version
     if is_in_conflict or not (is_as_left or is_same(newest.content, now, back)):
         return Step("edited_since", version=version)
-    return _back_from(said, history, now, back, rule)
+    return _back_from(said, history, now, back, rule, is_all)
 
 
 def _back_from(
-    said: Sequence[Said], history: History, now: Resource, back: Mapping[str, str], rule: RollbackRule
+    said: Sequence[Said], history: History, now: Resource, back: Mapping[str, str], rule: RollbackRule, is_all: bool
 ) -> Step:
     chosen = [one.content for one in takewhile(lambda one: one.is_chosen, said)]
     base = said[len(chosen)].content if len(said) > len(chosen) else None
     if rule == "restore":
-        stood, is_known = _before(history, chosen, back)
-        if not is_known:
+        stood = _before(history, chosen, back)
+        if not stood and (base is not None or not (history.is_whole or is_all)):
             return Step("no_history")
-        if (base is None) != (stood is None) or (base is not None and not is_same(base, stood, back)):
+        if stood and (base is None or not is_same(base, stood[0][1], back)):
             return Step("not_ours_before")
         if base is not None:
             return Step("as_before") if is_same(base, now, back) else Step("restored", base)
@@ -124,18 +129,16 @@ def _back_from(
     return Step("as_before") if is_same(error, now, back) else Step("entered_in_error", error)
 
 
-def _before(history: History, chosen: Sequence[Resource], back: Mapping[str, str]) -> tuple[Resource | None, bool]:
-    """What stood there before these contents, the newest first; None: nothing did. And whether that is known.
+def _before(history: History, chosen: Sequence[Resource], back: Mapping[str, str]) -> Sequence[Version]:
+    """The versions that stood there before these contents, the newest first; empty: none did that we know of.
 
     A content may stand in several versions, and in none where its write left the resource out.
     """
-    versions, place = history.versions, 0
+    place = 0
     for content in chosen:
-        while place < len(versions) and is_same(content, versions[place][1], back):
+        while place < len(history.versions) and is_same(content, history.versions[place][1], back):
             place += 1
-    if place < len(versions):
-        return versions[place][1], versions[place][1] is not None
-    return None, history.is_whole
+    return history.versions[place:]
 
 
 def bundle(

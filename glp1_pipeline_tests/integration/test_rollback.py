@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,15 +12,20 @@ from typing import Any
 
 import pytest
 
+from glp1_pipeline import contracts
 from glp1_pipeline.adapters import rollback
+from glp1_pipeline.adapters.outbox import conflicts, settle_conflict
+from glp1_pipeline.adapters.replay.apply import alone
+from glp1_pipeline.adapters.rollback import plan as plans
 from glp1_pipeline.domain.contract import Contract
 from glp1_pipeline.sandbox.drills.proxy import FaultProxy
-from glp1_pipeline_tests.rollbacks import Told
-from glp1_pipeline_tests.small_road import SmallRoad, migrated_database, small_road, submission
+from glp1_pipeline_tests.rollbacks import BY, Told
+from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, migrated_database, small_road, submission
 
 from .conftest import EhrProcess
 
 KINDS = pytest.mark.parametrize("server_ids", [False, True], ids=["takes our ids", "makes its own ids"])
+WRONG = "wrong0000000"
 WEIGHT = {"anthro.weight": {"value": 99.5, "unit": "kg"}}
 
 
@@ -38,11 +46,11 @@ def told(road: SmallRoad, ehr: EhrProcess) -> Told:
 
 
 def wrong(contract: Contract) -> Contract:
-    """The contract after somebody said that a cholecystectomy is no operation, and called it another version."""
+    """The contract after somebody gave a spelling a wrong meaning."""
     codes = {name: dict(found) for name, found in contract.codes.items()}
     yes_no = codes["yes_no"]
     codes["yes_no"] = yes_no | {"nope-ish": yes_no["no"]}
-    return contract.model_copy(update={"codes": codes, "version": "wrong0000000"})
+    return contract.model_copy(update={"codes": codes, "version": WRONG})
 
 
 def someone(n: int = 1, **answers: Any) -> dict[str, Any]:
@@ -80,7 +88,7 @@ def test_the_writes_of_a_wrong_contract_are_taken_back_and_the_ehr_reads_as_befo
         bad, before = charted_wrongly(told, unsure(1), unsure(2), someone(3))
         after = told.says()
         assert {key for key in after if after[key] != before.get(key)}
-        plan_id = told.choose(contract_versions=("wrong0000000",))
+        plan_id = told.choose(contract_versions=(WRONG,))
         seen = told.look(plan_id)
         assert told.says() == after
         assert road.one("select count(*) from ops.writes where status <> 'delivered'") == 0
@@ -101,3 +109,264 @@ def test_the_writes_of_a_wrong_contract_are_taken_back_and_the_ehr_reads_as_befo
         bad.replay()
         assert road.one("select count(*) from ops.writes") == writes
         assert bad.balance().faults == []
+
+
+# Never trampled
+
+
+def test_what_somebody_changed_or_deleted_in_the_ehr_since_is_left_and_told_and_the_rest_goes_back(told: Told):
+    bad, before = charted_wrongly(told, unsure(1))
+    changed = sorted(key for key, said in told.says().items() if said != before.get(key))
+    edited, deleted = (next(key for key in changed if key.startswith(kind)) for kind in ("Task", "Flag"))
+    told.edit(edited, language="en-GB")
+    told.delete(deleted)
+    theirs = told.says()[edited]
+    receipt = told.undo(contract_versions=(WRONG,))
+    assert receipt["changed"]["resources"]["Task"]["edited_since"] == 1
+    assert receipt["changed"]["resources"]["Flag"]["deleted_since"] == 1
+    assert receipt["changed"] == receipt["predicted"]
+    now = told.says()
+    assert now[edited] == theirs
+    assert now[deleted] == {}
+    assert {key: now[key] for key in before if key not in (edited, deleted)} == {
+        key: said for key, said in before.items() if key not in (edited, deleted)
+    }
+    left = {(one["resource"], one["why"]) for one in rollback.left(bad.connection, uuid.UUID(receipt["plan_id"]))}
+    assert left >= {(edited, "edited_since"), (deleted, "deleted_since")}
+    found = {one.key: one.reason for one in conflicts(bad.connection, "ehr")}
+    assert found == {edited: "edited_in_ehr", deleted: "deleted_in_ehr"}
+    assert told.compare().holds
+    # A person decides: theirs, and what we say next is sent on that version.
+    (patient_id,) = {one.patient_id for one in conflicts(bad.connection, "ehr")}
+    assert settle_conflict(bad.connection, "ehr", patient_id, edited, "theirs")
+
+
+def test_an_edit_between_the_rollback_and_its_delivery_is_left_too(told: Told):
+    bad, _ = charted_wrongly(told, unsure(1))
+    plan_id = told.choose(contract_versions=(WRONG,))
+    told.do(plan_id)
+    edited = keys(told, "Task")[0]
+    told.edit(edited, language="en-GB")
+    theirs = told.says()[edited]
+    told.deliver()
+    assert told.says()[edited] == theirs
+    assert rollback.show(bad.connection, plan_id)["sent"] == {"conflict": 1}
+    assert {one.key for one in conflicts(bad.connection, "ehr")} == {edited}
+    assert told.compare().holds
+    # Taken back already: a second plan has nothing more to do, and says so.
+    again = told.undo(contract_versions=(WRONG,))
+    outcomes = {name for found in again["changed"]["resources"].values() for name in found}
+    assert outcomes <= {"rolled_back_before", "no_such_status"}
+    assert "writes" not in again["changed"]
+
+
+def test_a_later_write_of_ours_that_was_not_chosen_is_left(told: Told):
+    first = unsure(1)
+    bad, _ = charted_wrongly(told, first)
+    bad.under(bad.contract.model_copy(update={"version": "later"})).send(amendment(first, 1, WEIGHT))
+    told.deliver()
+    said = told.says()
+    written = set(bad.one("select planned from ops.copies"))
+    receipt = told.undo(contract_versions=(told.road.contract.version,))
+    outcomes = receipt["changed"]["resources"]["Observation"]
+    assert outcomes["written_since"] >= 1
+    weight = [key for key in written if key.startswith("Observation/") and told.says()[key] == said[key]]
+    assert weight
+    assert told.compare().holds
+
+
+def test_what_stood_there_before_us_by_somebody_else_is_not_replaced_by_our_older_word(told: Told):
+    first = someone(1)
+    told.road.send(first)
+    told.deliver()
+    edited = keys(told, "Observation")[0]
+    told.edit(edited, language="en-GB")
+    # Our next word was sent on their version, as a person decided: what stood before it is theirs.
+    told.road.connection.execute(
+        "update ops.copies set remote = jsonb_set(remote, array[%s, '1'], '\"2\"'), planned = planned - %s",
+        (edited, edited),
+    )
+    told.road.under(told.road.contract.model_copy(update={"version": WRONG})).replay()
+    told.deliver()
+    assert len(told.versions(edited)) == 3
+    receipt = told.undo(contract_versions=(WRONG,))
+    assert receipt["changed"] == {"resources": {"Observation": {"not_ours_before": 1}}}
+    assert len(told.versions(edited)) == 3
+
+
+def test_who_has_a_write_on_its_way_or_dead_is_left_until_it_is_settled(told: Told):
+    road = told.road
+    road.send(someone(1), someone(2))
+    plan_id = told.choose(contract_versions=(road.contract.version,))
+    seen = told.look(plan_id).changes
+    assert {name.rpartition("/")[2] for name in seen} == {"not_settled"}
+    told.deliver()
+    # Looked at again when it is done: now they are settled.
+    assert {name.rpartition("/")[2] for name in told.do(plan_id).changes} == {
+        "entered_in_error",
+        "no_such_status",
+        "ehr",
+    }
+    told.deliver()
+    kinds = {key.partition("/")[0]: status for key, status in told.statuses().items()}
+    assert set(kinds.values()) == {"entered-in-error"}
+    assert told.compare().holds
+    assert {one["why"] for one in rollback.left(road.connection, plan_id)} == {"no_such_status"}
+
+
+# What comes after
+
+
+def test_what_was_taken_back_is_sent_when_it_says_something_else_or_when_somebody_releases_it(told: Told):
+    first = unsure(1)
+    bad, before = charted_wrongly(told, first)
+    wrongly = told.says()
+    plan_id = uuid.UUID(told.undo(contract_versions=(WRONG,))["plan_id"])
+
+    def held() -> set[str]:
+        return {resource for _, _, resource, *_ in rollback.held(bad.connection, plan_id)}
+
+    taken = {key for key in wrongly if wrongly[key] != before.get(key)}
+    assert held() == taken
+    # A new word of the patient goes out, by the same contract: what it does not touch stays as it is.
+    after = told.says()
+    bad.send(amendment(first, 1, WEIGHT))
+    told.deliver()
+    now, still = told.says(), held()
+    assert still
+    assert {key: now[key] for key in still} == {key: after[key] for key in still}
+    # A person says that it was right after all.
+    assert rollback.release(bad.connection, plan_id, *BY) == len(still)
+    assert rollback.show(bad.connection, plan_id)["held"] == 0
+    bad.replay()
+    told.deliver()
+    now = told.says()
+    assert {key: now[key] for key in still} == {key: wrongly[key] for key in still}
+    assert told.compare().holds
+    # The corrected contract mends the rest by a replay, as it always does.
+    told.road.replay()
+    told.deliver()
+    assert {key: said for key, said in told.says().items() if key in taken & before.keys()} == {
+        key: before[key] for key in taken & before.keys()
+    }
+    assert told.compare().holds
+
+
+def test_a_rollback_is_taken_back_by_naming_its_writes(told: Told):
+    bad, _ = charted_wrongly(told, unsure(1))
+    wrongly = told.says()
+    told.undo(contract_versions=(WRONG,))
+    (made,) = bad.rows("select distinct undone_by from ops.rollback_plan_writes where undone_by is not null")[0]
+    # Not by a window of time that happens to hold it.
+    ((since,),) = bad.rows("select min(settled_at) from ops.writes")
+    assert rollback.show(bad.connection, told.choose(since=since))["writes"] == 2
+    told.undo(write_ids=(made,))
+    assert told.says() == wrongly
+    assert told.compare().holds
+
+
+# Choosing
+
+
+def test_writes_are_chosen_by_run_window_contract_patient_and_number(told: Told):
+    road = told.road
+    road.connection.execute("select set_config('glp1.run_id', 'run-a', false)")
+    road.send(someone(1))
+    road.connection.execute("select set_config('glp1.run_id', '', false)")
+    road.send(someone(2))
+    told.deliver()
+    ((one, patient, settled), (other, _, _)) = road.rows(
+        "select write_id, patient_id, settled_at from ops.writes order by 1"
+    )
+    road.connection.execute("update ops.deliveries set run_id = 'run-b' where write_id = %s", (other,))
+
+    def chosen(**selection: Any) -> list[int]:
+        plan_id = told.choose(**selection)
+        found = road.rows("select write_id from ops.rollback_plan_writes where plan_id = %s order by 1", plan_id)
+        return [write_id for (write_id,) in found]
+
+    assert chosen(run_ids=("run-a",)) == [one]
+    assert chosen(run_ids=("run-b",)) == [other]
+    assert chosen(run_ids=("run-a", "run-b")) == [one, other]
+    assert chosen(since=settled, until=settled) == []
+    assert one in chosen(since=settled)
+    assert one not in chosen(until=settled)
+    assert chosen(contract_versions=(road.contract.version,)) == [one, other]
+    assert chosen(contract_versions=(road.contract.version,), patients=(patient,)) == [one]
+    assert chosen(write_ids=(other,)) == [other]
+    assert chosen(write_ids=(other,), targets=("crm",)) == []
+    for nothing in ({}, {"targets": ("ehr",)}):
+        with pytest.raises(rollback.PlanFault, match="say what to take back"):
+            told.choose(**nothing)
+
+
+def test_what_the_contract_forbids_is_left_and_says_so(told: Told):
+    road = told.road.under(contracts.load())
+    road.send(someone(1))
+    told.deliver()
+    receipt = Told(road, told.ehr.settings.url).undo(targets=("crm",), contract_versions=(road.contract.version,))
+    assert receipt["changed"] == {"resources": {"contact": {"forbidden": 1}}}
+    assert road.one("select count(*) from ops.writes where target = 'crm'") == 1
+    never = {name: kind.model_copy(update={"rollback": "forbidden"}) for name, kind in road.contract.writes.items()}
+    forbidden = Told(road.under(road.contract.model_copy(update={"writes": never})), told.ehr.settings.url)
+    assert {name.rpartition("/")[2] for name in forbidden.look(forbidden.choose(targets=("ehr",), contract_versions=(road.contract.version,))).changes} == {"forbidden"}  # fmt: skip
+
+
+# Approval, stop, kill
+
+
+def test_nothing_is_taken_back_without_an_actor_and_a_reason_nor_by_two_at_once(told: Told):
+    road = told.road
+    road.send(someone(1))
+    told.deliver()
+    plan_id = told.choose(contract_versions=(road.contract.version,))
+    with pytest.raises(rollback.NotApproved, match="planned"):
+        told.apply(plan_id)
+    with pytest.raises(rollback.PlanFault, match="only what was taken back"):
+        rollback.release(road.connection, plan_id, *BY)
+    for actor, reason in (("", "why"), ("who", " ")):
+        with pytest.raises(rollback.PlanFault, match="actor and a reason"):
+            rollback.approve(road.connection, plan_id, actor, reason)
+    with (
+        connect(road.url) as other,
+        alone(other, plan_id),
+        pytest.raises(rollback.NotApproved, match="another process"),
+    ):
+        told.do(plan_id)
+    assert told.do(plan_id).done == 1
+    found = rollback.show(road.connection, plan_id)
+    assert (found["state"], found["actor"], found["reason"], found["done"]) == ("applied", *BY, 1)
+    with pytest.raises(rollback.PlanFault, match="applied: plan again"):
+        rollback.approve(road.connection, plan_id, *BY)
+    with pytest.raises(rollback.PlanFault, match="nothing to stop"):
+        rollback.stop(road.connection, plan_id)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_or_stopped_in_the_middle_it_is_taken_up_and_nothing_is_doubled(
+    told: Told, ehr: EhrProcess, monkeypatch: pytest.MonkeyPatch, when: str
+):
+    monkeypatch.setattr(plans, "CHUNK", 1)
+    bad, before = charted_wrongly(told, unsure(1), unsure(2), unsure(3), unsure(4))
+    plan_id = told.choose(contract_versions=(WRONG,))
+    predicted = told.look(plan_id).changes
+    rollback.approve(bad.connection, plan_id, *BY)
+    program = [sys.executable, "-m", "glp1_pipeline_tests.rollbacks", bad.url, ehr.url, str(plan_id), when]
+    killed = subprocess.run(program, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    half = rollback.show(bad.connection, plan_id)
+    done = 1 if when == "before" else 2
+    assert (half["state"], half["done"], half["sent"]) == ("applying", done, {"ready": done})
+    told.deliver()
+    # Stopped once more, and taken up by whoever approves it again.
+    stopped = told.apply(plan_id, progress=lambda _: rollback.stop(bad.connection, plan_id))
+    assert (stopped.is_stopped, stopped.done) == (True, done + 1)
+    assert told.do(plan_id).done == 4
+    told.deliver()
+    found = rollback.show(bad.connection, plan_id)
+    assert (found["state"], found["changed"], found["sent"]) == ("applied", predicted, {"delivered": 4})
+    assert bad.rows("select patient_id, count(*) from ops.writes group by 1 having count(*) <> 3") == []
+    now = told.says()
+    assert {key: now[key] for key in before} == before
+    assert {len(told.versions(key)) for key in keys(told, "Task")} <= {1, 2, 3}
+    assert told.compare().holds

@@ -17,7 +17,7 @@ import psycopg
 from ...domain.contract import Contract, RollbackRule
 from ...domain.crm import COPY
 from ...domain.outbox import keys_of
-from ...domain.rollback import History, Said, Step, take_back
+from ...domain.rollback import History, Said, Step, Version, take_back
 from ..cipher import Cipher
 from ..ehr import Ehr, EhrFailure
 from ..ehr.entries import bundle_entries
@@ -25,6 +25,7 @@ from ..ehr.entries import bundle_entries
 MOST_VERSIONS = 20
 """Read of each resource: what is further back is left to a person."""
 PROOF = "Provenance/"
+GONE = ("404", "410")
 
 
 @dataclass(slots=True)
@@ -47,6 +48,8 @@ class Looked:
     """Those of the chosen writes."""
     writes: list[_Write] = field(default_factory=list)
     """All delivered ones, the newest first."""
+    is_all: bool = True
+    """Whether none of their bodies went with age."""
     steps: dict[str, Step] = field(default_factory=dict)
 
     @property
@@ -122,10 +125,13 @@ def _writes(connection, contract: Contract, cipher: Cipher, one: Looked) -> list
     found = []
     for write_id, kind, is_rollback, kid, body in connection.execute(
         "select w.write_id, w.kind, exists (select from ops.rollback_plan_writes r where r.undone_by = w.write_id),"
-        " b.kid, b.body from ops.writes w join phi.write_bodies b using (write_id) where w.target = %s"
+        " b.kid, b.body from ops.writes w left join phi.write_bodies b using (write_id) where w.target = %s"
         " and w.patient_id = %s and (w.status = 'delivered' or w.write_id = any(%s)) order by w.n desc",
         (one.target, one.patient_id, one.chosen),
     ):
+        if body is None:
+            one.is_all = False
+            continue
         content = orjson.loads(cipher.open(kid, bytes(body), f"writes|{write_id}"))
         declared = contract.writes.get(kind)
         rule: RollbackRule = declared.rollback if declared else "forbidden"
@@ -149,12 +155,14 @@ def _steps(one: Looked, histories: Mapping[tuple[str, str, str], History]) -> di
             steps[key] = Step("not_settled")
             continue
         history = histories.get((one.target, one.patient_id, key))
-        steps[key] = take_back(said, history, one.remote.get(key), one.back, is_in_conflict=key in one.conflicts)
+        steps[key] = take_back(
+            said, history, one.remote.get(key), one.back, is_in_conflict=key in one.conflicts, is_all=one.is_all
+        )
     return steps
 
 
 def _histories(ehr: Ehr, found: Sequence[Looked]) -> dict[tuple[str, str, str], History]:
-    """By target, patient and resource the versions in the EHR; of what has none to tell there is no entry."""
+    """By target, patient and resource the versions in the EHR; of a type without history the one that stands now."""
     wanted: dict[tuple[str, str, str], str] = {}
     for one in found:
         if not one.is_settled:
@@ -162,22 +170,34 @@ def _histories(ehr: Ehr, found: Sequence[Looked]) -> dict[tuple[str, str, str], 
         for write in one.writes:
             for key in write.resources if write.is_chosen and write.rule != "forbidden" else ():
                 kind = key.partition("/")[0]
-                if not key.startswith(PROOF) and kind in ehr.capability.instances_with_history and key in one.remote:
-                    wanted[one.target, one.patient_id, key] = f"{kind}/{one.remote[key][0]}"
-    urls = [f"{place}/_history?_count={MOST_VERSIONS}" for place in wanted.values()]
-    answers = ehr.batch_get(urls)
-    return {name: _history(answer) for name, answer in zip(wanted, answers, strict=True) if answer.get("resource")}
+                if not key.startswith(PROOF) and key in one.remote:
+                    place = f"{kind}/{one.remote[key][0]}"
+                    has_history = kind in ehr.capability.instances_with_history
+                    wanted[one.target, one.patient_id, key] = (
+                        f"{place}/_history?_count={MOST_VERSIONS}" if has_history else place
+                    )
+    answers = ehr.batch_get(list(wanted.values()))
+    return {name: _history(answer) for name, answer in zip(wanted, answers, strict=True)}
 
 
 def _history(answer: Mapping[str, Any]) -> History:
-    told = answer["resource"]
-    versions = []
-    for entry in bundle_entries(told, "history"):
-        resource = entry.get("resource")
-        is_gone = (entry.get("request") or {}).get("method") == "DELETE" or resource is None
-        version = str(((resource or {}).get("meta") or {}).get("versionId", ""))
-        if not is_gone and not version:
-            raise EhrFailure("rubbish", 200)
-        versions.append((version, None if is_gone else resource))
+    told = answer.get("resource")
+    if str(answer["response"].get("status", ""))[:3] in GONE:
+        return History([("", None)], is_whole=False)
+    if not isinstance(told, dict):
+        raise EhrFailure("rubbish", 200)
+    if told.get("resourceType") != "Bundle":
+        return History([_version(told)], is_whole=False)
+    versions = [_version(entry.get("resource")) for entry in bundle_entries(told, "history")]
     has_more = any(link.get("relation") == "next" for link in told.get("link") or ())
     return History(versions, is_whole=not has_more and int(told.get("total") or len(versions)) <= len(versions))
+
+
+def _version(resource: Any) -> Version:
+    """A version of a history; a deletion has no content."""
+    if resource is None:
+        return "", None
+    version = str((resource.get("meta") or {}).get("versionId", "")) if isinstance(resource, dict) else ""
+    if not version:
+        raise EhrFailure("rubbish", 200)
+    return version, resource
