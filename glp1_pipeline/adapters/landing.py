@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import io
 import os
+import re
 import signal
 import stat
 import time
@@ -23,6 +24,8 @@ from typing import Any, BinaryIO, cast
 
 import fsspec
 
+from .archive import CHUNK, keep, open_for_us
+from .archive import open_archived as open_archived
 from .cipher import Cipher
 
 MAX_LINE_BYTES = 1024 * 1024
@@ -31,7 +34,9 @@ SETTLE_SECONDS = 2.0
 UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".swp")
 PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 DROPS = uuid.UUID("6f0c43ac-3ff6-5ac1-b3a8-0a9c5c8f3f57")
-CHUNK = 1024 * 1024
+LEFT_BEHIND = re.compile(r"\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.tmp")
+"""A drop that somebody's `put` began: its name alone says that it is ours."""
+LEFT_AFTER_SECONDS = 86_400.0
 SETTLED = ".settled-"
 FileState = tuple[int | str, ...]
 """Device, inode, size and time of the last write; in an object store its STAMPS."""
@@ -107,6 +112,18 @@ class Folder:
         finally:
             os.close(descriptor)
 
+    def clear(self) -> int:
+        """Remove what a killed `put` left a day ago or longer; how many. Nobody was told that such a drop is here, and
+        nothing reads it, yet it says what patients said."""
+        oldest, removed = time.time() - LEFT_AFTER_SECONDS, 0
+        with os.scandir(self.path) as entries:
+            left = [e for e in entries if LEFT_BEHIND.fullmatch(e.name) and e.is_file(follow_symlinks=False)]
+        for entry in left:
+            if _modified(entry)[0] < oldest and self._is_finished(entry):
+                Path(entry.path).unlink(missing_ok=True)
+                removed += 1
+        return removed
+
     def wait(self, timeout: float, step: float = 0.05) -> bool:
         """True as soon as a drop is ready, False after `timeout` seconds."""
         ends = time.monotonic() + timeout
@@ -153,10 +170,7 @@ class Folder:
         """Keep a settled drop encrypted under its own id, or delete it. A name that is gone already is fine."""
         path = self.path / name
         if stream is not None and self.archive is not None:
-            self.archive.mkdir(parents=True, exist_ok=True)
-            target = self.archive / f"{drop_id}.sealed"
-            if not target.exists():
-                _seal_file(self.cipher, stream, target, drop_id)
+            keep(self.archive, self.cipher, stream, drop_id)
         self._remove(path, drop_id, stream, state)
 
     def _remove(self, path: Path, drop_id: uuid.UUID, stream: BinaryIO | None, state: FileState) -> None:
@@ -176,9 +190,9 @@ class Folder:
 
     def put(self, name: str, stream: BinaryIO) -> None:
         """Drop a file as a good producer does: written beside, flushed, renamed."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         unfinished = self.path / f".{uuid.uuid4()}.tmp"
-        with unfinished.open("wb") as file:
+        with open_for_us(unfinished) as file:
             while chunk := stream.read(CHUNK):
                 file.write(chunk)
             file.flush()
@@ -214,6 +228,9 @@ class Bucket(Folder):
         ]
         return sorted(n for n in names if not n.startswith(".") and not n.endswith(UNFINISHED))[:limit]
 
+    def clear(self) -> int:
+        return 0  # an object appears whole or not at all
+
     def wait(self, timeout: float, step: float = 0.5) -> bool:
         return super().wait(timeout, step)
 
@@ -237,10 +254,7 @@ class Bucket(Folder):
 
     def put_away(self, name: str, drop_id: uuid.UUID, stream: BinaryIO | None, state: FileState = ()) -> None:
         if stream is not None and self.archive is not None:
-            self.archive.mkdir(parents=True, exist_ok=True)
-            target = self.archive / f"{drop_id}.sealed"
-            if not target.exists():
-                _seal_file(self.cipher, stream, target, drop_id)
+            keep(self.archive, self.cipher, stream, drop_id)
         if not self.still_has(name, state):
             return  # another content took its name since it was opened: that one is to be read yet
         try:
@@ -259,7 +273,7 @@ def landing_zone(url: str, archive: Path | None, cipher: Cipher) -> Folder:
     if "://" in url and not url.startswith("file://"):
         return Bucket(url, archive, cipher)
     path = Path(url.removeprefix("file://"))
-    path.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Folder(path, archive, cipher)
 
 
@@ -336,32 +350,3 @@ def _unreadable(error: OSError, path: Path) -> tuple[str, str]:
             "the pipeline's account may not read it: give the file mode 0640 and the landing zone's group",
         )
     return "not_a_file", "the landing zone takes regular files alone: put the events in a file and drop that"
-
-
-def _seal_file(cipher: Cipher, stream: BinaryIO, target: Path, drop_id: uuid.UUID) -> None:
-    """Frames of at most CHUNK bytes, each sealed at its own place: 4 bytes length, then key id and body."""
-    stream.seek(0)
-    unfinished = target.with_suffix(".tmp")
-    with unfinished.open("wb") as file:
-        index = 0
-        while chunk := stream.read(CHUNK):
-            kid, body = cipher.seal(chunk, f"archive|{drop_id}|{index}")
-            frame = kid.encode() + b"\0" + body
-            file.write(len(frame).to_bytes(4, "big") + frame)
-            index += 1
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.rename(target)
-
-
-def open_archived(cipher: Cipher, path: Path) -> BinaryIO:
-    """An archived drop, opened again: the bytes as they came."""
-    drop_id, opened = path.stem, io.BytesIO()
-    with path.open("rb") as file:
-        index = 0
-        while size := file.read(4):
-            kid, body = file.read(int.from_bytes(size, "big")).split(b"\0", 1)
-            opened.write(cipher.open(kid.decode(), body, f"archive|{drop_id}|{index}"))
-            index += 1
-    opened.seek(0)
-    return opened

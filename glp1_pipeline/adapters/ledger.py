@@ -50,6 +50,8 @@ class Received:
     events: int = 0
     rejected: int = 0
     duplicates: int = 0
+    left_behind: int = 0
+    """Drops whose producer was killed while it wrote them, a day ago or longer: removed."""
     reasons: dict[str, int] = field(default_factory=dict)
     progress: Callable[[Received], None] = field(default=lambda _: None, repr=False)
     named: Collection[str] | None = field(default=(), repr=False)
@@ -69,7 +71,7 @@ def take(
     The connection must be in autocommit mode: each chunk is a transaction of its own. `progress` hears the counts
     after each. `named`: whose word drops may bring, see `domain.events.door`.
     """
-    received, failed = Received(progress=progress, named=named), []
+    received, failed = Received(left_behind=landing.clear(), progress=progress, named=named), []
     for name in landing.ready(limit=MAX_DROPS):
         try:
             stream = landing.open(name)

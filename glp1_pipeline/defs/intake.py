@@ -67,7 +67,15 @@ def receive(context: dg.AssetExecutionContext, road: Road):
         tell = every_few_seconds(lambda now: context.log.info(f"{now.lines} lines read, {now.events} events new"))
         named = road.settings.drop_sources
         got = ledger.take(connection, road.landing, road.contract, road.cipher, tell, named)
-    yield dg.MaterializeResult("drops", metadata={"drops": got.drops, "refused": got.refused_drops, "lines": got.lines})
+    yield dg.MaterializeResult(
+        "drops",
+        metadata={
+            "drops": got.drops,
+            "refused": got.refused_drops,
+            "lines": got.lines,
+            "left unfinished": got.left_behind,
+        },
+    )
     yield dg.MaterializeResult(
         "events",
         metadata={"events": got.events, "rejected": got.rejected, "duplicates": got.duplicates},

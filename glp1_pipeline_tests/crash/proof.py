@@ -13,11 +13,11 @@ import orjson
 import psycopg
 import requests
 
+from glp1_pipeline.adapters.archive import open_archived
 from glp1_pipeline.adapters.balance import balance
 from glp1_pipeline.adapters.charts import TARGET
 from glp1_pipeline.adapters.cipher import Cipher
 from glp1_pipeline.adapters.ehr_compare import compare
-from glp1_pipeline.adapters.landing import open_archived
 from glp1_pipeline.domain.crm import COPY, KEY, difference
 from glp1_pipeline.domain.fhir.writes import WRITE_SYSTEM
 from glp1_pipeline_tests.crash.road import LANGUAGE, MOBILE, WEDDED, Round, Run, World

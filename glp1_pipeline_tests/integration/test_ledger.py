@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 
 from glp1_pipeline.adapters import documents, ledger
 from glp1_pipeline.adapters import landing as zone
-from glp1_pipeline.adapters.landing import MAX_LINE_BYTES, open_archived
+from glp1_pipeline.adapters.archive import open_archived
+from glp1_pipeline.adapters.landing import MAX_LINE_BYTES
 from glp1_pipeline_tests.small_road import SmallRoad, connect, migrated_database, small_road, submission
 
 

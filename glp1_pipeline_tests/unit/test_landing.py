@@ -4,6 +4,7 @@ import fcntl
 import io
 import os
 import signal
+import time
 import uuid
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glp1_pipeline.adapters.archive import open_archived
 from glp1_pipeline.adapters.cipher import Cipher, KeyRing
 from glp1_pipeline.adapters.landing import (
     MAX_LINE_BYTES,
@@ -18,8 +20,8 @@ from glp1_pipeline.adapters.landing import (
     Folder,
     Unreadable,
     digest,
+    landing_zone,
     lines,
-    open_archived,
     packed_as,
 )
 
@@ -135,6 +137,48 @@ def test_a_line_written_after_the_drop_was_read_is_not_removed_with_it(folder):
     (name,) = folder.ready()
     with folder.open(name) as stream:
         assert stream.read() == b"first\nsecond\n"
+
+
+def test_what_a_patient_said_is_for_our_account_alone_whatever_the_umask(folder, cipher, tmp_path):
+    before = os.umask(0)
+    try:
+        landing = landing_zone(str(tmp_path / "new"), tmp_path / "sealed", cipher)
+        landing.put("a.json", io.BytesIO(b"{}"))
+        modes = [path.stat().st_mode & 0o777 for path in (landing.path, landing.path / "a.json")]
+        with landing.open("a.json") as stream:
+            landing.put_away("a.json", DROP, stream, landing.state(stream))
+    finally:
+        os.umask(before)
+    modes += [path.stat().st_mode & 0o777 for path in (tmp_path / "sealed", tmp_path / "sealed" / f"{DROP}.sealed")]
+    assert modes == [0o700, 0o600, 0o700, 0o600]
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_drop_whose_producer_was_killed_is_removed_a_day_later_and_nothing_else(folder, monkeypatch):
+    def dies(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", dies)
+        with pytest.raises(Killed):
+            folder.put("a.json", io.BytesIO(b"half a patient"))
+    (left,) = folder.path.iterdir()
+    assert left.stat().st_mode & 0o777 == 0o600
+    assert (folder.ready(), folder.clear()) == ([], 0)
+    others = [".hidden.json", "slow.tmp", f".refused-{DROP}", f".{DROP}.tmp.json", f"{DROP}.tmp"]
+    for name in others:
+        (folder.path / name).write_bytes(b"{}")
+    (folder.path / f".{uuid.uuid4()}.tmp").mkdir()
+    for path in folder.path.iterdir():
+        os.utime(path, (time.time() - 90_000, time.time() - 90_000))
+    with left.open("ab"):
+        assert folder.clear() == 0  # somebody still has it
+    assert folder.clear() == 1
+    assert not left.exists()
+    assert len([*folder.path.iterdir()]) == len(others) + 1
 
 
 def test_a_drop_left_behind_between_the_two_last_steps_is_found_again(folder):
