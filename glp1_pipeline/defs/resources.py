@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import dagster as dg
+from pydantic import PrivateAttr
 
 from .. import contracts
 from ..adapters import ledger, store
@@ -79,11 +80,14 @@ class Road(dg.ConfigurableResource):
     """Our store, the landing zone, the EHR, the CRM and the contract. Set up by GLP1_* variables, which the UI never
     shows."""
 
+    _run_id: str = PrivateAttr(default="")
+
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Road]:
         if context.run is None:
             yield self
             return
+        self._run_id = context.run.run_id
         # Held as long as this run lives: whoever finds it free knows that the run is dead (see `recovery`).
         with Alive(lambda: self.connect("glp1 run"), context.run.run_id):
             yield self
@@ -117,4 +121,7 @@ class Road(dg.ConfigurableResource):
         return ledger.append(connection, self.contract, self.cipher, documents)
 
     def connect(self, name: str = "glp1") -> Store:
-        return connect(self.settings, name)
+        found = connect(self.settings, name)
+        if self._run_id:  # what is written by it says so: a rollback can ask for all that a run made or delivered
+            found.execute("select set_config('glp1.run_id', %s, false)", (self._run_id,))
+        return found
