@@ -31,7 +31,7 @@ class Circle:
     def deliver(self) -> None:
         self.world.drain(Heard(self.client, self.hear))
 
-    def hear(self, change: Entry, ours: dict[str, Any] | None) -> None:
+    def hear(self, change: Entry, ours: dict[str, Any]) -> None:
         road = self.road
         with store.connect(road.url, "glp1 ehr edits") as connection:
             polling.hear(connection, self.client, road.contract, road.cipher, TARGET, change, ours)

@@ -64,7 +64,7 @@ def deliver(context: dg.AssetExecutionContext, road: Road):
     """Deliver what is due now, whatever day it is from; a replay of a past day finds nothing due and says so."""
     cipher = road.cipher
 
-    def hear(change: Entry, ours: dict[str, Any] | None) -> None:
+    def hear(change: Entry, ours: dict[str, Any]) -> None:
         with road.connect("glp1 ehr edits") as connection:
             polling.hear(connection, road.ehr, road.contract, cipher, TARGET, change, ours)
 

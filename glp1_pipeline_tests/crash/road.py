@@ -179,7 +179,7 @@ class Run:
         with self.connect() as connection:
             ledger.append(connection, self.road.contract, self.road.cipher, documents)
 
-    def _hear_apart(self, change: Entry, ours: dict[str, Any] | None) -> None:
+    def _hear_apart(self, change: Entry, ours: dict[str, Any]) -> None:
         road = self.road
         with self.connect() as connection:
             polling.hear(connection, self.ehr, road.contract, road.cipher, TARGET, change, ours)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -120,44 +119,56 @@ def test_a_patient_edited_there_again_and_again_is_never_frozen(circle: Circle) 
     assert_at_rest(circle)
 
 
-def test_two_phones_for_one_are_told_and_left_to_their_rule_or_a_person(circle: Circle) -> None:
-    first = begin(circle)
-    there = patient(circle)
-    moved = [{**t, "value": OTHER_MOBILE} if t["system"] == "phone" else t for t in there["telecom"]]
-    circle.provider.edit(circle.place("Patient"), telecom=moved)
-    say(circle, first, 1, MOBILE)
-    circle.deliver()
-    assert phones(circle) == {OTHER_MOBILE}, "nothing is written over that nobody heard"
-    (left,) = conflicts(circle.road.connection, "ehr")
-    assert left.reason == "edited_in_ehr"
-    circle.round()
-    assert circle.events() == 1, "and it is heard"
-
-
-def test_the_deliverer_killed_at_any_call_tells_and_keeps_both(circle: Circle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process ends where an answer is awaited: before hearing, between hearing and sending, after sending."""
-    first = begin(circle)
-    circle.provider.edit(circle.place("Patient"), communication=[SPOKEN], maritalStatus=WEDDED)
-    say(circle, first, 1, MOBILE)
+def deliver_dying(circle: Circle, monkeypatch: pytest.MonkeyPatch, deaths: Collection[int]) -> None:
+    """Deliver; the process ends where the n-th answer is awaited, and the next one goes on."""
     wire = type(circle.client.wire)
     real, calls = wire.call, count(1)
 
     def dying(self: Any, *arguments: Any, **options: Any) -> Any:
         answer = real(self, *arguments, **options)
         if next(calls) in deaths:
-            raise KeyboardInterrupt(signal.SIGKILL)  # passes every handler of ours, as the end of a process would
+            raise KeyboardInterrupt  # passes every handler of ours, as the end of a process would
         return answer
 
-    deaths = {1, 3, 6}
-    monkeypatch.setattr(wire, "call", dying)
-    for _ in range(6):
-        try:
-            circle.deliver()
-            break
-        except KeyboardInterrupt:
-            circle.road.connection.execute("update ops.lanes set leased_until = now()")
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(wire, "call", dying)
+        for _ in range(len(deaths) + 1):
+            try:
+                circle.deliver()
+            except KeyboardInterrupt:
+                circle.road.connection.execute("update ops.lanes set leased_until = now()")
     circle.deliver()
+
+
+SOME = [{2}, {4}, {1, 3, 6}]
+
+
+@pytest.mark.parametrize("deaths", SOME)
+def test_two_phones_for_one_are_told_and_left_to_their_rule_or_a_person(
+    circle: Circle, monkeypatch: pytest.MonkeyPatch, deaths: set[int]
+) -> None:
+    first = begin(circle)
+    there = patient(circle)
+    moved = [{**t, "value": OTHER_MOBILE} if t["system"] == "phone" else t for t in there["telecom"]]
+    circle.provider.edit(circle.place("Patient"), telecom=moved)
+    say(circle, first, 1, MOBILE)
+    deliver_dying(circle, monkeypatch, deaths)
+    assert phones(circle) == {OTHER_MOBILE}, "nothing is written over that both changed"
+    (left,) = conflicts(circle.road.connection, "ehr")
+    assert left.reason == "edited_in_ehr"
+    circle.round()
+    assert circle.events() == 1, "and it is heard"
+
+
+@pytest.mark.parametrize("deaths", SOME)
+def test_the_deliverer_killed_at_any_call_tells_and_keeps_both(
+    circle: Circle, monkeypatch: pytest.MonkeyPatch, deaths: set[int]
+) -> None:
+    """Before hearing, between hearing and sending, after sending."""
+    first = begin(circle)
+    circle.provider.edit(circle.place("Patient"), communication=[SPOKEN], maritalStatus=WEDDED)
+    say(circle, first, 1, MOBILE)
+    deliver_dying(circle, monkeypatch, deaths)
     circle.round()
     assert (circle.value("demo.language"), phones(circle)) == ("vi", {MOBILE})
     assert patient(circle)["maritalStatus"] == WEDDED

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glp1_pipeline.domain.outbox import is_same, merged
+from glp1_pipeline.domain.outbox import is_same, merged, started_from
 
 PHONE, OTHER_PHONE, THIRD_PHONE = ({"system": "phone", "value": v} for v in ("1", "2", "3"))
 EMAIL, OTHER_EMAIL = ({"system": "email", "value": v} for v in ("a", "b"))
@@ -29,7 +29,7 @@ def patient(*telecom: dict[str, str], **others: Any) -> dict[str, Any]:
 
 @given(resources(), resources(), resources())
 def test_what_one_changed_alone_stands(base: dict[str, Any], ours: dict[str, Any], theirs: dict[str, Any]) -> None:
-    result = merged(ours, theirs, [base], {})
+    result = merged(ours, theirs, base, {})
     for name in ("birthDate", "gender"):
         if ours.get(name) == base.get(name) and result is not None:
             assert result.get(name) == theirs.get(name)
@@ -46,48 +46,45 @@ def test_what_one_changed_alone_stands(base: dict[str, Any], ours: dict[str, Any
 
 @given(resources(), resources())
 def test_who_changed_nothing_hinders_nobody(base: dict[str, Any], changed: dict[str, Any]) -> None:
-    assert is_same(merged(changed, base, [base], {}) or {}, changed, {})
-    assert is_same(merged(base, changed, [base], {}) or {}, changed, {})
-    assert is_same(merged(changed, changed, [base], {}) or {}, changed, {})
+    assert is_same(merged(changed, base, base, {}) or {}, changed, {})
+    assert is_same(merged(base, changed, base, {}) or {}, changed, {})
+    assert is_same(merged(changed, changed, base, {}) or {}, changed, {})
 
 
 @given(resources(), resources(), resources())
 def test_merged_once_more_it_is_the_same(base: dict[str, Any], ours: dict[str, Any], theirs: dict[str, Any]) -> None:
-    once = merged(ours, theirs, [base], {})
+    once = merged(ours, theirs, base, {})
     if once is not None:
-        assert is_same(merged(ours, once, [ours], {}) or {}, once, {})
+        assert is_same(merged(ours, once, ours, {}) or {}, once, {})
 
 
 def test_a_new_phone_of_ours_and_a_new_address_of_theirs_both_stand() -> None:
-    result = merged(patient(OTHER_PHONE, EMAIL), patient(PHONE, OTHER_EMAIL, WORK), [patient(PHONE, EMAIL)], {})
+    result = merged(patient(OTHER_PHONE, EMAIL), patient(PHONE, OTHER_EMAIL, WORK), patient(PHONE, EMAIL), {})
     assert result is not None
     assert sorted(t["value"] for t in result["telecom"]) == ["2", "9", "b"]
 
 
 def test_two_phones_in_the_place_of_one_are_left_to_a_person() -> None:
-    assert merged(patient(OTHER_PHONE), patient(THIRD_PHONE), [patient(PHONE)], {}) is None
+    assert merged(patient(OTHER_PHONE), patient(THIRD_PHONE), patient(PHONE), {}) is None
 
 
 def test_what_they_put_there_and_we_say_as_well_is_no_dispute() -> None:
-    result = merged(patient(OTHER_PHONE), patient(OTHER_PHONE, WORK), [patient(PHONE)], {})
+    result = merged(patient(OTHER_PHONE), patient(OTHER_PHONE, WORK), patient(PHONE), {})
     assert result is not None
     assert result["telecom"] == [OTHER_PHONE, WORK]
 
 
 def test_they_may_have_started_from_any_of_what_we_said() -> None:
     never_landed, landed = patient(OTHER_PHONE, birthDate="2"), patient(PHONE, birthDate="1")
-    result = merged(
-        patient(OTHER_PHONE, birthDate="2"), patient(PHONE, birthDate="1", photo=["p"]), [never_landed, landed], {}
-    )
-    assert result == patient(OTHER_PHONE, birthDate="2", photo=["p"])
-
-
-def test_without_a_word_of_ours_before_nothing_is_merged() -> None:
-    assert merged(patient(PHONE), patient(OTHER_PHONE), [], {}) is None
+    theirs = patient(PHONE, birthDate="1", photo=["p"])
+    assert started_from(theirs, [never_landed, landed], {}) == landed
+    assert started_from(patient(THIRD_PHONE), [landed, never_landed], {}) == landed, "of equals the first"
+    assert started_from(theirs, [], {}) is None
+    assert merged(never_landed, theirs, landed, {}) == patient(OTHER_PHONE, birthDate="2", photo=["p"])
 
 
 def test_what_a_server_adds_by_itself_and_how_it_refers_changes_nothing() -> None:
     base = patient(PHONE, generalPractitioner=[{"reference": "Practitioner/7"}])
     theirs = base | {"id": "123", "meta": {"versionId": "4"}, "text": {"div": "x"}}
-    result = merged(patient(OTHER_PHONE, generalPractitioner=[{"reference": "Practitioner/7"}]), theirs, [base], {})
+    result = merged(patient(OTHER_PHONE, generalPractitioner=[{"reference": "Practitioner/7"}]), theirs, base, {})
     assert result == patient(OTHER_PHONE, generalPractitioner=[{"reference": "Practitioner/7"}])

@@ -125,10 +125,10 @@ class Poller:
                     theirs.append((entry, record_id))
         return self._tell(theirs, copies), later
 
-    def hear(self, entry: Entry, ours: dict[str, Any] | None) -> int:
+    def hear(self, entry: Entry, ours: dict[str, Any]) -> int:
         """Put what somebody changed into the ledger, before it is written over; how many events are new.
 
-        `ours`: what of ours they changed, where that is not what was delivered last.
+        `ours`: what of ours they changed.
         """
         record_id = self.people.records([entry])[entry.place]
         copies = self.echoes.copies([record_id] if record_id else [])

@@ -132,7 +132,7 @@ def hear(
     cipher: Cipher,
     target: str,
     entry: Entry,
-    ours: dict[str, Any] | None,
+    ours: dict[str, Any],
 ) -> int:
     """Bring one change into the ledger before it is written over (`Poller.hear`); how many events are new."""
     return Poller(connection, ehr, contract, cipher, target).hear(entry, ours)

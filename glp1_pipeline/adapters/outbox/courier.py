@@ -22,11 +22,11 @@ from .lanes import Claimed, note_places
 
 @dataclass(frozen=True)
 class Heard:
-    """An EHR whose changes are listened to: `hear` makes one durable in the ledger before it returns. It gets what of
-    ours they changed, where that is not what was delivered last."""
+    """An EHR whose changes are listened to: `hear` makes one durable in the ledger before it returns, and gets what
+    of ours was changed."""
 
     ehr: Ehr
-    hear: Callable[[Entry, dict[str, Any] | None], Any]
+    hear: Callable[[Entry, dict[str, Any]], Any]
 
 
 class Courier(Carrier):
@@ -125,7 +125,7 @@ class Courier(Carrier):
     def _is_theirs_too(self, one: Claimed, key: str) -> bool:
         return key in one.conflicts or is_theirs_too(one.remote.get(key, []))
 
-    def _listen(self, there: Found | None, ours: dict[str, Any] | None) -> None:
+    def _listen(self, there: Found | None, ours: dict[str, Any]) -> None:
         """Let the ledger hear what somebody changed, before anything of it is written over or counted as ours."""
         if there is None or there.resource is None or self._hear is None:
             return

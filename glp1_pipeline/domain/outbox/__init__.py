@@ -7,7 +7,7 @@ over), `merging` (one content of ours and theirs) and `exchange` (a write's bund
 
 from .exchange import conditional_transaction, first_creates, keys_of, rest_as_batch, with_contents, without
 from .judging import EDITED_SINCE, Conflict, Found, Remote, Verdict, is_theirs_too, judge
-from .merging import is_same, merged
+from .merging import is_same, merged, started_from
 from .retry import (
     Breaker,
     Decision,
@@ -45,6 +45,7 @@ __all__ = [
     "opens_breaker",
     "rest_as_batch",
     "retry_after_seconds",
+    "started_from",
     "trouble_of",
     "with_contents",
     "without",

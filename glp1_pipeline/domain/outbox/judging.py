@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .merging import Resource, digest, is_same, merged
+from .merging import Resource, digest, is_same, merged, started_from
 
 Remote = Mapping[str, list[str]]
 """`Type/<our id>` -> [id in the EHR, version there]. Where somebody else's word stands there beside ours, third the
@@ -47,9 +47,9 @@ class Verdict:
     landed: bool = False
     merged: dict[str, Resource] = field(default_factory=dict)
     """What is sent in place of ours, also where it is there: beside ours it says what somebody else says."""
-    unheard: dict[str, Resource | None] = field(default_factory=dict)
-    """Changed there since we looked: the ledger must hear of these before they are written or counted as ours. With
-    what they changed of ours, where that is this very write."""
+    unheard: dict[str, Resource] = field(default_factory=dict)
+    """Changed there since we looked, with what of ours they changed: the ledger must hear of these before they are
+    written over or counted as ours."""
 
 
 def judge(
@@ -96,21 +96,11 @@ def judge(
                 is_theirs = is_shared
             else:
                 is_theirs = not any(is_same(was, there.resource, back) for was in earlier().get(key, ()))
-            content = None
-            if is_theirs and may_merge and key.partition("/")[0] in MERGED_TYPES and key not in insisted:
-                content = merged(resource, there.resource, [resource] if landed else earlier().get(key, ()), back)
-            if content is not None:
-                made = digest(content, back)
-                place = [there.remote_id, there.version, made]
-                verdict.merged[key] = content
-                if made == digest(there.resource, back):
-                    verdict.done[key] = place
-                else:
-                    verdict.send[key] = place
-                if not is_left:
-                    verdict.unheard[key] = resource if landed else None
-                continue
             if is_theirs:
+                can_merge = may_merge and key.partition("/")[0] in MERGED_TYPES and key not in insisted
+                # This write as well may have landed, or a part of it, before they came: last, since it may not have.
+                if can_merge and _merge(verdict, key, there, [*earlier().get(key, ()), resource], is_left, back):
+                    continue
                 conflict = "edited_in_ehr"
         if conflict is not None:
             verdict.conflicts[key] = conflict
@@ -121,6 +111,24 @@ def judge(
         verdict.send = {}  # a provenance of nothing
     verdict.landed = landed or not verdict.send
     return verdict
+
+
+def _merge(
+    verdict: Verdict, key: str, there: Found, said: list[Resource], is_known: bool, back: Mapping[str, str]
+) -> bool:
+    """Make one content of theirs and ours, the last of `said`; False where both changed the same."""
+    assert there.resource is not None
+    base = started_from(there.resource, said, back) or said[-1]
+    content = merged(said[-1], there.resource, base, back)
+    if content is None:
+        return False
+    made = digest(content, back)
+    outcome = verdict.done if made == digest(there.resource, back) else verdict.send
+    outcome[key] = [there.remote_id, there.version, made]
+    verdict.merged[key] = content
+    if not is_known:
+        verdict.unheard[key] = base
+    return True
 
 
 def is_theirs_too(known: list[str]) -> bool:

@@ -48,21 +48,27 @@ def digest(resource: Resource, back: Mapping[str, str]) -> str:
     return content_hash(dump(_content(resource, back)))
 
 
-def merged(ours: Resource, theirs: Resource, said: Sequence[Resource], back: Mapping[str, str]) -> Resource | None:
+def started_from(theirs: Resource, said: Sequence[Resource], back: Mapping[str, str]) -> Resource | None:
+    """Which of what we said they changed: the one most alike, of equals the first."""
+    there = _content(theirs, back)
+
+    def likeness(one: Resource) -> int:
+        return sum(value == there.get(name) for name, value in _content(one, back).items())
+
+    return max(said, key=likeness, default=None)
+
+
+def merged(ours: Resource, theirs: Resource, base: Resource, back: Mapping[str, str]) -> Resource | None:
     """Theirs with what we say anew: each element by itself, of a list each item. None where both changed the same.
 
-    `said`: what we said of it before, any of which they may have started from, the newest first.
+    `base`: what both started from.
     """
-    mine, there = _content(ours, back), _content(theirs, back)
-    before = [_content(one, back) for one in said]
-    if not before:
-        return ours if mine == there else None
-    base = max(before, key=lambda one: sum(one.get(name) == value for name, value in there.items()))
+    mine, there, before = (_content(one, back) for one in (ours, theirs, base))
     result = {name: ours[name] for name in ITS_OWN if name in ours}
     for name in [*ours, *(name for name in theirs if name not in ours)]:
         if name in ITS_OWN:
             continue
-        o, t, b = mine.get(name), there.get(name), base.get(name)
+        o, t, b = mine.get(name), there.get(name), before.get(name)
         if o == t or t == b:
             value = ours.get(name)
         elif o == b:
