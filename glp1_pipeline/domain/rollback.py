@@ -35,6 +35,7 @@ Outcome = Literal[
     "forbidden",  # by the contract
 ]
 TAKEN_BACK: Final[tuple[Outcome, ...]] = ("restored", "entered_in_error")
+NOTHING_TO_DO: Final[tuple[Outcome, ...]] = ("as_before", "rolled_back_before")
 IN_CONFLICT: Final[Mapping[Outcome, str]] = {"edited_since": "edited_in_ehr", "deleted_since": "deleted_in_ehr"}
 """Left for a person, who finds it among the conflicts of the EHR."""
 

@@ -6,7 +6,7 @@ a resource (`domain.rollback`), and delivery: what is taken back goes out as any
 """
 
 from ..replay import NotApproved, PlanFault
-from .apply import Told, apply, dry_run, receipt, release
+from .apply import Told, apply, by_outcome, dry_run, receipt, release
 from .plan import Selection, approve, choose, held, left, listed, show, stop
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Told",
     "apply",
     "approve",
+    "by_outcome",
     "choose",
     "dry_run",
     "held",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,7 @@ from ...domain.charting import Write
 from ...domain.contract import Contract
 from ...domain.fhir import content_hash, dump
 from ...domain.outbox import EDITED_SINCE
-from ...domain.rollback import IN_CONFLICT, Step, bundle
+from ...domain.rollback import IN_CONFLICT, NOTHING_TO_DO, TAKEN_BACK, Step, bundle
 from ..charts.meet import lock
 from ..cipher import Cipher
 from ..ehr import Ehr
@@ -141,6 +141,16 @@ def receipt(connection: psycopg.Connection, plan_id: uuid.UUID) -> dict[str, Any
     told = show(connection, plan_id)
     trees = {name: tree(told[name]) for name in ("predicted", "changed")}
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in told.items()} | trees
+
+
+def by_outcome(told: Mapping[str, Any]) -> dict[str, int]:
+    """Of a receipt's `predicted` or `changed`: how many resources are taken back, need nothing, and are left."""
+    found = {"taken back": 0, "nothing to do": 0, "left": 0}
+    for outcomes in told.get("resources", {}).values():
+        for outcome, count in outcomes.items():
+            name = "taken back" if outcome in TAKEN_BACK else "nothing to do" if outcome in NOTHING_TO_DO else "left"
+            found[name] += count
+    return found
 
 
 def _chunks(connection, plan_id: uuid.UUID) -> Sequence[tuple[int, int]]:

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from ...domain.rollback import TAKEN_BACK
+from ...domain.rollback import NOTHING_TO_DO, TAKEN_BACK
 from ..replay import PlanFault
 
 CHUNK = 20
@@ -157,7 +157,7 @@ def left(connection: psycopg.Connection, plan_id: uuid.UUID) -> list[dict[str, s
     rows = connection.execute(
         "select target, patient_id::text, resource, outcome from ops.rollback_resources where plan_id = %s"
         " and outcome <> all(%s) order by outcome, target, patient_id, resource",
-        (plan_id, [*TAKEN_BACK, "as_before", "rolled_back_before"]),
+        (plan_id, [*TAKEN_BACK, *NOTHING_TO_DO]),
     ).fetchall()
     return [dict(zip(("target", "patient_id", "resource", "why"), row, strict=True)) for row in rows]
 

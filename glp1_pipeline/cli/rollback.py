@@ -1,0 +1,263 @@
+"""Taking back what was written by mistake, as a plan: which writes, what would become of them, who wants it, its receipt.
+
+Not here: what a plan does (`adapters.rollback`), computing again (`replay`), conflicts in the EHR (`mend`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from .telling import AS_JSON, age, open_road, show_or_json, told
+
+ACTOR = click.option("--actor", default="", help="Who wants it, as an opaque name.")
+REASON = click.option("--reason", default="", help="Why, in words without a value.")
+PLAN = click.argument("plan_id", metavar="PLAN", type=click.UUID)
+INSTANT = click.DateTime(["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"])
+MANY: dict[str, Any] = {"multiple": True}
+SHOWN = 30
+"""Resources left that are printed; --json has all."""
+
+
+@click.group()
+def rollback() -> None:
+    """Take back what was written to the EHR by mistake: it says again what it said before, as far as nobody changed it.
+
+    \b
+    plan     choose writes; a dry run that asks the EHR and changes nothing
+    approve  say who wants it and why
+    apply    do it, in chunks that can be stopped and taken up; the outbox delivers
+    show     the receipt: what was taken back, what was left and why, what is held
+    release  let what was taken back be sent again
+
+    What a write said is replaced by what we had said before; what was new is marked as entered in error, never deleted.
+    What somebody changed there since is left and stands in `glp1 conflicts`. What was taken back is not sent again by
+    any replay or event while our side says just that: correct the contract and replay, or release it.
+    """
+
+
+@rollback.command()
+@click.option("--write", "writes", type=int, help="A write's number, as `glp1 trace` prints it.", **MANY)
+@click.option("--run", "runs", help="A run of Dagster that made or delivered the writes.", **MANY)
+@click.option("--since", type=INSTANT, help="Delivered at or after it (UTC).")
+@click.option("--until", type=INSTANT, help="Delivered before it (UTC).")
+@click.option("--contract", "versions", help="The version of the contract that they were made by.", **MANY)
+@click.option("--patient", "patients", help="The writes of a patient: our id, or a system's.", **MANY)
+@click.option("--target", "targets", help="Only those to this system: ehr, say.", **MANY)
+@AS_JSON
+def plan(writes, runs, since, until, versions, patients, targets, as_json: bool) -> None:
+    """Choose writes and say what taking them back would do: counts by type of resource and outcome, never a value.
+
+    Options of several kinds narrow (a run and a patient); the same option again widens. Nothing is changed. What a
+    rollback wrote is chosen by its number alone.
+
+    \b
+    restored            would say again what it said before
+    entered_in_error    was not there before: would be marked so
+    as_before           says that already;  rolled_back_before  is taken back already
+    edited_since        somebody changed it there, deleted_since  or deleted it: left, a conflict
+    written_since       we wrote it again, by a write that is not chosen: left
+    not_ours_before     somebody else's word stood there before; no_history  nobody knows what did: left
+    shared              somebody else's word stands there beside ours: left
+    no_such_status      new, and FHIR cannot say of its type that it was an error (Patient): left
+    not_settled         a write of the patient is on its way, or dead: left
+    forbidden           by contracts/writes.yaml, which says why: left
+    """
+
+    def work() -> dict[str, Any]:
+        from ..adapters import rollback as plans
+
+        road = open_road()
+        with road.connect("glp1 rollback") as connection:
+            selection = plans.Selection(
+                writes, runs, _utc(since), _utc(until), versions,
+                tuple(_patient(connection, name) for name in patients), targets,
+            )  # fmt: skip
+            plan_id = plans.choose(connection, selection)
+            seen = plans.dry_run(connection, road.contract, road.cipher, road.ehr, plan_id, _progress())
+            receipt = plans.receipt(connection, plan_id)
+        return {
+            "dry_run": True,
+            "plan_id": str(plan_id),
+            "writes": seen.chosen,
+            "would_write": seen.new_writes,
+            **_counts(plans.by_outcome(receipt["predicted"])),
+            "difference": receipt["predicted"],
+        }
+
+    _tell(told(_sentences(work)), as_json)
+
+
+@rollback.command(name="list")
+@AS_JSON
+def list_plans(as_json: bool) -> None:
+    """The newest plans: where each stands, how far it is, who wanted it and why."""
+    found = told(_sentences(lambda: _ask(lambda plans, connection: plans.listed(connection))))
+
+    def show() -> None:
+        for one in found:
+            asked = ", ".join(f"{name} {' '.join(values[:3])}" for name, values in one["selection"].items())
+            by = f", by {one['actor']}: {one['reason']}" if one["actor"] else ""
+            click.echo(
+                f"{one['plan_id']}  {one['state']:9} {one['done']} of {one['writes']} writes, made"
+                f" {age(one['made_at'])} ago ({asked}){by}"
+            )
+        if not found:
+            click.echo("no plan yet: `glp1 rollback plan --help`")
+
+    show_or_json(as_json, found, show)
+
+
+@rollback.command()
+@PLAN
+@AS_JSON
+def show(plan_id: uuid.UUID, as_json: bool) -> None:
+    """PLAN whole: its receipt, once it is applied, and each resource that was left, with why."""
+
+    def work(plans, connection) -> dict[str, Any]:
+        return plans.receipt(connection, plan_id) | {"left": plans.left(connection, plan_id)}
+
+    _tell(told(_sentences(lambda: _ask(work))), as_json)
+
+
+@rollback.command()
+@PLAN
+@ACTOR
+@REASON
+@AS_JSON
+def approve(plan_id: uuid.UUID, actor: str, reason: str, as_json: bool) -> None:
+    """Say who wants PLAN and why. Nothing is taken back yet: `apply` does it."""
+
+    def work(plans, connection) -> dict[str, Any]:
+        plans.approve(connection, plan_id, actor, reason)
+        return plans.receipt(connection, plan_id)
+
+    _tell(told(_sentences(lambda: _ask(work))), as_json)
+
+
+@rollback.command()
+@PLAN
+@ACTOR
+@REASON
+@AS_JSON
+def apply(plan_id: uuid.UUID, actor: str, reason: str, as_json: bool) -> None:
+    """Do PLAN, which was approved; or approve it here by --actor and --reason. One that was stopped or killed goes on
+    where it was; Ctrl-C loses nothing. The outbox delivers: `glp1 rollback show` says how far."""
+
+    def work() -> dict[str, Any]:
+        from ..adapters import rollback as plans
+
+        road = open_road()
+        with road.connect("glp1 rollback") as connection:
+            if actor or reason:
+                plans.approve(connection, plan_id, actor, reason)
+            plans.apply(connection, road.contract, road.cipher, road.ehr, plan_id, _progress())
+            receipt = plans.receipt(connection, plan_id)
+            return receipt | _counts(plans.by_outcome(receipt["changed"]))
+
+    _tell(told(_sentences(work)), as_json)
+
+
+@rollback.command()
+@PLAN
+@AS_JSON
+def stop(plan_id: uuid.UUID, as_json: bool) -> None:
+    """End PLAN after the chunk that is under way. `apply` with --actor and --reason takes it up again."""
+
+    def work(plans, connection) -> dict[str, Any]:
+        plans.stop(connection, plan_id)
+        return plans.receipt(connection, plan_id)
+
+    found = told(_sentences(lambda: _ask(work)))
+    show_or_json(
+        as_json, found, lambda: click.echo(f"{found['state']}: {found['done']} of {found['writes']} writes done")
+    )
+
+
+@rollback.command()
+@PLAN
+@ACTOR
+@REASON
+@AS_JSON
+def release(plan_id: uuid.UUID, actor: str, reason: str, as_json: bool) -> None:
+    """Let what PLAN took back be sent again: after the contract was corrected, for what was right all the while.
+
+    Nothing is sent by this alone: the next event of a patient, or `glp1 replay`, writes what our side says then.
+    """
+
+    def work(plans, connection) -> dict[str, Any]:
+        return {"plan_id": str(plan_id), "released": plans.release(connection, plan_id, actor, reason)}
+
+    found = told(_sentences(lambda: _ask(work)))
+    show_or_json(
+        as_json, found, lambda: click.echo(f"{found['released']} resources may be sent again: `glp1 replay` sends them")
+    )
+
+
+def _ask(asked) -> Any:
+    from ..adapters import rollback as plans
+
+    with open_road().connect("glp1 rollback") as connection:
+        return asked(plans, connection)
+
+
+def _patient(connection, name: str) -> uuid.UUID:
+    from ..adapters.status import find_patient
+
+    found = find_patient(connection, name)
+    if found is None:
+        raise click.ClickException("no patient is known by this id")
+    return uuid.UUID(found)
+
+
+def _utc(at: datetime | None) -> datetime | None:
+    return None if at is None else at.replace(tzinfo=UTC)
+
+
+def _counts(outcomes: dict[str, int]) -> dict[str, int]:
+    return {name.replace(" ", "_"): count for name, count in outcomes.items()}
+
+
+def _sentences(work):
+    """What a plan refuses is a sentence, not a trace."""
+
+    def asked() -> Any:
+        from ..adapters.ehr import EhrFailure
+        from ..adapters.rollback import PlanFault
+
+        try:
+            return work()
+        except PlanFault as fault:
+            raise click.ClickException(str(fault)) from None
+        except EhrFailure as failure:
+            raise click.ClickException(
+                f"the EHR does not tell what stands there ({failure.trouble}): try again; what is done stays done"
+            ) from None
+
+    return asked
+
+
+def _progress():
+    from ..defs.intake import every_few_seconds
+
+    return every_few_seconds(lambda now: click.echo(f"{now.done} of {now.chosen} writes …", err=True))
+
+
+def _tell(found: dict[str, Any], as_json: bool) -> None:
+    def lines(branch: dict[str, Any], depth: int) -> None:
+        for name, value in branch.items():
+            title = f"{'  ' * depth}{name.replace('_', ' ') if depth == 0 else name}"
+            if isinstance(value, dict):
+                click.echo(title if value else f"{title:34}none")
+                lines(value, depth + 1)
+            elif name == "left" and isinstance(value, list):
+                click.echo(f"{title:34}{len(value)}")
+                for one in value[:SHOWN]:
+                    click.echo(f"  {one['why']:20} {one['target']} {one['patient_id']} {one['resource']}")
+            elif value is not None:
+                click.echo(f"{title:34}{', '.join(value) if isinstance(value, list) else value}")
+
+    show_or_json(as_json, found, lambda: lines(found, 0))

@@ -1,0 +1,124 @@
+"""Rollback from the UI: the job `rollback_writes`, whose Launchpad says what each choice means.
+
+Here: wiring. Not here: what a plan is and does (`adapters.rollback`).
+"""
+
+import uuid
+from datetime import UTC, datetime
+
+import dagster as dg
+from pydantic import Field
+
+from ..adapters import rollback as plans
+from ..adapters.ehr import EhrFailure
+from .describe import DATA
+from .intake import every_few_seconds
+from .resources import Road
+
+SHOWN = 1000
+"""Resources left that the output names; `glp1 rollback show` names all."""
+
+
+class RollbackConfig(dg.Config):
+    """Which writes to take back, and whether to do it. Safe as it stands: a dry run, which changes nothing."""
+
+    write_ids: list[int] = Field(
+        default=[], max_length=10_000, description="Numbers of writes, as `glp1 trace` prints them."
+    )
+    run_ids: list[str] = Field(
+        default=[], description="Runs of Dagster that made or delivered the writes: a whole run id, as its page shows."
+    )
+    since: str = Field(default="", description="Delivered at or after this instant, as 2026-11-23T14:00 (UTC).")
+    until: str = Field(default="", description="Delivered before this instant, as 2026-11-23T15:30 (UTC).")
+    contract_versions: list[str] = Field(
+        default=[], description="Versions of the contract that the writes were made by: those of a mistake, say."
+    )
+    patients: list[str] = Field(default=[], description="Our ids of patients: the writes of all their records.")
+    targets: list[str] = Field(
+        default=[], description="Systems that were written to, `ehr` say. It narrows, and chooses nothing by itself."
+    )
+    plan_id: str = Field(
+        default="", description="A plan that was made before (the output of a dry run names it): do that one, or go on "
+        "with one that was stopped or killed. All choices above stay empty.",
+    )  # fmt: skip
+    dry_run: bool = Field(
+        default=True, description="Say what would be taken back, by type and outcome, and what be left; change nothing."
+    )
+    actor: str = Field(default="", description="Who wants it, as an opaque name. Needed where it is no dry run.")
+    reason: str = Field(default="", description="Why, in words without a value. Needed where it is no dry run.")
+
+
+@dg.op(description="Make a plan of the chosen writes and say what would be taken back, or do it in chunks.")
+def take_back(context: dg.OpExecutionContext, config: RollbackConfig, road: Road) -> None:
+    """A dry run ends with the plan and its counts; else with the receipt. Delivery goes on by itself."""
+    tell = every_few_seconds(lambda now: context.log.info(f"{now.done} of {now.chosen} writes"))
+    try:
+        with road.connect("glp1 rollback") as connection:
+            plan_id = uuid.UUID(config.plan_id) if config.plan_id else plans.choose(connection, _selection(config))
+            context.log.info(f"plan {plan_id}")
+            if config.dry_run:
+                plans.dry_run(connection, road.contract, road.cipher, road.ehr, plan_id, tell)
+            else:
+                plans.approve(connection, plan_id, config.actor, config.reason)
+                plans.apply(connection, road.contract, road.cipher, road.ehr, plan_id, tell)
+            receipt, left = plans.receipt(connection, plan_id), plans.left(connection, plan_id)
+    except plans.PlanFault as fault:
+        raise dg.Failure(str(fault), allow_retries=False) from None
+    except EhrFailure as failure:
+        raise dg.Failure(
+            f"the EHR does not tell what stands there ({failure.trouble}): try again; what is done stays done"
+        ) from None
+    except ValueError:
+        raise dg.Failure(
+            "an id is no UUID, or an instant is not as 2026-11-23T14:00: copy them", allow_retries=False
+        ) from None
+    told = receipt["predicted" if config.dry_run else "changed"]
+    outcomes = plans.by_outcome(told)
+    context.add_output_metadata(
+        {
+            "plan": receipt["plan_id"],
+            "state": receipt["state"],
+            "dry run": config.dry_run,
+            "writes": receipt["writes"],
+            "done": receipt["done"],
+            "taken back": outcomes["taken back"],
+            "left": outcomes["left"],
+            "held": receipt["held"],
+            "difference": dg.MetadataValue.json(told),
+            "left for a person": dg.MetadataValue.json(left[:SHOWN]),
+            "receipt": dg.MetadataValue.json(receipt),
+        }
+    )
+
+
+def _selection(config: RollbackConfig) -> plans.Selection:
+    return plans.Selection(
+        write_ids=tuple(config.write_ids),
+        run_ids=tuple(config.run_ids),
+        since=_instant(config.since),
+        until=_instant(config.until),
+        contract_versions=tuple(config.contract_versions),
+        patients=tuple(uuid.UUID(one) for one in config.patients),
+        targets=tuple(config.targets),
+    )
+
+
+def _instant(told: str) -> datetime | None:
+    if not told:
+        return None
+    at = datetime.fromisoformat(told)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+@dg.job(
+    name="rollback_writes",
+    description="Take back what was written to the EHR by mistake: by run, window of time, version of the contract, "
+    "patient or number. First a dry run, which asks the EHR and says by type what would say again what it said before, "
+    "what be marked as entered in error, and what be left because somebody changed it since. Then with an actor and a "
+    "reason, as new writes through the outbox. Nothing of it is sent again until our side says something else or "
+    "somebody releases it (`glp1 rollback release`).",
+    tags={"glp1/recovery": "rollback"},
+    owners=[DATA],
+)
+def rollback_writes():
+    take_back()
