@@ -20,6 +20,7 @@ from .defs import (
     matches,
     recovery,
     replay,
+    rollback,
 )
 from .defs.describe import OPS
 from .defs.resources import Road
@@ -86,6 +87,7 @@ defs = dg.Definitions(
         ehr_changes_job,
         crm_changes_job,
         replay.replay_events,
+        rollback.rollback_writes,
         matches.decide_match,
         maintenance.maintenance,
     ],

@@ -23,6 +23,7 @@ from . import (
     prove,
     prune,
     replay,
+    rollback,
     settle,
     start,
     trace,
@@ -42,6 +43,7 @@ def main() -> None:
                   glp1 trace EVENT     the whole journey of one event; glp1 metrics: those of all in numbers
     Prove         glp1 reconcile       nothing lost, nothing doubled, the EHR read back
     Mend          glp1 replay          compute events again after a correction
+                  glp1 rollback        take back what was written to the EHR by mistake
                   glp1 match           who may be the same person, and decisions about it
                   glp1 conflicts       what somebody changed in the EHR against us
     Be called     glp1 alerts          what is wrong for too long, who is at it, how soon it is mended
@@ -57,7 +59,7 @@ def main() -> None:
 for command in (
     start.up, start.demo_command, start.drop, health.health, look.status, look.events, look.why,
     trace.trace, trace.metrics, prove.reconcile, prove.fingerprint,
-    replay.replay, mend.conflicts, match.match, settle.settle, mapping.mapping, mapping.dictionary, drift.drift,
+    replay.replay, rollback.rollback, mend.conflicts, match.match, settle.settle, mapping.mapping, mapping.dictionary, drift.drift,
     crm.crm, alerts.alerts,
     keys.keys, backup.backup, prune.prune, drill.drill,
 ):  # fmt: skip
