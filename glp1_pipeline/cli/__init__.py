@@ -59,7 +59,8 @@ def main() -> None:
 for command in (
     start.up, start.demo_command, start.drop, health.health, look.status, look.events, look.why,
     trace.trace, trace.metrics, prove.reconcile, prove.fingerprint,
-    replay.replay, rollback.rollback, mend.conflicts, match.match, settle.settle, mapping.mapping, mapping.dictionary, drift.drift,
+    replay.replay, rollback.rollback, mend.conflicts, match.match, settle.settle,
+    mapping.mapping, mapping.dictionary, drift.drift,
     crm.crm, alerts.alerts,
     keys.keys, backup.backup, prune.prune, drill.drill,
 ):  # fmt: skip

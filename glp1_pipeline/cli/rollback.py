@@ -1,4 +1,4 @@
-"""Taking back what was written by mistake, as a plan: which writes, what would become of them, who wants it, its receipt.
+"""Taking back what was written by mistake, as a plan: which writes, what becomes of them, who wants it, its receipt.
 
 Not here: what a plan does (`adapters.rollback`), computing again (`replay`), conflicts in the EHR (`mend`).
 """
