@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from glp1_pipeline.adapters.calls import CallFailure
 from glp1_pipeline.adapters.crm import CrmMisconfigured, CrmSettings
@@ -137,3 +140,95 @@ def test_a_person_finds_a_contact_by_part_of_a_name_and_sees_that_an_edit_is_sav
     ).text
     assert "Saved." in saved
     assert "+15125550100" in saved
+
+
+def search(crm: CrmProcess, body: object) -> int:
+    """Its status; a body that is no bytes goes as JSON."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    return requests.post(f"{crm.url}{CONTACTS}/search", data=content, headers=headers, timeout=10).status_code
+
+
+def asks(**one: object) -> dict:
+    return {"filterGroups": [{"filters": [{"propertyName": "email", "operator": "EQ", "value": "x", **one}]}]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        asks(propertyName="hs_object_id", operator="GT", value="9" * 30),
+        asks(propertyName="hs_object_id", operator="GT", value="9" * 5000),
+        asks(propertyName="lastmodifieddate", value="١٢"),
+        asks(value="\ud800"),
+        asks(propertyName='a"b'),
+        asks(propertyName=["email"]),
+        asks(propertyName={}),
+        asks(operator=["EQ"]),
+        asks(operator="IN", values=["x"] * 50_000),
+        {"filterGroups": [{"filters": asks()["filterGroups"][0]["filters"] * 2000}]},
+        {"filterGroups": None},
+        {"sorts": [{"propertyName": {}}]},
+        {"sorts": ['a"b']},
+        {"properties": [{}]},
+        {"properties": ["email", 7]},
+        {"limit": []},
+        b"\xff",
+    ],
+)
+def test_an_odd_search_is_refused(crm: CrmProcess, body: object) -> None:
+    assert search(crm, body) == 400
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=()), max_size=4)
+    | st.sampled_from(["EQ", "GT", "IN", "CONTAINS_TOKEN", "email", "hs_object_id", "9" * 30]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "filterGroups": st.lists(
+                st.fixed_dictionaries(
+                    {
+                        "filters": st.lists(
+                            st.fixed_dictionaries({"propertyName": JSON, "operator": JSON, "value": JSON})
+                        )
+                    }
+                ),
+                max_size=2,
+            )
+            | JSON,
+            "sorts": JSON,
+            "properties": JSON,
+            "limit": JSON,
+            "after": JSON,
+        },
+    )
+)
+def test_no_search_is_a_fault_of_the_server(crm: CrmProcess, body: dict) -> None:
+    assert search(crm, body) in (200, 400)
+
+
+def test_odd_letters_in_a_key_a_cookie_a_form_or_a_property_are_refused(
+    crm: CrmProcess, browser: requests.Session
+) -> None:
+    contact_id = crm.add(email="odd@canary.example")
+    assert requests.get(f"{crm.url}/?key=é", timeout=10).status_code == 401
+    assert requests.get(f"{crm.url}/", headers={"Cookie": b"sandbox_crm=\xc3\xa9"}, timeout=10).status_code == 401
+    assert requests.get(f"{crm.url}/", headers={"Host": "["}, timeout=10).status_code == 403
+    assert requests.get(f"{crm.url}/", headers={"Host": "é"}, timeout=10).status_code in (400, 403)
+    assert browser.post(f"{crm.url}/contacts/{contact_id}", data=b"firstname=\xff", timeout=10).status_code == 400
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    for method, path in (("POST", ""), ("PATCH", f"/{contact_id}")):
+        answer = requests.request(
+            method, crm.url + CONTACTS + path, json={"properties": {"firstname": "\ud800"}}, headers=headers, timeout=10
+        )
+        assert answer.status_code == 400
+    answer = requests.get(f"{crm.url}{CONTACTS}?limit=0", headers=headers, timeout=10)
+    assert (answer.status_code, len(answer.json()["results"])) == (200, 1)
+    assert requests.get(crm.url + CONTACTS, headers={"Authorization": "Bearer é"}, timeout=10).status_code == 401

@@ -6,6 +6,7 @@ Not here: the statement around them (`database`).
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,8 @@ class Filter:
 def column_of(name: str) -> tuple[str, list[Any]]:
     if name in COMPUTED:
         return COMPUTED[name], []
+    if not re.fullmatch(r"[\w.-]{1,200}", name):
+        raise Refused(400, "VALIDATION_ERROR", "no property has such a name")
     return "json_extract(properties, ?)", [f"$.{json.dumps(name)}"]
 
 
@@ -62,7 +65,6 @@ def term_of(one: Filter) -> tuple[str, list[Any]]:
 def _typed(name: str, value: str) -> Any:
     if name not in COMPUTED:
         return value
-    try:
-        return int(value)
-    except ValueError:
-        raise Refused(400, "VALIDATION_ERROR", "times are milliseconds since 1970") from None
+    if not re.fullmatch(r"-?\d{1,18}", value, re.ASCII):
+        raise Refused(400, "VALIDATION_ERROR", "ids are numbers, times are milliseconds since 1970")
+    return int(value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -15,7 +16,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -30,11 +30,13 @@ from .page import EDITED, edit_page, list_page
 from .shapes import (
     fault,
     instant,
-    read_filter,
+    read_form,
+    read_limit,
     read_names,
     read_number,
     read_object,
     read_properties,
+    read_search,
     read_source,
     show,
 )
@@ -113,9 +115,9 @@ class _Crm:
 
     def api(self, handler: Handler):
         async def answer(request: Request) -> Response:
-            given = request.headers.get("authorization", "").encode()
+            given = request.headers.get("authorization", "")
             apps = {self.options.token: "glp1-pipeline", **self.options.others}
-            found = [a for t, a in apps.items() if hmac.compare_digest(given, f"Bearer {t}".encode())]
+            found = [a for t, a in apps.items() if _same(given, f"Bearer {t}")]
             if not found:
                 return fault(401, "INVALID_AUTHENTICATION", "the token is missing or wrong")
             if (wait := self._must_wait()) > 0:
@@ -130,15 +132,15 @@ class _Crm:
 
         async def answer(request: Request) -> Response:
             host = request.headers.get("host", "")
-            if urlsplit(f"//{host}").hostname not in ("127.0.0.1", "localhost", "::1"):
+            if not re.fullmatch(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?", host, re.ASCII | re.IGNORECASE):
                 return Response("this page is for this machine alone", 403)
             if request.method == "POST" and request.headers.get("origin") not in (None, f"http://{host}"):
                 return Response("sent by another page", 403)
-            if hmac.compare_digest(request.query_params.get("key", ""), key):
+            if _same(request.query_params.get("key", ""), key):
                 found = RedirectResponse("/", 303)
                 found.set_cookie(COOKIE, key, httponly=True, samesite="strict")
                 return found
-            if not hmac.compare_digest(request.cookies.get(COOKIE, ""), key):
+            if not _same(request.cookies.get(COOKIE, ""), key):
                 return Response("open the page by the address that `glp1 up` prints: it has the key", 401)
             return await self._handled(request, handler)
 
@@ -171,7 +173,7 @@ class _Crm:
     # ---- the API
 
     def list(self, request: Request, _: bytes) -> Response:
-        limit = min(read_number(request.query_params.get("limit"), 10), MOST_A_PAGE["list"])
+        limit = read_limit(request.query_params.get("limit"), MOST_A_PAGE["list"])
         is_archived = request.query_params.get("archived") == "true"
         found = self.database.page(read_number(request.query_params.get("after"), 0), limit + 1, is_archived)
         shown = found[:limit]
@@ -206,18 +208,11 @@ class _Crm:
 
     def search(self, _: Request, body: bytes) -> Response:
         asked = read_object(body)
-        try:
-            groups = [[read_filter(one) for one in group["filters"]] for group in asked.get("filterGroups", [])]
-            sorts = [
-                (one, False) if isinstance(one, str) else (one["propertyName"], one.get("direction") == "DESCENDING")
-                for one in asked.get("sorts", [])
-            ]
-        except (KeyError, TypeError, AttributeError):
-            raise Refused(400, "VALIDATION_ERROR", "a filter or a sort has not its shape") from None
-        limit = min(read_number(asked.get("limit"), 10), MOST_A_PAGE["search"])
+        groups, sorts, names = read_search(asked)
+        limit = read_limit(asked.get("limit"), MOST_A_PAGE["search"])
         after = read_number(asked.get("after"), 0)
         total, found = self.database.search(groups, sorts, after, limit)
-        results = [self._show(contact, asked.get("properties")) for contact in found]
+        results = [self._show(contact, names) for contact in found]
         paging = {"paging": {"next": {"after": str(after + limit)}}} if after + limit < total else {}
         return JSONResponse({"total": total, "results": results, **paging})
 
@@ -253,7 +248,7 @@ class _Crm:
         return HTMLResponse(edit_page(contact, self.database.history(contact.contact_id, [*contact.properties]), said))
 
     def save_one(self, request: Request, body: bytes) -> Response:
-        form = {name: values[-1] for name, values in parse_qs(body.decode(), keep_blank_values=True).items()}
+        form = read_form(body)
         given = {name: form[name] for name in EDITED if name in form}
         try:
             self.database.update(self._found(request), given, PEOPLE, form.get("version"))
@@ -286,5 +281,10 @@ class _Crm:
         headers = {"ETag": f'"{contact.version}"'} if self.options.has_versions else {}
         return JSONResponse(shown, status, headers)
 
-    def _show(self, contact: Contact, names: Any) -> dict[str, Any]:
+    def _show(self, contact: Contact, names: list[str] | None) -> dict[str, Any]:
         return show(contact, names, self.options.has_versions)
+
+
+def _same(given: str, wanted: str) -> bool:
+    """Whether a secret is the right one, in the same time however it is wrong; it may be in any letters."""
+    return hmac.compare_digest(given.encode(errors="replace"), wanted.encode())
