@@ -206,6 +206,11 @@ class Scene:
                 raise DrillFailed(f"nothing noticed it within {seconds:.0f} s")
             time.sleep(0.1)
 
+    def nothing_to_notice(self, why: str) -> None:
+        """Said in place of `until_detected` where all must go on as if nothing were."""
+        self.detected_by = f"nothing to notice: {why}"
+        self.step(self.detected_by)
+
     def _incident(self) -> str | None:
         with self.connect() as connection:
             found = self.look(connection)
@@ -245,6 +250,14 @@ class Scene:
         """Until it is so, asked for the first time `after` seconds; DrillFailed when it never is."""
         time.sleep(after)
         wait_until(is_so, seconds, "what the drill waits for does not come")
+
+    def store_is_away(self) -> str | None:
+        """What `glp1 alerts check` says from cron while Postgres does not answer."""
+        try:
+            self.connect().close()
+        except psycopg.OperationalError:
+            return "the store does not answer: `glp1 alerts check` fails"
+        return None
 
     def failed_turn(self) -> str | None:
         """The first turn of a loop since the break that failed, by the name of its error: in service, a failed run."""

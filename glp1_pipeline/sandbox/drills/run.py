@@ -147,7 +147,7 @@ def run_one(drill: Drill, site: Site, say: Callable[[str], None] = print) -> Evi
 def _faults(scene: Scene) -> list[str]:
     """Everything that must hold of any drill."""
     found = []
-    if scene.detection_seconds is None:
+    if not scene.detected_by:
         found.append("the drill did not show that anything noticed it")
     if scene.recovery_seconds is None:
         found.append("the drill did not wait until all was settled")
