@@ -137,6 +137,7 @@ FAULTS = {
     " or exists (select from phi.risk_flags f where f.patient_id = l.record_id and f.status <> 'cleared')"
     " or exists (select from ops.tasks t where t.patient_id = l.record_id and t.status = 'open')"
     " or exists (select from ops.provider_queue q where q.patient_id = l.record_id and q.left_at is null)"
+    " or exists (select from phi.medication_courses m where m.patient_id = l.record_id)"
     " or exists (select from ops.field_conflicts c where c.patient_id = l.record_id and c.closed_at is null))",
     # With the fault above: each value is in its patient's chart, and in no other.
     "charts have more events than there are values": "select from (select (select coalesce(sum(cardinality(events)), 0)"

@@ -71,8 +71,9 @@ def _said_since(courses: Mapping[str, Course], kind: str, fact: Fact) -> bool:
 
 
 def _in_force(course: Course, at: datetime) -> Fact | None:
-    """The order as it was written that stood at a moment."""
-    return next((order for order in reversed(course.orders) if order.at <= at + DAY), None)
+    """The order as it was written that stood at a moment; of none, the one that was signed within a day after."""
+    standing = next((order for order in reversed(course.orders) if order.at <= at), None)
+    return standing or next((order for order in course.orders if order.at <= at + DAY), None)
 
 
 def _differ(one: Fact | None, other: Fact | None) -> bool:

@@ -1,0 +1,181 @@
+"""Treatments on the whole road: from drops to courses, moves and tasks, whoever says it first, and again after a merge."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from glp1_pipeline.adapters import ledger
+from glp1_pipeline.adapters.charts import save
+from glp1_pipeline.adapters.charts.medication import count_findings, count_states, count_transitions, show
+from glp1_pipeline_tests.small_road import SmallRoad, empty_tables, migrated_database, small_road, submission
+from glp1_pipeline_tests.treatments import dispensed, message, ordered, taken
+
+START = [ordered(0, 0.25), dispensed(3, 0.25)]
+SKIP = [*START, ordered(28, 1.0), taken(20, 0.25)]
+
+
+@pytest.fixture(scope="module")
+def url() -> str:
+    return migrated_database()
+
+
+@pytest.fixture
+def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
+    with small_road(url, tmp_path) as made:
+        yield made
+
+
+def courses(road: SmallRoad) -> list[tuple]:
+    return road.rows(
+        "select family, state, dose_mg, jsonb_array_length(findings) from phi.medication_courses order by 1, 2"
+    )
+
+
+def open_tasks(road: SmallRoad) -> set[str]:
+    return {f"{c}/{x}" for c, x in road.rows("select code, cause from ops.tasks where status = 'open'")}
+
+
+def test_a_course_its_moves_and_its_tasks_come_of_events_of_three_systems(road: SmallRoad):
+    road.send(submission(1), *SKIP)
+    assert courses(road) == [("wegovy_inj", "new_start", 0.25, 1)]
+    assert road.rows(
+        "select move, from_state, to_state, outcome, reason from ops.medication_transitions order by 1"
+    ) == [
+        (1, "none", "new_start", "made", "order_of_the_starting_dose"),
+        (2, "new_start", "new_start", "rejected", "skip_a_step_up"),
+    ]
+    assert "provider-review-refill/skip_a_step_up" in open_tasks(road)
+    systems = road.rows("select split_part(system, ':', 1), count(distinct record_id) from phi.identifiers group by 1")
+    assert dict(systems) == {"intake-account": 1, "ehr": 1, "pharmacy": 1}
+    assert road.one("select count(*) from phi.charts") == 1
+    assert road.balance().faults == []
+
+
+def test_whatever_comes_first_and_however_often_the_state_is_the_same(road: SmallRoad):
+    events = [submission(1), *SKIP]
+    road.send(*events)
+    before = {name: road.fingerprint()[name] for name in ("medication_courses", "medication_transitions", "tasks")}
+    for seed in range(3):
+        empty_tables(road.connection)
+        shuffled = [*events, events[2]]
+        random.Random(seed).shuffle(shuffled)
+        for event in shuffled:
+            road.send(event)
+        assert {name: road.fingerprint()[name] for name in before} == before
+
+
+def test_a_replay_leaves_courses_as_they_are_and_writes_nothing(road: SmallRoad):
+    road.send(submission(1), *SKIP)
+    before = road.fingerprint()
+    done = road.replay()
+    assert (done.writes, done.tasks_opened, done.tasks_closed) == (0, 0, 0)
+    assert road.fingerprint() == before
+
+
+def test_a_corrected_contract_reads_the_same_events_anew(road: SmallRoad):
+    road.send(submission(1), *SKIP)
+    rules = road.contract.medication
+    family = rules.families["wegovy_inj"]
+    fewer = family.model_copy(update={"rungs": tuple(rung for rung in family.rungs if rung.mg != 0.5)})
+    steps = tuple(rung.model_copy(update={"step": n}) for n, rung in enumerate(fewer.rungs, 1))
+    changed = rules.model_copy(
+        update={"families": {**rules.families, "wegovy_inj": fewer.model_copy(update={"rungs": steps})}}
+    )
+    done = road.under(road.contract.model_copy(update={"medication": changed})).replay()
+    assert courses(road) == [("wegovy_inj", "titration", 1.0, 0)]
+    assert "provider-review-refill/skip_a_step_up" not in open_tasks(road)
+    assert done.tasks_closed == 1
+
+
+def test_what_belongs_to_two_records_is_one_course_after_a_merge_and_two_halves_after_an_un_merge(road: SmallRoad):
+    mine, other = submission(1), submission(2)
+    elsewhere = dispensed(3, 0.25, account="canary-0000002")
+    road.send(mine, other, ordered(0, 0.25), elsewhere)
+    ids = dict(road.rows("select value, record_id::text from phi.identifiers where system like 'intake-account:%%'"))
+    first, second = ids["canary-0000001"], ids["canary-0000002"]
+    apart = road.fingerprint()["medication_courses"]
+    assert courses(road) == [("wegovy_inj", "new_start", 0.25, 0), ("wegovy_inj", "none", None, 1)]
+
+    def decision(kind: str, day: int, **data: str) -> dict:
+        told = {"reason": "said at the desk", "actor": "steward-1", **data}
+        steward = {"source": "/steward/desk", "subject": first, "type": f"patient.{kind}"}
+        return {**message("ordered", day, kind), **steward, "data": told}
+
+    bring(road, decision("merged", 90, survivor_id=first, retired_id=second))
+    assert courses(road) == [("wegovy_inj", "new_start", 0.25, 0)]
+    assert "reconcile-medications/dispensed_without_order" not in open_tasks(road)
+    assert road.balance().faults == []
+    bring(road, decision("unmerged", 91, survivor_id=first, restored_id=second))
+    assert road.fingerprint()["medication_courses"] == apart
+    assert road.balance().faults == []
+
+
+def bring(road: SmallRoad, event: dict) -> None:
+    """A steward's decision, which does not come by the landing zone."""
+    ledger.append(road.connection, road.contract, road.cipher, [json.dumps(event).encode()])
+    road.chart()
+
+
+def test_a_run_that_dies_between_chart_and_courses_leaves_neither(road: SmallRoad, monkeypatch):
+    road.drop("a.ndjson", submission(1), *START)
+    road.take()
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(save, "save_courses", die)
+    with pytest.raises(KeyboardInterrupt):
+        road.chart()
+    assert road.one("select count(*) from phi.charts") == 0
+    monkeypatch.undo()
+    road.chart()
+    assert courses(road) == [("wegovy_inj", "new_start", 0.25, 0)]
+    assert road.balance().faults == []
+
+
+def test_who_is_known_to_the_pharmacy_alone_is_a_patient_with_a_question(road: SmallRoad):
+    lone = dispensed(3, 0.25, identifiers=[])
+    road.send(lone)
+    assert courses(road) == [("wegovy_inj", "none", None, 1)]
+    assert open_tasks(road) == {"reconcile-medications/dispensed_without_order"}
+    assert road.balance().faults == []
+
+
+def test_counts_and_what_people_are_shown_hold_no_dose_and_no_product_of_a_person(road: SmallRoad):
+    road.send(submission(1), *SKIP)
+    assert count_states(road.connection) == {("wegovy_inj", "new_start"): 1}
+    (finding,) = count_findings(road.connection)
+    assert (finding["finding"], finding["open"]) == ("skip_a_step_up", 1)
+    assert {(row["outcome"], row["times"]) for row in count_transitions(road.connection)} == {
+        ("made", 1),
+        ("rejected", 1),
+    }
+    patient_id = road.one("select patient_id::text from phi.medication_courses")
+    (found,) = show(road.connection, patient_id)
+    assert (found["state"], len(found["transitions"])) == ("new_start", 2)
+    assert not {"0.25", "1.0"} & set(itertools.chain(*(str(value).split() for value in found.values())))
+
+
+def test_the_command_line_shows_a_patients_course_and_the_drift_of_all(road: SmallRoad, url: str, monkeypatch):
+    from glp1_pipeline.cli import medication
+
+    road.send(submission(1), *SKIP)
+    monkeypatch.setattr(medication, "question", lambda asked: asked(road.connection))
+    runner = CliRunner()
+    shown = runner.invoke(medication.medication, ["show", "canary-0000001"])
+    assert shown.exit_code == 0
+    assert "wegovy_inj: new_start" in shown.output
+    assert "skip_a_step_up" in shown.output
+    assert "Canary" not in shown.output
+    told = runner.invoke(medication.medication, ["drift", "--json"])
+    assert json.loads(told.output)["findings"][0]["finding"] == "skip_a_step_up"
+    nobody = runner.invoke(medication.medication, ["show", "nobody"])
+    assert nobody.exit_code != 0
+    assert "no patient is known" in nobody.output

@@ -1,0 +1,386 @@
+"""One state of a treatment from all that was said of it, in any order; what may not be is refused by name and shown."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glp1_pipeline.contracts import load
+from glp1_pipeline.domain.events import Change, parse_event
+from glp1_pipeline.domain.medication import Course, Fact, fold, told
+from glp1_pipeline.domain.medication_model import PREVIOUS
+from glp1_pipeline_tests.treatments import at, dispensed, message, ordered, said, taken
+
+CONTRACT = load()
+RULES = CONTRACT.medication
+START = [ordered(0, 0.25), dispensed(3, 0.25)]
+STEP = [*START, ordered(28, 0.5), dispensed(31, 0.5)]
+
+
+def fact(document: dict[str, Any]) -> Fact | None:
+    _, change = parse_event(document, CONTRACT)
+    assert isinstance(change, Change)
+    found = told(CONTRACT, change)
+    return None if found is None else Fact.from_doc(found.to_doc(), document["id"], found.source)
+
+
+def courses(*documents: dict[str, Any]) -> dict[str, Course]:
+    facts = [found for document in documents if (found := fact(document)) is not None]
+    return {course.family: course for course in fold(RULES, facts)}
+
+
+def course(*documents: dict[str, Any], family: str = "wegovy_inj") -> Course:
+    return courses(*documents)[family]
+
+
+def shown(found: Course) -> list[str]:
+    return [finding.name for finding in found.findings]
+
+
+def made(found: Course) -> list[str]:
+    return [f"{t.leaves} > {t.to}" for t in found.history if t.outcome == "made" and t.leaves != t.to]
+
+
+# The states
+
+
+def test_a_start_and_two_steps_up_are_new_start_then_titration():
+    found = course(*STEP, ordered(58, 1.0))
+    assert made(found) == ["none > new_start", "new_start > titration"]
+    assert (found.state, found.mg, shown(found)) == ("titration", 1.0, [])
+
+
+def test_a_dose_that_the_label_keeps_is_maintenance_after_its_four_weeks_and_not_before():
+    steps = [ordered(29 * n, mg) for n, mg in enumerate((0.25, 0.5, 1.0, 1.7, 2.4))]
+    assert course(*steps, dispensed(120, 2.4)).state == "titration"
+    assert course(*steps, dispensed(120, 2.4), dispensed(148, 2.4)).state == "maintenance"
+
+
+def test_a_provider_may_keep_a_lower_dose_but_not_the_one_for_the_start():
+    assert course(*STEP, ordered(60, 0.5, keeps_dose=True)).state == "maintenance"
+    found = course(*START, ordered(28, 0.25, keeps_dose=True))
+    assert (found.state, shown(found)) == ("new_start", ["maintenance_at_starting_dose"])
+
+
+def test_a_lower_dose_that_is_ordered_is_a_de_escalation_and_nothing_to_look_at():
+    found = course(*STEP, ordered(60, 0.25, "down"), dispensed(62, 0.25, "lower"))
+    assert (found.state, found.mg, shown(found)) == ("de_escalation", 0.25, [])
+
+
+def test_a_short_pause_ends_where_it_began_and_a_long_one_in_a_restart_that_is_shown():
+    short = course(*STEP, said("paused", 40), said("resumed", 50))
+    assert (short.state, shown(short)) == ("titration", [])
+    found = course(*STEP, said("paused", 40), said("resumed", 75))
+    assert (found.state, shown(found)) == ("restart", ["restart_after_gap"])
+    assert found.findings[0].proposal == "restart_at_start_dose"
+
+
+def test_a_stop_ends_the_treatment_and_an_order_soon_after_begins_it_again():
+    assert course(*STEP, said("stopped", 50)).state == "discontinued"
+    again = course(*STEP, said("stopped", 50), ordered(80, 0.25, "again"))
+    assert made(again)[-1] == "discontinued > restart"
+    later = course(*STEP, said("stopped", 50), ordered(200, 0.25, "later"))
+    assert made(later)[-1] == "discontinued > new_start"
+
+
+def test_an_order_that_says_what_it_replaces_is_a_switch_and_no_strength_is_compared():
+    both = courses(*START, taken(20, 0.25), ordered(28, 2.5, product="zepbound_pen", replaces="wegovy_inj"))
+    assert {name: found.state for name, found in both.items()} == {"wegovy_inj": "discontinued", "zepbound": "switch"}
+    assert all(shown(found) == [] for found in both.values())
+
+
+def test_a_switch_where_nobody_told_the_last_dose_is_shown():
+    both = courses(*START, ordered(28, 2.5, product="zepbound_pen", replaces="wegovy_inj"))
+    assert shown(both["zepbound"]) == ["switch_without_last_dose"]
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("documents", "rule"),
+    [
+        ([*START, ordered(28, 1.0)], "skip_a_step_up"),
+        ([*START, ordered(10, 0.5)], "step_up_before_min_days"),
+        ([ordered(0, 1.0)], "start_above_first_step"),
+        ([*START, ordered(28, 0.6)], "dose_not_on_ladder"),
+    ],
+)
+def test_an_order_against_a_rule_is_refused_by_its_name_and_the_state_stays(documents, rule):
+    found, before = course(*documents), course(*documents[:-1]) if len(documents) > 1 else Course("wegovy_inj")
+    assert (found.state, found.mg) == (before.state, before.mg)
+    assert (found.history[-1].outcome, found.history[-1].rule) == ("rejected", rule)
+    assert rule in shown(found)
+
+
+def test_a_refused_order_is_shown_no_more_once_a_right_one_took_its_place():
+    assert shown(course(*START, ordered(28, 1.0), ordered(29, 0.5))) == []
+
+
+def test_a_step_up_counts_from_the_hand_over_and_may_be_ordered_a_week_ahead():
+    late = [ordered(0, 0.25), dispensed(12, 0.25)]
+    assert "step_up_before_min_days" in shown(course(*late, ordered(28, 0.5)))
+    assert shown(course(*late, ordered(34, 0.5))) == []
+
+
+def test_who_comes_with_a_treatment_goes_on_with_it_and_no_further_than_a_step():
+    before = taken(-5, 0.5)
+    assert course(before, ordered(0, 1.0)).state == "titration"
+    assert shown(course(before, ordered(0, 1.7))) == ["skip_a_step_up"]
+
+
+def test_a_second_product_beside_the_first_is_refused_and_its_hand_over_is_shown():
+    other = [ordered(20, 2.5, product="zepbound_pen"), dispensed(22, 2.5, product="zepbound_pen")]
+    both = courses(*START, *other)
+    assert (both["wegovy_inj"].state, both["zepbound"].state) == ("new_start", "none")
+    assert shown(both["zepbound"]) == ["overlap_two_glp1", "two_glp1_at_once"]
+    ended = courses(*START, *other, said("stopped", 25), ordered(26, 2.5, "anew", product="zepbound_pen"))
+    assert ended["zepbound"].state == "switch"
+    assert all(shown(found) == [] for found in ended.values())
+
+
+# What cannot be used
+
+
+@pytest.mark.parametrize(
+    ("told_as", "why"),
+    [
+        ({"dose": {"mg": 0.25, "mg_per_ml": 2.5, "ml": 0.1}}, ""),
+        ({"dose": {"mg": 0.25, "mg_per_ml": 2.5, "units": 10}}, ""),
+        ({"dose": {"mg": 0.25, "mg_per_ml": 2.5, "ml": 1.0}}, "compounded_dose_tenfold"),
+        ({"dose": {"mg": 2.5, "mg_per_ml": 2.5, "units": 10}}, "compounded_dose_tenfold"),
+        ({"dose": {"mg": 0.25, "mg_per_ml": 2.5, "ml": 0.1, "units": 100}}, "compounded_dose_tenfold"),
+        ({"dose": {"mg": 0.25, "mg_per_ml": 2.5, "ml": 0.13}}, "compounded_dose_disagrees"),
+        ({"dose": {"mg": 0.25}}, "compounded_dose_incomplete"),
+        ({"dose": {"mg_per_ml": 2.5, "ml": 0.1}}, "compounded_dose_incomplete"),
+        ({"dose": {"mg": 25, "mg_per_ml": 2.5, "ml": 10}}, "compounded_dose_out_of_range"),
+    ],
+)
+def test_a_compounded_dose_counts_only_where_mass_concentration_and_volume_agree(told_as, why):
+    found = course(ordered(0, 0.25, product="comp_sema", **told_as), family="comp_sema")
+    assert shown(found) == ([why] if why else [])
+    assert found.state == ("none" if why else "new_start")
+    assert found.mg == (None if why else 0.25)
+
+
+def test_a_tenfold_error_in_all_three_at_once_is_a_jump_that_no_label_has():
+    first = ordered(0, 0.2, product="comp_sema", dose={"mg": 0.2, "mg_per_ml": 2, "ml": 0.1})
+    second = ordered(28, 2.0, product="comp_sema", dose={"mg": 2.0, "mg_per_ml": 20, "ml": 0.1})
+    assert shown(course(first, second, family="comp_sema")) == ["compounded_jump"]
+
+
+@pytest.mark.parametrize(
+    ("told_as", "why"),
+    [
+        ({"product_key": "", "codes": {"rxcui": "2601743"}, "dose": {"mg": 5}}, "product_ambiguous"),
+        ({"product_key": "wegovy_inj", "codes": {"rxcui": "2669706"}}, "product_contradicts_code"),
+        ({"product_key": "wegovy_inj", "codes": {"rxcui": "2553603"}}, "code_contradicts_dose"),
+        ({"product_key": "wegovy_xl", "codes": {}}, "product_unknown"),
+        ({"product_key": "", "codes": {}, "text": "Semaglutide pen"}, "product_unknown"),
+        ({"product_key": "ozempic", "codes": {}, "dose": {}}, "dose_missing"),
+        ({"product_key": "victoza", "codes": {}, "dose": {"mg": 0.6}}, "no_ladder"),
+        ({"authored_at": "yesterday"}, "time_unreadable"),
+    ],
+)
+def test_what_no_code_or_dose_names_for_sure_is_held_by_a_reason_and_begins_nothing(told_as, why):
+    ((found),) = courses(ordered(0, 0.25, **told_as)).values()
+    assert (found.state, shown(found), found.history[0].outcome) == ("none", [why], "held")
+
+
+def test_a_shared_code_confirms_a_product_key_and_a_brand_or_package_code_names_the_product():
+    shared = ordered(0, 2.5, product="zepbound_pen", codes={"rxcui": "2601761"})
+    brand = ordered(0, 2.5, product_key="", codes={"rxcui": "2669706"}, dose={})
+    package = ordered(0, 2.5, product_key="", codes={"ndc": "0002-2506-80"}, dose={})
+    for document in (shared, brand, package):
+        found = course(document, family="zepbound")
+        assert (found.state, found.product, found.mg) == ("new_start", "zepbound_pen", 2.5)
+
+
+# Drift
+
+
+@pytest.mark.parametrize(
+    ("documents", "names"),
+    [
+        ([*STEP, dispensed(58, 0.25)], ["dispensed_dose_disagrees", "reversed_rung"]),
+        ([*STEP, dispensed(58, 1.7)], ["dispensed_dose_disagrees", "skipped_rung"]),
+        ([*STEP, taken(50, 1.0)], ["reported_dose_disagrees"]),
+        ([*STEP, dispensed(58, 0.5, days_supply=84)], ["supply_does_not_fit_dose"]),
+        ([dispensed(3, 0.25)], ["dispensed_without_order"]),
+        ([ordered(-1, 0.5, intent="plan"), *START], ["planned_dose_disagrees"]),
+        ([*STEP, dispensed(110, 0.5)], ["restart_after_gap"]),
+        ([*STEP, taken(45, 0.5, doses_missed=3)], ["restart_after_gap"]),
+    ],
+)
+def test_sources_that_disagree_are_a_finding_by_name(documents, names):
+    found = course(*documents)
+    assert shown(found) == names
+    assert all(finding.sources and finding.at for finding in found.findings)
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        [*STEP, taken(32, 0.25)],  # what was left of the lower dose
+        [*STEP, taken(59, 0.5), taken(66, 0.5)],  # one who reports seldom has missed nothing
+        [*STEP, dispensed(62, 0.5)],
+        [*START, dispensed(58, 0.25), ordered(59, 0.25, "same")],
+        [*STEP, dispensed(110, 0.5), ordered(111, 0.25, "restarted")],  # a provider answered the gap
+    ],
+)
+def test_what_is_usual_is_no_finding(documents):
+    assert shown(course(*documents)) == []
+
+
+def test_a_parcel_that_was_lost_is_no_supply():
+    lost = message("shipment_exception", 33, "lost", dispense_ref="dispense-31-0.5", reason="lost")
+    kept, gone = course(*STEP), course(*STEP, lost)
+    assert kept.runs_out_at is not None
+    assert gone.runs_out_at is not None
+    assert gone.runs_out_at < kept.runs_out_at
+
+
+def test_the_medication_list_of_the_ehr_is_compared_with_the_order():
+    listed = {
+        "resourceType": "MedicationStatement",
+        "id": "listed",
+        "status": "active",
+        "dateAsserted": at(40),
+        "medicationCodeableConcept": {
+            "coding": [{"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "2553903"}]
+        },
+    }
+    assert shown(course(*STEP, resource(listed, 40))) == ["listed_dose_disagrees"]
+
+
+# FHIR of the EHR
+
+
+def resource(content: dict[str, Any], day: float, version: str = "1") -> dict[str, Any]:
+    kind, remote_id = content["resourceType"], content["id"]
+    data = {"resource_type": kind, "resource_id": remote_id, "version": version, "resource": content}
+    name = f"{kind}/{remote_id}/_history/{version}"
+    return {**message("ordered", day, name), "type": "chart.updated", "data": data}
+
+
+def request(mg: float, status: str = "active", **more: Any) -> dict[str, Any]:
+    quantity = {"value": mg, "system": "http://unitsofmeasure.org", "code": "mg"}
+    return {
+        "resourceType": "MedicationRequest",
+        "id": "rx1",
+        "status": status,
+        "intent": "order",
+        "authoredOn": at(0),
+        "medicationCodeableConcept": {"coding": [{"system": "urn:glp1-pipeline:code:product", "code": "wegovy_inj"}]},
+        "dosageInstruction": [{"doseAndRate": [{"doseQuantity": quantity}]}],
+        **more,
+    }
+
+
+def test_an_order_of_the_ehr_is_held_let_go_on_and_stopped_by_its_versions_in_any_order():
+    versions = [
+        resource(request(0.25, status), day, str(n))
+        for n, (status, day) in enumerate([("active", 0), ("on-hold", 10), ("active", 14), ("stopped", 60)], 1)
+    ]
+    for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
+        found = course(*[versions[n] for n in order])
+        assert made(found) == [
+            "none > new_start", "new_start > paused", "paused > new_start", "new_start > discontinued",
+        ]  # fmt: skip
+
+
+def test_an_order_entered_in_error_never_was():
+    versions = [resource(request(0.25), 0), resource(request(0.25, "entered-in-error"), 1, "2")]
+    assert courses(*versions) == {}
+
+
+def test_an_order_that_is_stopped_because_the_next_one_took_its_place_stops_no_treatment():
+    stopped = resource(request(0.25, "stopped"), 28.5, "2")
+    assert course(resource(request(0.25), 0), dispensed(1, 0.25), ordered(28, 0.5), stopped).state == "titration"
+
+
+def test_other_medicines_and_our_own_statements_are_no_treatment():
+    lisinopril = request(0.25, medicationCodeableConcept={"text": "lisinopril 10 mg"})
+    ours = request(0.25, identifier=[{"system": "urn:glp1-pipeline:resource", "value": "x"}])
+    assert fact(resource(lisinopril, 0)) is None
+    assert fact(resource(ours, 0)) is None
+
+
+# Whatever comes
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=True) | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(
+    ["dose", "codes", "quantity", "days_supply", "when_handed_over", "refills", "resource", "product_key", "status",
+     "taken_at", "doses_missed", "keeps_dose", "replaces"]
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(KEYS, ANY_JSON, max_size=6), st.sampled_from(["ordered", "dispensed", "dose_reported"]))
+def test_no_content_of_a_message_makes_reading_fail(content, kind):
+    _, change = parse_event(
+        message(kind, 0, "any", medication_request_ref="r", dispense_ref="d", product_key="wegovy_inj", taken_at=at(0)),
+        CONTRACT,
+    )
+    assert isinstance(change, Change)
+    change.content.update(content)
+    found = told(CONTRACT, change)
+    if found is not None:
+        fold(RULES, [Fact.from_doc(found.to_doc(), "any", found.source)])
+
+
+@st.composite
+def stories(draw) -> list[dict[str, Any]]:
+    found = []
+    for n in range(draw(st.integers(1, 12))):
+        day = draw(st.integers(0, 200))
+        mg, product = draw(
+            st.sampled_from([(0.25, "wegovy_inj"), (0.5, "wegovy_inj"), (1.0, "wegovy_inj"), (2.5, "zepbound_pen")])
+        )
+        kind = draw(st.sampled_from(["ordered", "ordered", "dispensed", "taken", "paused", "resumed", "stopped"]))
+        if kind == "ordered":
+            replaces = draw(st.sampled_from(["", "wegovy_inj", "zepbound_pen"]))
+            found.append(ordered(day, mg, f"o{n}", product, replaces=replaces, keeps_dose=draw(st.booleans())))
+        elif kind == "dispensed":
+            found.append(dispensed(day, mg, f"d{n}", product))
+        else:
+            found.append(taken(day, mg, product) if kind == "taken" else said(kind, day, product))
+    return found
+
+
+@settings(max_examples=120, deadline=None)
+@given(stories(), st.randoms(use_true_random=False))
+def test_any_order_with_any_copies_folds_to_the_same_courses(documents, chance: random.Random):
+    facts = [found for document in documents if (found := fact(document)) is not None]
+    shuffled = facts + chance.choices(facts, k=3)
+    chance.shuffle(shuffled)
+    assert fold(RULES, shuffled) == fold(RULES, facts)
+
+
+@settings(max_examples=120, deadline=None)
+@given(stories())
+def test_every_move_made_is_one_that_is_allowed_and_no_two_products_are_under_way(documents):
+    found = courses(*documents)
+    assert sum(one.is_under_way for one in found.values()) <= 1
+    for one in found.values():
+        state = "none"
+        for move in one.history:
+            assert move.leaves == state
+            if move.outcome == "made":
+                rule = RULES.moves[move.rule]
+                assert state in rule.leaves
+                assert rule.to in (PREVIOUS, move.to)
+                state = move.to
+            else:
+                assert move.rule in RULES.findings
+        assert one.state == state
+        assert {finding.name for finding in one.findings} <= RULES.findings.keys()
