@@ -47,6 +47,7 @@ def main() -> None:
                   glp1 match           who may be the same person, and decisions about it
                   glp1 conflicts       what somebody changed in the EHR against us
     Be called     glp1 alerts          what is wrong for too long, who is at it, how soon it is mended
+    On paper      glp1 downtime        the worklist before the system is down, and what was done by hand after it
     Keep small    glp1 prune           what nothing needs any more goes; the job maintenance does it each night
     Trust         glp1 mapping check   how much of a folder of submissions maps by itself
     Survive       glp1 backup          make, check, put back; glp1 keys: a new key, a new password
@@ -61,7 +62,7 @@ for command in (
     trace.trace, trace.metrics, prove.reconcile, prove.fingerprint,
     replay.replay, rollback.rollback, mend.conflicts, match.match, settle.settle,
     mapping.mapping, mapping.dictionary, drift.drift,
-    crm.crm, alerts.alerts,
+    crm.crm, downtime, alerts.alerts, downtime.downtime,
     keys.keys, backup.backup, prune.prune, drill.drill,
 ):  # fmt: skip
     main.add_command(command)
