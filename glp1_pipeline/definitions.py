@@ -18,6 +18,7 @@ from .defs import (
     maintenance,
     mapping,
     matches,
+    medication,
     recovery,
     replay,
     rollback,
@@ -79,6 +80,7 @@ defs = dg.Definitions(
         matches.count_reviews,
         conflicts.count_conflicts,
         mapping.count_unmapped_codes,
+        medication.count_treatments,
     ],
     jobs=[
         intake_job,
@@ -104,6 +106,7 @@ defs = dg.Definitions(
         recovery.balance_schedule,
         conflicts.conflicts_schedule,
         mapping.unmapped_schedule,
+        medication.treatments_schedule,
         alerts.alerts_schedule,
         health.health_schedule,
         maintenance.maintenance_schedule,

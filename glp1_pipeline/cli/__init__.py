@@ -19,6 +19,7 @@ from . import (
     look,
     mapping,
     match,
+    medication,
     mend,
     prove,
     prune,
@@ -40,6 +41,7 @@ def main() -> None:
                   glp1 status          how the whole stands, in counts
                   glp1 events          what was quarantined, where and why
                   glp1 why PATIENT     what one patient waits for, since when, and whose it is
+                  glp1 medication      treatments: where they stand, what was refused, where sources disagree
                   glp1 trace EVENT     the whole journey of one event; glp1 metrics: those of all in numbers
     Prove         glp1 reconcile       nothing lost, nothing doubled, the EHR read back
     Mend          glp1 replay          compute events again after a correction
@@ -61,7 +63,7 @@ for command in (
     start.up, start.demo_command, start.drop, health.health, look.status, look.events, look.why,
     trace.trace, trace.metrics, prove.reconcile, prove.fingerprint,
     replay.replay, rollback.rollback, mend.conflicts, match.match, settle.settle,
-    mapping.mapping, mapping.dictionary, drift.drift,
+    mapping.mapping, mapping.dictionary, drift.drift, medication.medication,
     crm.crm, downtime, alerts.alerts, downtime.downtime,
     keys.keys, backup.backup, prune.prune, drill.drill,
 ):  # fmt: skip

@@ -34,7 +34,7 @@ MEDICATION_TRANSITIONS = spec(
     deps=(MEDICATION_COURSES,),
     fresh_for=timedelta(hours=2),
     why="Every move of a treatment: made, by what; rejected, with the name of the rule that it breaks; or held, with "
-    "why it could not be used. A refused order is never lost: it stands here, in the patient's findings, and as a task.",
+    "why it could not be used. A refused order is never lost: it stands here, in the findings, and as a task.",
 )
 
 

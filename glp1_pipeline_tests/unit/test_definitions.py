@@ -9,7 +9,7 @@ from glp1_pipeline.definitions import defs
 def test_the_definitions_load_and_count_what_the_house_has():
     dg.Definitions.validate_loadable(defs)
     names = {spec.key.to_user_string() for spec in defs.resolve_all_asset_specs()}
-    assert len(names) == 23
+    assert len(names) == 25
     views_and_doors = {
         "crm_changes", "crm_deliveries", "ehr_changes", "health_page", "hops", "ledger_balance", "ownership_drift", "patient_match_reviews",
         "table_sizes", "unmapped_codes",
@@ -22,7 +22,16 @@ def test_every_asset_says_what_it_is_whose_it_is_and_where_it_belongs():
         name = spec.key.to_user_string()
         assert is_told(spec.description), name
         assert spec.owners, name
-        assert spec.group_name in {"alerts", "intake", "identity", "chart", "ownership", "delivery", "recovery"}, name
+        assert spec.group_name in {
+            "alerts",
+            "intake",
+            "identity",
+            "chart",
+            "ownership",
+            "delivery",
+            "recovery",
+            "medication",
+        }, name
         assert len(spec.kinds) >= 2, name
         assert "python" in spec.kinds, name
 
