@@ -12,6 +12,7 @@ from . import (
     alerts,
     backup,
     crm,
+    downtime,
     drift,
     drill,
     health,
@@ -64,7 +65,7 @@ for command in (
     trace.trace, trace.metrics, prove.reconcile, prove.fingerprint,
     replay.replay, rollback.rollback, mend.conflicts, match.match, settle.settle,
     mapping.mapping, mapping.dictionary, drift.drift, medication.medication,
-    crm.crm, downtime, alerts.alerts, downtime.downtime,
+    crm.crm, alerts.alerts, downtime.downtime,
     keys.keys, backup.backup, prune.prune, drill.drill,
 ):  # fmt: skip
     main.add_command(command)
