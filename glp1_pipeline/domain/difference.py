@@ -93,4 +93,3 @@ def _count(found: Counter[str], what: str, tasks: set[tuple[str, str]], word: st
 def _move(found: Counter[str], was_in: bool, is_in: bool) -> None:
     if was_in != is_in:
         found[f"queue/{'entered' if is_in else 'left'}"] += 1
-
