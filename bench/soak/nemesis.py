@@ -42,7 +42,7 @@ class Nemesis(threading.Thread):
         self.random = random.Random(f"nemesis {seed}")
         self.faults: Counter[str] = Counter()
         self.trouble: BaseException | None = None
-        self._is_over = threading.Event()
+        self._is_over, self._has_ended = threading.Event(), threading.Event()
         assert site.proxy is not None
         self.proxy = site.proxy
         self.landing = Path(site.settings.landing_url)
@@ -57,10 +57,14 @@ class Nemesis(threading.Thread):
                 FAULTS[name](self)
         except BaseException as error:  # noqa: BLE001 - told by whoever ends it
             self.trouble = error
+        self._has_ended.set()
+        # What this thread started dies with it (the system's signal to orphans is of threads): it stays to the end.
+        threading.Event().wait()
 
     def end(self) -> None:
         self._is_over.set()
-        self.join(120)
+        if not self._has_ended.wait(180):
+            raise SystemExit(f"a fault does not end: {dict(self.faults)}")
         if self.trouble is not None:
             raise SystemExit(f"the nemesis itself failed: {self.trouble!r}")
         self.proxy.heal()

@@ -120,7 +120,7 @@ class Soak:
             self.fed = sum(self.stream.sent.kinds.values())
             if n % 20 == 0:
                 self._tell()
-                while (self._left() or 0) + len(os.listdir(landing)) * 30 > AHEAD:
+                while (self._left() or 0) + self._in_landing() * 30 > AHEAD:
                     self._tell()
                     time.sleep(0.5)
 
@@ -146,7 +146,10 @@ class Soak:
             time.sleep(1.0)
 
     def _in_landing(self) -> int:
-        return sum(not name.startswith(".") for name in os.listdir(self.site.settings.landing_url))
+        try:
+            return sum(not name.startswith(".") for name in os.listdir(self.site.settings.landing_url))
+        except FileNotFoundError:  # its disk is away just now
+            return 0
 
     def _left(self) -> int | None:
         """None: the store is away just now."""
