@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -22,6 +24,8 @@ from .feeds import silent_feeds
 
 SENSOR = "sensor:alerts"
 """Row of ops.alert_looks that says when Dagster's sensor looked last: no name of an alert has a colon."""
+MOST_FILES = 10_000
+"""Of the landing zone that are looked at."""
 Found = tuple[str, int, datetime | None]
 
 
@@ -38,7 +42,6 @@ class World:
 
 
 STATEMENTS: dict[str, LiteralString] = {
-    "waiting_events": "select '', count(*), min(received_at) from phi.events where status = 'waiting'",
     # What a blocked lane holds back is told by the write that blocks it.
     "undelivered_writes": "select w.target, count(*), min(w.created_at) from ops.writes w where w.status in"
     " ('ready', 'in_doubt') and not exists (select from ops.lanes l where l.target = w.target"
@@ -83,6 +86,21 @@ def _ask(connection: Connection[Any], alert: Alert, world: World) -> list[Found]
     return [(str(scope), int(count), since) for scope, count, since in rows if count]
 
 
+def _waiting_events(connection: Connection[Any], alert: Alert, world: World) -> list[Found]:
+    """In the ledger, and before it: where nobody reads the landing zone, the ledger knows of nothing that waits."""
+    row = connection.execute("select count(*), min(received_at) from phi.events where status = 'waiting'").fetchone()
+    found: list[Found] = [("", row[0], row[1])] if row and row[0] else []
+    if world.landing is None or not world.landing.is_dir():
+        return found
+    dropped = []
+    with os.scandir(world.landing) as entries:
+        for entry in islice(entries, MOST_FILES):
+            with suppress(FileNotFoundError):  # read and put away just now
+                if not entry.name.startswith("."):
+                    dropped.append(entry.stat(follow_symlinks=False).st_mtime)
+    return [*found, ("landing", len(dropped), datetime.fromtimestamp(min(dropped), UTC))] if dropped else found
+
+
 def _balance_faults(connection: Connection[Any], alert: Alert, world: World) -> list[Found]:
     faults = balance(connection).faults
     return [("", len(faults), None)] if faults else []
@@ -112,6 +130,7 @@ def _silent_feeds(connection: Connection[Any], alert: Alert, world: World) -> li
 
 
 OTHERS: dict[str, Callable[[Connection[Any], Alert, World], list[Found]]] = {
+    "waiting_events": _waiting_events,
     "balance_faults": _balance_faults,
     "landing_space": _landing_space,
     "landing_access": _landing_access,
