@@ -82,16 +82,15 @@ def find_patient(connection: psycopg.Connection, name: str) -> str | None:
     """Our id of a patient: given as our id of any of their records, or as an identifier that a system gave; None where
     it is nobody's, and where systems gave it to several people."""
     try:
-        candidate = str(uuid.UUID(name))
         row = connection.execute(
             "select patient_id from phi.charts where patient_id = %(id)s union all"
             " select patient_id from ops.patient_links where record_id = %(id)s",
-            {"id": candidate},
+            {"id": str(uuid.UUID(name))},
         ).fetchone()
         if row:
             return str(row[0])
     except ValueError:
-        candidate = name
+        pass  # none of ours: a system's, then
     rows = connection.execute(
         "select distinct coalesce(l.patient_id, i.record_id) from phi.identifiers i left join ops.patient_links l"
         " using (record_id) where i.value = %s limit 2",
@@ -157,23 +156,25 @@ def why(connection: psycopg.Connection, patient_id: str) -> dict[str, Any]:
             )
         ],
         "writes": [
-            {"write": n, "status": s, "tries": t, "since": c, "last": last}
-            for n, s, t, c, last in of_all(
-                "select n, status, tries, created_at, last_class from ops.writes where patient_id = any(%s::uuid[])"
-                " and status <> 'delivered' order by n"
+            {"target": target, "write": n, "status": s, "tries": t, "since": c, "last": last}
+            for target, n, s, t, c, last in of_all(
+                "select target, n, status, tries, created_at, last_class from ops.writes"
+                " where patient_id = any(%s::uuid[]) and status <> 'delivered' order by target desc, n"
             )
         ],
         "blocked": [
-            b
-            for (b,) in of_all(
-                "select blocked from ops.lanes where patient_id = any(%s::uuid[]) and blocked is not null order by 1"
+            {"target": target, "reason": reason}
+            for target, reason in of_all(
+                "select distinct target, blocked from ops.lanes where patient_id = any(%s::uuid[])"
+                " and blocked is not null order by target desc, blocked"
             )
         ],
         "conflicts": [
-            {"resource": k, "reason": r, "since": s, "decision": d}
-            for k, r, s, d in of_all(
-                "select m.key, m.value ->> 'reason', (m.value ->> 'since')::timestamptz, m.value ->> 'decision'"
-                " from ops.copies c, jsonb_each(c.conflicts) m where c.patient_id = any(%s::uuid[]) order by 3, 1"
+            {"target": target, "resource": k, "reason": r, "since": s, "decision": d}
+            for target, k, r, s, d in of_all(
+                "select c.target, m.key, m.value ->> 'reason', (m.value ->> 'since')::timestamptz,"
+                " m.value ->> 'decision' from ops.copies c, jsonb_each(c.conflicts) m"
+                " where c.patient_id = any(%s::uuid[]) order by 4, 2, 1"
             )
         ],
         "disagreements": conflicts_of(connection, patient_id),

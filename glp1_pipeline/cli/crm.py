@@ -82,7 +82,7 @@ def conflicts(leave: str | None, take: str | None, as_json: bool) -> None:
     them with `glp1 match`, or mend the address). deleted_in_crm: somebody deleted the contact.
     """
     from ..adapters import charts, outbox
-    from ..adapters.status import find_patient
+    from ..adapters.status import events_of, find_patient
     from ..domain.crm import COPY
 
     if leave and take:
@@ -100,16 +100,9 @@ def conflicts(leave: str | None, take: str | None, as_json: bool) -> None:
                 raise click.ClickException("this contact is not in conflict: `glp1 crm conflicts` lists what is")
             if leave:
                 return {"decision": decision, "new_writes": 0}
-            events = connection.execute(
-                "select e.event_id from phi.events e left join ops.patient_links l using (record_id)"
-                " where coalesce(l.patient_id, e.record_id) = %s and e.status = 'charted'",
-                (patient_id,),
-            ).fetchall()
-            scope = charts.Scope(event_ids=tuple(event for (event,) in events), is_replay=True)
-            return {
-                "decision": decision,
-                "new_writes": charts.chart_events(connection, road.contract, road.cipher, scope).writes,
-            }
+            scope = charts.Scope(event_ids=events_of(connection, patient_id), is_replay=True)
+            done = charts.chart_events(connection, road.contract, road.cipher, scope)
+            return {"decision": decision, "new_writes": done.contacts}
 
     found = told(work)
 

@@ -102,15 +102,17 @@ def _show_why(found: dict[str, Any]) -> None:
         click.echo(f"flag {flag['severity']} {flag['flag']} ({flag['status']}): {', '.join(flag['fields'])}")
     for write in found["writes"]:
         click.echo(
-            f"write {write['write']} to the EHR: {write['status']} for {age(write['since'])}, {write['tries']} tries"
+            f"write {write['write']} to the {_name(write)}: {write['status']} for {age(write['since'])},"
+            f" {write['tries']} tries"
         )
-    for reason in found["blocked"]:
-        click.echo(f"nothing more is sent to the EHR: {reason}")
+    for lane in found["blocked"]:
+        click.echo(f"nothing more is sent to the {_name(lane)}: {lane['reason']}")
     undecided = [conflict for conflict in found["conflicts"] if not conflict["decision"]]
     for conflict in undecided:
         click.echo(
-            f"conflict {conflict['resource']}: {conflict['reason']} for {age(conflict['since'])}, ours is not sent:"
-            " `glp1 conflicts --help` says how to decide"
+            f"conflict {conflict['resource']} in the {_name(conflict)}: {conflict['reason']} for"
+            f" {age(conflict['since'])}, ours is not sent:"
+            f" `glp1 {'crm ' if conflict['target'] == 'crm' else ''}conflicts --help` says how to decide"
         )
     for one in found["disagreements"]:
         click.echo(
@@ -127,3 +129,8 @@ def _show_why(found: dict[str, Any]) -> None:
     is_held = any(gate["outcome"] == "held" for gate in found["gates"])
     if not (is_held or found["tasks"] or found["writes"] or found["blocked"] or undecided):
         click.echo("nothing is unmet")
+
+
+def _name(one: dict[str, Any]) -> str:
+    """The other system, as people call it."""
+    return one["target"].upper()

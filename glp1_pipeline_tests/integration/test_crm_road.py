@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from glp1_pipeline import cli
+from glp1_pipeline.cli import telling
 from glp1_pipeline.domain.crm import KEY
 from glp1_pipeline_tests.crm_process import CrmProcess
 from glp1_pipeline_tests.crm_world import CrmWorld
-from glp1_pipeline_tests.small_road import amendment, migrated_database, small_road, submission
+from glp1_pipeline_tests.small_road import amendment, connect, migrated_database, small_road, submission
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +124,37 @@ def test_a_contact_without_a_form_is_a_lead_and_gets_no_write(world: CrmWorld, c
     world.road.chart()
     assert world.road.rows("select stage from phi.charts") == [("lead",)]
     assert world.statuses() == {}
+
+
+def test_the_command_line_says_which_system_a_patient_waits_for_and_what_a_decision_wrote(
+    world: CrmWorld, crm: CrmProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    road = world.road
+    door = SimpleNamespace(connect=lambda name: connect(road.url, name), contract=road.contract, cipher=road.cipher)
+    for module in (telling, cli.crm):
+        monkeypatch.setattr(module, "open_road", lambda: door)
+
+    def glp1(*arguments: str) -> str:
+        done = CliRunner().invoke(cli.main, [*arguments])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    first = submission(1)
+    crm.add(email=first["data"]["answers"]["demo.email"])
+    road.send(first)
+    patient_id = str(road.one("select patient_id from phi.charts"))
+    waits = glp1("why", patient_id)
+    assert "write 1 to the EHR: ready" in waits
+    assert "write 1 to the CRM: ready" in waits
+    world.drain(crm.door())
+    road.connection.execute("update ops.lanes set blocked = 'rejected' where target = 'crm'")
+    told = glp1("why", patient_id)
+    assert "conflict contact in the CRM: same_email" in told
+    assert "glp1 crm conflicts --help" in told
+    assert "nothing more is sent to the CRM: rejected" in told
+    road.connection.execute("update ops.lanes set blocked = null where target = 'crm'")
+    decided = json.loads(glp1("crm", "conflicts", "--take", patient_id, "--json"))
+    assert decided == {"decision": "ours", "new_writes": 1}
+    world.drain(crm.door())
+    assert crm.only()["properties"][KEY] == patient_id
+    assert "CRM" not in glp1("why", patient_id)
