@@ -26,7 +26,6 @@ from ..domain.mapping import NO_FIELD, Mapped, map_submission
 from .documents import lines_of, read_document
 from .landing import MAX_LINE_BYTES, Line
 
-GOAL = 0.95
 SUFFIXES = (".json", ".ndjson", ".jsonl")
 """What is read in a folder; a file that is named itself is read whatever it is called."""
 

@@ -26,7 +26,7 @@ STATUS = click.Choice(["waiting", "charted", "rejected", "dead"])
 @click.option(
     "--status",
     "statuses",
-    type=click.Choice(["waiting", "charted", "rejected", "dead"]),
+    type=STATUS,
     help="Where it stands.",
     **MANY,
 )

@@ -56,35 +56,44 @@ def test_a_batch_of_new_patients_who_agree_asks_the_database_nothing() -> None:
         def __getattr__(self, name: str) -> Any:
             raise AssertionError(f"the database was asked: {name}")
 
-    assert save_conflicts(Untouchable(), [outcome()], DAY, Known()) == {"opened": 0, "closed": 0}  # type: ignore[arg-type]
+    save_conflicts(Untouchable(), [outcome()], DAY, Known())  # type: ignore[arg-type]
+
+
+def saved(connection: psycopg.Connection, *batch: Any, **named: Any) -> dict[str, int]:
+    """Save a batch; how many conflicts it opened and closed."""
+    opened = "select patient_id, field, source from ops.field_conflicts where closed_at is null"
+    before = set(connection.execute(opened).fetchall())
+    save_conflicts(connection, *batch, **named)
+    after = set(connection.execute(opened).fetchall())
+    return {"opened": len(after - before), "closed": len(before - after)}
 
 
 def test_a_conflict_is_opened_kept_by_a_replay_closed_when_gone_and_opened_again(connection: psycopg.Connection):
     both = outcome(conflict(), conflict("demo.mobile", "ehr", "merged"))
-    assert save_conflicts(connection, [both], DAY, Known()) == {"opened": 2, "closed": 0}
+    assert saved(connection, [both], DAY, Known()) == {"opened": 2, "closed": 0}
     for later in (1, 2):
-        replayed = save_conflicts(connection, [both], DAY + timedelta(days=later), KNOWN)
+        replayed = saved(connection, [both], DAY + timedelta(days=later), KNOWN)
         assert replayed == {"opened": 0, "closed": 0}
     assert {row["day"] for row in drift(connection)} == {DAY.date()}
-    assert save_conflicts(connection, [outcome(conflict())], DAY, KNOWN) == {"opened": 0, "closed": 1}
+    assert saved(connection, [outcome(conflict())], DAY, KNOWN) == {"opened": 0, "closed": 1}
     assert counts(connection) == (1, 2)
     again = DAY + timedelta(days=3)
-    assert save_conflicts(connection, [both], again, KNOWN) == {"opened": 1, "closed": 0}
+    assert saved(connection, [both], again, KNOWN) == {"opened": 1, "closed": 0}
     assert {row["field"]: row["day"] for row in drift(connection)} == {
         "demo.dob": DAY.date(), "demo.mobile": again.date(),
     }  # fmt: skip
 
 
 def test_another_patients_conflicts_stay_and_those_of_a_retired_record_close(connection: psycopg.Connection):
-    save_conflicts(connection, [outcome(conflict()), outcome(conflict(), patient_id=OTHER)], DAY, Known())
-    assert save_conflicts(connection, [outcome()], DAY, KNOWN)["closed"] == 1
+    saved(connection, [outcome(conflict()), outcome(conflict(), patient_id=OTHER)], DAY, Known())
+    assert saved(connection, [outcome()], DAY, KNOWN)["closed"] == 1
     assert [len(conflicts_of(connection, p)) for p in (PATIENT, OTHER)] == [0, 1]
-    assert save_conflicts(connection, [], DAY, Known(), retired=[OTHER])["closed"] == 1
+    assert saved(connection, [], DAY, Known(), retired=[OTHER])["closed"] == 1
     assert counts(connection) == (0, 2)
 
 
 def test_a_person_reads_which_rule_settled_what_since_when_and_never_a_value(connection: psycopg.Connection):
-    save_conflicts(connection, [outcome(conflict())], DAY, Known())
+    saved(connection, [outcome(conflict())], DAY, Known())
     (told,) = conflicts_of(connection, PATIENT)
     assert told == {
         "field": "demo.dob", "rule": "hold_and_block", "source": "intake", "owner": "ehr", "outcome": "task",
@@ -93,8 +102,8 @@ def test_a_person_reads_which_rule_settled_what_since_when_and_never_a_value(con
 
 
 def test_the_drift_report_counts_by_day_system_field_and_rule(connection: psycopg.Connection):
-    save_conflicts(connection, [outcome(conflict()), outcome(conflict(), patient_id=OTHER)], DAY, Known())
-    save_conflicts(connection, [outcome(conflict()), outcome(patient_id=OTHER)], DAY, KNOWN)
+    saved(connection, [outcome(conflict()), outcome(conflict(), patient_id=OTHER)], DAY, Known())
+    saved(connection, [outcome(conflict()), outcome(patient_id=OTHER)], DAY, KNOWN)
     (row,) = drift(connection, DAY.date())
     assert row == {
         "day": DAY.date(), "system": "intake", "field": "demo.dob", "rule": "hold_and_block", "outcome": "task",
@@ -123,11 +132,11 @@ def test_the_count_plots_by_field_and_rule_and_warns_only_when_more_are_open(con
     with dg.DagsterInstance.ephemeral() as instance:
         passed = []
         for opened in ([], [conflict()], [conflict()], [conflict(), conflict("demo.mobile", "ehr", "merged")], []):
-            save_conflicts(connection, [outcome(*opened)], DAY, KNOWN)
+            saved(connection, [outcome(*opened)], DAY, KNOWN)
             result = counted(url, instance)
             passed.append(result.get_asset_check_evaluations()[0].passed)
         assert passed == [True, False, True, False, True]
-        save_conflicts(connection, [outcome(conflict())], DAY, KNOWN)
+        saved(connection, [outcome(conflict())], DAY, KNOWN)
         (field, day) = counted(url, instance).get_asset_materialization_events()
         numbers = {name: value.value for name, value in field.materialization.metadata.items()}
         assert numbers["open conflicts"] == numbers["for a steward"] == 1

@@ -23,8 +23,8 @@ def save_conflicts(
     now: datetime,
     known: Known,
     retired: Collection[str] = (),
-) -> dict[str, int]:
-    """Open, keep and close the conflicts of a batch; says how many were opened and closed.
+) -> None:
+    """Open, keep and close the conflicts of a batch.
 
     Nothing is asked of the database for patients who are new and agree with themselves: nearly all of a bulk load.
     `retired` are patients that are part of another's now. A conflict keeps the day that it was first seen on, at
@@ -39,19 +39,14 @@ def save_conflicts(
             (patient_id, c.field, c.source, c.rule, c.owner, c.outcome, c.stage, c.event_id, c.since)
             for c in outcome.chart.conflicts
         ]
-    done = {"opened": 0, "closed": 0}
     if patients:
-        done["closed"] = connection.execute(
+        connection.execute(
             "update ops.field_conflicts c set closed_at = %s where patient_id = any(%s::uuid[]) and closed_at is null"
             " and not exists (select from unnest(%s::uuid[], %s::text[], %s::text[]) as u(p, f, s)"
             " where (p, f, s) = (c.patient_id, c.field, c.source))",
             (now, patients, *([row[n] for row in rows] for n in range(3))),
-        ).rowcount
+        )
     if rows:
-        before = connection.execute(
-            "select count(*) from ops.field_conflicts where patient_id = any(%s::uuid[]) and closed_at is null",
-            ([row[0] for row in rows],),
-        ).fetchone()
         connection.execute(
             "insert into ops.field_conflicts as t (patient_id, field, source, rule, owner, outcome, stage, event_id,"
             " since, seen_on) select p, f, s, r, w, o, g, e, at, (%s at time zone 'UTC')::date from unnest(%s::uuid[],"
@@ -64,8 +59,6 @@ def save_conflicts(
             " else excluded.seen_on end",
             (now, *(list(column) for column in zip(*rows, strict=True))),
         )
-        done["opened"] = len(rows) - (before[0] if before else 0)
-    return done
 
 
 def conflicts_of(connection: psycopg.Connection, patient_id: str) -> list[dict[str, Any]]:

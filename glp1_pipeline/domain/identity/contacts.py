@@ -31,7 +31,6 @@ UNITS = frozenset(
     }
 )  # fmt: skip
 POST_BOX = re.compile(r"\bp(?:ost)? ?o(?:ffice)? ?box (\w+)")
-DIGITS = re.compile(r"\d+")
 
 
 def phone_key(text: str, fillers: Fillers) -> str:

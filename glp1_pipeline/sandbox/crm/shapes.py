@@ -74,7 +74,7 @@ def read_search(
         ]
     except (KeyError, TypeError, AttributeError):
         raise Refused(400, "VALIDATION_ERROR", "a filter or a sort has not its shape") from None
-    names = asked.get("properties")
+    names = asked["properties"] if isinstance(asked.get("properties"), list) else None
     if not all(isinstance(name, str) for name in [*(name for name, _ in sorts), *(names or ())]):
         raise Refused(400, "VALIDATION_ERROR", "names of properties must be texts")
     if (
@@ -83,7 +83,7 @@ def read_search(
         or any(len(group) > MOST_FILTERS["of a group"] for group in groups)
     ):
         raise Refused(400, "VALIDATION_ERROR", "too many filters or sorts")
-    return groups, sorts, list(names) if isinstance(names, list) else None
+    return groups, sorts, names
 
 
 def _read_filter(one: Mapping[str, Any]) -> Filter:

@@ -19,7 +19,6 @@ _OVER = ("inactive", "resolved")
 _TAKEN_BACK = ("refuted", "entered-in-error")
 _STOPPED = ("entered-in-error", "completed", "stopped", "not-taken", "cancelled")
 _PRODUCT = CODE_SYSTEM + ":product"
-_ORDERS = ("order", "original-order", "instance-order")
 _GLP1 = "glp1"
 
 
