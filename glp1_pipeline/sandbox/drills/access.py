@@ -239,6 +239,23 @@ def _pass(connection: psycopg.Connection, seconds: float) -> None:
         connection.execute(f"update {table} set {moved} where {which}".encode(), {"s": seconds})  # noqa: S608 - our own names
 
 
+# ---- the broker
+
+
+def _broker(scene: Scene) -> None:
+    """The sandbox's broker is a folder. It goes with every message in it, and a new, empty one comes back."""
+    if scene.settings.broker_url:
+        raise NotRun("another's broker is not ours to lose")
+    folder = scene.home / "broker"
+    scene.feed(3)
+    wait_until(lambda: not scene.left() and scene.one("select count(*) from phi.events"), 120, "Dagster does not work")
+    scene.break_("the broker is lost, and every message in it", lambda: folder.rename(scene.home / "broker-lost"))
+    scene.feed(4)
+    scene.until_detected(seconds=60)
+    scene.heal("an empty broker is there", scene.settings.make_home)
+    scene.until_settled(240)
+
+
 # ---- who is on call
 
 
@@ -310,6 +327,8 @@ DRILLS = [
           is_alone=True),
     Drill("ehr-down-an-hour", "access", "The EHR is away for an hour and comes back (an hour by the rows' times, some "
           "seconds by the clock).", "breaker_open", _an_hour),
+    Drill("broker-lost", "machine", "The broker between Dagster and its workers is lost with all its messages.",
+          "event_waiting", _broker, needs_dagster=True),
     Drill("on-call", "access", "An alert reaches whoever is on call by a signed webhook, is acknowledged, is not "
           "escalated, and its end is told.", "breaker_open", _on_call, is_alone=True),
 ]  # fmt: skip
