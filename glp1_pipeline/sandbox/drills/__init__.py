@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .drill import Drill
 
-MODULES = ("ehr", "events", "database", "machine", "access", "restore")
+MODULES = ("ehr", "events", "database", "machine", "access", "restore", "stack")
 """Each has a list DRILLS. In the order in which they run."""
 
 
