@@ -231,7 +231,7 @@ def _outcome(
     chart, raised, _ = history
     needed = tasks.derive(contract, chart, raised, gate)
     courses = medication.courses(contract, chart, told)
-    needed += medication.needs(contract, courses)
+    needed += tasks.still_needed(contract, chart, raised, medication.needs(contract, courses))
     needed += tasks.who_is_who(contract, known.reviews.get(patient_id, ()))
     open_now = {(task.code, task.cause) for task in needed}
     closed = [key for key in known.tasks.get(patient_id, []) if key not in open_now]

@@ -53,7 +53,13 @@ def derive(
     gate_result: GateResult,
 ) -> list[TaskNeed]:
     """All that is needed now, each cause once, in a fixed order. What the mapping held is in the chart itself."""
-    needs = _needs(contract, chart, flags, gate_result)
+    return still_needed(contract, chart, flags, _needs(contract, chart, flags, gate_result))
+
+
+def still_needed(
+    contract: Contract, chart: Chart, flags: Mapping[str, RaisedFlag], needs: list[TaskNeed]
+) -> list[TaskNeed]:
+    """Those that nobody did by hand since what they rest on was said."""
     if not (done := done_by_hand(chart)):
         return needs
     return [n for n in needs if (n.code, n.cause, rests_on(contract, chart, flags, n.code, n.cause)) not in done]
@@ -69,11 +75,15 @@ def rests_on(contract: Contract, chart: Chart, flags: Mapping[str, RaisedFlag], 
     """Id of the newest event that says something of a task's cause: another one is a new need.
 
     Of a flag the event that raised it; of a field the newest that answers it or is in dispute about it, and where
-    nobody answered, the newest full submission; of all else (a gate, a contradiction) the patient's newest word.
+    nobody answered, the newest full submission; of a treatment the newest word of any; of all else (a gate, a
+    contradiction) the patient's newest word.
     """
     name = cause.partition(":")[0]
     if name in flags:
         return flags[name].event_id
+    if name in contract.medication.findings:
+        of_treatments = [report.event_id for report in chart.submissions if report.medication is not None]
+        return (of_treatments or [chart.latest.event_id])[-1]
     if name not in contract.fields:
         return chart.latest.event_id
     events = {chart.sources.get(name) if chart.state(name) != "absent" else None, chart.verified_by.get(name)}

@@ -5,17 +5,27 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import dagster as dg
+import psycopg
 import pytest
 from click.testing import CliRunner
 
 from glp1_pipeline.adapters import ledger
 from glp1_pipeline.adapters.charts import save
 from glp1_pipeline.adapters.charts.medication import count_findings, count_states, count_transitions, show
+from glp1_pipeline.defs import medication as wiring
+from glp1_pipeline.domain.fhir.elements import RXNORM, UCUM
+from glp1_pipeline.sandbox.drills.proxy import FaultProxy
+from glp1_pipeline_tests.circle import Circle
 from glp1_pipeline_tests.small_road import SmallRoad, empty_tables, migrated_database, small_road, submission
-from glp1_pipeline_tests.treatments import dispensed, message, ordered, taken
+from glp1_pipeline_tests.treatments import at, dispensed, message, ordered, taken
+
+from .conftest import EhrProcess
 
 START = [ordered(0, 0.25), dispensed(3, 0.25)]
 SKIP = [*START, ordered(28, 1.0), taken(20, 0.25)]
@@ -117,6 +127,21 @@ def test_what_belongs_to_two_records_is_one_course_after_a_merge_and_two_halves_
     assert road.balance().faults == []
 
 
+def test_what_was_done_by_hand_stays_done_until_something_newer_is_said_of_the_treatment(road: SmallRoad):
+    road.send(submission(1), *SKIP)
+    task = "provider-review-refill/skip_a_step_up"
+    record, newest = road.one("select patient_id::text from phi.charts"), SKIP[2]
+    rests_on = uuid.uuid5(ledger.NAMESPACE, f"{newest['source']}\x1f{newest['id']}")
+    told = {"task": "provider-review-refill", "cause": "skip_a_step_up", "outcome": "done", "actor": "provider-3"}
+    done = {**told, "record_id": record, "rests_on": str(rests_on)}
+    desk = {"source": "/steward/desk", "subject": record, "type": "task.completed", "data": done}
+    bring(road, {**message("ordered", 29, "done"), **desk})
+    assert task not in open_tasks(road)
+    road.send(taken(30, 0.25))
+    assert task in open_tasks(road)
+    assert road.balance().faults == []
+
+
 def bring(road: SmallRoad, event: dict) -> None:
     """A steward's decision, which does not come by the landing zone."""
     ledger.append(road.connection, road.contract, road.cipher, [json.dumps(event).encode()])
@@ -179,3 +204,64 @@ def test_the_command_line_shows_a_patients_course_and_the_drift_of_all(road: Sma
     nobody = runner.invoke(medication.medication, ["show", "nobody"])
     assert nobody.exit_code != 0
     assert "no patient is known" in nobody.output
+
+
+def test_an_order_that_a_provider_writes_in_the_ehr_is_judged_and_what_it_makes_for_people_is_a_task_there(
+    road: SmallRoad, ehr: EhrProcess
+):
+    with FaultProxy(ehr.url, False) as proxy:
+        circle = Circle(road, ehr.url, proxy)
+        road.send(submission(71))
+        circle.deliver()
+        assert circle.poll().changes == 0
+        order = circle.provider.create(
+            "MedicationRequest", status="active", intent="order", authoredOn=at(0),
+            subject={"reference": circle.place("Patient")},
+            medicationCodeableConcept={"coding": [{"system": RXNORM, "code": "2553803"}], "text": "Wegovy pen"},
+            dosageInstruction=[{"doseAndRate": [{"doseQuantity": {"value": 1.0, "system": UCUM, "code": "mg"}}]}],
+        )  # fmt: skip
+        assert circle.round() == 1
+        assert courses(road) == [("wegovy_inj", "none", None, 1)]
+        assert "provider-review-refill/start_above_first_step" in open_tasks(road)
+        (remote,) = road.rows("select remote from ops.copies where target = 'ehr'")[0]
+        tasks = [f"Task/{known[0]}" for key, known in remote.items() if key.startswith("Task/")]
+        assert any("start_above_first_step" in str(circle.provider.read(task)) for task in tasks)
+        circle.provider.edit(f"MedicationRequest/{order['id']}", status="entered-in-error")
+        assert circle.round() == 1
+        assert courses(road) == []
+        assert "provider-review-refill/start_above_first_step" not in open_tasks(road)
+        assert circle.round() == 0
+        circle.world.close()
+    assert road.balance().faults == []
+
+
+class Store:
+    """The road's door to the store, and the contract."""
+
+    def __init__(self, road: SmallRoad) -> None:
+        self.url, self.contract = road.url, road.contract
+
+    def connect(self, name: str) -> psycopg.Connection:
+        return psycopg.connect(self.url, autocommit=True, application_name=name)
+
+
+def test_the_counts_plot_by_state_and_family_and_warn_of_refused_orders_and_of_more_drift(road: SmallRoad):
+    def counted(instance: dg.DagsterInstance) -> tuple[dict[str, Any], dict[str, bool]]:
+        done = dg.materialize([wiring.count_treatments], instance=instance, resources={"road": Store(road)})
+        told = [event.materialization.metadata for event in done.get_asset_materialization_events()]
+        numbers = {name: value.value for metadata in told for name, value in metadata.items()}
+        return numbers, {check.check_name: check.passed for check in done.get_asset_check_evaluations()}
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        road.send(submission(1), *START)
+        numbers, passed = counted(instance)
+        assert numbers["wegovy_inj new_start"] == numbers["state new_start"] == numbers["made"] == 1
+        assert passed == {"drift_does_not_grow": True, "no_illegal_moves": True}
+        road.send(SKIP[2])
+        numbers, passed = counted(instance)
+        assert numbers["finding skip_a_step_up"] == numbers["rejected: skip_a_step_up"] == 1
+        assert passed == {"drift_does_not_grow": False, "no_illegal_moves": False}
+        road.send(ordered(29, 0.5))
+        numbers, passed = counted(instance)
+        assert (numbers["wegovy_inj titration"], numbers["open findings"]) == (1, 0)
+        assert passed == {"drift_does_not_grow": True, "no_illegal_moves": True}
