@@ -114,7 +114,7 @@ if __name__ == "__main__":
     with connect(sys.argv[1]) as own:
         mine = Told(SmallRoad(sys.argv[1], Path("/nowhere"), own), sys.argv[2])
         doing = import_module("glp1_pipeline.adapters.rollback.apply")
-        save, chunks = doing._save, []
+        save, chunks = doing.save, []
 
         def mortal(*given: Any) -> None:
             save(*given)
@@ -126,5 +126,5 @@ if __name__ == "__main__":
             if sys.argv[4] == "after" and len(chunks) == 2:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        vars(doing)["_save"] = mortal
+        vars(doing)["save"] = mortal
         mine.apply(uuid.UUID(sys.argv[3]), progress=last_words)

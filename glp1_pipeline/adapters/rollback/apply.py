@@ -8,7 +8,6 @@ approving (`plan`), looking (`look`), sending (`outbox`).
 from __future__ import annotations
 
 import uuid
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,22 +16,20 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from ...domain.charting import Write
 from ...domain.contract import Contract
-from ...domain.fhir import content_hash, dump
-from ...domain.outbox import EDITED_SINCE
-from ...domain.rollback import IN_CONFLICT, NOTHING_TO_DO, TAKEN_BACK, Step, bundle
+from ...domain.rollback import NOTHING_TO_DO, TAKEN_BACK, Step
 from ..charts.meet import lock
 from ..cipher import Cipher
 from ..ehr import Ehr
-from ..enqueue import enqueue
 from ..replay import NotApproved, PlanFault, tree
 from ..replay.apply import alone
 from .look import Looked, look, stands
 from .plan import held, show
+from .save import counted, save
 
 LOOKS = 3
 """Times that a chunk is looked at while its patients are written to; who still moves then is left."""
+PATIENTS_AT_A_TIME = 200
 
 
 @dataclass
@@ -66,7 +63,7 @@ def dry_run(
     changed but the plan's `predicted`. Raises EhrFailure."""
     told = Told(show(connection, plan_id)["writes"])
     for chunk, writes in _chunks(connection, plan_id):
-        told.add(_count(look(connection, contract, cipher, ehr, plan_id, chunk)), writes)
+        told.add(counted(look(connection, contract, cipher, ehr, plan_id, chunk)), writes)
         progress(told)
     connection.execute(
         "update ops.rollback_plans set predicted = %s where plan_id = %s and state = 'planned'",
@@ -119,21 +116,30 @@ def release(connection: psycopg.Connection, plan_id: uuid.UUID, actor: str, reas
         if plan["state"] != "applied":
             raise PlanFault(f"it is {plan['state']}: only what was taken back can be released")
         rows = held(connection, plan_id)
-        with connection.transaction():
-            lock(connection, {str(patient_id) for _, patient_id, *_ in rows})
-            connection.execute(
-                "update ops.copies c set planned = c.planned || u.after from (select t, p, jsonb_object_agg(r, a)"
-                "  as after from unnest(%s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[]) as h(t, p, r, b, a)"
-                "  join ops.copies o on o.target = t and o.patient_id = p and o.planned ->> r = b group by 1, 2)"
-                " as u where c.target = u.t and c.patient_id = u.p",
-                [list(column) for column in zip(*rows, strict=True)] if rows else [[]] * 5,
-            )
-            connection.execute(
-                "update ops.rollback_plans set released_at = now(), released_by = %s, released_because = %s"
-                " where plan_id = %s",
-                (actor.strip(), reason.strip(), plan_id),
-            )
+        patients = sorted({patient_id for _, patient_id, *_ in rows})
+        for start in range(0, len(patients), PATIENTS_AT_A_TIME):  # each is a lock until the commit
+            some = set(patients[start : start + PATIENTS_AT_A_TIME])
+            with connection.transaction():
+                _forget(connection, [row for row in rows if row[1] in some])
+        connection.execute(
+            "update ops.rollback_plans set released_at = now(), released_by = %s, released_because = %s"
+            " where plan_id = %s",
+            (actor.strip(), reason.strip(), plan_id),
+        )
     return len(rows)
+
+
+def _forget(connection, rows: Sequence[tuple]) -> None:
+    """Our side plans what the EHR says now, unless it says something else already: so the next charting sees a
+    difference."""
+    lock(connection, {str(patient_id) for _, patient_id, *_ in rows})
+    connection.execute(
+        "update ops.copies c set planned = c.planned || u.after from (select t, p, jsonb_object_agg(r, a)"
+        "  as after from unnest(%s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[]) as h(t, p, r, b, a)"
+        "  join ops.copies o on o.target = t and o.patient_id = p and o.planned ->> r = b group by 1, 2)"
+        " as u where c.target = u.t and c.patient_id = u.p",
+        [list(column) for column in zip(*rows, strict=True)],
+    )
 
 
 def receipt(connection: psycopg.Connection, plan_id: uuid.UUID) -> dict[str, Any]:
@@ -162,15 +168,6 @@ def _chunks(connection, plan_id: uuid.UUID) -> Sequence[tuple[int, int]]:
     ).fetchall()
 
 
-def _count(looked: Sequence[Looked]) -> dict[str, int]:
-    found: Counter[str] = Counter()
-    for one in looked:
-        for key, step in one.steps.items():
-            found[f"resources/{key.partition('/')[0]}/{step.outcome}"] += 1
-        found[f"writes/{one.target}"] += any(step.content is not None for step in one.steps.values())
-    return dict(+found)
-
-
 def _apply_chunk(
     connection, contract: Contract, cipher: Cipher, ehr: Ehr, plan_id: uuid.UUID, chunk: int
 ) -> dict[str, int] | None:
@@ -189,8 +186,8 @@ def _apply_chunk(
                 continue
             for one in moved:
                 one.steps = {key: Step("not_settled") for key in one.steps}
-            _save(connection, contract, cipher, plan_id, chunk, looked)
-            return _count(looked)
+            save(connection, contract, cipher, plan_id, chunk, looked)
+            return counted(looked)
     raise AssertionError("unreachable")
 
 
@@ -205,67 +202,3 @@ def _moved(connection, looked: Sequence[Looked]) -> list[Looked]:
     )
     now = {(row[0], row[1]): row for row in stands(connection, whose)}
     return [one for one in looked if now.get((one.target, one.patient_id)) != one.mark]
-
-
-def _save(connection, contract: Contract, cipher: Cipher, plan_id: uuid.UUID, chunk: int, looked) -> None:
-    now = connection.execute("select now()").fetchone()[0]
-    writes: list[Write] = []
-    hashes: dict[tuple[str, str, str], str] = {}
-    for one in looked:
-        contents = {key: step.content for key, step in one.steps.items() if step.content is not None}
-        if contents:
-            body = bundle(one.patient_id, one.n + 1, contents, now, one.proofs, contract.version)
-            after = {key: content_hash(dump(content)) for key, content in contents.items()}
-            hashes |= {(one.target, one.patient_id, key): digest for key, digest in after.items()}
-            writes.append(Write(one.patient_id, one.n + 1, after, body, one.events, one.target, one.kind))
-        _mark_conflicts(connection, one)
-    made = enqueue(connection, cipher, writes, contract.version, now) if writes else {}
-    # What our side says is not touched: as long as it says the same, nothing of this is sent again.
-    connection.execute(
-        "update ops.copies c set n = c.n + 1 from unnest(%s::text[], %s::uuid[]) as u(t, p)"
-        " where c.target = u.t and c.patient_id = u.p",
-        ([w.target for w in writes], [w.patient_id for w in writes]),
-    )
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "insert into ops.rollback_resources (plan_id, target, patient_id, resource, outcome, hash_before,"
-            " hash_after) values (%s, %s, %s, %s, %s, %s, %s)",
-            [
-                (plan_id, one.target, one.patient_id, key, step.outcome, one.planned.get(key),
-                 hashes.get((one.target, one.patient_id, key)))
-                for one in looked for key, step in one.steps.items()
-            ],
-        )  # fmt: skip
-    undone = [(write_id, made.get((one.target, one.patient_id))) for one in looked for write_id in one.chosen]
-    connection.execute(
-        "update ops.rollback_plan_writes w set undone_at = clock_timestamp(), undone_by = (select u.by"
-        " from unnest(%s::bigint[], %s::bigint[]) as u(id, by) where u.id = w.write_id)"
-        " where plan_id = %s and chunk = %s",
-        ([write_id for write_id, _ in undone], [by for _, by in undone], plan_id, chunk),
-    )
-    connection.execute(
-        "update ops.rollback_plans set changed = changed || (select coalesce(jsonb_object_agg(key,"
-        " value::bigint + coalesce((changed ->> key)::bigint, 0)), '{}') from jsonb_each_text(%s)) where plan_id = %s",
-        (Jsonb(_count(looked)), plan_id),
-    )
-
-
-def _mark_conflicts(connection, one: Looked) -> None:
-    """What somebody changed there is theirs until a person decides, and the version found is what it is decided on."""
-    new = {
-        key: (IN_CONFLICT[step.outcome], [one.remote[key][0], step.version or EDITED_SINCE])
-        for key, step in one.steps.items()
-        if step.outcome in IN_CONFLICT and key not in one.conflicts
-    }
-    if new:
-        connection.execute(
-            "update ops.copies set remote = remote || %s, conflicts = conflicts || (select jsonb_object_agg(key,"
-            " jsonb_build_object('reason', value, 'since', now())) from jsonb_each(%s))"
-            " where target = %s and patient_id = %s",
-            (
-                Jsonb({key: place for key, (_, place) in new.items()}),
-                Jsonb({key: reason for key, (reason, _) in new.items()}),
-                one.target,
-                one.patient_id,
-            ),
-        )

@@ -111,7 +111,7 @@ COLUMNS = (
     "plan_id", "state", "selection", "writes", "predicted", "changed", "made_at", "actor", "reason", "approved_at",
     "settled_at", "released_at", "released_by", "released_because", "done",
 )  # fmt: skip
-HELD = (
+HELD: LiteralString = (
     "select r.target, r.patient_id, r.resource, r.hash_before, r.hash_after from ops.rollback_resources r"
     " join ops.copies c using (target, patient_id) where r.plan_id = %(plan)s and r.outcome = any(%(taken_back)s)"
     " and c.planned ->> r.resource = r.hash_before and r.hash_before <> r.hash_after"
@@ -143,13 +143,20 @@ def show(connection: psycopg.Connection, plan_id: uuid.UUID) -> dict[str, Any]:
             (plan_id,),
         ).fetchall()
     )
-    told["held"] = len(held(connection, plan_id)) if told["released_at"] is None else 0
+    told["held"] = 0
+    if told["released_at"] is None:
+        counting = sql.SQL("select count(*) from ({}) as h").format(sql.SQL(HELD))
+        (told["held"],) = connection.execute(counting, _held_by(plan_id)).fetchone() or (0,)
     return told
 
 
 def held(connection: psycopg.Connection, plan_id: uuid.UUID) -> list[tuple]:
     """Target, patient, resource and both hashes of what the plan keeps from being sent again."""
-    return connection.execute(HELD, {"plan": plan_id, "taken_back": list(TAKEN_BACK)}).fetchall()
+    return connection.execute(HELD, _held_by(plan_id)).fetchall()
+
+
+def _held_by(plan_id: uuid.UUID) -> dict[str, Any]:
+    return {"plan": plan_id, "taken_back": list(TAKEN_BACK)}
 
 
 def left(connection: psycopg.Connection, plan_id: uuid.UUID) -> list[dict[str, str]]:
