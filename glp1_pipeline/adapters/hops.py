@@ -20,7 +20,7 @@ RECEIPT_TO_CHARTED, RECEIPT_TO_QUEUE, CHANGE_TO_DELIVERED = (
 
 @dataclass(frozen=True)
 class Hop:
-    """A hop in a window: how often it was made, its seconds, and for how long the oldest waits before it now."""
+    """A hop in a window: how often it was made, and its seconds."""
 
     hop: str
     target: str

@@ -1,6 +1,6 @@
 """The sandbox EHR: `sekmet`, a FHIR R4 server of its own, on loopback.
 
-What does not belong here: our client of an EHR (adapters/ehr.py).
+What does not belong here: our client of an EHR (`adapters.ehr`).
 """
 
 import sys

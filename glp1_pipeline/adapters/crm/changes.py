@@ -8,7 +8,6 @@ contact means (`domain.changes.crm`), the cursor's row and when to look (`cursor
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from psycopg import Connection
 
 from glp1_pipeline.domain.contract import Contract
 from glp1_pipeline.domain.crm import CHANGE, COPY, KEY, Contact, event_of, heard_properties, is_known, is_our_write
+from glp1_pipeline.domain.events import as_record
 
 from .contacts import Crm
 from .cursor import ARCHIVED, CHANGED, SYSTEM, Append, is_sweep_due, move_cursor, read_cursor, row_of
@@ -120,7 +120,7 @@ def _notice_archived(
         for there in gone:
             cursor.note(there)
             if not is_first or KEY in there.properties:
-                key = _uuid(there.properties.get(KEY, ""))
+                key = as_record(there.properties.get(KEY))
                 news.append(orjson.dumps(event_of(contract, there, crm.settings.portal, key)))
         noticed.contacts += len(gone)
         noticed.changes += len(news)
@@ -154,7 +154,7 @@ class _Place:
 
 
 def _known(connection: Connection[Any], target: str, contacts: Iterable[Contact]) -> dict[str, _Place]:
-    keys = sorted({key for there in contacts if (key := _uuid(there.properties.get(KEY, "")))})
+    keys = sorted({key for there in contacts if (key := as_record(there.properties.get(KEY)))})
     if not keys:
         return {}
     rows = connection.execute(
@@ -164,10 +164,3 @@ def _known(connection: Connection[Any], target: str, contacts: Iterable[Contact]
         (COPY, COPY, target, keys),
     ).fetchall()
     return {row[0]: _Place(*row) for row in rows}
-
-
-def _uuid(text: str) -> str | None:
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        return None

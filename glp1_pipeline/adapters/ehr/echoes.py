@@ -6,7 +6,6 @@ of a change (`changes`).
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,6 +15,7 @@ from typing import Any
 import orjson
 from psycopg import Connection
 
+from ...domain.events import as_record
 from ...domain.fhir import content_hash, dump
 from ...domain.fhir.elements import PATIENT_SYSTEM, RESOURCE_SYSTEM
 from ...domain.outbox import is_same, keys_of
@@ -166,13 +166,6 @@ def our_id(resource: dict[str, Any]) -> str | None:
 def record_of(patient: dict[str, Any]) -> str | None:
     """Our record that a Patient carries; None where it is no patient of ours."""
     return as_record(identifier(patient, PATIENT_SYSTEM))
-
-
-def as_record(told: Any) -> str | None:
-    try:
-        return str(uuid.UUID(told))
-    except (ValueError, TypeError, AttributeError):
-        return None
 
 
 def identifier(resource: dict[str, Any], system: str) -> str | None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ...domain.events import as_record
 from ...domain.fhir.elements import PATIENT_SYSTEM
-from .echoes import as_record, record_of
+from .echoes import record_of
 from .entries import Entry
 from .feed import Feed
 

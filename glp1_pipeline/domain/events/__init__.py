@@ -12,7 +12,7 @@ from typing import Any
 from ..contract import Contract
 from .envelope import parse_cloud_event
 from .questionnaire import parse_questionnaire_response, questionnaire_response_to_submission
-from .shapes import REASONS, Change, Content, Decision, Event, Refused, Submission
+from .shapes import REASONS, Change, Content, Decision, Event, Refused, Submission, as_record
 
 __all__ = [
     "REASONS",
@@ -22,6 +22,7 @@ __all__ = [
     "Event",
     "Refused",
     "Submission",
+    "as_record",
     "parse_event",
     "questionnaire_response_to_submission",
 ]

@@ -5,11 +5,10 @@ Here: reading their data. Not here: the envelope (`envelope`), and what a change
 
 from __future__ import annotations
 
-import uuid
 from datetime import datetime
 from typing import Any, Literal
 
-from .shapes import TOKEN, Change, Decision, Refused, read_token
+from .shapes import TOKEN, Change, Decision, Refused, as_record, read_token
 
 CHART, CONTACT, SETTLED, TASK = "chart.updated", "contact.updated", "field.conflict_resolved", "task.completed"
 TASK_OUTCOMES = ("done", "declined", "noted")
@@ -128,10 +127,9 @@ def read_decision(kind: str, data: dict[str, Any], decided_at: datetime) -> Deci
 
 
 def read_record(raw: Any, key: str) -> str:
-    try:
-        return str(uuid.UUID(raw))
-    except (ValueError, TypeError, AttributeError):
-        raise Refused("unknown_record", f"`{key}` must be the id of a record of ours") from None
+    if (record_id := as_record(raw)) is None:
+        raise Refused("unknown_record", f"`{key}` must be the id of a record of ours")
+    return record_id
 
 
 def read_actor(data: dict[str, Any]) -> str:

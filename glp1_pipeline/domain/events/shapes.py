@@ -7,6 +7,7 @@ has (`envelope`, `questionnaire`).
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -118,6 +119,14 @@ class Decision:
 
 
 Content = Submission | Change | Decision
+
+
+def as_record(raw: Any) -> str | None:
+    """A record's id as we write it; None for what cannot be one."""
+    try:
+        return str(uuid.UUID(raw))
+    except (ValueError, TypeError, AttributeError):
+        return None
 
 
 def read_token(raw: Any, key: str, reason: str) -> str:
