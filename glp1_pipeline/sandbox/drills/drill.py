@@ -83,6 +83,7 @@ class Scene:
     charted: set[Identity] = field(default_factory=set)
     """What was fed and must be in a chart in the end."""
     n_lines: int = 0
+    """That were dropped; where drills share a ledger, those before this one too."""
     broken_at: float | None = None
     healed_at: float | None = None
     detection_seconds: float | None = None

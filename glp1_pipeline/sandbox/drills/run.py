@@ -120,6 +120,7 @@ def run_one(drill: Drill, site: Site, say: Callable[[str], None] = print) -> Evi
     )  # fmt: skip
     site.reset()
     scene = Scene(drill, site, say)
+    scene.n_lines = scene.one("select coalesce(sum(lines), 0)::int from ops.drops")
     try:
         drill.run(scene)
         evidence.faults += _faults(scene)
