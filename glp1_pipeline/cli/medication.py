@@ -6,6 +6,7 @@ what people are to do about a finding (docs/decisions/0028-medication.md).
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import click
@@ -46,19 +47,25 @@ def show(patient: str, as_json: bool) -> None:
     show_or_json(as_json, found, lambda: _show(found))
 
 
+def runs_out(at: datetime) -> str:
+    told = age(at)
+    return f"in {told.removeprefix('-')}" if told.startswith("-") else f"{told} ago"
+
+
 def _show(found: dict[str, Any]) -> None:
     click.echo(f"patient {found['patient_id']}")
     for course in found["courses"]:
         since = f" for {age(course['since'])}" if course["since"] else ""
         supply = course["supply_runs_out_at"]
-        told_supply = f", supply runs out {supply:%Y-%m-%d}" if supply else ""
+        told_supply = f", supply runs out {runs_out(supply)}" if supply else ""
         click.echo(f"{course['family']}: {course['state']}{since}{told_supply}")
         for move in course["transitions"]:
             way = f"{move['from']} -> {move['to']}" if move["outcome"] == "made" else f"{move['outcome']}"
-            click.echo(f"  {move['at']:%Y-%m-%d}  {way}: {move['reason']} (event {move['event_id']})")
+            click.echo(f"  {age(move['at']):>7} ago  {way}: {move['reason']} (event {move['event_id']})")
         for finding in course["findings"]:
             proposal = f", proposed to the provider: {finding['proposal']}" if "proposal" in finding else ""
-            sources = ", ".join(f"{one['said']} {one['at'][:10]}" for one in finding["sources"])
+            told_at = [(one["said"], datetime.fromisoformat(one["at"])) for one in finding["sources"]]
+            sources = ", ".join(f"{said} {age(at)} ago" for said, at in told_at)
             click.echo(f"  look: {finding['finding']} ({sources}){proposal}")
     if not found["courses"]:
         click.echo("nobody spoke of a treatment yet")

@@ -11,7 +11,9 @@ from typing import Any
 
 from ..domain.contract import TaskKind
 from ..domain.medication_model import (
+    FINDINGS,
     PREVIOUS,
+    TRIGGERS,
     DrugCode,
     Family,
     FindingKind,
@@ -196,6 +198,10 @@ def _check(folder: Folder, rules: MedicationRules) -> None:
             folder.fault_at(
                 "trigger", name, f"move `{name}` names `{sorted(unknown)[0]}`, which is no state", "mend it"
             )
+    for branch, declared, used in (("moves", rules.moves, TRIGGERS), ("findings", rules.findings, FINDINGS)):
+        for name in sorted(used ^ declared.keys()):
+            what = f"`{name}` of `{branch}` is " + ("missing" if name in used else "used by nothing")
+            folder.fault(FILE, 1, what, "restore it" if name in used else "see domain/medication_model.py")
     led_to = {move.to for move in rules.moves.values()} | {"none"}
     for name in sorted(rules.states.keys() - led_to):
         folder.fault_at("state", name, f"no move leads to state `{name}`", "add one, or take the state away")

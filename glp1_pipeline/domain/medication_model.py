@@ -16,6 +16,25 @@ State = Literal[
 ]
 PREVIOUS = "previous"
 """As the state that a move leads to: the one before the pause."""
+TRIGGERS = frozenset(
+    (
+        "order_of_the_starting_dose", "order_beside_doses_taken_elsewhere", "order_of_another_product", "step_up_order",
+        "step_up_order_later", "provider_keeps_the_dose", "label_maintenance_reached", "dose_down_order", "hold",
+        "resume", "resume_after_a_gap", "order_after_a_gap", "another_product_took_its_place", "stop",
+    )
+)  # fmt: skip
+FINDINGS = frozenset(
+    (
+        "skip_a_step_up", "step_up_before_min_days", "overlap_two_glp1", "maintenance_at_starting_dose",
+        "start_above_first_step", "dose_not_on_ladder", "compounded_jump", "move_not_allowed", "product_unknown",
+        "product_ambiguous", "product_contradicts_code", "code_contradicts_dose", "dose_missing", "no_ladder",
+        "compounded_dose_incomplete", "compounded_dose_disagrees", "compounded_dose_tenfold",
+        "compounded_dose_out_of_range", "time_unreadable", "planned_dose_disagrees", "listed_dose_disagrees",
+        "dispensed_dose_disagrees", "reported_dose_disagrees", "skipped_rung", "reversed_rung", "two_glp1_at_once",
+        "dispensed_without_order", "supply_does_not_fit_dose", "switch_without_last_dose", "restart_after_gap",
+    )
+)  # fmt: skip
+"""The names that `domain.medication` decides by: each must be declared, and no other is ever seen."""
 
 
 class StateKind(Declared):

@@ -167,6 +167,34 @@ def test_a_compounded_dose_counts_only_where_mass_concentration_and_volume_agree
     assert found.mg == (None if why else 0.25)
 
 
+COMPOUNDED = ordered(0, 0.25, product="comp_sema", dose={"mg": 0.25, "mg_per_ml": 2.5, "ml": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("document", "names"),
+    [
+        (taken(8, 0.25, "comp_sema", dose={"units": 10}), []),
+        (taken(8, 0.25, "comp_sema", dose={"units": 100}), ["reported_dose_disagrees"]),
+        (taken(8, 0.25, "comp_sema", dose={"ml": 1.0}), ["reported_dose_disagrees"]),
+        (
+            dispensed(3, 0.25, product="comp_sema", dose={"mg": 0.25, "mg_per_ml": 25, "ml": 0.01}),
+            ["dispensed_dose_disagrees"],
+        ),
+        (dispensed(3, 0.25, product="comp_sema", dose={"mg": 0.25}), ["compounded_dose_incomplete"]),
+    ],
+)
+def test_a_tenfold_stronger_vial_or_a_tenfold_volume_drawn_is_seen_beside_the_order(document, names):
+    assert shown(course(COMPOUNDED, document, family="comp_sema")) == names
+
+
+def test_a_dose_taken_tomorrow_cannot_be_used_and_a_pen_handed_over_without_a_dose_is_supply():
+    assert shown(course(*START, taken(5, 0.25, taken_at=at(9)))) == ["time_unreadable"]
+    pen = dispensed(3, 0.25, product_key="", product="ozempic", dose={}, codes={"ndc": "0169-4181-13"}, quantity={})
+    found = course(ordered(0, 0.25, product="ozempic"), pen, family="ozempic")
+    assert (found.state, shown(found)) == ("new_start", [])
+    assert found.runs_out_at is not None
+
+
 def test_a_tenfold_error_in_all_three_at_once_is_a_jump_that_no_label_has():
     first = ordered(0, 0.2, product="comp_sema", dose={"mg": 0.2, "mg_per_ml": 2, "ml": 0.1})
     second = ordered(28, 2.0, product="comp_sema", dose={"mg": 2.0, "mg_per_ml": 20, "ml": 0.1})

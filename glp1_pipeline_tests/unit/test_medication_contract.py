@@ -90,6 +90,8 @@ def test_what_a_clinician_must_still_sign_says_so():
     [
         ("medication.yaml", "task: provider-review-refill, description: The order leaves", "task: nobodys, description: The order leaves", "opens task `nobodys`"),
         ("medication.yaml", "to: new_start, basis", "to: new_begin, basis", "`order_of_the_starting_dose`"),
+        ("medication.yaml", "  dose_down_order:", "  dose_lowered:", "`dose_down_order` of `moves` is missing"),
+        ("medication.yaml", "  no_ladder:", "  no_steps:", "`no_steps` of `findings` is used by nothing"),
         ("medication.yaml", "wegovy_hd: {missed_doses: semaglutide_weekly}", "wegovy_hd: {missed_doses: sema}", "names no list"),
         ("products.csv", "wegovy_hd,no", "wegovy_inj,no", "is the family of no product"),
         ("products.csv", "weekly,7,mounjaro", "weekly,7,nowhere", "`mounjaro` is the family of no product"),

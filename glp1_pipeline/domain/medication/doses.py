@@ -45,12 +45,16 @@ class Dose:
     product: str = ""
     mg: float | None = None
     mg_per_ml: float | None = None
+    ml: float | None = None
     held: str = ""
     is_glp1: bool = field(default=True)
 
 
-def resolve(rules: MedicationRules, named: Named, amount: Amount, needs_dose: bool = True) -> Dose:
-    """Product and dose of what was named. `needs_dose`: without one it cannot be used."""
+def resolve(
+    rules: MedicationRules, named: Named, amount: Amount, needs_dose: bool = True, needs_whole: bool = True
+) -> Dose:
+    """Product and dose of what was named. `needs_dose`: without one it cannot be used. `needs_whole`: nor can a
+    compounded one without mass, concentration and volume."""
     codes = [code for code in map(rules.codes.get, named.rxcuis) if code is not None]
     codes += [code for code in map(rules.by_ndc.get, map(ndc11, named.ndcs)) if code is not None]
     if not (codes or named.product_key in rules.products or ingredient_of(named.text)):
@@ -59,7 +63,7 @@ def resolve(rules: MedicationRules, named: Named, amount: Amount, needs_dose: bo
     if held:
         return Dose(product, held=held)
     if rules.products[product].is_compounded:
-        return _compounded(rules, product, amount, needs_dose)
+        return _compounded(rules, product, amount, needs_whole)
     return _labelled(rules, product, codes, amount, needs_dose)
 
 
@@ -93,12 +97,12 @@ def _labelled(rules: MedicationRules, product: str, codes: list[DrugCode], amoun
     return Dose(product, mg, held="" if family.rungs else "no_ladder")
 
 
-def _compounded(rules: MedicationRules, product: str, amount: Amount, needs_dose: bool) -> Dose:
+def _compounded(rules: MedicationRules, product: str, amount: Amount, needs_whole: bool) -> Dose:
     ml = amount.ml if amount.ml is not None or amount.units is None else amount.units / UNITS_PER_ML
-    if amount.mg is None and ml is None and not needs_dose:
-        return Dose(product, mg_per_ml=amount.mg_per_ml)
     if amount.mg is None or ml is None or amount.mg_per_ml is None:
-        return Dose(product, held="compounded_dose_incomplete")
+        if needs_whole:
+            return Dose(product, held="compounded_dose_incomplete")
+        return Dose(product, amount.mg, amount.mg_per_ml, ml)  # each part is compared with that of the order
     by_volume = amount.mg_per_ml * ml
     ratio = amount.mg / by_volume
     if not _near(ratio, 1, rules):
@@ -109,7 +113,7 @@ def _compounded(rules: MedicationRules, product: str, amount: Amount, needs_dose
     family = rules.families[rules.products[product].family]
     if not (family.mg_from or 0) - SAME <= amount.mg <= (family.mg_to or 0) + SAME:
         return Dose(product, held="compounded_dose_out_of_range")
-    return Dose(product, amount.mg, amount.mg_per_ml)
+    return Dose(product, amount.mg, amount.mg_per_ml, ml)
 
 
 def _near(ratio: float, wanted: float, rules: MedicationRules) -> bool:

@@ -18,14 +18,14 @@ from .shapes import UNKNOWN, Course, Finding
 from .supply import days_from_pack
 
 DAY = timedelta(days=1)
+SAME = 0.02
+"""Share by which two doses told as decimals may differ and be one."""
 
 
 @dataclass(slots=True)
 class Seen:
     """What was noticed on the way, beside the courses."""
 
-    lost: set[str] = field(default_factory=set)
-    """What hand-overs are called that never arrived well."""
     overlaps: list[tuple[str, str, Fact]] = field(default_factory=list)
     """A hand-over or dose of the first family while the second was under way."""
     switched_blind: dict[str, Fact] = field(default_factory=dict)
@@ -41,7 +41,7 @@ def findings(
     if family is not None:
         found += _doses(course, rules)
         found += _sequences(family, course)
-        found += _supply(rules, course, seen)
+        found += _supply(rules, course)
         found += _gap(family, course)
         found += _two_at_once(rules, course, courses, seen, until)
     if course.family in seen.switched_blind and course.state == "switch":
@@ -77,7 +77,11 @@ def _in_force(course: Course, at: datetime) -> Fact | None:
 
 
 def _differ(one: Fact | None, other: Fact | None) -> bool:
-    return one is not None and other is not None and None not in (one.mg, other.mg) and one.mg != other.mg
+    """Whether two facts of one family name another dose; of a compounded one also another concentration or volume."""
+    if one is None or other is None:
+        return False
+    parts = ((one.mg, other.mg), (one.mg_per_ml, other.mg_per_ml), (one.ml, other.ml))
+    return any(a is not None and b is not None and abs(a - b) > SAME * b for a, b in parts)
 
 
 def _doses(course: Course, rules: MedicationRules) -> Iterator[Finding]:
@@ -130,16 +134,14 @@ def _sequences(family: Family, course: Course) -> Iterator[Finding]:
                 yield _finding("reversed_rung", fact, former)
 
 
-def _supply(rules: MedicationRules, course: Course, seen: Seen) -> Iterator[Finding]:
-    kept = [fact for fact in course.dispensed if fact.ref not in seen.lost]
-    if not kept or kept[-1].days is None:
-        return
-    fits = days_from_pack(rules, kept[-1])
-    if fits is None:
+def _supply(rules: MedicationRules, course: Course) -> Iterator[Finding]:
+    last = course.dispensed[-1] if course.dispensed else None
+    fits = days_from_pack(rules, last) if last is not None else None
+    if last is None or last.days is None or fits is None:
         return
     low, high = fits[0] * (1 - rules.supply_tolerance), fits[1] * (1 + rules.supply_tolerance)
-    if not low <= kept[-1].days <= high:
-        yield _finding("supply_does_not_fit_dose", kept[-1])
+    if not low <= last.days <= high:
+        yield _finding("supply_does_not_fit_dose", last)
 
 
 def _gap(family: Family, course: Course) -> Iterator[Finding]:

@@ -36,6 +36,8 @@ class Fact:
     mg: float | None = None
     """Per dose. Never compared beyond a family (`contracts/medication.yaml`)."""
     mg_per_ml: float | None = None
+    ml: float | None = None
+    """Volume and concentration of compounded products alone."""
     status: str = "active"
     """active, on-hold, stopped, draft, over or entered-in-error."""
     days: float | None = None

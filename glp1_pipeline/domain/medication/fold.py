@@ -31,9 +31,10 @@ class _Fold:
         self.courses: dict[str, Course] = {}
         self.exposures: list[Exposure] = []
         self.seen = Seen()
+        self.lost: set[str] = set()
 
     def run(self, facts: list[Fact]) -> list[Course]:
-        self.seen.lost = {fact.ref for fact in facts if fact.kind == "lost"}
+        self.lost = {fact.ref for fact in facts if fact.kind == "lost"}
         does = {
             "ordered": self._ordered, "dispensed": self._dispensed, "taken": self._taken, "paused": self._paused,
             "resumed": self._resumed, "stopped": self._stopped, "listed": self._listed, "planned": self._planned,
@@ -78,14 +79,13 @@ class _Fold:
         return None
 
     def _dispensed(self, course: Course, fact: Fact) -> None:
-        course.told["dispensed"] = fact
-        if fact.held:
-            return self._refuse(course, fact, "held", fact.held)
+        if self._cannot_use(course, fact):
+            return
+        if fact.ref in self.lost:  # nobody got it
+            return
         course.dispensed.append(fact)
         self._notice_gap(course, fact, None)
         self._notice_overlap(course, fact)
-        if fact.ref in self.seen.lost:
-            return None
         days = lasts(self.rules, fact, course.accepted)
         if days:
             course.runs_out_at = run_out(self.rules, course.runs_out_at, fact.at, days)
@@ -94,45 +94,48 @@ class _Fold:
             if not course.is_anchored:
                 course.dose_since, course.is_anchored = max(course.dose_since or fact.at, fact.at), True
             self._reach_maintenance(course, fact)
-        return None
 
     def _taken(self, course: Course, fact: Fact) -> None:
-        course.told["taken"] = fact
-        if fact.held:
-            return self._refuse(course, fact, "held", fact.held)
+        if self._cannot_use(course, fact):
+            return
         course.taken.append(fact)
         self._notice_gap(course, fact, fact.missed)
         self._notice_overlap(course, fact)
         course.last_dose_at = max(course.last_dose_at or fact.at, fact.at)
         self.exposures.append(Exposure(fact.at, course.family, fact.mg))
-        return None
 
     def _listed(self, course: Course, fact: Fact) -> None:
-        course.told["listed"] = fact
-        if fact.held:
-            return self._refuse(course, fact, "held", fact.held)
-        if fact.status == "active":
+        if not self._cannot_use(course, fact) and fact.status == "active":
             self.exposures.append(Exposure(fact.at, course.family, fact.mg))
-        return None
 
     def _planned(self, course: Course, fact: Fact) -> None:
-        course.told["planned"] = fact
-        if fact.held:
-            self._refuse(course, fact, "held", fact.held)
+        self._cannot_use(course, fact)
 
     def _paused(self, course: Course, fact: Fact) -> None:
+        if self._cannot_use(course, fact):
+            return
         before = course.state
         if self._move(course, fact.at, fact.event_id, "hold"):
             course.paused_from, course.paused_at = before, fact.at
 
     def _resumed(self, course: Course, fact: Fact) -> None:
+        if self._cannot_use(course, fact):
+            return
         family = self.rules.families.get(course.family)
         missed = missed_doses(family, course, fact.at) if family is not None else 0
         is_gap = family is not None and is_restart(family, missed)
         if self._move(course, fact.at, fact.event_id, "resume_after_a_gap" if is_gap else "resume") and is_gap:
             course.gap = (fact, missed)
 
+    def _cannot_use(self, course: Course, fact: Fact) -> bool:
+        course.told[fact.kind] = fact
+        if fact.held:
+            self._refuse(course, fact, "held", fact.held)
+        return bool(fact.held)
+
     def _stopped(self, course: Course, fact: Fact) -> None:
+        if self._cannot_use(course, fact):
+            return
         self._move(course, fact.at, fact.event_id, "stop")
 
     def _notice_gap(self, course: Course, fact: Fact, told: int | None) -> None:

@@ -29,7 +29,10 @@ KIND_OF: Mapping[str, Kind] = {
     "medication.stopped": "stopped",
 }
 SOURCES = {"intake-account": "intake"}
-WITHOUT_DOSE = ("lost", "paused", "resumed", "stopped")
+OF_A_DOSE, OF_A_WHOLE_ONE = ("ordered", "planned"), ("ordered", "planned", "dispensed")
+"""Kinds that say nothing without a dose; and without mass, concentration and volume, where it is compounded."""
+PAST = ("dispensed", "taken")
+A_DAY = timedelta(days=1)
 NOON = timedelta(hours=12)
 
 
@@ -90,7 +93,7 @@ def _of_message(kind: Kind, data: Mapping[str, Any]) -> Raw:
 
 
 def _fact(rules: MedicationRules, raw: Raw, change: Change) -> Fact | None:
-    dose = resolve(rules, raw.named, raw.amount, needs_dose=raw.kind not in WITHOUT_DOSE)
+    dose = resolve(rules, raw.named, raw.amount, raw.kind in OF_A_DOSE, raw.kind in OF_A_WHOLE_ONE)
     if raw.kind == "lost":
         dose = resolve(rules, Named(), Amount()) if not raw.named.product_key else dose
     elif not dose.is_glp1:
@@ -103,6 +106,8 @@ def _fact(rules: MedicationRules, raw: Raw, change: Change) -> Fact | None:
         held = held or ("" if instant(raw.at) else "time_unreadable")
     elif raw.shipped_at is not None and (shipped := instant(raw.shipped_at)):
         at = shipped + timedelta(days=rules.shipped_after_days)
+    if raw.kind in PAST and at > seen + A_DAY and raw.at is not None:
+        at, held = seen, held or "time_unreadable"
     return Fact(
         kind=raw.kind,
         at=at,
@@ -111,6 +116,7 @@ def _fact(rules: MedicationRules, raw: Raw, change: Change) -> Fact | None:
         product=dose.product,
         mg=dose.mg,
         mg_per_ml=dose.mg_per_ml,
+        ml=dose.ml,
         status="entered-in-error" if change.is_deleted else STATUS.get(raw.status, "draft"),
         days=raw.days,
         refills=raw.refills if isinstance(raw.refills, int) and not isinstance(raw.refills, bool) else 0,
