@@ -1,14 +1,12 @@
 """A backup promises: one instant, sealed, whole or refused; restored it is what it was; and nobody is told a thing twice."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import psycopg
 import pytest
 from click.testing import CliRunner
 
@@ -22,8 +20,10 @@ from glp1_pipeline.adapters.ehr_compare import compare
 from glp1_pipeline.adapters.ehr_unknown import unknown_there
 from glp1_pipeline.adapters.landing import Folder
 from glp1_pipeline.adapters.outbox import deliver_pending
+from glp1_pipeline.adapters.postgres import EmbeddedPostgres
 from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline.cli import backup as commands
+from glp1_pipeline.sandbox.demo import prepare
 from glp1_pipeline_tests.small_road import (
     RING,
     SmallRoad,
@@ -146,6 +146,7 @@ import os, signal, sys
 from pathlib import Path
 from glp1_pipeline.adapters import backup
 from glp1_pipeline.adapters.cipher import Cipher
+from glp1_pipeline.adapters.postgres import EmbeddedPostgres
 from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline_tests.small_road import RING
 url, file, what, where = sys.argv[1:]
@@ -236,35 +237,37 @@ def count(ehr, kind: str) -> int:
     return Ehr(EhrSettings(ehr.url)).batch_get([f"{kind}?_summary=count"])[0]["resource"]["total"]
 
 
-def test_the_command_line_makes_checks_and_puts_back(road, monkeypatch):
-    road.send(submission(80))
-    KeyRing.create(road.folder / "secrets" / "keys.json")
-    monkeypatch.setenv("GLP1_HOME", str(road.folder))
-    monkeypatch.setenv("PATH", f"{Path(PROGRAMS.dump).parent}:{os.environ['PATH']}")
+def test_by_the_command_line_a_lost_server_is_put_back_with_what_came_after_the_backup(tmp_path, monkeypatch):
+    """The embedded server is started for each command, since `glp1 up` does not run."""
+    monkeypatch.setenv("GLP1_HOME", str(tmp_path / "home"))
+    for name in ("GLP1_DATABASE_URL", "GLP1_DAGSTER_DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    settings = Settings.from_env()
+    archive, who = settings.home / "archive", ["--actor", "operations-lead", "--reason", "the disk died"]
 
-    def say(url: str, *words: str, code: int = 0) -> str:
-        for name in ("GLP1_DATABASE_URL", "GLP1_DAGSTER_DATABASE_URL"):
-            monkeypatch.setenv(name, url)
+    def say(*words: str, code: int = 0) -> str:
         done = CliRunner().invoke(commands.backup, list(words))
         assert done.exit_code == code, (done.output, done.exception)
-        return done.output
+        return done.stdout
 
-    file = str(road.folder / "b")
-    point = json.loads(say(road.url, "make", file, "--json"))
-    assert json.loads(say(road.url, "check", file, "--json"))["fingerprint"] == point["fingerprint"]
-    assert "fingerprint" in say(road.url, "check", file)
-    target = empty_database()
-    who = ["--actor", "operations-lead", "--reason", "the disk died"]
-    assert json.loads(say(target, "restore", file, *who, "--json"))["archived_drops_unknown"] == 0
-    assert json.loads(say(target, "take-again", "--json")) == {"dropped": 0}
-    assert "not empty" in say(migrated_and_filled(), "restore", file, *who, code=1)
-
-
-def migrated_and_filled() -> str:
-    url = migrated_database()
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("insert into ops.breakers (target, state, changed_at) values ('ehr', 'closed', now())")
-    return url
+    server = EmbeddedPostgres(settings, say=lambda _: None)
+    server.start()
+    prepare(settings)
+    with connect(settings.store_url()) as connection:
+        road = SmallRoad(settings.store_url(), settings.home, connection)
+        road.cipher = Cipher(KeyRing.load(settings.home / "secrets" / "keys.json"))
+        road.send(submission(80))
+        point = json.loads(say("make", str(tmp_path / "b"), "--json"))
+        assert json.loads(say("check", str(tmp_path / "b"), "--restore", "--json"))["restored"] is True
+        road.send(submission(81))
+        assert "not empty" not in say("restore", str(tmp_path / "b"), *who, code=1)  # another session uses it
+    server.remove()
+    assert json.loads(say("restore", str(tmp_path / "b"), *who, "--json"))["archived_drops_unknown"] == 1
+    assert json.loads(say("take-again", "--json")) == {"dropped": 1}
+    assert len(list((settings.home / "landing").iterdir())) == 1
+    assert len(list(archive.iterdir())) == 2
+    assert point["balance"]["received"] == 1
+    server.remove()
 
 
 def test_landing_and_archive_need_no_database_to_be_put_back(road, tmp_path):

@@ -157,7 +157,8 @@ def _password(scene: Scene) -> None:
 
     def reconnected() -> str | None:
         n = scene.one(
-            "select count(*) from pg_stat_activity where application_name = 'glp1 drill loop' and backend_start > %s",
+            "select count(*) from pg_stat_activity where application_name like 'glp1%%'"
+            " and application_name <> 'glp1 drill' and backend_start > %s",
             began,
         )
         return "the pipeline's processes are connected with the new one, without a restart" if n else None
