@@ -56,16 +56,17 @@ class Others:
         self.crm_url, token = site.settings.crm_access()
         self.key = page_key(token)
 
-    def do(self, kind: str) -> None:
-        """Somebody whom it can be done to, if there is one by now."""
+    def do(self, kind: str) -> bool:
+        """To somebody whom it can be done to; False where there is none by now."""
         work = {
             "edit in the EHR": self._edit_in_ehr,
             "edit in the CRM": self._edit_in_crm,
             "merge": self._merge,
             "unmerge": self._unmerge,
         }[kind]
-        if any(work() for _ in range(TRIES)):
-            self.done.kinds[kind] += 1
+        did = any(work() for _ in range(TRIES))
+        self.done.kinds[kind] += did
+        return did
 
     def _someone(self, *roles: int) -> int:
         return self.random.randrange(max(1, self.stream.people // ROLES)) * ROLES + self.random.choice(roles)

@@ -113,16 +113,46 @@ def of_ehr(site: Site, connection: psycopg.Connection, road: Road, seed: int) ->
     if statuses.keys() != {"delivered"}:
         yield f"writes are {statuses}"
     pairs = connection.execute(
-        "select patient_id, n from ops.writes where target = %s order by hashtextextended(write_id::text, %s) limit %s",
+        "select write_id, patient_id, n from ops.writes where target = %s"
+        " order by hashtextextended(write_id::text, %s) limit %s",
         (TARGET, random.Random(seed).getrandbits(31), TOLD),
     ).fetchall()
-    totals: Counter[int] = Counter()
+    odd: dict[int, int] = {}
     for start in range(0, len(pairs), 200):
-        asked = [f"Provenance?_summary=count&_tag={WRITE_SYSTEM}|{who}.{n}" for who, n in pairs[start : start + 200]]
-        totals.update((entry.get("resource") or {}).get("total", 0) for entry in ehr.batch_get(asked))
-    if totals.keys() != {1}:
-        yield f"of {len(pairs)} writes the EHR was told so often: {dict(totals)}"
+        some = pairs[start : start + 200]
+        asked = [f"Provenance?_summary=count&_tag={WRITE_SYSTEM}|{who}.{n}" for _, who, n in some]
+        totals = [(entry.get("resource") or {}).get("total", 0) for entry in ehr.batch_get(asked)]
+        odd |= {write_id: n for (write_id, *_), n in zip(some, totals, strict=True) if n != 1}
+    if odd:
+        yield f"of {len(pairs)} writes the EHR was not told once of {len(odd)}: {_journeys(connection, odd)}"
     ehr.close()
+
+
+def _journeys(connection: psycopg.Connection, odd: Mapping[int, int]) -> list[dict[str, Any]]:
+    """What is known of these writes, in ids, names and times: how often told, and each attempt."""
+    rows = connection.execute(
+        "select write_id, n, resources, tries, last_class, patient_id::text, created_at, settled_at,"
+        " array(select to_char(at, 'HH24:MI:SS.MS') || ' ' || outcome from ops.deliveries d"
+        "  where d.write_id = w.write_id order by delivery_id),"
+        " array(select distinct type from phi.events e where e.event_id = any(w.events)),"
+        " exists (select from phi.match_decisions m where w.patient_id in (m.record_a, m.record_b))"
+        " from ops.writes w where write_id = any(%s) order by 1 limit 20",
+        ([*odd],),
+    ).fetchall()
+    names = (
+        "write",
+        "n",
+        "resources",
+        "tries",
+        "last",
+        "patient",
+        "decided",
+        "settled",
+        "attempts",
+        "events",
+        "merged",
+    )
+    return [dict(zip(names, map(str, row), strict=True)) | {"told": odd[row[0]]} for row in rows]
 
 
 def of_replays(connection: psycopg.Connection, road: Road, say: Say) -> Iterator[str]:

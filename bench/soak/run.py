@@ -9,7 +9,7 @@ import argparse
 import os
 import random
 import time
-from collections import Counter
+from collections import Counter, deque
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ LEFT = (
 )
 TROUBLES = (psycopg.Error, ConnectionError)
 TELLS_EVERY = 10.0
+OTHERS_SECONDS = 60.0
+"""So long nobody is found for what others want to do; then they leave it."""
 
 
 def add_arguments(benches: Any) -> None:
@@ -41,7 +43,7 @@ def add_arguments(benches: Any) -> None:
     parser.add_argument("--seed", type=int, help="that of a run before makes the same stream; else a new one")
     parser.add_argument("--calm", type=float, default=6.0, help="seconds between two faults, on average")
     parser.add_argument("--settle", type=float, default=900.0, help="seconds to come to rest without progress")
-    parser.add_argument("--keep-home", action="store_true", help="leave the folder behind, to look at what failed")
+    parser.add_argument("--wait", action="store_true", help="where it does not hold, leave all as it is until Enter")
 
 
 def run(chosen: argparse.Namespace) -> None:
@@ -77,11 +79,14 @@ class Soak:
                 for name in [name for name in os.environ if name.startswith("GLP1_")]:
                     del os.environ[name]
                 os.environ |= self.site.env
-                if self.chosen.keep_home:
-                    self.site._folder._finalizer.detach()  # type: ignore[attr-defined]
-                    self.say(f"home: {self.site.home}")
                 self.road = Road()
-                return self._run()
+                found = self._run()
+                if found and self.chosen.wait:
+                    self.say(
+                        "\n  ".join([f"left as it is: GLP1_HOME={self.site.home} glp1 ...; Enter ends it", *found])
+                    )
+                    input()
+                return found
         finally:
             os.environ.clear()
             os.environ.update(before)
@@ -103,26 +108,46 @@ class Soak:
         for name in LOOPS:
             self.site.stop(name)
         at = time.monotonic()
-        found += proof.faults(self.site, self.road, self.stream.sent, self.others.done, self.seed, self.say)
+        for fault in proof.faults(self.site, self.road, self.stream.sent, self.others.done, self.seed, self.say):
+            self.say(f"DOES NOT HOLD: {fault}")
+            found.append(fault)
         self.seconds["proof, with three replays"] = time.monotonic() - at
         self._report(found)
         return found
 
     def _feed(self) -> None:
         landing = Path(self.site.settings.landing_url)
+        wished: deque[str] = deque()
         for n, step in enumerate(self.stream.steps()):
             if isinstance(step, str):
-                self.others.do(step)
+                wished.append(step)
             else:
                 with self.landing_is_there:
                     (landing / f".{n}.tmp").write_bytes(step)
                     (landing / f".{n}.tmp").rename(landing / f"{n}.ndjson")
             self.fed = sum(self.stream.sent.kinds.values())
+            self._do_one(wished)
             if n % 20 == 0:
                 self._tell()
                 while (self._left() or 0) + self._in_landing() * 30 > AHEAD:
                     self._tell()
+                    self._do_one(wished)
                     time.sleep(0.5)
+        # Whom it can be done to must be charted and told first: the rest while the pipeline catches up, still in trouble.
+        ends = time.monotonic() + OTHERS_SECONDS
+        while wished and time.monotonic() < ends:
+            if self._do_one(wished):
+                ends = time.monotonic() + OTHERS_SECONDS
+            self._tell()
+            time.sleep(0.1)
+
+    def _do_one(self, wished: deque[str]) -> bool:
+        """What somebody wants to do; where nobody is there for it yet, another one's wish comes first."""
+        if wished and self.others.do(wished[0]):
+            wished.popleft()
+            return True
+        wished.rotate(-1)
+        return False
 
     def _settle(self) -> list[str]:
         """Until nothing is pending and what others said last is in the charts."""
