@@ -149,6 +149,24 @@ def test_no_words_of_ones_own_reach_dagster(road: SmallRoad):
     assert not any("Canary" in str(event) for event in done.all_events)
 
 
+def test_a_steward_chooses_a_reason_in_the_ui_and_it_is_kept_with_the_event(road: SmallRoad):
+    road.send(submission(1), submission(2))
+    first, second = (str(record) for (record,) in road.rows("select patient_id from phi.charts order by received_at"))
+    told = {"action": "MERGE", "first": first, "second": second, "actor": "steward-7", "dry_run": False}
+
+    def launched(**config: Any) -> bool:
+        return decide_match.execute_in_process(
+            run_config={"ops": {"decide": {"config": told | config}}}, resources={"road": Road()}, raise_on_error=False
+        ).success
+
+    assert not launched()  # no reason was chosen
+    assert launched(reason="SEEN_TOGETHER")
+    ((event_id, kid, body),) = road.rows("select event_id, kid, body from phi.events where type = 'patient.merged'")
+    event = json.loads(road.cipher.open(kid, bytes(body), f"events|{event_id}"))
+    assert event["data"]["reason"] == "seen together"
+    assert road.one("select count(*) from phi.charts") == 1
+
+
 def test_a_fault_of_ours_in_a_replay_is_not_said_to_be_a_wrong_id(road: SmallRoad, monkeypatch: pytest.MonkeyPatch):
     def fails(*_: Any) -> None:
         raise ValueError("a fault of ours")
