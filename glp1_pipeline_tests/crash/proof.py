@@ -7,21 +7,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import orjson
 import psycopg
-import requests
 
 from glp1_pipeline.adapters.archive import open_archived
 from glp1_pipeline.adapters.balance import balance
 from glp1_pipeline.adapters.charts import TARGET
 from glp1_pipeline.adapters.cipher import Cipher
 from glp1_pipeline.adapters.ehr_compare import compare
-from glp1_pipeline.domain.crm import COPY, KEY, difference
 from glp1_pipeline.domain.fhir.writes import WRITE_SYSTEM
+from glp1_pipeline.sandbox.drills.proof import compare_contacts
 from glp1_pipeline_tests.crash.road import LANGUAGE, MOBILE, WEDDED, Round, Run, World
-from glp1_pipeline_tests.crm_process import CONTACTS, TOKEN
+from glp1_pipeline_tests.crm_process import TOKEN
 from glp1_pipeline_tests.small_road import SmallRoad
 
 EVENTS = {
@@ -143,43 +141,13 @@ def writes(road: SmallRoad) -> dict[str, int]:
 
 def crm_faults(connection: psycopg.Connection, cipher: Cipher, crm_url: str, token: str) -> Iterator[str]:
     """Each patient who was told to the CRM is one contact there, which says what we told last."""
-    contacts = list(_contacts(crm_url, token))
-    by_key = Counter(contact["properties"][KEY] for contact in contacts if contact["properties"].get(KEY))
-    emails = Counter(e.lower() for contact in contacts if (e := contact["properties"].get("email")))
-    for what, counted in (("patients", by_key), ("addresses", emails)):
-        if doubled := sum(count > 1 for count in counted.values()):
-            yield f"{doubled} {what} are more than one contact in the CRM"
-    there = {contact["id"]: contact["properties"] for contact in contacts}
-    copies = connection.execute(
-        "select c.patient_id::text, c.remote -> %s ->> 0, w.write_id, b.kid, b.body from ops.copies c join lateral"
-        " (select * from ops.writes w where w.target = c.target and w.patient_id = c.patient_id and w.status = 'delivered'"
-        " order by n desc limit 1) w on true join phi.write_bodies b using (write_id)"
-        " where c.target = 'crm' and c.conflicts = '{}'",
-        (COPY,),
-    ).fetchall()
-    missing, different = 0, 0
-    for patient_id, contact_id, write_id, kid, body in copies:
-        properties = there.get(contact_id)
-        missing += properties is None or properties.get(KEY) != patient_id
-        told = orjson.loads(cipher.open(kid, bytes(body), f"writes|{write_id}"))[COPY]["properties"]
-        different += properties is not None and bool(difference(told, properties))
-    if missing or different:
-        yield f"of {len(copies)} contacts in the CRM {missing} are missing and {different} differ from what we told"
-    if strangers := len(by_key.keys() - {row[0] for row in copies}):
-        yield f"{strangers} contacts in the CRM carry our key, and we know nothing of them"
-
-
-def _contacts(crm_url: str, token: str) -> Iterator[dict[str, Any]]:
-    names = f"{KEY},email,mobilephone,firstname,lastname,glp1_pipeline_status,glp1_sms_opt_out,glp1_marketing_opt_out"
-    after = ""
-    while True:
-        answer = requests.get(
-            f"{crm_url}{CONTACTS}?limit=100&properties={names}{f'&after={after}' if after else ''}",
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=20,
+    found = compare_contacts(connection, cipher, crm_url, token)
+    if found["doubled"]:
+        yield f"{found['doubled']} patients or addresses are more than one contact in the CRM"
+    if found["missing"] or found["different"]:
+        yield (
+            f"of {found['contacts']} contacts in the CRM {found['missing']} are missing and {found['different']} differ"
+            " from what we told"
         )
-        answer.raise_for_status()
-        yield from answer.json()["results"]
-        after = answer.json().get("paging", {}).get("next", {}).get("after")
-        if not after:
-            return
+    if found["strangers"]:
+        yield f"{found['strangers']} contacts in the CRM carry our key, and we know nothing of them"
