@@ -129,7 +129,8 @@ def _queues(connection, book: Book) -> list[Part]:
 
 
 HELD_UNATTENDED: LiteralString = (
-    "select count(*), min(g.since) from ops.gate_results g where g.gate_id = %s and g.outcome = 'held'"
+    "select count(*), min(g.since), (array_agg(g.patient_id::text order by g.since, g.patient_id))[1]"
+    " from ops.gate_results g where g.gate_id = %s and g.outcome = 'held'"
     " and not exists (select from ops.tasks t where t.patient_id = g.patient_id and t.status = 'open')"
     # A patient who only began, or whom only another system knows, is nobody's work yet.
     " and exists (select from phi.patient_values v where v.source = 'intake' and v.status <> 'in-progress'"
@@ -151,13 +152,13 @@ def _gate(connection, gate: str, queue: str) -> Part:
         " using (patient_id) where g.gate_id = %s and g.outcome = 'held' and t.status = 'open' and t.due_at < now()",
         gate,
     )
-    lost, since = _row(connection, HELD_UNATTENDED, gate)
+    lost, since, first = _row(connection, HELD_UNATTENDED, gate)
     faults = []
     if lost:
         faults.append(
             Fault("red", f"{lost} patients are held and are nobody's work",
                   "Their tasks were done by hand, and what was learned was not entered: send the answers.",
-                  "glp1 why PATIENT", since)
+                  f"glp1 why {first}", since)
         )  # fmt: skip
     if overdue:
         faults.append(

@@ -106,13 +106,15 @@ def _section(title: str, lights: list[Light], health: Health, is_short: bool = F
 
 def _line(light: Light, health: Health, is_short: bool) -> str:
     sign, word = SIGNS[light.colour]
-    since = f", since {light.since:%Y-%m-%d %H:%M} UTC" if light.since else ""
+    since = ""
+    if light.since:
+        since = f" {in_words(light.since, health.made_at)}, since {light.since:%Y-%m-%d %H:%M} UTC"
     rows = [
         f'<h3><span class="mark">{sign} {word}</span> {escape(light.name)}'
         + (f' <span class="small">({escape(TITLES[light.kind].lower())})</span>' if not is_short else "")
         + "</h3>",
         f"<p>{escape(light.says)}</p>" if light.says else "",
-        f'<p class="small">{light.colour} {in_words(light.since, health.made_at)}{since}; team'
+        f'<p class="small">{light.colour}{since}; team'
         f" {escape(light.owner)}, on call: {escape(light.called)}{_answered(light)}</p>",
     ]
     if light.step and not is_short:

@@ -62,8 +62,8 @@ def _show(found: dict[str, Any]) -> None:
         if light["kind"] != kind:
             kind = light["kind"]
             click.echo(f"\n{kind}s" if kind != "ledger" else kind)
-        since = in_words(light["since"], found["made_at"])
-        click.echo(f"  {MARKS[light['colour']]:9}{light['name']:28}{light['says']}; {since}")
+        since = f"; {light['colour']} {in_words(light['since'], found['made_at'])}" if light["since"] else ""
+        click.echo(f"  {MARKS[light['colour']]:9}{light['name']:28}{light['says']}{since}")
         if light["colour"] != "green":
             who = f"team {light['owner']}, on call {light['called']}"
             if light["acknowledged_by"]:

@@ -264,5 +264,5 @@ def _well_since(book: Book, seen: Seen) -> dict[tuple[Kind, str], datetime]:
     return found
 
 
-def in_words(since: datetime | None, now: datetime) -> str:
-    return "for as long as is known" if since is None else f"for {age(now - since)}"
+def in_words(since: datetime, now: datetime) -> str:
+    return f"for {age(now - since)}"

@@ -93,7 +93,9 @@ def test_a_gate_is_red_when_a_patient_is_held_and_nobody_has_work_for_it(road: S
     road.connection.execute("update ops.tasks set status = 'done', closed_at = now()")
     found = look(world)
     assert colours(found) == {"gate clinical-minimum": "red"}
-    assert "1 patients are held and are nobody's work" in next(o.says for o in found.lights if o.colour == "red")
+    (red,) = [one for one in found.lights if one.colour == "red"]
+    assert "1 patients are held and are nobody's work" in red.says
+    assert red.command == f"glp1 why {road.one('select patient_id from phi.charts')}"
 
 
 def test_a_patient_who_only_began_is_held_and_nobodys_work_and_that_is_well(road: SmallRoad, world: AlertWorld):
