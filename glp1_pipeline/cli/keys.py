@@ -164,8 +164,9 @@ def take_back(escrow: Path, actor: str, reason: str, as_json: bool) -> None:
 def password(role: str, end_sessions: bool, actor: str, reason: str, as_json: bool) -> None:
     """Give a role of the embedded Postgres a new random password, which is never shown.
 
-    Our processes read it at each new connection. Dagster's are told theirs when they start: it is changed at the next
-    `glp1 up`. A server that is not the embedded one: name a password file in its address, GLP1_DATABASE_URL=
+    Our processes read it at each new connection; but the receiver of webhooks is told it when it starts: until the next
+    `glp1 up` changes in CRM and EHR are found by the clock alone. Dagster's processes are told theirs when they start
+    too: so that one is changed at the next `glp1 up`. A server that is not the embedded one: name a password file in its address, GLP1_DATABASE_URL=
     postgresql://glp1@db.example/glp1?passfile=/run/secrets/pgpass; processes read that at each new connection too.
     """
     from ..adapters.keys import note

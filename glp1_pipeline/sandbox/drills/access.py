@@ -323,7 +323,7 @@ DRILLS = [
           why_no_alert="nothing fails and nobody has to act: `glp1 keys list` shows how far it is"),
     Drill("database-password", "access", "The password of our own database is changed while events flow, and all its "
           "sessions are ended.", None, _password, is_alone=True,
-          why_no_alert="the processes are connected again within a second"),
+          why_no_alert="the processes are connected again within seconds"),
     Drill("certificate-expired", "access", "The certificate of the EHR expires.", "breaker_open", _certificate,
           is_alone=True),
     Drill("ehr-down-an-hour", "access", "The EHR is away for an hour and comes back (an hour by the rows' times, some "
