@@ -7,6 +7,8 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+from dagster._core.launcher import WorkerStatus
+from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
 
 from ..adapters.alive import without_worker
 from ..adapters.balance import balance
@@ -77,9 +79,10 @@ def count_ledger(road: Road):
     "in our tables; nothing is lost.",
 )
 def dead_runs(context: dg.SensorEvaluationContext, road: Road):
-    """A living run holds a lock in our store; a run whose lock stays free has no worker. One that waits for a worker
-    is not ours: Dagster's run monitoring ends it."""
-    running = context.instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+    """A living run holds a lock in our store; a run whose lock stays free has no worker any more. One that no worker
+    had yet waits for its turn: Dagster's run monitoring ends it when it waits too long."""
+    under_way = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
+    running = context.instance.get_run_records(dg.RunsFilter(statuses=under_way))
     with road.connect("glp1 dead runs") as connection:
         up_since: datetime
         now: datetime
@@ -92,13 +95,23 @@ def dead_runs(context: dg.SensorEvaluationContext, road: Road):
     ended = 0
     for record in running:
         run_id, age = record.dagster_run.run_id, datetime.now(UTC) - record.update_timestamp.replace(tzinfo=UTC)
-        if run_id in free and age >= SILENT_AFTER and now - free_since[run_id] >= FREE_FOR:
+        is_silent = run_id in free and age >= SILENT_AFTER and now - free_since[run_id] >= FREE_FOR
+        if is_silent and _had_a_worker(context.instance, record.dagster_run):
             context.instance.report_run_failed(
                 record.dagster_run, "its worker died; what was pending goes on in a new run"
             )
             ended += 1
     context.update_cursor(json.dumps({run_id: at.isoformat() for run_id, at in free_since.items()}))
     return dg.SkipReason(f"{ended} of {len(running)} running runs had no worker" if running else "no run is under way")
+
+
+def _had_a_worker(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    if run.status is dg.DagsterRunStatus.STARTED:
+        return True
+    launcher = instance.run_launcher
+    if not launcher.supports_check_run_worker_health or DAGSTER_CELERY_TASK_ID_TAG not in run.tags:
+        return False
+    return launcher.check_run_worker_health(run).status is not WorkerStatus.UNKNOWN  # its task is in the queue still
 
 
 balance_schedule = dg.ScheduleDefinition(

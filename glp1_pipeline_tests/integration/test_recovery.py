@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
+from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster._core.storage.dagster_run import DagsterRunStatus
+from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
 
 from glp1_pipeline.adapters.alive import Alive, without_worker
 from glp1_pipeline.defs import recovery
@@ -35,7 +37,8 @@ def instance(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterIn
 
 
 def run(instance: dg.DagsterInstance, status: DagsterRunStatus = DagsterRunStatus.STARTED) -> str:
-    made = dg.DagsterRun(job_name="intake", run_id=str(uuid.uuid4()), status=status)
+    tags = {DAGSTER_CELERY_TASK_ID_TAG: "a task"}
+    made = dg.DagsterRun(job_name="intake", run_id=str(uuid.uuid4()), status=status, tags=tags)
     return instance.add_run(made).run_id
 
 
@@ -91,13 +94,20 @@ def test_a_look_before_postgres_started_again_is_no_look(instance, long_up):
     assert status(instance, run_id) is DagsterRunStatus.STARTED
 
 
-@pytest.mark.parametrize("state", [DagsterRunStatus.STARTING, DagsterRunStatus.NOT_STARTED])
-def test_a_run_that_waits_for_a_worker_is_left_alone(instance, long_up, state):
-    run_id = run(instance, state)
+@pytest.mark.parametrize(
+    ("task", "is_ended"), [(WorkerStatus.UNKNOWN, False), (WorkerStatus.RUNNING, True), (WorkerStatus.FAILED, True)]
+)
+def test_a_run_that_waits_for_a_worker_is_left_alone(instance, long_up, monkeypatch, task, is_ended):
+    """It is ended where a worker took it and died before it said that the run has begun."""
+    launcher = type(instance.run_launcher)
+    monkeypatch.setattr(launcher, "supports_check_run_worker_health", True)
+    monkeypatch.setattr(launcher, "check_run_worker_health", lambda *_: CheckRunHealthResult(task))
+    run_id, waiting = run(instance, DagsterRunStatus.STARTING), run(instance, DagsterRunStatus.NOT_STARTED)
     cursor = look(instance)
     time.sleep(0.01)
     look(instance, cursor)
-    assert status(instance, run_id) is state
+    assert status(instance, run_id) is (DagsterRunStatus.FAILURE if is_ended else DagsterRunStatus.STARTING)
+    assert status(instance, waiting) is DagsterRunStatus.NOT_STARTED
 
 
 def test_a_living_run_takes_its_lock_again_after_postgres_let_go_of_it(instance, url, long_up):
