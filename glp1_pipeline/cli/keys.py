@@ -166,8 +166,13 @@ def password(role: str, end_sessions: bool, actor: str, reason: str, as_json: bo
 
     Our processes read it at each new connection; but the receiver of webhooks is told it when it starts: until the next
     `glp1 up` changes in CRM and EHR are found by the clock alone. Dagster's processes are told theirs when they start
-    too: so that one is changed at the next `glp1 up`. A server that is not the embedded one: name a password file in its address, GLP1_DATABASE_URL=
-    postgresql://glp1@db.example/glp1?passfile=/run/secrets/pgpass; processes read that at each new connection too.
+    too: so that one is changed at the next `glp1 up`.
+
+    A server that is not the embedded one: name a password file in its address, as below. Processes read that at each
+    new connection too, Dagster's among them.
+
+    \b
+    GLP1_DATABASE_URL=postgresql://glp1@db.example/glp1?passfile=/run/secrets/pgpass
     """
     from ..adapters.keys import note
     from ..adapters.postgres_cluster import SETUP_ROLE
