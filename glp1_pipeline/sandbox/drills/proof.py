@@ -81,7 +81,7 @@ def _ledger(connection: psycopg.Connection, charted: set[Identity], n_lines: int
         return int(row[0]) if row else 0
 
     in_charts = connection.execute("select source, source_id from phi.events where status = 'charted'").fetchall()
-    counted = one("select coalesce(sum(lines), 0) from ops.drops")
+    counted = lines_of_files(connection)
     found = balance(connection)
     proof.lost |= {
         "events not in a chart": len(charted - {(str(a), str(b)) for a, b in in_charts}),
@@ -98,6 +98,14 @@ def _ledger(connection: psycopg.Connection, charted: set[Identity], n_lines: int
         ),
     }
     proof.counts |= {"lines": counted, "events charted": found.charted, "events rejected": found.rejected}
+
+
+def lines_of_files(connection: psycopg.Connection) -> int:
+    """Counted by the ledger of what was dropped: events of its own making are a drop too, whose id is a random one."""
+    row = connection.execute(
+        "select coalesce(sum(lines), 0)::int from ops.drops where substr(drop_id::text, 15, 1) = '5'"
+    ).fetchone()
+    return row[0] if row else 0
 
 
 def _told(connection: psycopg.Connection, ehr: Ehr) -> int:

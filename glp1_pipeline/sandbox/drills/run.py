@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .drill import Drill, DrillFailed, NotRun, Scene
+from .proof import lines_of_files
 from .site import Site, SiteError
 
 ELSEWHERE = ("GLP1_EHR_URL", "GLP1_CRM_URL", "GLP1_DATABASE_URL", "GLP1_BROKER_URL")
@@ -120,7 +121,8 @@ def run_one(drill: Drill, site: Site, say: Callable[[str], None] = print) -> Evi
     )  # fmt: skip
     site.reset()
     scene = Scene(drill, site, say)
-    scene.n_lines = scene.one("select coalesce(sum(lines), 0)::int from ops.drops")
+    with site.connect() as connection:
+        scene.n_lines = lines_of_files(connection)
     try:
         drill.run(scene)
         evidence.faults += _faults(scene)
