@@ -72,9 +72,10 @@ QuestionnaireResponse: identifier? Identifier; questionnaire? canonical; subject
   status! code(in-progress completed amended entered-in-error stopped);
   author? Reference(Device Practitioner PractitionerRole Patient RelatedPerson Organization);
   source? Reference(Patient Practitioner PractitionerRole RelatedPerson); item* Item
-Provenance: target+ Reference(*); recorded! instant; policy* uri; agent+ BackboneElement; agent.type? CodeableConcept;
-  agent.who! Reference(Practitioner PractitionerRole RelatedPerson Patient Device Organization);
-  entity* BackboneElement; entity.role! code(derivation revision quotation source removal); entity.what! Reference(*)
+Provenance: target+ Reference(*); recorded! instant; policy* uri; activity? CodeableConcept; agent+ BackboneElement;
+  agent.type? CodeableConcept; agent.who! Reference(Practitioner PractitionerRole RelatedPerson Patient Device
+  Organization); entity* BackboneElement; entity.role! code(derivation revision quotation source removal);
+  entity.what! Reference(*)
 """
 
 _TYPE_SHAPES = """

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from glp1_pipeline import contracts
 from glp1_pipeline.adapters import rollback
 from glp1_pipeline.adapters.outbox import conflicts, settle_conflict
 from glp1_pipeline.adapters.replay.apply import alone
@@ -20,6 +19,7 @@ from glp1_pipeline.adapters.rollback import plan as plans
 from glp1_pipeline.domain.contract import Contract
 from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.rollbacks import BY, Told
+from glp1_pipeline_tests.sample_inputs import contract
 from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, migrated_database, small_road, submission
 
 from .conftest import EhrProcess
@@ -301,7 +301,7 @@ def test_writes_are_chosen_by_run_window_contract_patient_and_number(told: Told)
 
 
 def test_what_the_contract_forbids_is_left_and_says_so(told: Told):
-    road = told.road.under(contracts.load())
+    road = told.road.under(contract())
     road.send(someone(1))
     told.deliver()
     receipt = Told(road, told.ehr.settings.url).undo(targets=("crm",), contract_versions=(road.contract.version,))
@@ -342,33 +342,31 @@ def test_nothing_is_taken_back_without_an_actor_and_a_reason_nor_by_two_at_once(
         rollback.stop(road.connection, plan_id)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_or_stopped_in_the_middle_it_is_taken_up_and_nothing_is_doubled(
-    told: Told, ehr: EhrProcess, monkeypatch: pytest.MonkeyPatch, when: str
+def test_killed_and_stopped_in_the_middle_it_is_taken_up_and_nothing_is_doubled(
+    told: Told, ehr: EhrProcess, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(plans, "CHUNK", 1)
-    bad, before = charted_wrongly(told, unsure(1), unsure(2), unsure(3))
+    bad, before = charted_wrongly(told, *[unsure(n) for n in range(1, 6)])
     plan_id = told.choose(contract_versions=(WRONG,))
     predicted = told.look(plan_id).changes
     rollback.approve(bad.connection, plan_id, *BY)
-    program = [sys.executable, "-m", "glp1_pipeline_tests.rollbacks", bad.url, ehr.url, str(plan_id), when]
-    killed = subprocess.run(program, check=False)
-    assert killed.returncode == -signal.SIGKILL
-    half = rollback.show(bad.connection, plan_id)
-    done = 1 if when == "before" else 2
-    assert (half["state"], half["done"], half["sent"]) == ("applying", done, {"ready": done})
-    told.deliver()
+    for when, done in (("before", 1), ("after", 3)):
+        program = [sys.executable, "-m", "glp1_pipeline_tests.rollbacks", bad.url, ehr.url, str(plan_id), when]
+        assert subprocess.run(program, check=False).returncode == -signal.SIGKILL
+        half = rollback.show(bad.connection, plan_id)
+        assert (half["state"], half["done"], sum(half["sent"].values())) == ("applying", done, done)
+        told.deliver()
     # Stopped once more, and taken up by whoever approves it again.
     stopped = told.apply(plan_id, progress=lambda _: rollback.stop(bad.connection, plan_id))
-    assert stopped.done == done + 1
-    assert stopped.is_stopped is (when == "before")
-    if stopped.is_stopped:
-        assert told.do(plan_id).done == 3
+    assert (stopped.is_stopped, stopped.done) == (True, 4)
+    with pytest.raises(rollback.NotApproved, match="stopped"):
+        told.apply(plan_id)
+    assert told.do(plan_id).done == 5
     told.deliver()
     found = rollback.show(bad.connection, plan_id)
-    assert (found["state"], found["changed"], found["sent"]) == ("applied", predicted, {"delivered": 3})
+    assert (found["state"], found["changed"], found["sent"]) == ("applied", predicted, {"delivered": 5})
     assert bad.rows("select patient_id, count(*) from ops.writes group by 1 having count(*) <> 3") == []
     now = told.says()
     assert {key: now[key] for key in before} == before
-    assert {len(told.versions(key)) for key in keys(told, "Task")} <= {1, 2, 3}
+    assert max(int(version) for _, version, *_ in told.places().values()) == 3
     assert told.compare().holds

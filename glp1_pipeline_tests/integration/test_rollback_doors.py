@@ -13,7 +13,6 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from glp1_pipeline import contracts
 from glp1_pipeline.cli import main
 from glp1_pipeline.defs import resources
 from glp1_pipeline.defs.resources import Road
@@ -24,7 +23,6 @@ from glp1_pipeline_tests.small_road import (
     migrated_database,
     small_road,
     submission,
-    without_crm,
 )
 
 from .conftest import EhrProcess
@@ -51,7 +49,7 @@ def told(url: str, ehr: EhrProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("GLP1_EHR_URL", ehr.url)
     resources._ehr.cache_clear()
     with small_road(url, tmp_path) as road:
-        made = Told(road.under(without_crm(contracts.load())), ehr.url)
+        made = Told(road, ehr.url)
         made.road.connection.execute("select set_config('glp1.run_id', 'run-of-a-mistake', false)")
         made.road.send(submission(1, subject=f"canary-{uuid.uuid4()}"))
         made.deliver()

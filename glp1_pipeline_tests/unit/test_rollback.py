@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glp1_pipeline import contracts
 from glp1_pipeline.domain.fhir import can_withdraw
 from glp1_pipeline.domain.outbox import keys_of
 from glp1_pipeline.domain.rollback import NOTHING_TO_DO, TAKEN_BACK, History, Said, Step, bundle, take_back
+from glp1_pipeline_tests.fhir_rules import problems
 
 OURS = "11111111-1111-1111-1111-111111111111"
 
@@ -164,10 +170,6 @@ def test_the_rule_of_the_contract_decides_and_what_others_speak_in_too_is_left()
 
 
 def test_the_new_write_tells_what_it_takes_back_and_by_which_contract():
-    from datetime import UTC, datetime
-
-    import orjson
-
     key = f"Observation/{OURS}"
     made = orjson.loads(
         bundle(OURS, 3, {key: observation("a")}, datetime(2026, 11, 23, tzinfo=UTC), ["Provenance/x"], "v1")
@@ -175,6 +177,21 @@ def test_the_new_write_tells_what_it_takes_back_and_by_which_contract():
     told = keys_of(made)
     (proof,) = (content for name, content in told.items() if name.startswith("Provenance/"))
     assert told[key] == observation("a")
+    assert problems(proof) == []
     assert proof["target"] == [{"reference": key}]
     assert proof["entity"] == [{"role": "revision", "what": {"reference": "Provenance/x"}}]
     assert proof["policy"] == ["urn:glp1-pipeline:contract:v1"]
+
+
+def test_who_forbids_a_rollback_says_why_and_a_rule_is_one_that_we_know(tmp_path: Path):
+    folder = tmp_path / "contracts"
+    shutil.copytree(contracts.HERE, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    file = folder / "writes.yaml"
+    told = file.read_text("utf-8")
+    start = told.rindex("  rollback_why: >-")
+    file.write_text(told[:start] + told[told.index("  max_in_flight", start) :], "utf-8")
+    with pytest.raises(contracts.ContractError, match="`crm_contact` forbids a rollback and does not say why"):
+        contracts.load(folder)
+    file.write_text(told.replace("rollback: restore", "rollback: perhaps"), "utf-8")
+    with pytest.raises(contracts.ContractError, match="rollback"):
+        contracts.load(folder)
