@@ -7,6 +7,7 @@ verdicts (`domain.health`), and how they look (`health_page`).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, LiteralString
 
@@ -30,11 +31,14 @@ def look_at_health(
     gates: Collection[str],
     targets: Collection[str],
     gate_queue: str,
+    more: Collection[Part] = (),
 ) -> Health:
-    """Read everything and judge it. `connection` is in autocommit. `gate_queue`: whose team a gate belongs to."""
+    """Read everything and judge it. `connection` is in autocommit. `gate_queue`: whose team a gate belongs to. `more`:
+    parts that the caller looked at."""
     connection.execute("select set_config('statement_timeout', %s, false)", (str(PATIENCE_MS),))
     try:
-        return judge_health(book, _read(connection, book, world, gates, targets, gate_queue), _now(connection))
+        seen = _read(connection, book, world, gates, targets, gate_queue)
+        return judge_health(book, replace(seen, parts=(*seen.parts, *more)), _now(connection))
     finally:
         if not connection.closed:
             connection.execute("reset statement_timeout")

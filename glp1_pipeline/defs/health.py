@@ -4,7 +4,7 @@ Here: wiring, which `glp1 health` shares, so that a look needs no Dagster. Not h
 (`adapters.health`), and how the page looks (`adapters.health_page`).
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import psycopg
@@ -13,7 +13,7 @@ from ..adapters.health import look_at_health
 from ..adapters.health_page import page, page_of, write_page
 from ..adapters.settings import Settings
 from ..contracts.alerts import load_alerts
-from ..domain.health import COLOURS, Health
+from ..domain.health import COLOURS, Fault, Health, Part
 from .alerts import world
 from .describe import OPS
 from .recovery import LEDGER_BALANCE
@@ -37,11 +37,29 @@ HEALTH_PAGE = dg.AssetSpec(
 )
 
 
-def look(road: Road, connection: psycopg.Connection) -> Health:
+def look(road: Road, connection: psycopg.Connection, more: tuple[Part, ...] = ()) -> Health:
     contract = road.contract
     targets = {kind.target for kind in contract.writes.values()}
     queue = contract.tasks[GATE_TASK].queue
-    return look_at_health(connection, load_alerts(), world(road), contract.gates, targets, queue)
+    return look_at_health(connection, load_alerts(), world(road), contract.gates, targets, queue, more)
+
+
+def runs_of(instance: dg.DagsterInstance, now: datetime) -> Part:
+    """Runs that failed within the last hour, those among them whose worker died."""
+    failed = instance.get_run_records(
+        dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=now - timedelta(hours=1)), limit=1000
+    )
+    if not failed:
+        return Part("program", "runs", "0 failed in the last hour")
+    jobs = sorted(
+        {record.dagster_run.job_name for record in failed if not record.dagster_run.job_name.startswith("__")}
+    )
+    ended = min(record.end_time or now.timestamp() for record in failed)
+    says = f"{len(failed)} failed in the last hour" + (f" ({', '.join(jobs)})" if jobs else "")
+    step = "See why under Runs in the UI; what they had not done is pending, and the next run takes it."
+    return Part(
+        "program", "runs", faults=(Fault("amber", says, step, "glp1 status", datetime.fromtimestamp(ended, UTC)),)
+    )
 
 
 def addresses(settings: Settings) -> dict[str, str]:
@@ -53,10 +71,11 @@ def addresses(settings: Settings) -> dict[str, str]:
 
 
 @dg.multi_asset(specs=[HEALTH_PAGE], name="write_health_page")
-def write_health_page(road: Road):
-    """Look at everything and write the page."""
+def write_health_page(context: dg.AssetExecutionContext, road: Road):
+    """Look at everything, at Dagster's runs too, and write the page."""
+    runs = runs_of(context.instance, datetime.now(UTC))
     with road.connect("glp1 health page") as connection:
-        health = look(road, connection)
+        health = look(road, connection, (runs,))
     path = write_page(page_of(road.settings.home), page(health))
     where = addresses(road.settings)
     yield dg.MaterializeResult(

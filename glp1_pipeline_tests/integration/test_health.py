@@ -183,6 +183,21 @@ def test_the_asset_writes_the_page_whole_for_its_owner_alone_and_plots_the_light
     assert not [v for v in (told["demo.legal_last"], told["demo.mobile"], told["demo.dob"], "Canary") if str(v) in html]
 
 
+def test_the_page_tells_of_runs_that_failed(home: Path, road: SmallRoad, world: AlertWorld):
+    @dg.asset
+    def fails() -> None:
+        raise dg.Failure("it does not matter why")
+
+    all_is_looked_at(world)
+    with dg.DagsterInstance.ephemeral() as instance:
+        for expected in (0, 1):
+            result = dg.materialize([wiring.write_health_page], instance=instance, resources={"road": Road()})
+            (event,) = result.get_asset_materialization_events()
+            assert event.materialization.metadata["amber lights"].value == expected
+            dg.materialize([fails], instance=instance, raise_on_error=False)
+    assert "1 failed in the last hour" in page_of(home).read_text()
+
+
 def test_a_writer_that_is_killed_leaves_the_old_page_and_its_draft_is_gone_within_the_hour(tmp_path: Path):
     path = page_of(tmp_path)
     write_page(path, "old")
