@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from .telling import AS_JSON, age, question, show_or_json, told
+from .telling import AS_JSON, age, open_road, question, show_or_json, told
 
 
 @click.group()
@@ -44,6 +44,10 @@ def show(patient: str, as_json: bool) -> None:
         raise click.ClickException(
             "no patient is known by this id: check it, or ask `glp1 status` what is still waiting"
         )
+    declared = told(lambda: open_road().contract).medication.findings
+    for finding in (one for course in found["courses"] for one in course["findings"]):
+        kind = declared[finding["finding"]]
+        finding |= {"severity": kind.severity, "description": kind.description, "task": kind.task}
     show_or_json(as_json, found, lambda: _show(found))
 
 
@@ -66,7 +70,7 @@ def _show(found: dict[str, Any]) -> None:
             proposal = f", proposed to the provider: {finding['proposal']}" if "proposal" in finding else ""
             told_at = [(one["said"], datetime.fromisoformat(one["at"])) for one in finding["sources"]]
             sources = ", ".join(f"{said} {age(at)} ago" for said, at in told_at)
-            click.echo(f"  look: {finding['finding']} ({sources}){proposal}")
+            click.echo(f"  {finding['severity']} {finding['finding']}: {finding['description']} ({sources}){proposal}")
     if not found["courses"]:
         click.echo("nobody spoke of a treatment yet")
 

@@ -197,7 +197,7 @@ def test_the_command_line_shows_a_patients_course_and_the_drift_of_all(road: Sma
     shown = runner.invoke(medication.medication, ["show", "canary-0000001"])
     assert shown.exit_code == 0
     assert "wegovy_inj: new_start" in shown.output
-    assert "skip_a_step_up" in shown.output
+    assert "amber skip_a_step_up: The order leaves out a step of the ladder." in shown.output
     assert "Canary" not in shown.output
     told = runner.invoke(medication.medication, ["drift", "--json"])
     assert json.loads(told.output)["findings"][0]["finding"] == "skip_a_step_up"

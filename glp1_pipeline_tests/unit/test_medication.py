@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from glp1_pipeline.contracts import load
 from glp1_pipeline.domain.events import Change, parse_event
 from glp1_pipeline.domain.medication import Course, Fact, fold, told
+from glp1_pipeline.domain.medication.supply import days_from_pack
 from glp1_pipeline.domain.medication_model import PREVIOUS
 from glp1_pipeline_tests.treatments import at, dispensed, message, ordered, said, taken
 
@@ -364,6 +366,45 @@ def test_no_content_of_a_message_makes_reading_fail(content, kind):
     found = told(CONTRACT, change)
     if found is not None:
         fold(RULES, [Fact.from_doc(found.to_doc(), "any", found.source)])
+
+
+FHIR_KEYS = st.sampled_from(
+    ["status", "intent", "medicationCodeableConcept", "medicationReference", "contained", "dosageInstruction", "quantity",
+     "daysSupply", "dispenseRequest", "authoredOn", "whenHandedOver", "identifier", "courseOfTherapyType", "id"]
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(FHIR_KEYS, ANY_JSON, max_size=8), st.sampled_from(["MedicationRequest", "MedicationDispense"]))
+def test_no_resource_of_the_ehr_makes_reading_fail(content, kind):
+    usual = {**request(0.25), "quantity": {"value": 4, "unit": "pen"}}
+    _, change = parse_event(resource({**usual, "resourceType": kind}, 0), CONTRACT)
+    assert isinstance(change, Change)
+    change.content.update(content)
+    found = told(CONTRACT, change)
+    if found is not None:
+        fold(RULES, [Fact.from_doc(found.to_doc(), "any", found.source)])
+
+
+@pytest.mark.parametrize(
+    ("product", "mg", "quantity", "unit", "days"),
+    [
+        ("wegovy_inj", 0.5, 4, "pen", (28, 28)),
+        ("zepbound_vial", 2.5, 1, "vial", (7, 7)),
+        ("zepbound_kwikpen", 2.5, 1, "pen", (28, 28)),
+        ("ozempic", 0.25, 1, "pen", (28, 56)),
+        ("ozempic", 2, 1, "pen", (28, 28)),
+        ("saxenda", 3, 5, "pen", (30, 30)),
+        ("saxenda", 0.6, 5, "pen", None),
+        ("wegovy_tab", 1.5, 30, "tablet", (30, 30)),
+        ("comp_sema", 0.25, 1, "ml", (70, 70)),
+        ("wegovy_inj", 0.5, 4, "box", None),
+    ],
+)
+def test_a_pack_lasts_as_long_as_its_doses(product, mg, quantity, unit, days):
+    now = datetime(2026, 5, 5, tzinfo=UTC)
+    handed_over = Fact("dispensed", now, now, product=product, mg=mg, mg_per_ml=2.5, quantity=quantity, unit=unit)
+    assert days_from_pack(RULES, handed_over) == days
 
 
 @st.composite

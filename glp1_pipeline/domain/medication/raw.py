@@ -5,13 +5,14 @@ Not here: finding them (`reading`, `resources`), and what they mean (`doses`).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .doses import Amount, Named
 from .facts import Kind
+
+LEAST, MOST = 1e-6, 1e6
 
 
 @dataclass(slots=True)
@@ -39,12 +40,13 @@ def part(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def text(raw: Mapping[str, Any], key: str) -> str:
+    """Of one line; anything else says nothing."""
     found = raw.get(key)
-    return found if isinstance(found, str) else ""
+    return found if isinstance(found, str) and found.isprintable() else ""
 
 
 def number(raw: Any) -> float | None:
-    """A number above zero that can be one of a dose; anything else is none."""
-    if isinstance(raw, bool) or not isinstance(raw, int | float) or not 0 < raw < 1e6:
+    """A number that can be one of a dose, a quantity or days; anything else is none."""
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or not LEAST <= raw < MOST:
         return None
-    return float(raw) if math.isfinite(raw) else None
+    return float(raw)

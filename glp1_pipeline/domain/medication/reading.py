@@ -145,9 +145,11 @@ def instant(raw: Any) -> datetime | None:
         return None
     try:
         at = datetime.fromisoformat(raw)
+        if not 2000 <= at.year < 2100:
+            return None
         if len(raw) == 10:
             return at.replace(tzinfo=UTC) + NOON
-        return at.astimezone(UTC) if at.tzinfo and 2000 <= at.year < 2100 else None
+        return at.astimezone(UTC) if at.tzinfo else None
     except (ValueError, OverflowError):
         return None
 

@@ -12,6 +12,9 @@ from ..medication_model import Family, MedicationRules
 from .facts import Fact
 from .shapes import Course
 
+MOST_DAYS = 730
+"""Nobody is handed more: a larger number is a slip, shown as supply that does not fit, and must not hide a gap."""
+
 
 def days_from_pack(rules: MedicationRules, fact: Fact) -> tuple[float, float] | None:
     """From how many to how many days the quantity lasts at its dose; None where the pack does not tell."""
@@ -39,12 +42,11 @@ def days_from_pack(rules: MedicationRules, fact: Fact) -> tuple[float, float] | 
 
 def lasts(rules: MedicationRules, fact: Fact, order: Fact | None) -> float:
     """Days' supply: as the pharmacy says, else by the pack, else as ordered; 0 where nobody tells."""
-    if fact.days is not None:
-        return fact.days
-    by_pack = days_from_pack(rules, fact)
-    if by_pack is not None:
-        return by_pack[0]
-    return (order.days or 0) if order is not None else 0
+    days = fact.days
+    if days is None:
+        by_pack = days_from_pack(rules, fact)
+        days = by_pack[0] if by_pack is not None else order.days if order is not None else None
+    return min(days or 0, MOST_DAYS)
 
 
 def run_out(rules: MedicationRules, before: datetime | None, at: datetime, days: float) -> datetime:
