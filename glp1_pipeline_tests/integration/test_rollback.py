@@ -370,3 +370,28 @@ def test_killed_and_stopped_in_the_middle_it_is_taken_up_and_nothing_is_doubled(
     assert {key: now[key] for key in before} == before
     assert max(int(version) for _, version, *_ in told.places().values()) == 3
     assert told.compare().holds
+
+
+def test_who_is_charted_while_we_look_is_looked_at_again_and_a_new_word_is_not_overtaken(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+):
+    first = unsure(1)
+    bad, _ = charted_wrongly(told, first)
+    plan_id = told.choose(contract_versions=(WRONG,))
+    doing = sys.modules["glp1_pipeline.adapters.rollback.apply"]
+    look, looks = vars(doing)["look"], []
+
+    def looked(*given: Any) -> Any:
+        found = look(*given)
+        if not looks:
+            bad.send(amendment(first, 1, WEIGHT))
+        looks.append(1)
+        return found
+
+    monkeypatch.setitem(vars(doing), "look", looked)
+    done = told.do(plan_id)
+    assert len(looks) == 2
+    assert {name.rpartition("/")[2] for name in done.changes} == {"not_settled"}
+    assert bad.rows("select n, status from ops.writes where status <> 'delivered'") == [(3, "ready")]
+    told.deliver()
+    assert told.compare().holds
