@@ -323,6 +323,31 @@ def test_an_order_of_the_ehr_is_held_let_go_on_and_stopped_by_its_versions_in_an
         ]  # fmt: skip
 
 
+def handed_over(status: str, version: str = "1") -> dict[str, Any]:
+    content = {
+        **request(0.25, status),
+        "resourceType": "MedicationDispense",
+        "whenHandedOver": at(3),
+        "daysSupply": {"value": 28, "code": "d"},
+    }
+    return resource(content, 3, version)
+
+
+def test_what_a_pharmacy_still_prepares_or_calls_off_is_no_supply():
+    order = ordered(0, 0.25)
+    assert course(order, handed_over("completed")).runs_out_at is not None
+    assert course(order, handed_over("in-progress")).runs_out_at is None
+    assert course(order, handed_over("in-progress"), handed_over("completed", "2")).runs_out_at is not None
+    assert course(order, handed_over("cancelled")).runs_out_at is None
+
+
+def test_a_plan_that_becomes_an_order_is_an_order_and_one_that_is_called_off_is_none():
+    plan = resource(request(0.25, intent="plan"), 0)
+    assert course(plan).state == "none"
+    assert course(plan, resource(request(0.25), 1, "2")).state == "new_start"
+    assert courses(plan, resource(request(0.25, "cancelled", intent="plan"), 1, "2")) == {}
+
+
 def test_an_order_entered_in_error_never_was():
     versions = [resource(request(0.25), 0), resource(request(0.25, "entered-in-error"), 1, "2")]
     assert courses(*versions) == {}

@@ -117,7 +117,7 @@ def _fact(rules: MedicationRules, raw: Raw, change: Change) -> Fact | None:
         mg=dose.mg,
         mg_per_ml=dose.mg_per_ml,
         ml=dose.ml,
-        status="entered-in-error" if change.is_deleted else STATUS.get(raw.status, "draft"),
+        status="entered-in-error" if change.is_deleted else _status(raw),
         days=raw.days,
         refills=raw.refills if isinstance(raw.refills, int) and not isinstance(raw.refills, bool) else 0,
         quantity=raw.quantity,
@@ -131,12 +131,20 @@ def _fact(rules: MedicationRules, raw: Raw, change: Change) -> Fact | None:
     )
 
 
+def _status(raw: Raw) -> str:
+    return (HAND_OVER if raw.kind == "dispensed" else STATUS).get(raw.status, "draft")
+
+
 STATUS = {
-    "active": "active", "completed": "over", "in-progress": "active", "intended": "draft", "not-taken": "over",
-    "on-hold": "on-hold", "stopped": "stopped", "cancelled": "stopped", "entered-in-error": "entered-in-error",
-    "declined": "entered-in-error",
+    "active": "active", "completed": "over", "not-taken": "over", "on-hold": "on-hold", "stopped": "stopped",
+    "cancelled": "stopped", "entered-in-error": "entered-in-error",
 }  # fmt: skip
-"""FHIR's statuses -> what they mean here; any other is a draft, and says nothing."""
+"""FHIR's statuses of orders and statements -> what they mean here; any other is a draft, and says nothing."""
+NEVER = "entered-in-error"
+HAND_OVER = {
+    "active": "active", "completed": "active", "cancelled": NEVER, "declined": NEVER, "stopped": NEVER, NEVER: NEVER
+}  # fmt: skip
+"""Those of hand-overs: what is being prepared is none yet, and what was called off never was."""
 
 
 def instant(raw: Any) -> datetime | None:

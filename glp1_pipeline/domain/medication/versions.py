@@ -43,7 +43,7 @@ def _of_one(versions: list[Fact]) -> list[Fact]:
     if not told:
         return []
     if told[-1].kind in ("listed", "dispensed", "planned"):
-        return [told[-1]]
+        return [] if told[-1].kind == "planned" and told[-1].status == "stopped" else [told[-1]]
     found, before = [], None
     for version in told:
         if before is None:
@@ -63,7 +63,7 @@ def _of_one(versions: list[Fact]) -> list[Fact]:
 
 
 def _meaning(fact: Fact) -> tuple:
-    return (fact.product, fact.mg, fact.mg_per_ml, fact.keeps_dose, fact.held)
+    return (fact.kind, fact.product, fact.mg, fact.mg_per_ml, fact.keeps_dose, fact.held)
 
 
 def _is_replaced(rules: MedicationRules, stop: Fact, found: list[Fact]) -> bool:
