@@ -208,10 +208,11 @@ def _open(connection, contract: Contract, cipher: Cipher, rows: list[tuple]) -> 
 def _rename(connection, cipher: Cipher, event_id: uuid.UUID, content: bytes, wanted: uuid.UUID) -> bool:
     """Give a line the id of the event that it is; False if another row has it."""
     kid, body = cipher.seal(content, f"events|{wanted}")
-    return bool(
-        connection.execute(
-            "update phi.events set event_id = %s, kid = %s, body = %s where event_id = %s"
-            " and not exists (select from phi.events where event_id = %s)",
-            (wanted, kid, body, event_id, wanted),
-        ).rowcount
-    )
+    done = connection.execute(
+        "update phi.events set event_id = %s, kid = %s, body = %s where event_id = %s"
+        " and not exists (select from phi.events where event_id = %s)",
+        (wanted, kid, body, event_id, wanted),
+    ).rowcount
+    if done:  # the plans that chose the line chose the event: its journey tells of them
+        connection.execute("update ops.replay_plan_events set event_id = %s where event_id = %s", (wanted, event_id))
+    return bool(done)
