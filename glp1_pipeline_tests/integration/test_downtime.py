@@ -80,7 +80,10 @@ def test_what_was_done_by_hand_closes_its_task_once_and_no_replay_opens_it_again
     first, second = worklist(road)
     assert (first["queue"], first["task"]) == ("provider", contract().tasks[REVIEW].purpose)
     assert first["in_queue_since"]
+    values = "select patient_id, field, value, is_finding from phi.chart_values order by 1, 2, 4"
+    said = road.rows(values)
     assert statuses(load(road, filled(first), second)) == ["done", "blank"]
+    assert road.rows(values) == said, "of the patient nothing was said"
     assert open_tasks(road) == [REVIEW]
     told = {entry["resource"]["status"] for entry in last_body(road)["entry"] if "Task" in entry["request"]["url"]}
     assert told == {"completed"}, "the EHR hears of it too"

@@ -14,9 +14,14 @@ from hypothesis import strategies as st
 
 from glp1_pipeline.adapters.downtime.pack import as_csv, as_pdf
 from glp1_pipeline.adapters.downtime.pdf import COLUMNS, HEIGHT, LEADING, MARGIN, ROWS, SIZE, WIDTH, printable
+from glp1_pipeline.domain import flags, gates, tasks
+from glp1_pipeline.domain.chart import Chart, Reported, resolve
 from glp1_pipeline.domain.downtime import NEEDED, BadRow, Line, OpenTask, event_of, in_words, read_row
 from glp1_pipeline.domain.events import Change, Refused, parse_event
 from glp1_pipeline_tests.sample_inputs import contract
+
+from .test_flags import CLEAN, CONTRACT, report
+from .test_gates import GATE
 
 NOW = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
 NEW_YORK = ZoneInfo("America/New_York")
@@ -110,6 +115,36 @@ def test_an_event_that_is_not_whole_is_refused(data: dict):
     event["data"] |= data
     with pytest.raises(Refused):
         parse_event(event, contract())
+
+
+@settings(max_examples=40)
+@given(odd=st.dictionaries(st.sampled_from(sorted(CLEAN)), st.just({"null": "unknown"}), max_size=4), data=st.data())
+def test_a_task_done_by_hand_is_gone_wherever_its_word_stands_and_a_newer_word_about_its_cause_brings_it_back(
+    odd, data
+):
+    patient = report(values={**CLEAN, **odd})
+
+    def needs(*told: Reported) -> tuple[Chart, dict[tuple[str, str], str]]:
+        chart = resolve(CONTRACT, "p1", [patient, *told])
+        raised = flags.evaluate(CONTRACT, chart)
+        (gate,) = gates.evaluate(CONTRACT, GATE, [chart], [raised])
+        found = tasks.derive(CONTRACT, chart, raised, gate)
+        return chart, {(n.code, n.cause): tasks.rests_on(CONTRACT, chart, raised, n.code, n.cause) for n in found}
+
+    before, open_before = needs()
+    code, cause = data.draw(st.sampled_from(sorted(open_before)))
+    hours = data.draw(st.integers(-5, 5))
+
+    def word(outcome: str) -> Reported:
+        at = patient.authored_at + timedelta(hours=hours)
+        name = f"task/{code}/{cause}/{open_before[code, cause]}/{outcome}"
+        return Reported("by-hand", name, "", "completed", at, at, "", {}, source="steward")
+
+    after, open_after = needs(word("done"))
+    assert after.values == before.values
+    assert open_after.keys() == open_before.keys() - {(code, cause)}
+    assert needs(word("noted"))[1] == open_before
+    assert needs(word("done"), report(2, values=patient.values))[1].keys() == open_before.keys()
 
 
 def test_causes_are_told_in_words():
