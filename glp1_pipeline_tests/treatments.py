@@ -58,10 +58,10 @@ def dispensed(day: float, mg: float, name: str = "", product: str = "wegovy_inj"
 
 def taken(day: float, mg: float, product: str = "wegovy_inj", **more: Any) -> dict[str, Any]:
     told = {"product_key": product, "dose": {"mg": mg}, "taken_at": at(day), **more}
-    return message("dose_reported", day, f"taken-{day:g}-{mg:g}", **told)
+    return message("dose_reported", day, f"taken-{day:g}-{mg:g}-{product}", **told)
 
 
 def said(kind: str, day: float, product: str = "wegovy_inj", **more: Any) -> dict[str, Any]:
     """paused, resumed or stopped."""
     told = {"product_key": product, "reason_code": "tolerability", **more}
-    return message(kind, day, f"{kind}-{day:g}", **told)
+    return message(kind, day, f"{kind}-{day:g}-{product}", **told)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glp1_pipeline.contracts import load
-from glp1_pipeline.domain.events import Change, parse_event
+from glp1_pipeline.domain.events import Change, Refused, parse_event
 from glp1_pipeline.domain.medication import Course, Fact, fold, told
 from glp1_pipeline.domain.medication.supply import days_from_pack
 from glp1_pipeline.domain.medication_model import PREVIOUS
@@ -211,6 +211,7 @@ def test_a_tenfold_error_in_all_three_at_once_is_a_jump_that_no_label_has():
         ({"product_key": "wegovy_inj", "codes": {"rxcui": "2553603"}}, "code_contradicts_dose"),
         ({"product_key": "wegovy_xl", "codes": {}}, "product_unknown"),
         ({"product_key": "", "codes": {}, "text": "Semaglutide pen"}, "product_unknown"),
+        ({"product_key": "", "codes": {"ndc": "00000000000"}}, "product_unknown"),
         ({"product_key": "ozempic", "codes": {}, "dose": {}}, "dose_missing"),
         ({"product_key": "victoza", "codes": {}, "dose": {"mg": 0.6}}, "no_ladder"),
         ({"authored_at": "yesterday"}, "time_unreadable"),
@@ -363,6 +364,23 @@ def test_other_medicines_and_our_own_statements_are_no_treatment():
     ours = request(0.25, identifier=[{"system": "urn:glp1-pipeline:resource", "value": "x"}])
     assert fact(resource(lisinopril, 0)) is None
     assert fact(resource(ours, 0)) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        ("ordered", {"medication_request_ref": None}),
+        ("ordered", {"medication_request_ref": "Ann Canary"}),
+        ("dispensed", {"dispense_ref": "d", "resource": {"resourceType": "Patient"}}),
+        ("dose_reported", {"product_key": "wegovy_inj", "taken_at": 5}),
+        ("stopped", {"product_key": "wegovy_inj", "reason_code": "because she said so"}),
+    ],
+)
+def test_a_message_without_its_parts_or_with_words_where_a_token_belongs_does_not_enter(kind, wrong):
+    with pytest.raises(Refused) as refused:
+        parse_event(message(kind, 0, "any", **wrong), CONTRACT)
+    assert "Canary" not in str(refused.value)
+    assert "because" not in str(refused.value)
 
 
 # Whatever comes

@@ -16,6 +16,7 @@ from .shapes import Change, Refused, read_token
 PREFIX = "medication."
 SYSTEMS = {"intake": "intake-account", "ehr": "ehr", "pharmacy": "pharmacy"}
 """Emitter -> system of the identifier that it knows the person by; the portal's is the account of the intake form."""
+RESOURCES = ("MedicationRequest", "MedicationStatement", "MedicationDispense")
 REFERENCES = ("medication_request_ref", "dispense_ref", "product_key", "reason_code", "reason", "taken_at")
 
 
@@ -28,8 +29,8 @@ def read_medication(contract: Contract, kind: str, data: dict[str, Any], event_i
         if key in REFERENCES:
             read_token(data.get(key), f"data.{key}", "wrong_shape")
     resource = data.get("resource")
-    if resource is not None and not (isinstance(resource, dict) and isinstance(resource.get("resourceType"), str)):
-        raise Refused("wrong_shape", "`data.resource` must be a FHIR resource, or be left out")
+    if resource is not None and not (isinstance(resource, dict) and resource.get("resourceType") in RESOURCES):
+        raise Refused("wrong_shape", f"`data.resource` must be one of {', '.join(RESOURCES)}, or be left out")
     record_id = data.get("record_id")
     return Change(
         system=SYSTEMS[contract.event_types[kind].emitter],

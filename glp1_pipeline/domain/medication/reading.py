@@ -13,11 +13,12 @@ from typing import Any
 
 from ..contract import Contract
 from ..events import Change
+from ..events.medication import RESOURCES
 from ..medication_model import MedicationRules
 from .doses import Amount, Named, resolve
 from .facts import Fact, Kind
 from .raw import Raw, number, part, text
-from .resources import RESOURCES, of_resource
+from .resources import of_resource
 
 KIND_OF: Mapping[str, Kind] = {
     "medication.ordered": "ordered",
@@ -94,10 +95,8 @@ def _of_message(kind: Kind, data: Mapping[str, Any]) -> Raw:
 
 def _fact(rules: MedicationRules, raw: Raw, change: Change) -> Fact | None:
     dose = resolve(rules, raw.named, raw.amount, raw.kind in OF_A_DOSE, raw.kind in OF_A_WHOLE_ONE)
-    if raw.kind == "lost":
-        dose = resolve(rules, Named(), Amount()) if not raw.named.product_key else dose
-    elif not dose.is_glp1:
-        return None
+    if not dose.is_glp1 and change.kind not in KIND_OF:
+        return None  # another medicine of the chart's; a message of ours that names none is shown to people
     held = "" if raw.kind == "lost" else dose.held
     seen = change.seen_at.astimezone(UTC)
     at = seen

@@ -14,7 +14,6 @@ from .doses import Amount, Named
 from .facts import Kind
 from .raw import Raw, number, part, text
 
-RESOURCES = ("MedicationRequest", "MedicationStatement", "MedicationDispense")
 NDC = "http://hl7.org/fhir/sid/ndc"
 PRODUCT = CODE_SYSTEM + ":product"
 KEEPS_DOSE = CODE_SYSTEM + ":course-of-therapy"
