@@ -113,16 +113,21 @@ def of_ehr(site: Site, connection: psycopg.Connection, road: Road, seed: int) ->
     if statuses.keys() != {"delivered"}:
         yield f"writes are {statuses}"
     pairs = connection.execute(
-        "select write_id, patient_id, n from ops.writes where target = %s"
+        "select write_id, patient_id, n, last_class from ops.writes where target = %s"
         " order by hashtextextended(write_id::text, %s) limit %s",
         (TARGET, random.Random(seed).getrandbits(31), TOLD),
     ).fetchall()
     odd: dict[int, int] = {}
     for start in range(0, len(pairs), 200):
         some = pairs[start : start + 200]
-        asked = [f"Provenance?_summary=count&_tag={WRITE_SYSTEM}|{who}.{n}" for _, who, n in some]
+        asked = [f"Provenance?_summary=count&_tag={WRITE_SYSTEM}|{who}.{n}" for _, who, n, _ in some]
         totals = [(entry.get("resource") or {}).get("total", 0) for entry in ehr.batch_get(asked)]
-        odd |= {write_id: n for (write_id, *_), n in zip(some, totals, strict=True) if n != 1}
+        # Where all of a write was left to somebody who changed it meanwhile, there is nothing to tell of.
+        odd |= {
+            write_id: n
+            for (write_id, _, _, outcome), n in zip(some, totals, strict=True)
+            if n > 1 or (n == 0 and outcome == "delivered")
+        }
     if odd:
         yield f"of {len(pairs)} writes the EHR was not told once of {len(odd)}: {_journeys(connection, odd)}"
     ehr.close()
