@@ -21,10 +21,11 @@ import psycopg
 from alembic.script import ScriptDirectory
 from psycopg import conninfo, sql
 
+from .archive import open_archived
 from .backup_file import DUMP, POINT, BackupFault, Writer, keys_of, read_dump, read_point
 from .balance import balance, fingerprint
 from .cipher import Cipher, KeyMissing
-from .landing import CHUNK, Folder, open_archived
+from .landing import CHUNK, Folder
 from .postgres_cluster import bare_environment
 from .postgres_place import packaged_binaries
 from .schema import alembic_config

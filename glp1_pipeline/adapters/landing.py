@@ -25,7 +25,6 @@ from typing import Any, BinaryIO, cast
 import fsspec
 
 from .archive import CHUNK, keep, open_for_us
-from .archive import open_archived as open_archived
 from .cipher import Cipher
 
 MAX_LINE_BYTES = 1024 * 1024

@@ -3,6 +3,7 @@
 Here: wiring. Not here: what a plan is and does (`adapters.rollback`).
 """
 
+import enum
 import uuid
 from datetime import UTC, datetime
 
@@ -17,6 +18,18 @@ from .resources import Road
 
 SHOWN = 1000
 """Resources left that the output names; `glp1 rollback show` names all."""
+
+
+class Mistake(enum.Enum):
+    """Why writes are taken back. Run config is kept in Dagster and shown in the UI: no words of one's own there."""
+
+    NOT_SAID = ""
+    CODE_MAP = "a code map was wrong"
+    CONTRACT = "another part of the contract was wrong"
+    OUR_CODE = "our code was wrong"
+    WRONG_SOURCE = "a source sent what it should not"
+    DRILL = "a drill"
+    OTHER = "another reason, noted elsewhere"
 
 
 class RollbackConfig(dg.Config):
@@ -45,7 +58,10 @@ class RollbackConfig(dg.Config):
         default=True, description="Say what would be taken back, by type and outcome, and what be left; change nothing."
     )
     actor: str = Field(default="", description="Who wants it, as an opaque name. Needed where it is no dry run.")
-    reason: str = Field(default="", description="Why, in words without a value. Needed where it is no dry run.")
+    reason: Mistake = Field(
+        default=Mistake.NOT_SAID,
+        description="Why. Needed where it is no dry run. In words of your own: `glp1 rollback`.",
+    )
 
 
 @dg.op(description="Make a plan of the chosen writes and say what would be taken back, or do it in chunks.")
@@ -53,13 +69,19 @@ def take_back(context: dg.OpExecutionContext, config: RollbackConfig, road: Road
     """A dry run ends with the plan and its counts; else with the receipt. Delivery goes on by itself."""
     tell = every_few_seconds(lambda now: context.log.info(f"{now.done} of {now.chosen} writes"))
     try:
+        plan_id, selection = uuid.UUID(config.plan_id) if config.plan_id else None, _selection(config)
+    except ValueError:
+        raise dg.Failure(
+            "an id is no UUID, or an instant is not as 2026-11-23T14:00: copy them", allow_retries=False
+        ) from None
+    try:
         with road.connect("glp1 rollback") as connection:
-            plan_id = uuid.UUID(config.plan_id) if config.plan_id else plans.choose(connection, _selection(config))
+            plan_id = plan_id or plans.choose(connection, selection)
             context.log.info(f"plan {plan_id}")
             if config.dry_run:
                 plans.dry_run(connection, road.contract, road.cipher, road.ehr, plan_id, tell)
             else:
-                plans.approve(connection, plan_id, config.actor, config.reason)
+                plans.approve(connection, plan_id, config.actor, config.reason.value)
                 plans.apply(connection, road.contract, road.cipher, road.ehr, plan_id, tell)
             receipt, left = plans.receipt(connection, plan_id), plans.left(connection, plan_id)
     except plans.PlanFault as fault:
@@ -68,10 +90,7 @@ def take_back(context: dg.OpExecutionContext, config: RollbackConfig, road: Road
         raise dg.Failure(
             f"the EHR does not tell what stands there ({failure.trouble}): try again; what is done stays done"
         ) from None
-    except ValueError:
-        raise dg.Failure(
-            "an id is no UUID, or an instant is not as 2026-11-23T14:00: copy them", allow_retries=False
-        ) from None
+    del receipt["reason"]  # a plan may be approved by `glp1 rollback` first, in somebody's own words
     told = receipt["predicted" if config.dry_run else "changed"]
     outcomes = plans.by_outcome(told)
     context.add_output_metadata(

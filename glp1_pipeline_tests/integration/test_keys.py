@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from glp1_pipeline.adapters import keys, resealing
+from glp1_pipeline.adapters.archive import open_archived
 from glp1_pipeline.adapters.cipher import Cipher, KeyMissing, KeyRing, Tampered
-from glp1_pipeline.adapters.landing import open_archived
 from glp1_pipeline.adapters.resealing import SEALED, KeyFault, archived, count_sealed, keys_of_file, reseal
 from glp1_pipeline.adapters.tables import metadata
 from glp1_pipeline.cli import keys as commands

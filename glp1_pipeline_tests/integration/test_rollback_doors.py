@@ -133,7 +133,7 @@ def test_the_job_is_a_dry_run_until_somebody_says_who_and_why(told: Told):
     assert "say what to take back" in failure(launch())
     assert "no UUID" in failure(launch(patients=["nobody"]))
     assert "instant" in failure(launch(since="yesterday"))
-    done = launch(plan_id=seen["plan"], dry_run=False, actor="steward-7", reason="wrong spelling")
+    done = launch(plan_id=seen["plan"], dry_run=False, actor="steward-7", reason="CODE_MAP")
     found = outputs(done)
     assert (found["state"], found["taken back"], found["left"]) == ("applied", seen["taken back"], 1)
     assert found["difference"] == seen["difference"]
@@ -151,7 +151,7 @@ def test_an_ehr_that_does_not_answer_is_said_in_a_sentence_and_the_plan_goes_on_
     monkeypatch.setenv("GLP1_EHR_URL", "http://127.0.0.1:9/fhir")
     resources._ehr.cache_clear()
     assert "the EHR does not tell" in ask("apply", plan, *BY, code=1)
-    assert "the EHR does not tell" in failure(launch(plan_id=plan, dry_run=False, actor="steward-7", reason="again"))
+    assert "the EHR does not tell" in failure(launch(plan_id=plan, dry_run=False, actor="steward-7", reason="DRILL"))
     monkeypatch.setenv("GLP1_EHR_URL", told.ehr.settings.url)
     resources._ehr.cache_clear()
     assert ask("apply", plan)["state"] == "applied"
