@@ -173,6 +173,16 @@ def test_who_is_known_to_the_pharmacy_alone_is_a_patient_with_a_question(road: S
     assert road.balance().faults == []
 
 
+def test_who_tells_of_a_dose_before_the_form_is_a_lead_of_whom_the_ehr_hears_nothing(road: SmallRoad):
+    road.send(taken(3, 0.25))
+    assert courses(road) == [("wegovy_inj", "none", None, 0)]
+    assert road.one("select stage from phi.charts") == "lead"
+    assert (road.one("select count(*) from ops.writes"), open_tasks(road)) == (0, set())
+    road.send(submission(1))
+    assert road.one("select count(*) from phi.charts") == 1
+    assert road.balance().faults == []
+
+
 def test_counts_and_what_people_are_shown_hold_no_dose_and_no_product_of_a_person(road: SmallRoad):
     road.send(submission(1), *SKIP)
     assert count_states(road.connection) == {("wegovy_inj", "new_start"): 1}

@@ -28,7 +28,7 @@ class Fact:
     """When the source said it: of two versions of one order the later one counts."""
     event_id: str = ""
     source: str = ""
-    """intake, ehr or pharmacy."""
+    """portal, ehr or pharmacy; intake for what the form says of the time before."""
     ref: str = ""
     """What the source calls the order or hand-over."""
     product: str = ""

@@ -29,7 +29,8 @@ KIND_OF: Mapping[str, Kind] = {
     "medication.resumed": "resumed",
     "medication.stopped": "stopped",
 }
-SOURCES = {"intake-account": "intake"}
+SOURCES = {"intake-account": "portal"}
+"""System of an identifier -> who speaks, where it is another. Not `intake`: that is who submits the form."""
 OF_A_DOSE, OF_A_WHOLE_ONE = ("ordered", "planned"), ("ordered", "planned", "dispensed")
 """Kinds that say nothing without a dose; and without mass, concentration and volume, where it is compounded."""
 PAST = ("dispensed", "taken")
