@@ -25,14 +25,17 @@ of each drill, of which `glp1 drill list` tells more. Do not edit it.
 `contracts/alerts.yaml` is a fifth of a second), or, where nobody has to be called, to the first sign in our records.
 *Recovered* counts from the repair (or from the fault, where it heals by itself) until nothing is on its way any more;
 waits between tries are the real ones. *Lost* and *doubled* come from the ledger's balance, from every resource of the
-EHR read back, and from every contact of the CRM. All in seconds, on two shared cores.
+EHR read back, and from every contact of the CRM. All in seconds, on two cores that other
+work shared.
 """
 
 
 def ordered(found: Mapping[str, Row], drills: Iterable[Drill]) -> list[dict[str, Any]]:
-    """The newest evidence in the order of the drills; a drill that never ran is told as such."""
+    """The newest evidence, area by area in the order of the drills; a drill that never ran is told as such."""
     rows = []
-    for drill in drills:
+    drills = list(drills)
+    areas = list(dict.fromkeys(drill.area for drill in drills))
+    for drill in sorted(drills, key=lambda drill: areas.index(drill.area)):
         nothing = {"drill": drill.name, "area": drill.area, "what": drill.what, "outcome": "never ran"}
         rows.append({**nothing, **found.get(drill.name, {})})
     return rows
@@ -67,7 +70,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 def _alert(row: Row) -> str:
     if not row.get("alert"):
-        return f"not needed: {row.get('detected_by', '')}"
+        return f"not needed ({row.get('detected_by', '')})"
     return f"{row['alert']}: " + (
         "raised, ended by itself" if row.get("is_resolved") else "raised" if row.get("is_raised") else "NOT RAISED"
     )
@@ -101,7 +104,12 @@ def as_markdown(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         if row["area"] != area:
             area = row["area"]
-            page += ["", f"## {area.capitalize()}", "", "| What happens | " + " | ".join(HEADS[1:]) + " |"]
+            page += [
+                "",
+                f"## {'EHR' if area == 'ehr' else area.capitalize()}",
+                "",
+                "| What happens | " + " | ".join(HEADS[1:]) + " |",
+            ]
             page += ["|---|---|--:|--:|--:|--:|---|"]
         _, *rest = cells(row)
         page.append(f"| {row['what']} (`{row['drill']}`) | " + " | ".join(rest) + " |")
