@@ -88,7 +88,7 @@ def test_a_row_that_nobody_wrote_into_is_no_row():
     assert read_row({**ROW, "outcome": "", "done_by": "", "done_at": " "}, NEW_YORK, NOW) is None
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.sampled_from(NEEDED), st.text(max_size=40), max_size=6))
 def test_whatever_is_written_a_row_is_read_or_answered_without_what_stands_in_it(cells: dict[str, str]):
     try:
@@ -117,7 +117,7 @@ def test_an_event_that_is_not_whole_is_refused(data: dict):
         parse_event(event, contract())
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(odd=st.dictionaries(st.sampled_from(sorted(CLEAN)), st.just({"null": "unknown"}), max_size=4), data=st.data())
 def test_a_task_done_by_hand_is_gone_wherever_its_word_stands_and_a_newer_word_about_its_cause_brings_it_back(
     odd, data
@@ -177,7 +177,7 @@ def test_no_cell_is_a_formula_to_a_spreadsheet():
 names = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=60)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(names, names, st.sampled_from(["provider", "pharmacy"])), max_size=25))
 def test_whatever_names_there_are_the_pdf_is_whole_and_every_task_stands_on_one_page(told: list[tuple[str, str, str]]):
     lines = sorted(

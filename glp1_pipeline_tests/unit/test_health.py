@@ -141,7 +141,7 @@ class Tags(HTMLParser):
         self.links += [value for name, value in attrs if name in ("src", "href", "action", "style", "onclick")]
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(measurements, max_size=6))
 def test_whatever_is_measured_each_part_has_one_light_and_the_page_loads_nothing_and_names_nobody(
     found: list[Measured],
