@@ -16,6 +16,7 @@ import secrets
 import threading
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -74,18 +75,18 @@ class KeyRing:
                 "keys": {"k1": base64.b64encode(secrets.token_bytes(32)).decode()},
                 "patient_key": base64.b64encode(secrets.token_bytes(32)).decode(),
             }
-            made = path.with_suffix(f".{os.getpid()}.tmp")
+            # By chance and not by our number: in a container that is the same at each start.
+            made = path.with_suffix(f".{secrets.token_hex(8)}.draft")
             descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as file:
                 json.dump(content, file)
                 file.flush()
                 os.fsync(file.fileno())
-            try:
-                os.link(made, path)  # atomic: of two starts at once only one ring can win
-            except FileExistsError:
-                pass
-            finally:
-                made.unlink()
+            # Atomic: of two starts at once only one ring can win; the other's draft may be swept away already.
+            with suppress(FileExistsError, FileNotFoundError):
+                os.link(made, path)
+        for draft in path.parent.glob(f"{path.stem}.*.draft"):  # ours, and what a killed start left
+            draft.unlink(missing_ok=True)
         return cls.load(path)
 
     def patient_id(self, system: str, value: str) -> uuid.UUID:

@@ -47,7 +47,7 @@ def app() -> Starlette:
     """The receiver of the installation at GLP1_HOME."""
     settings = Settings.from_env()
     return make_app(
-        settings.store_url(),
+        settings.store_url,
         settings.crm_hook_secret() if settings.hears_crm_hooks else None,
         settings.secrets.get_or_create("ehr_hook_secret"),
         Keeper(lambda: subscriptions(settings), settings.ehr_hook_url_wanted()),
@@ -95,6 +95,9 @@ class Keeper:
             except (EhrFailure, EhrMisconfigured) as failure:
                 log.warning("subscriptions in the EHR are not as they should be (%s); tried again", failure)
                 pause = after_failure
+            except Exception as error:  # noqa: BLE001 - nobody would start this thread again; its text may quote an answer
+                log.error("looking after subscriptions failed in our own code: %s", type(error).__name__)
+                ours, pause = None, after_failure
             self._is_over.wait(pause)
         try:
             if ours is not None:
@@ -104,16 +107,17 @@ class Keeper:
 
 
 def make_app(
-    database_url: str,
+    database_url: Callable[[], str],
     crm_secret: str | None,
     ehr_secret: str | None = None,
     keeper: Keeper | None = None,
     health_page: Path | None = None,
 ) -> Starlette:
-    """The receiver; a system whose secret is None is not heard. `health_page`: the file to show on this machine."""
+    """The receiver; a system whose secret is None is not heard. `health_page`: the file to show on this machine.
+    `database_url` is asked each time: its password may change."""
 
     def in_database(note: Callable[[psycopg.Connection[Any]], None]) -> None:
-        with psycopg.connect(database_url, connect_timeout=5, application_name="glp1 hooks") as connection:
+        with psycopg.connect(database_url(), connect_timeout=5, application_name="glp1 hooks") as connection:
             note(connection)
 
     async def kept(note: Callable[[psycopg.Connection[Any]], None]) -> Response:

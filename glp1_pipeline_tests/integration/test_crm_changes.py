@@ -48,7 +48,7 @@ class Receiver:
     def __init__(self, database_url: str) -> None:
         self.port = free_port(set())
         self.url = f"http://127.0.0.1:{self.port}/crm"
-        app = make_app(database_url, SECRET)
+        app = make_app(lambda: database_url, SECRET)
         self.server = uvicorn.Server(uvicorn.Config(app, port=self.port, log_level="warning", access_log=False))
         self.thread = threading.Thread(target=self.server.run, daemon=True)
 

@@ -19,8 +19,9 @@ import pytest
 import requests
 import uvicorn
 
+from glp1_pipeline.adapters import hooks
 from glp1_pipeline.adapters.charts import TARGET
-from glp1_pipeline.adapters.ehr import Ehr, EhrSettings
+from glp1_pipeline.adapters.ehr import Ehr, EhrFailure, EhrSettings
 from glp1_pipeline.adapters.ehr import hints as hints_door
 from glp1_pipeline.adapters.ehr.hints import hints, wait_for_hint
 from glp1_pipeline.adapters.ehr.subscription import TAG_SYSTEM, Subscriptions, tag_of
@@ -28,10 +29,11 @@ from glp1_pipeline.adapters.hooks import LONGEST_BODY, Keeper, make_app
 from glp1_pipeline.adapters.settings import free_port
 from glp1_pipeline.defs import ehr_changes
 from glp1_pipeline.sandbox.drills.proxy import FaultProxy
+from glp1_pipeline_tests.circle import Circle
 from glp1_pipeline_tests.small_road import migrated_database, small_road, submission
 
 from .conftest import EhrProcess, run_ehr
-from .test_ehr_changes_road import PEOPLE, Circle, given_road
+from .test_ehr_changes_road import PEOPLE, given_road
 
 SECRET = "what-the-ehr-says-to-be-known"
 
@@ -62,7 +64,7 @@ class Receiver:
         self.port = free_port(set())
         self.url = f"http://127.0.0.1:{self.port}/ehr"
         keeper = Keeper(lambda: Subscriptions(Ehr(EhrSettings(ehr_url)), SECRET), self.url)
-        app = make_app(database_url, None, secret, keeper)
+        app = make_app(lambda: database_url, None, secret, keeper)
         self.server = uvicorn.Server(uvicorn.Config(app, port=self.port, log_level="warning", access_log=False))
         self.thread = threading.Thread(target=self.server.run, daemon=True)
 
@@ -330,3 +332,21 @@ def test_killed_and_started_anew_there_is_one_set_and_with_hints_off_there_is_no
         for process in processes:
             process.send_signal(signal.SIGKILL)
             process.wait()
+
+
+def test_whoever_looks_after_the_subscriptions_outlives_a_fault_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = threading.Event()
+
+    def make() -> Any:
+        if not made.is_set():
+            made.set()
+            raise KeyError("a Subscription without an id")
+        again.set()
+        raise EhrFailure("unreachable", None)
+
+    again = threading.Event()
+    monkeypatch.setattr(hooks, "LOOK_AGAIN_SECONDS", (0.01, 0.01, 0.01))
+    keeper = Keeper(make, "http://127.0.0.1:1/ehr")
+    keeper.start()
+    assert again.wait(5)
+    keeper.stop()

@@ -233,7 +233,7 @@ def asked(app: Any, client: str = "127.0.0.1", host: str = "127.0.0.1:4000", **h
 def test_a_browser_on_this_machine_sees_the_page_and_nobody_who_comes_through_a_proxy_or_by_another_name(
     tmp_path: Path,
 ):
-    app = hooks.make_app("postgresql://none", None, health_page=page_of(tmp_path))
+    app = hooks.make_app(lambda: "postgresql://none", None, health_page=page_of(tmp_path))
     assert asked(app)[0] == 503
     write_page(page_of(tmp_path), "<p>well")
     status, body, headers = asked(app)

@@ -1,5 +1,6 @@
 """Encryption promises: sealed bytes open only at their own place, under a key of the ring, unchanged."""
 
+import os
 import uuid
 
 import pytest
@@ -44,6 +45,22 @@ def test_a_ring_is_made_once_and_only_its_owner_may_read_it(tmp_path):
     first = KeyRing.create(path)
     assert KeyRing.create(path) == first == KeyRing.load(path)
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_start_killed_while_it_makes_the_ring_hinders_nobody_and_leaves_no_copy_of_a_key(tmp_path, monkeypatch):
+    path = tmp_path / "keys.json"
+    for killed in ("link", "fdopen"):
+        with monkeypatch.context() as patched:
+            patched.setattr(os, killed, _dies)
+            with pytest.raises(KeyboardInterrupt):
+                KeyRing.create(path)
+    assert len(list(tmp_path.iterdir())) == 2
+    KeyRing.create(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def _dies(*_args, **_options):
+    raise KeyboardInterrupt
 
 
 def test_a_missing_ring_says_how_to_mend_it(tmp_path):

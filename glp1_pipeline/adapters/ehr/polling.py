@@ -23,7 +23,7 @@ from .wire import EhrFailure
 
 KINDS = (
     "Patient", "Observation", "AllergyIntolerance", "Condition", "Procedure", "FamilyMemberHistory",
-    "MedicationStatement", "MedicationRequest", "Consent", "Flag", "Task",
+    "MedicationStatement", "MedicationRequest", "MedicationDispense", "Consent", "Flag", "Task",
 )  # fmt: skip
 """The Patient first: whose a resource is, is learned from it. Not polled: what nobody edits (answers as they came in,
 provenance)."""

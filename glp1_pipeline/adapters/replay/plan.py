@@ -14,6 +14,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from ...domain.charting import ACCOUNT, CRM, EHR
+from ...domain.events.medication import SYSTEMS
 
 CHUNK = 300
 """Events a transaction; a person with more of them makes a larger chunk, since a person is never split."""
@@ -61,11 +62,13 @@ CONDITIONS = {
     " select record_id from ops.patient_links where patient_id = any(%(patients)s::uuid[])))",
 }
 # An event that was never charted has no record yet: then its identifier's, else its subject's, else its own.
+SYSTEMS_OF_PEOPLE = ", ".join(
+    f"'{system}:' || e.source" for system in dict.fromkeys([ACCOUNT, EHR, CRM, *SYSTEMS.values()])
+)
 PERSON = (
     "coalesce(l.patient_id, e.record_id, i.record_id, md5(e.source || chr(31) || e.subject)::uuid, e.event_id) as who"
     " from phi.events e left join lateral (select i.record_id from phi.identifiers i where e.record_id is null"
-    f" and i.system in ('{ACCOUNT}:' || e.source, '{EHR}:' || e.source, '{CRM}:' || e.source)"
-    " and i.value = e.subject limit 1) i on true"
+    f" and i.system in ({SYSTEMS_OF_PEOPLE}) and i.value = e.subject limit 1) i on true"
     " left join ops.patient_links l on l.record_id = coalesce(e.record_id, i.record_id)"
 )
 

@@ -114,7 +114,7 @@ def bmi(chart: Chart) -> float | None:
     height, weight = number(chart.get("anthro.height")), number(chart.get("anthro.weight"))
     if height is None or weight is None or height <= 0 or weight <= 0:
         return None
-    return round(weight / (height / 100) ** 2, 2)
+    return round(weight / (height / 100) / (height / 100), 2)  # a square may be beyond what a float holds
 
 
 def has_prior_glp1(facts: Facts) -> bool:
