@@ -33,7 +33,7 @@ class Sample:
 
     @cached_property
     def expected(self) -> dict[str, Any]:
-        """story, patients {account: {gate, missing, flags, tasks, queued, values, medication}}, rejected {reason: n}."""
+        """story, patients {account: {gate, missing, flags, tasks, queued, values, medication}}, rejected {reason: n}"""
         return json.loads((self.folder / "expected" / "outcome.json").read_text("utf-8"))
 
     @property
