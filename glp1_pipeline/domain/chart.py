@@ -66,7 +66,7 @@ def stages(
         if chart.stage == "lead" and report.source == INTAKE:
             chart.stage = "intake"
         elif chart.stage == "intake" and voices is None and passes is not None and passes(chart):
-            chart.stage = "clinical_review"
+            chart.stage, chart.reviewed_after = "clinical_review", chart.submissions[-1].event_id
         if voices is None and (report.source != INTAKE or chart.stage != "intake"):
             voices = Voices(contract, chart, refused_at)
         chart.submissions = (*chart.submissions, report)
@@ -79,7 +79,7 @@ def stages(
             voices.hear(report)
             # Asked for lazily where only the patient speaks, for most say one thing once; here at once.
             if chart.stage == "intake" and passes is not None and passes(chart):
-                chart.stage = "clinical_review"
+                chart.stage, chart.reviewed_after = "clinical_review", report.event_id
                 voices.enter()
         yield chart
 

@@ -100,6 +100,8 @@ class Chart:
     stage: Stage = "lead"
     """Whose stage of ownership it was when the newest report came: `intake` from the patient's first word on, and
     `clinical_review` from the first report after the chart had passed the gate."""
+    reviewed_after: str = ""
+    """Id of the last event before a provider's review began."""
     conflicts: tuple[Conflict, ...] = ()
     """Words that do not hold, or hold against what the field's owner said; by field and source."""
     verified: dict[str, Value] = field(default_factory=dict)

@@ -21,7 +21,7 @@ PARTS = 2
 """Harnesses side by side, each with a database of its own and every second point."""
 MOMENTS = ("before", "after")
 WATCHED = (
-    "os.rename in adapters.landing", "os.unlink in adapters.landing", "os.fsync in adapters.landing",
+    "os.rename in adapters.landing", "os.unlink in adapters.landing", "os.fsync in adapters.archive",
     "Cursor.execute in adapters.ledger", "Transaction.__exit__ in adapters.ledger._write_chunk",
     "Transaction.__exit__ in adapters.ledger.append", "Transaction.__exit__ in adapters.charts",
     "Transaction.__exit__ in adapters.outbox.lanes.claim", "Transaction.__exit__ in adapters.outbox.deliver",

@@ -148,6 +148,17 @@ def test_the_patient_resource_carries_what_holds_whoever_said_it(source):
     assert sure(one(ours, "Patient"))["communication"][0]["language"]["coding"][0]["code"] == "es"
 
 
+def test_under_review_a_consent_given_again_is_not_made_active_by_what_the_ehr_says():
+    told = [said("intake", n, consent__marketing=v) for n, v in enumerate([{"null": "unknown"}, {"status": "given"}])]
+    told = [replace(report, authored_at=told[0].authored_at) for report in told]
+    chart = resolve(CONTRACT, PATIENT, told, lambda _: True)
+    echo = read_back(fhir.chart_resources(CONTRACT, chart, {}, []), 400, "")
+    ours = fhir.chart_resources(CONTRACT, resolve(CONTRACT, PATIENT, [*told, *echo], lambda _: True), {}, [])
+    (consent,) = (resource for key, resource in ours.items() if key.startswith("Consent/"))
+    assert consent["status"] == "inactive"
+    assert dumped(resolve(CONTRACT, PATIENT, [*told, *echo], lambda _: True)) == dumped(chart)
+
+
 def read_back(resources: dict[str, Any], day: int, actor: str) -> list[Reported]:
     """What the EHR says of each resource, as we wrote it."""
     reports = []

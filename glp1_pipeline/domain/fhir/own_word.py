@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from ..chart import Chart, Value, resolve
+from ..chart import Chart, Passes, Value, resolve, spoken
 from ..contract import Contract
 from ..ownership import adds
 from ..told import INTAKE
@@ -25,7 +25,8 @@ def own_word(contract: Contract, chart: Chart) -> Chart:
     if {report.source for report in chart.submissions} <= {INTAKE}:
         return chart
     others = _said_by_ehr(chart)
-    own = resolve(contract, chart.patient_id, [report for report in chart.submissions if report.source != EHR])
+    said = [report for report in chart.submissions if report.source != EHR]
+    own = resolve(contract, chart.patient_id, said, _review_of(chart))
     values, sources, former = dict(chart.values), dict(chart.sources), dict(chart.former)
     authors = {report.event_id: report.source for report in chart.submissions}
     for name, rows in others.items():
@@ -52,6 +53,18 @@ def own_word(contract: Contract, chart: Chart) -> Chart:
         if name in own.former:
             former[name] = own.former[name]
     return replace(chart, values=values, sources=sources, former=former, decisive={})
+
+
+def _review_of(chart: Chart) -> Passes | None:
+    """The review begins where it began in the chart: from there on other rules say which of the words holds."""
+    if not chart.reviewed_after:
+        return None
+    heard = 0
+    for report in spoken(list(chart.submissions)):
+        heard += report.source != EHR
+        if report.event_id == chart.reviewed_after:
+            break
+    return lambda own: len(own.submissions) >= heard
 
 
 def _said_by_ehr(chart: Chart) -> dict[str, list[Any]]:
