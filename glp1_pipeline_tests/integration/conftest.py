@@ -52,9 +52,10 @@ class EhrProcess:
     url: str
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ehr() -> Iterator[EhrProcess]:
-    """The sandbox's EHR, a process of its own, for the session; tests use patients of their own."""
+    """The sandbox's EHR, a process of its own, for the file: which files share a session is chance. Tests of a file use
+    patients of their own."""
     with tempfile.TemporaryDirectory(prefix="glp1_ehr_") as folder, run_ehr(Path(folder)) as process:
         yield process
 

@@ -35,22 +35,12 @@ from glp1_pipeline_tests.small_road import (
     submission,
 )
 
-from .conftest import run_ehr
-
 PROGRAMS = Programs.of(Settings.from_env({}))
 
 
 @pytest.fixture(scope="module")
 def database() -> str:
     return migrated_database()
-
-
-@pytest.fixture
-def ehr(tmp_path):
-    """Of this test alone: what it holds is counted."""
-    (tmp_path / "ehr").mkdir()
-    with run_ehr(tmp_path / "ehr") as process:
-        yield process
 
 
 @pytest.fixture
