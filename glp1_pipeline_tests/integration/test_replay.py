@@ -18,8 +18,8 @@ import pytest
 
 from glp1_pipeline import contracts
 from glp1_pipeline.adapters import replay
+from glp1_pipeline.adapters.plans import alone
 from glp1_pipeline.adapters.replay import plan as plans
-from glp1_pipeline.adapters.replay.apply import alone
 from glp1_pipeline.domain import charting
 from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, migrated_database, small_road, submission
 
@@ -227,6 +227,19 @@ def test_a_plan_that_is_stopped_ends_after_its_chunk_and_goes_on_when_it_is_appr
     assert (told.is_stopped, told.done, replay.show(road.connection, plan_id)["state"]) == (False, 6, "applied")
     with pytest.raises(replay.PlanFault, match="nothing to stop"):
         replay.stop(road.connection, plan_id)
+
+
+def test_a_plan_under_way_is_approved_by_nobody_else(road: SmallRoad):
+    road.send(submission(1))
+    plan_id = choose(road)
+    replay.approve(road.connection, plan_id, *BY)
+    with (
+        connect(road.url) as other,
+        alone(other, plan_id),
+        pytest.raises(replay.NotApproved, match="another process"),
+    ):
+        replay.approve(road.connection, plan_id, "somebody-else", "another reason")
+    assert replay.show(road.connection, plan_id)["actor"] == BY[0]
 
 
 def test_two_processes_do_not_apply_one_plan(road: SmallRoad):

@@ -14,7 +14,7 @@ import pytest
 
 from glp1_pipeline.adapters import rollback
 from glp1_pipeline.adapters.outbox import conflicts, settle_conflict
-from glp1_pipeline.adapters.replay.apply import alone
+from glp1_pipeline.adapters.plans import alone
 from glp1_pipeline.adapters.rollback import plan as plans
 from glp1_pipeline.domain.contract import Contract
 from glp1_pipeline.sandbox.drills.proxy import FaultProxy

@@ -1,11 +1,14 @@
 """Replays as plans: events are chosen, the difference is told, a person approves, chunks are applied, a receipt stays.
 
-Here: the plan's rows and its course. Not here: how events are charted (`charts`) and what is counted
-(`domain.difference`).
+Here: the plan's rows, and doing it. Not here: its course (`plans`), how events are charted (`charts`) and what is
+counted (`domain.difference`).
 """
 
-from .apply import NotApproved, Told, apply, dry_run, receipt, tree
-from .plan import PlanFault, Selection, approve, choose, listed, show, stop
+from ..plans import NotApproved, PlanFault
+from .apply import Told, apply, dry_run, receipt, tree
+from .plan import COURSE, Selection, choose, listed, show
+
+approve, stop = COURSE.approve, COURSE.stop
 
 __all__ = [
     "NotApproved",

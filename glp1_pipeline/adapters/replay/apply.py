@@ -19,11 +19,8 @@ from ...domain.contract import Contract
 from ..balance import fingerprint
 from ..charts import Charted, Scope, chart_events
 from ..cipher import Cipher
-from .plan import PlanFault, show
-
-
-class NotApproved(PlanFault):
-    """A plan may not be applied as it stands; says why."""
+from ..plans import NotApproved, alone
+from .plan import COURSE, show
 
 
 @dataclass
@@ -93,8 +90,7 @@ def apply(
     """
     with alone(connection, plan_id):
         plan = show(connection, plan_id)
-        if plan["state"] not in ("approved", "applying"):
-            raise NotApproved(f"the plan is {plan['state']}: `glp1 replay approve` first, with an actor and a reason")
+        COURSE.must_be_approved(plan["state"])
         _must_be_of(plan, contract)
         connection.execute(
             "update ops.replay_plans set state = 'applying', fingerprint_before = coalesce(fingerprint_before, %s)"
@@ -179,19 +175,3 @@ def _chart(connection, contract: Contract, cipher: Cipher, event_ids: list[uuid.
 def _must_be_of(plan: Mapping[str, Any], contract: Contract) -> None:
     if plan["contract_version"] != contract.version:
         raise NotApproved("the contract changed since the plan was made, so it would do another thing: plan again")
-
-
-class alone:  # noqa: N801 - used as a context manager
-    """One process applies a plan; a dead one's lock is free."""
-
-    def __init__(self, connection: psycopg.Connection, plan_id: uuid.UUID) -> None:
-        self.connection, self.key = connection, int.from_bytes(plan_id.bytes[:8], "big", signed=True)
-
-    def __enter__(self) -> None:
-        row = self.connection.execute("select pg_try_advisory_lock(%s)", (self.key,)).fetchone()
-        if row != (True,):
-            raise NotApproved("another process applies this plan now: `show` says how far it is")
-
-    def __exit__(self, *_: object) -> None:
-        if not self.connection.closed:
-            self.connection.execute("select pg_advisory_unlock(%s)", (self.key,))

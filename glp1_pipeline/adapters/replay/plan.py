@@ -15,14 +15,12 @@ from psycopg.types.json import Jsonb
 
 from ...domain.charting import ACCOUNT, CRM, EHR
 from ...domain.events.medication import SYSTEMS
+from ..plans import Course, PlanFault
 
+COURSE = Course("replay_plans", "replay")
 CHUNK = 300
 """Events a transaction; a person with more of them makes a larger chunk, since a person is never split."""
 KEPT_UNAPPROVED = "7 days"
-
-
-class PlanFault(ValueError):
-    """A plan cannot do what was asked; says what it is and what to do."""
 
 
 @dataclass(frozen=True)
@@ -125,37 +123,10 @@ def show(connection: psycopg.Connection, plan_id: uuid.UUID) -> dict[str, Any]:
         (plan_id,),
     ).fetchone()
     if row is None:
-        raise PlanFault("no plan has this id: `glp1 replay list` shows them")
+        raise COURSE.unknown()
     return dict(zip((*COLUMNS, "done"), row, strict=True)) | {"plan_id": str(plan_id)}
 
 
 def listed(connection: psycopg.Connection, limit: int = 20) -> list[dict[str, Any]]:
     """The newest plans, newest first."""
-    newest = connection.execute(
-        "select plan_id from ops.replay_plans order by made_at desc, plan_id limit %s", (limit,)
-    ).fetchall()
-    return [show(connection, plan_id) for (plan_id,) in newest]
-
-
-def approve(connection: psycopg.Connection, plan_id: uuid.UUID, actor: str, reason: str) -> None:
-    """Say who wants it and why; a plan that was stopped or killed may go on after it. Raises PlanFault."""
-    if not actor.strip() or not reason.strip():
-        raise PlanFault("a replay needs an actor and a reason")
-    done = connection.execute(
-        "update ops.replay_plans set actor = %s, reason = %s, approved_at = now(),"
-        " state = case when state = 'applying' then state else 'approved' end"
-        " where plan_id = %s and state <> 'applied'",
-        (actor.strip(), reason.strip(), plan_id),
-    ).rowcount
-    if not done:
-        raise PlanFault(f"it is {show(connection, plan_id)['state']}: plan again")
-
-
-def stop(connection: psycopg.Connection, plan_id: uuid.UUID) -> None:
-    """End it after the chunk that is under way; `approve` and `apply` take it up again. Raises PlanFault."""
-    done = connection.execute(
-        "update ops.replay_plans set state = 'stopped' where plan_id = %s and state in ('approved', 'applying')",
-        (plan_id,),
-    ).rowcount
-    if not done:
-        raise PlanFault(f"it is {show(connection, plan_id)['state']}: there is nothing to stop")
+    return [show(connection, plan_id) for plan_id in COURSE.newest(connection, limit)]

@@ -1,13 +1,15 @@
 """Rollbacks as plans: writes are chosen, what would become of each resource is told, a person approves, chunks are
 applied, a receipt stays.
 
-Here: the plan's rows and its course (`plan`), what stands (`look`), doing it (`apply`). Not here: what is to become of
-a resource (`domain.rollback`), and delivery: what is taken back goes out as any other write does (`outbox`).
+Here: the plan's rows (`plan`), what stands (`look`), doing it (`apply`). Not here: a plan's course (`plans`), what is
+to become of a resource (`domain.rollback`), and delivery: what is taken back goes out as any other write (`outbox`).
 """
 
-from ..replay import NotApproved, PlanFault
+from ..plans import NotApproved, PlanFault
 from .apply import Told, apply, by_outcome, dry_run, receipt, release
-from .plan import Selection, approve, choose, held, left, listed, show, stop
+from .plan import COURSE, Selection, choose, held, left, listed, show
+
+approve, stop = COURSE.approve, COURSE.stop
 
 __all__ = [
     "NotApproved",

@@ -21,10 +21,10 @@ from ...domain.rollback import NOTHING_TO_DO, TAKEN_BACK, Step
 from ..charts.meet import lock
 from ..cipher import Cipher
 from ..ehr import Ehr
-from ..replay import NotApproved, PlanFault, tree
-from ..replay.apply import alone
+from ..plans import PlanFault, alone
+from ..replay import tree
 from .look import Looked, look, stands
-from .plan import held, show
+from .plan import COURSE, held, show
 from .save import counted, save
 
 LOOKS = 3
@@ -87,8 +87,7 @@ def apply(
     """
     with alone(connection, plan_id):
         plan = show(connection, plan_id)
-        if plan["state"] not in ("approved", "applying"):
-            raise NotApproved(f"the plan is {plan['state']}: `glp1 rollback approve` first, with an actor and a reason")
+        COURSE.must_be_approved(plan["state"])
         connection.execute(
             "update ops.rollback_plans set state = 'applying' where plan_id = %s and state = 'approved'", (plan_id,)
         )

@@ -15,8 +15,9 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from ...domain.rollback import NOTHING_TO_DO, TAKEN_BACK
-from ..replay import PlanFault
+from ..plans import Course, PlanFault
 
+COURSE = Course("rollback_plans", "rollback")
 CHUNK = 20
 """Writes a transaction; a patient with more of them makes a larger chunk, since a patient is never split. The EHR is
 asked for some forty histories of each."""
@@ -132,7 +133,7 @@ def show(connection: psycopg.Connection, plan_id: uuid.UUID) -> dict[str, Any]:
         (plan_id,),
     ).fetchone()
     if row is None:
-        raise PlanFault("no plan has this id: `glp1 rollback list` shows them")
+        raise COURSE.unknown()
     told = dict(zip(COLUMNS, row, strict=True)) | {"plan_id": str(plan_id)}
     told["sent"] = dict(
         connection.execute(
@@ -171,31 +172,4 @@ def left(connection: psycopg.Connection, plan_id: uuid.UUID) -> list[dict[str, s
 
 def listed(connection: psycopg.Connection, limit: int = 20) -> list[dict[str, Any]]:
     """The newest plans, newest first."""
-    newest = connection.execute(
-        "select plan_id from ops.rollback_plans order by made_at desc, plan_id limit %s", (limit,)
-    ).fetchall()
-    return [show(connection, plan_id) for (plan_id,) in newest]
-
-
-def approve(connection: psycopg.Connection, plan_id: uuid.UUID, actor: str, reason: str) -> None:
-    """Say who wants it and why; a plan that was stopped or killed may go on after it. Raises PlanFault."""
-    if not actor.strip() or not reason.strip():
-        raise PlanFault("a rollback needs an actor and a reason")
-    done = connection.execute(
-        "update ops.rollback_plans set actor = %s, reason = %s, approved_at = now(),"
-        " state = case when state = 'applying' then state else 'approved' end"
-        " where plan_id = %s and state <> 'applied'",
-        (actor.strip(), reason.strip(), plan_id),
-    ).rowcount
-    if not done:
-        raise PlanFault(f"it is {show(connection, plan_id)['state']}: plan again")
-
-
-def stop(connection: psycopg.Connection, plan_id: uuid.UUID) -> None:
-    """End it after the chunk that is under way; `approve` and `apply` take it up again. Raises PlanFault."""
-    done = connection.execute(
-        "update ops.rollback_plans set state = 'stopped' where plan_id = %s and state in ('approved', 'applying')",
-        (plan_id,),
-    ).rowcount
-    if not done:
-        raise PlanFault(f"it is {show(connection, plan_id)['state']}: there is nothing to stop")
+    return [show(connection, plan_id) for plan_id in COURSE.newest(connection, limit)]
