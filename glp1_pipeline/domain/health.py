@@ -192,21 +192,20 @@ def _troubles(book: Book, seen: Seen, now: datetime) -> Iterable[Light]:
             continue
         firing.add((one.alert, one.scope))
         if one.calm_since:
-            says = f"{alert.title}: well again, and watched for a while"
+            says = f"{_titled(alert, one.scope)}: well again, and watched for a while"
             yield _trouble(book, alert, one.scope, "amber", one.calm_since, says, now, one)
         else:
             is_red = one.severity == "critical" or one.escalated_at is not None
             nobody = ", and nobody answered" if one.escalated_at and not one.acknowledged_at else ""
-            says = f"{alert.title}: {one.affected} {alert.counts}{nobody}"
+            says = f"{_titled(alert, one.scope)}: {one.affected} {alert.counts}{nobody}"
             yield _trouble(book, alert, one.scope, "red" if is_red else "amber", one.opened_at, says, now, one)
     for one in seen.measured:
         alert, scope = book.alerts[one.alert], plain_scope(one.scope)
         if (one.alert, scope) in firing or one.count < alert.at_least or one.since is None:
             continue
         if now - one.since >= timedelta(minutes=alert.after_minutes) / 2:
-            yield _trouble(
-                book, alert, scope, "amber", one.since, f"soon: {alert.title.lower()}, {one.count} {alert.counts}", now
-            )
+            says = f"soon: {_titled(alert, scope).lower()}, {one.count} {alert.counts}"
+            yield _trouble(book, alert, scope, "amber", one.since, says, now)
     for name in sorted(seen.blind):
         unknown = _trouble(book, book.alerts[name], "", "amber", None, "could not be measured", now)
         yield replace(unknown, step=BLIND[0], command=BLIND[1])
@@ -230,6 +229,12 @@ def _trouble(
         kind, name, colour, since, *_of_alert(book, alert.name, scope, now), says, step, command, alert.runbook, number,
         incident.acknowledged_by if incident else None,
     )  # fmt: skip
+
+
+def _titled(alert: Alert, scope: str) -> str:
+    """With what it is about, where the part's own name does not tell it: several may be told in one line."""
+    is_told = "{}" in PLACES.get(alert.watches, ("", ""))[1]
+    return alert.title if is_told or not scope else f"{alert.title} ({scope})"
 
 
 def place(alert: Alert, scope: str) -> tuple[Kind, str]:
