@@ -15,7 +15,7 @@ MEANING = {
     "events": "select event_id, encode(sha256, 'hex'), status, reason, record_id from phi.events",
     "identifiers": "select system, value, record_id from phi.identifiers",
     "patient_values": "select event_id, record_id, source, form_version, status, authored_at at time zone 'utc', voice,"
-    " doc, contradictions, held, contract_version, medication from phi.patient_values",
+    " doc, contradictions, held, contract_version, medication, refill from phi.patient_values",
     "charts": "select patient_id, stage, doc, verified, events, contract_version from phi.charts",
     "patient_matches": "select record_a, record_b, outcome, weight, agreements, guards from ops.patient_matches",
     "match_decisions": "select action, record_a, record_b, decided_at at time zone 'utc' from phi.match_decisions",
@@ -28,6 +28,17 @@ MEANING = {
     " contract_version from phi.medication_courses",
     "medication_transitions": "select patient_id, family, move, from_state, to_state, outcome, reason, event_id,"
     " moved_at at time zone 'utc', contract_version from ops.medication_transitions",
+    "follow_ups": "select followup_id, patient_id, family, status, began_at at time zone 'utc', opens_at at time zone"
+    " 'utc', due_at at time zone 'utc', missed_at at time zone 'utc', window_at at time zone 'utc', runs_out_at at time"
+    " zone 'utc', answered_at at time zone 'utc', was_missed, missing, ended_at at time zone 'utc', contract_version"
+    " from ops.follow_ups",
+    "refills": "select refill_id, patient_id, family, channel, status, outcome, decided_by, reasons, since at time zone"
+    " 'utc', until_at at time zone 'utc', requested_at at time zone 'utc', queued_at at time zone 'utc', ended_at at"
+    " time zone 'utc', decisions, decision_id, is_overridden, is_against_hold, event_id, contract_version"
+    " from ops.refills",
+    "refill_overrides": "select event_id, refill_id, patient_id, rules, flags, reason, role, actor, since at time zone"
+    " 'utc', expires_at at time zone 'utc' from ops.refill_overrides",
+    "clocks": "select patient_id, next_at at time zone 'utc', moment, of_id from ops.clocks",
     "tasks": "select patient_id, code, cause, queue, owner from ops.tasks where status = 'open'",
     "provider_queue": "select patient_id, reds, ambers from ops.provider_queue where left_at is null",
     "copies": "select target, patient_id, planned from ops.copies",
@@ -138,6 +149,9 @@ FAULTS = {
     " or exists (select from ops.tasks t where t.patient_id = l.record_id and t.status = 'open')"
     " or exists (select from ops.provider_queue q where q.patient_id = l.record_id and q.left_at is null)"
     " or exists (select from phi.medication_courses m where m.patient_id = l.record_id)"
+    " or exists (select from ops.follow_ups u where u.patient_id = l.record_id)"
+    " or exists (select from ops.refills r where r.patient_id = l.record_id)"
+    " or exists (select from ops.clocks k where k.patient_id = l.record_id)"
     " or exists (select from ops.field_conflicts c where c.patient_id = l.record_id and c.closed_at is null))",
     # With the fault above: each value is in its patient's chart, and in no other.
     "charts have more events than there are values": "select from (select (select coalesce(sum(cardinality(events)), 0)"
@@ -150,8 +164,12 @@ FAULTS = {
     "open writes are in no lane that would carry them": "select from ops.writes w where status in ('ready', 'in_doubt')"
     " and not exists (select from ops.lanes l where l.target = w.target and l.patient_id = w.patient_id"
     " and l.has_work)",
-    "patients passed the gate and are not in the queue": "select from ops.gate_results g where outcome = 'passed' and"
-    " not exists (select from ops.provider_queue q where q.patient_id = g.patient_id and q.left_at is null)",
+    "patients passed the gate, are not treated, and are not in the queue": "select from ops.gate_results g where"
+    " outcome = 'passed' and exists (select from phi.charts c where c.patient_id = g.patient_id and"
+    " c.stage = 'clinical_review') and not exists"
+    " (select from ops.provider_queue q where q.patient_id = g.patient_id and q.left_at is null)",
+    "refills were decided and the decision is not kept": "select from ops.refills r where not exists"
+    " (select from phi.refill_decisions d where d.decision_id = r.decision_id)",
     "patients are in the queue without having passed": "select from ops.provider_queue q where left_at is null and not"
     " exists (select from ops.gate_results g where g.patient_id = q.patient_id and g.outcome = 'passed')",
     "patients have delivered writes and an unfinished copy": "select from ops.copies c where not exists"

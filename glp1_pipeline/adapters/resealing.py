@@ -50,6 +50,7 @@ class Sealed(NamedTuple):
 SEALED = (
     Sealed("phi.events", "event_id", "uuid", uuid.UUID(int=0), "events"),
     Sealed("phi.write_bodies", "write_id", "bigint", -1, "writes"),
+    Sealed("phi.refill_decisions", "decision_id", "uuid", uuid.UUID(int=0), "refill_decisions"),
 )
 
 

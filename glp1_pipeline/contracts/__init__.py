@@ -32,6 +32,7 @@ from .crm import check_crm
 from .identity import read_identity
 from .medication import read_medication
 from .reading import ContractError, Fault, Folder, Lined, Model
+from .refills import check_refills, read_checkin, read_followups, read_reasons, read_refills, read_roles
 
 __all__ = ["ContractError", "Fault", "load"]
 
@@ -59,10 +60,12 @@ class Reach(Declared):
 def load(path: Path | None = None) -> Contract:
     """Read and check all contract files; raises ContractError with every fault at once."""
     folder = Folder(path or HERE)
-    form = folder.build(Form, folder.tree("form.yaml"), "form", "form", ("form.yaml", 1))
+    form_tree = folder.tree("form.yaml")
+    intake = {key: value for key, value in form_tree.items() if key != "checkin"}
+    form = folder.build(Form, intake, "form", "form", ("form.yaml", 1))
     program = folder.build(Reach, folder.tree("program.yaml"), "program", "program", ("program.yaml", 1))
     ownership = read_table(folder, "ownership.csv", Ownership, "record")
-    products, ladders = read_products(folder), read_ladders(folder)
+    products, ladders, gates = read_products(folder), read_ladders(folder), read_gates(folder)
     contract = Contract.model_construct(
         version="",
         form_id=form.form_id if form else "",
@@ -70,7 +73,7 @@ def load(path: Path | None = None) -> Contract:
         fields=read_fields(folder, ownership),
         codes=read_codes(folder),
         flags=read_table(folder, "flags.csv", FlagRule, "flag_id"),
-        gates=read_gates(folder),
+        gates=gates,
         event_types=read_named(folder, "events.yaml", EventType, "type"),
         tasks=read_table(folder, "tasks.csv", TaskKind, "code"),
         writes=read_named(folder, "writes.yaml", WriteKind, "kind"),
@@ -82,10 +85,16 @@ def load(path: Path | None = None) -> Contract:
         dose_ladders=ladders,
         medication=read_medication(folder, products, ladders),
         identity=read_identity(folder),
+        checkin=read_checkin(folder, form_tree),
+        followups=read_followups(folder),
+        refills=read_refills(folder, gates),
+        roles=read_roles(folder),
+        override_reasons=read_reasons(folder),
     )
     if not folder.faults:  # a file that cannot be read would only raise false alarms in the others
         check(contract, folder)
         check_crm(contract, folder)
+        check_refills(contract, folder)
     if folder.faults:
         raise ContractError(folder.faults)
     digest = hashlib.sha256()
@@ -101,8 +110,8 @@ def read_fields(folder: Folder, ownership: dict[str, Ownership]) -> dict[str, Fi
         folder.fault("fields/", 0, "there is no field file", "restore the folder from version control")
     for file in (f"fields/{name}" for name in files):
         tree = folder.tree(file)
-        usual = {key: tree[key] for key in ("section", "owned_as", "sensitivity") if key in tree}
-        for key in tree.keys() - {"section", "owned_as", "sensitivity", "fields"}:
+        usual = {key: tree[key] for key in ("section", "form", "owned_as", "sensitivity") if key in tree}
+        for key in tree.keys() - {"section", "form", "owned_as", "sensitivity", "fields"}:
             folder.fault(file, tree.lines[key], f"`{key}` is not known at the top", "state it in a field")
         stanzas = folder.branch(tree, "fields", file)
         for name, line in stanzas.lines.items():

@@ -10,17 +10,19 @@ value (`mapping`), whose word counts when several speak (`ownership`, `voices`),
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
-from .contract import Contract
-from .told import INTAKE, Chart, Conflict, Reported, Value
+from .contract import Contract, Stage
+from .told import FOLLOWUP, INTAKE, Chart, Conflict, Reported, Value
 from .voices import Voices, is_given
 
-__all__ = ["Chart", "Conflict", "Passes", "Reported", "Value", "in_order", "resolve", "spoken", "stages"]
+__all__ = ["Chart", "Conflict", "Passes", "Reported", "Treated", "Value", "in_order", "resolve", "spoken", "stages"]
 
 Passes = Callable[[Chart], bool]
 """Whether a chart passes the completeness gate: from then on a provider reviews it, and its fields have new owners."""
+
+Treated = Sequence[tuple[datetime, Stage]]
 
 
 def in_order(reports: Iterable[Reported]) -> list[Reported]:
@@ -35,31 +37,42 @@ def spoken(ordered: list[Reported]) -> list[Reported]:
     """What counts for fields: all but the drafts, once something was submitted; not what is of a treatment alone."""
     if any(report.is_of_treatment for report in ordered):
         ordered = [report for report in ordered if not report.is_of_treatment]
-    if any(report.is_submitted for report in ordered):
+    if any(report.is_submitted and report.source == INTAKE for report in ordered):
         return [report for report in ordered if not report.is_draft]
     return ordered
 
 
-def resolve(contract: Contract, patient_id: str, reports: Iterable[Reported], passes: Passes | None = None) -> Chart:
+def resolve(
+    contract: Contract,
+    patient_id: str,
+    reports: Iterable[Reported],
+    passes: Passes | None = None,
+    treated: Treated = (),
+) -> Chart:
     """Fold reports, oldest first; per field the newest answer that says something wins, and of drafts none does once
     something was submitted. Where several systems speak, or a provider reviews already, the field's rule decides.
     """
     ordered = in_order(reports)
     chart = Chart(patient_id)
-    for chart in stages(contract, patient_id, spoken(ordered), passes):  # noqa: B007 - the last stage is the chart
+    for chart in stages(contract, patient_id, spoken(ordered), passes, treated):  # noqa: B007 - the last stage is the chart
         pass
     chart.submissions = tuple(ordered)
     return chart
 
 
 def stages(
-    contract: Contract, patient_id: str, ordered: Iterable[Reported], passes: Passes | None = None
+    contract: Contract,
+    patient_id: str,
+    ordered: Iterable[Reported],
+    passes: Passes | None = None,
+    treated: Treated = (),
 ) -> Iterator[Chart]:
     """The chart after each report of an ordered row. It is one chart that grows: look at it before the next.
 
-    Without `passes` nobody ever reviews it: the patient's later words correct the earlier ones.
+    Without `passes` nobody ever reviews it: the patient's later words correct the earlier ones. `treated`: when a
+    treatment changed the stage, and to which.
     """
-    chart = Chart(patient_id)
+    chart = Chart(patient_id, treated=tuple(treated))
     refused_at: dict[str, datetime] = {}
     voices: Voices | None = None
     for report in ordered:
@@ -67,9 +80,15 @@ def stages(
             chart.stage = "intake"
         elif chart.stage == "intake" and voices is None and passes is not None and passes(chart):
             chart.stage, chart.reviewed_after = "clinical_review", chart.submissions[-1].event_id
+        began: list[Stage] = [stage for at, stage in chart.treated if at <= report.said_at]
+        if began and began[-1] != chart.stage and chart.counted:  # the patient's first word is always an intake's
+            chart.stage = began[-1]
+            if voices is not None:
+                voices.enter()
         if voices is None and (report.source != INTAKE or chart.stage != "intake"):
             voices = Voices(contract, chart, refused_at)
         chart.submissions = (*chart.submissions, report)
+        chart.is_followed_up = chart.is_followed_up or (report.source == FOLLOWUP and not report.is_draft)
         if report.source == INTAKE:
             chart.counted = (*chart.counted, report)
             chart.asked |= contract.asked[report.form_version]

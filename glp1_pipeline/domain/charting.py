@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import orjson
 
-from . import crm, fhir, flags, gates, medication, tasks
+from . import crm, fhir, flags, followup, gates, medication, refill, tasks
 from .changes import read_change
-from .chart import Chart, Reported
+from .chart import Chart, Passes, Reported
 from .contract import Contract, Stage
 from .events import Change, Content, Decision, Event, Submission
 from .failures import where
 from .mapping import map_submission
+from .told import FOLLOWUP
 
 GATE = "clinical-minimum"
 EHR, CRM = "ehr", "crm"
@@ -94,6 +95,8 @@ class Known:
     """Claimed events that were charted before: this is a replay of them."""
     patients: set[str] = field(default_factory=set)
     """Patients who have a chart already."""
+    ended_refills: dict[str, dict[str, datetime]] = field(default_factory=dict)
+    """Patient -> requests that ended, by this contract, and when."""
     sent: Callable[[str], Mapping[str, dict[str, Any]]] = field(default=lambda _: {})
     """Patient -> resource -> its content as last decided; asked only for what has to be taken back."""
 
@@ -136,12 +139,25 @@ class PatientOutcome:
     """What the CRM must hear: how far the patient is, nothing clinical."""
     courses: list[medication.Course] = field(default_factory=list)
     """Of treatments, one per product family."""
+    follow_ups: list[followup.FollowUp] = field(default_factory=list)
+    """All check-ins of the treatments."""
+    refills: list[refill.Refill] = field(default_factory=list)
+    """Requests, but for those that ended before this batch."""
+    tick: refill.Tick | None = None
+    """When something about the patient changes by itself next."""
     other_contacts: list[Write] = field(default_factory=list)
     """What it must hear of the contacts that other records of the patient have there."""
 
     @property
     def stage(self) -> Stage:
+        if self.chart.treated:
+            return self.chart.treated[-1][1]
         return "clinical_review" if self.gate.outcome == "passed" else self.chart.stage
+
+    @property
+    def waits_for_review(self) -> bool:
+        """Whether a provider has still to look at the intake: who ordered a treatment has reviewed it."""
+        return self.gate.outcome == "passed" and not self.chart.treated
 
 
 @dataclass(slots=True)
@@ -174,14 +190,17 @@ def read(contract: Contract, claimed: Iterable[Claimed]) -> Read:
         if isinstance(item.content, Decision):
             continue
         try:
-            if isinstance(item.content, Submission):
+            if isinstance(item.content, Submission) and item.content.form_id == contract.checkin.form_id:
+                said = followup.read_checkin(contract, item.content)
+                report = _of_checkin(item, item.content, said.values)
+            elif isinstance(item.content, Submission):
                 said = map_submission(contract, item.content)
                 report = _of_submission(item, item.content, said.values, said.contradictions)
             else:
                 said = read_change(contract, item.content)
-                report = _of_change(
-                    item, item.content, said.values, said.voice, medication.told(contract, item.content)
-                )
+                fact = medication.told(contract, item.content)
+                report = _of_change(item, item.content, said.values, said.voice, fact)
+                report = replace(report, refill=refill.told(contract, item.content))
         except Exception as error:  # noqa: BLE001 - one poison event must not hold a batch; it is named dead, not hidden
             found.dead[item.event_id] = where(error)
             continue
@@ -213,10 +232,11 @@ def decide(contract: Contract, claimed: Sequence[Claimed], said: Read, known: Kn
             reports += [said.reports[item.event_id] for item in items if item.event_id in said.reports]
             if not reports:
                 continue
-            history = flags.evaluate_history(contract, patient_id, reports, passes=passes)
+            history, courses = _judge(contract, patient_id, reports, passes)
             (gate,) = gates.evaluate(contract, gate_asked, [history.chart], [history.flags])
+            followed = _follow(contract, patient_id, items, said, history, courses, known, reports, passes)
             decided.patients.append(
-                _outcome(contract, patient_id, members[patient_id], items, said, history, gate, known, reports)
+                _outcome(contract, patient_id, members[patient_id], items, said, history, gate, known, followed)
             )
         except Exception as error:
             decided.dead |= {item.event_id: where(error) for item in items}
@@ -225,13 +245,64 @@ def decide(contract: Contract, claimed: Sequence[Claimed], said: Read, known: Kn
     return decided
 
 
+def _judge(
+    contract: Contract, patient_id: str, reports: Sequence[Reported], passes: Passes
+) -> tuple[flags.History, list[medication.Course]]:
+    """Chart, standing flags and treatments of what was said; a treatment changes whose word counts in the chart."""
+    history = flags.evaluate_history(contract, patient_id, reports, passes=passes)
+    courses = medication.courses(contract, history.chart, reports)
+    if treated := medication.stages_of(contract, courses):
+        history = flags.evaluate_history(contract, patient_id, reports, passes=passes, treated=treated)
+    if any(report.refill is not None for report in reports):
+        standing = refill.standing(history.flags, reports)
+        history = history._replace(flags=standing, ended=history.ended | (history.flags.keys() - standing.keys()))
+    return history, courses
+
+
+@dataclass(slots=True)
+class _Followed:
+    """What follows from the treatments of a patient."""
+
+    courses: list[medication.Course]
+    follow_ups: list[followup.FollowUp]
+    refills: list[refill.Refill]
+    tick: refill.Tick | None
+
+
+def _follow(contract, patient_id: str, items, said: Read, history, courses, known: Known, told, passes) -> _Followed:
+    """Check-ins and refills, as of the newest word of all; `told` are all reports of the patient."""
+    if not courses and all(report.refill is None for report in told):
+        return _Followed(courses, [], [], None)
+    now = max(report.received_at for report in told)
+    checkins = followup.follow_ups(contract, history.chart, courses, told, now)
+    latest = refill.Snapshot(now, history.chart, history.flags, courses, checkins)
+
+    def look(at: datetime) -> refill.Snapshot:
+        """All that was known then. What we look at most often is now."""
+        heard = told if at >= now else [report for report in told if report.received_at <= at]
+        if len(heard) == len(told):
+            then, treatments = history, courses
+        else:
+            then, treatments = _judge(contract, patient_id, heard, passes)
+        standing = followup.follow_ups(contract, then.chart, treatments, heard, at)
+        return refill.Snapshot(at, then.chart, then.flags, treatments, standing)
+
+    fresh = [said.reports[item.event_id].received_at for item in items if item.event_id in said.reports]
+    ended = known.ended_refills.get(patient_id, {}) if patient_id not in known.moved else {}
+    since = min(fresh, default=None)
+    skip = {key: at for key, at in ended.items() if since is not None and at < since}
+    requests = refill.refills(contract, told, courses, look, skip)
+    return _Followed(courses, checkins, requests, refill.next_tick(contract, latest, requests, told))
+
+
 def _outcome(
-    contract, patient_id: str, records, items, said: Read, history, gate, known: Known, told: Sequence[Reported]
+    contract, patient_id: str, records, items, said: Read, history, gate, known: Known, followed: _Followed
 ) -> PatientOutcome:
     chart, raised, _ = history
     needed = tasks.derive(contract, chart, raised, gate)
-    courses = medication.courses(contract, chart, told)
-    needed += tasks.still_needed(contract, chart, raised, medication.needs(contract, courses))
+    of_treatment = medication.needs(contract, followed.courses) + followup.needs(contract, followed.follow_ups)
+    of_treatment += refill.needs(contract, followed.refills, of_treatment)
+    needed += tasks.still_needed(contract, chart, raised, of_treatment)
     needed += tasks.who_is_who(contract, known.reviews.get(patient_id, ()))
     open_now = {(task.code, task.cause) for task in needed}
     closed = [key for key in known.tasks.get(patient_id, []) if key not in open_now]
@@ -243,9 +314,10 @@ def _outcome(
         write = _change_of(contract, patient_id, shown, chart.latest.received_at, items, known)
     first = min((item.received_at for item in items), default=chart.latest.received_at)
     reports = [said.reports[item.event_id] for item in items if item.event_id in said.reports]
-    outcome = PatientOutcome(chart, reports, first, raised, gate, needed, closed, write, courses=courses)
+    outcome = PatientOutcome(chart, reports, first, raised, gate, needed, closed, write, courses=followed.courses)
+    outcome.follow_ups, outcome.refills, outcome.tick = followed.follow_ups, followed.refills, followed.tick
     if contract.crm and (outcome.stage != "lead" or patient_id in known.contacts):
-        body = crm.contact(contract, chart, outcome.stage, gate)
+        body = crm.contact(contract, chart, outcome.stage, gate, followup.crm_status(followed.follow_ups))
         outcome.contact = _contact(patient_id, body, items, known)
         others = [record for record in records if record != patient_id and record in known.contacts]
         heard = [_contact(record, crm.retired_contact(contract, body, record), items, known) for record in others]
@@ -352,6 +424,12 @@ def _of_submission(item: Claimed, submission: Submission, values: Mapping[str, A
         contradictions=contradictions,
         record_id=item.record_id,
     )
+
+
+def _of_checkin(item: Claimed, submission: Submission, values: Mapping[str, Any]) -> Reported:
+    report = _of_submission(item, submission, values, ())
+    at = submission.received_at or item.event.occurred_at
+    return replace(report, source=FOLLOWUP, received_at=min(at, item.received_at))
 
 
 def _of_change(

@@ -15,6 +15,7 @@ from pydantic import StringConstraints
 from .declared import Declared
 from .identity_model import IdentityModel
 from .medication_model import MedicationRules
+from .refill_model import CheckinForm, FollowUpRules, OverrideReason, RefillRules, Role
 
 FieldType = Literal[
     "string", "text", "code", "codes", "boolean", "tri", "quantity", "date", "instant",
@@ -47,6 +48,8 @@ class Field(Declared):
 
     name: str
     section: str
+    form: Literal["intake", "checkin"] = "intake"
+    """Which form asks it; a check-in asks some fields of the intake too (`CheckinForm.asks`)."""
     label: str
     type: FieldType
     unit: str | None = None
@@ -89,7 +92,8 @@ class Field(Declared):
         return self.questions.get(version, self.name)
 
     def asked_in(self, version: str) -> bool:
-        return version_key(version) >= version_key(self.since)
+        """Whether that version of the intake form asks it."""
+        return self.form == "intake" and version_key(version) >= version_key(self.since)
 
 
 class Code(Declared):
@@ -191,9 +195,14 @@ class Gate(Declared):
 class EventType(Declared):
     type: str
     emitter: str
+    """Several are told apart by the event's source: `intake|pharmacy`."""
     description: str
     data: tuple[str, ...] = ()
     """Names that its data must have."""
+
+    @property
+    def emitters(self) -> tuple[str, ...]:
+        return tuple(self.emitter.split("|"))
 
 
 class TaskKind(Declared):
@@ -261,10 +270,20 @@ class Contract(Declared):
     """Product key -> its steps, lowest dose first."""
     identity: IdentityModel
     medication: MedicationRules
+    checkin: CheckinForm
+    followups: FollowUpRules
+    refills: RefillRules
+    roles: dict[str, Role]
+    override_reasons: dict[str, OverrideReason]
 
     @cached_property
     def consents(self) -> frozenset[str]:
         return frozenset(name for name, field in self.fields.items() if field.type == "consent")
+
+    @cached_property
+    def asked_in_checkin(self) -> tuple[str, ...]:
+        """Fields that a check-in asks, its own and those of the intake."""
+        return (*(n for n, f in self.fields.items() if f.form == "checkin"), *self.checkin.asks)
 
     @cached_property
     def asked(self) -> dict[str, frozenset[str]]:

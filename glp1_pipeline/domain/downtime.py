@@ -49,6 +49,7 @@ class OpenTask:
     owner: str
     opened_at: datetime
     due_at: datetime
+    rests_on: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def lines_of(
     phone = chart.get("demo.mobile")
     return [
         Line(
-            task, rests_on(contract, chart, raised, task.code, task.cause), patient_id, _name(chart),
+            task, task.rests_on or rests_on(contract, chart, raised, task.cause), patient_id, _name(chart),
             str(chart.get("demo.dob") or ""), str(phone or ""), contract.tasks[task.code].purpose,
             in_words(contract, task.cause), reds, waits, in_queue_since,
         )

@@ -8,7 +8,8 @@ and this one), queues and due times (the contract's tasks), and work that labs, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from .chart import Chart
 from .contract import Contract
@@ -44,6 +45,12 @@ class TaskNeed:
     queue: str
     owner: str
     due_minutes: int
+    rests_on: str = field(default="", compare=False)
+    """What it is about, where that is no answer and no flag: a check-in, a request. Work by hand is for that one."""
+    since: datetime | None = field(default=None, compare=False)
+    """When its cause came, where no answer and no flag says it."""
+    due_at: datetime | None = field(default=None, compare=False)
+    """Where it is due at a moment of its own, and not so many minutes after it was opened."""
 
 
 def derive(
@@ -62,7 +69,7 @@ def still_needed(
     """Those that nobody did by hand since what they rest on was said."""
     if not (done := done_by_hand(chart)):
         return needs
-    return [n for n in needs if (n.code, n.cause, rests_on(contract, chart, flags, n.code, n.cause)) not in done]
+    return [n for n in needs if (n.code, n.cause, basis_of(contract, chart, flags, n)) not in done]
 
 
 def done_by_hand(chart: Chart) -> frozenset[tuple[str, str, str]]:
@@ -71,7 +78,12 @@ def done_by_hand(chart: Chart) -> frozenset[tuple[str, str, str]]:
     return frozenset((code, cause, event_id) for _, code, cause, event_id, outcome in told if outcome == "done")
 
 
-def rests_on(contract: Contract, chart: Chart, flags: Mapping[str, RaisedFlag], code: str, cause: str) -> str:
+def basis_of(contract: Contract, chart: Chart, flags: Mapping[str, RaisedFlag], need: TaskNeed) -> str:
+    """Id of what a need rests on: another one is a new need."""
+    return need.rests_on or rests_on(contract, chart, flags, need.cause)
+
+
+def rests_on(contract: Contract, chart: Chart, flags: Mapping[str, RaisedFlag], cause: str) -> str:
     """Id of the newest event that says something of a task's cause: another one is a new need.
 
     Of a flag the event that raised it; of a field the newest that answers it or is in dispute about it, and where
@@ -128,7 +140,7 @@ def _needs(
         need("verify-weight", "WEIGHT_IMPLAUSIBLE")
     if chart.state("vitals.bp") == "unknown":  # passes the gate, but somebody has to take it
         need("clarify-answer", "vitals.bp:unknown")
-    if gate_result.outcome == "passed":
+    if gate_result.outcome == "passed" and not chart.treated:  # who ordered has reviewed
         need("provider-review-initial", gate_result.gate_id)
     return sorted(needs.values())
 

@@ -17,6 +17,8 @@ Value = Mapping[str, Any]
 """A value document: {"value": …} or {"null": …} or {"held": …, "raw": …}, with optional "edges"."""
 Outcome = Literal["applied", "refused", "task", "merged"]
 INTAKE: Final = "intake"
+FOLLOWUP: Final = "followup"
+"""Who speaks in a check-in: the patient, under treatment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Reported:
     """reported: the patient's own word; verified: what a provider found."""
     medication: Mapping[str, Any] | None = None
     """What it says of a treatment (`domain.medication`), beside the values of fields."""
+    refill: Mapping[str, Any] | None = None
+    """What it says of a refill, a flag, or the patient's own clock (`domain.refill`)."""
 
     @property
     def said_at(self) -> datetime:
@@ -73,12 +77,14 @@ class Reported:
     @property
     def is_of_treatment(self) -> bool:
         """Whether it speaks of a treatment alone: the chart hears nothing in it."""
-        return self.submission_id.startswith("medication.")
+        return self.source not in (INTAKE, FOLLOWUP) and self.submission_id.startswith(
+            ("medication.", "refill.", "followup.", "flag.")
+        )
 
     @property
     def is_submitted(self) -> bool:
         """Whether the patient pressed submit on it; what other systems say is no submission."""
-        return self.source == "intake" and not self.is_draft
+        return self.source in (INTAKE, FOLLOWUP) and not self.is_draft
 
 
 @dataclass(slots=True)
@@ -100,6 +106,10 @@ class Chart:
     stage: Stage = "lead"
     """Whose stage of ownership it was when the newest report came: `intake` from the patient's first word on, and
     `clinical_review` from the first report after the chart had passed the gate."""
+    is_followed_up: bool = False
+    """Whether the patient answered a check-in."""
+    treated: tuple[tuple[datetime, Stage], ...] = ()
+    """When the stage changed with the treatment, oldest first; as the caller said."""
     reviewed_after: str = ""
     """Id of the last event before a provider's review began."""
     conflicts: tuple[Conflict, ...] = ()
@@ -145,6 +155,13 @@ class Chart:
         return any(report.is_submitted for report in self.counted)
 
     @property
+    def own_words(self) -> tuple[Reported, ...]:
+        """What the patient submitted, in the intake and in check-ins."""
+        if not self.is_followed_up:
+            return self.counted
+        return tuple(report for report in self.submissions if report.is_submitted)
+
+    @property
     def latest(self) -> Reported:
         """The patient's newest word; of somebody who never spoke to us, the newest of another system."""
-        return (self.counted or self.submissions)[-1]
+        return (self.own_words or self.submissions)[-1]

@@ -38,7 +38,7 @@ def broken(tmp_path: Path) -> Break:
 
 
 def test_all_86_fields_of_the_intake_are_declared(contract: Contract) -> None:
-    assert len(contract.fields) == 86
+    assert sum(field.form == "intake" for field in contract.fields.values()) == 86
 
 
 def test_every_field_has_an_owner_in_every_stage_and_a_conflict_rule(contract: Contract) -> None:

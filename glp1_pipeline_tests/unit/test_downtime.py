@@ -129,7 +129,7 @@ def test_a_task_done_by_hand_is_gone_wherever_its_word_stands_and_a_newer_word_a
         raised = flags.evaluate(CONTRACT, chart)
         (gate,) = gates.evaluate(CONTRACT, GATE, [chart], [raised])
         found = tasks.derive(CONTRACT, chart, raised, gate)
-        return chart, {(n.code, n.cause): tasks.rests_on(CONTRACT, chart, raised, n.code, n.cause) for n in found}
+        return chart, {(n.code, n.cause): tasks.basis_of(CONTRACT, chart, raised, n) for n in found}
 
     before, open_before = needs()
     code, cause = data.draw(st.sampled_from(sorted(open_before)))

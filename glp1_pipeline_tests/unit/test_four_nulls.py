@@ -16,7 +16,7 @@ from .submissions import submission
 
 CONTRACT = load()
 PATIENT = "canary-1"
-FIELDS = sorted(CONTRACT.fields)
+FIELDS = sorted(CONTRACT.asked["3.0.0"])
 REASON = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 RAW: dict[str, Any] = {"absent": "", "unknown": {"null": "unknown"}, "declined": {"null": "declined"}}
 CODE = {"not_asked": "not-asked", "absent": "unknown", "unknown": "asked-unknown", "declined": "asked-declined"}
@@ -170,7 +170,7 @@ def test_each_spelling_of_a_null_means_the_same_in_the_answers_and_in_the_chart(
 
 @pytest.mark.parametrize("box", [False, 0, "false", "Unchecked"])
 def test_an_untouched_box_is_never_shown_as_a_no(box):
-    for name, field in CONTRACT.fields.items():
+    for name, field in ((name, CONTRACT.fields[name]) for name in FIELDS):
         if field.type in ("tri", "code", "codes", "list"):
             assert "answer" not in fhir.questionnaire_response(CONTRACT, submission({name: box}), PATIENT)["item"][0], (
                 name

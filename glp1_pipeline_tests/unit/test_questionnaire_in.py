@@ -198,7 +198,9 @@ def raw_of(field: Field) -> st.SearchStrategy[Any]:
 
 
 raw_answers = {
-    name: raw_of(field) | unanswered for name, field in CONTRACT.fields.items() if not name.startswith("sys.")
+    name: raw_of(field) | unanswered
+    for name, field in CONTRACT.fields.items()
+    if field.form == "intake" and not name.startswith("sys.")
 }
 
 

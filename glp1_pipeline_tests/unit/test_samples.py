@@ -109,7 +109,7 @@ class Road:
         outcome = self.patients[account]
         return {
             "gate": outcome.gate.outcome,
-            "queued": outcome.gate.outcome == "passed",
+            "queued": outcome.waits_for_review,
             "missing": sorted(f"{name}:{state}" for name, state in outcome.gate.missing),
             "flags": sorted(outcome.flags),
             "tasks": sorted(f"{task.code}/{task.cause}" for task in outcome.tasks),

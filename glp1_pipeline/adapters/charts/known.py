@@ -11,13 +11,14 @@ from typing import Any
 import orjson
 
 from ...domain.charting import CRM, EHR, Claimed, Copy, Known
+from ...domain.contract import Contract
 from ...domain.outbox import keys_of
 from ..cipher import Cipher
 from .meet import Met
 from .reports import reports_of
 
 
-def read_known(connection, cipher: Cipher, claimed: Sequence[Claimed], met: Met) -> Known:
+def read_known(connection, contract: Contract, cipher: Cipher, claimed: Sequence[Claimed], met: Met) -> Known:
     """What the database knows of all patients that these events are about."""
     known = Known(met.patient_of, met.moved, met.again, met.reviews, accounts=met.accounts)
     known.sent = lambda patient_id: _sent(connection, cipher, patient_id)
@@ -47,6 +48,12 @@ def read_known(connection, cipher: Cipher, claimed: Sequence[Claimed], met: Met)
         "select patient_id, code, cause from ops.tasks where patient_id = any(%s::uuid[])", (patients,)
     ):
         known.tasks.setdefault(str(patient_id), []).append((code, cause))
+    for patient_id, refill_id, ended_at in connection.execute(
+        "select patient_id, refill_id, ended_at from ops.refills where patient_id = any(%s::uuid[]) and"
+        " contract_version = %s and ended_at is not null",
+        (sorted(known.patients), contract.version),
+    ):
+        known.ended_refills.setdefault(str(patient_id), {})[str(refill_id)] = ended_at
     return known
 
 

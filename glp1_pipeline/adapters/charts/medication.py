@@ -45,8 +45,8 @@ def save_courses(
     told = [(o.chart.patient_id, course) for o in outcomes for course in o.courses]
     if not told:
         return
-    _copy(connection, "phi.medication_courses", COURSE, [_course_row(p, course, version) for p, course in told])
-    _copy(
+    copy_rows(connection, "phi.medication_courses", COURSE, [_course_row(p, course, version) for p, course in told])
+    copy_rows(
         connection,
         "ops.medication_transitions",
         TRANSITION,
@@ -58,7 +58,10 @@ def save_courses(
     )
 
 
-def _copy(connection: psycopg.Connection, table: str, columns: tuple[str, ...], rows: list[tuple]) -> None:
+def copy_rows(connection: psycopg.Connection, table: str, columns: tuple[str, ...], rows: list[tuple]) -> None:
+    """Add rows, if there are any."""
+    if not rows:
+        return
     into = f"copy {table} ({', '.join(columns)}) from stdin".encode()
     with connection.cursor() as cursor, cursor.copy(into) as copy:
         for row in rows:

@@ -11,7 +11,7 @@ from ...domain.chart import Reported
 
 REPORTED = (
     "record_id, event_id, submission_id, form_version, status, authored_at, received_at, time_zone, source, voice, doc,"
-    " contradictions, medication"
+    " contradictions, medication, refill"
 )
 
 
@@ -23,7 +23,7 @@ def reports_of(connection, records: Sequence[str]) -> Iterable[Reported]:
         f"select {REPORTED} from phi.patient_values where record_id = any(%s::uuid[])", (list(records),)
     ):
         record_id, event_id, submission_id, version, status, authored, received, zone, source, *said = row
-        voice, doc, found, fact = said
+        voice, doc, found, fact, refill = said
         yield Reported(
             event_id=str(event_id),
             submission_id=submission_id,
@@ -38,4 +38,5 @@ def reports_of(connection, records: Sequence[str]) -> Iterable[Reported]:
             source=source,
             voice=voice,
             medication=fact,
+            refill=refill,
         )

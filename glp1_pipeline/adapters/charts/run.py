@@ -143,7 +143,7 @@ def _chart_batch(
     dead = dict(said.dead)
     while True:
         alive = _without(claimed + again, dead)
-        known = read_known(connection, cipher, alive, met)
+        known = read_known(connection, contract, cipher, alive, met)
         decided = decide(contract, alive, said, known)
         if not (failed := decided.dead.keys() & charted - dead.keys()):
             break

@@ -20,6 +20,7 @@ from ..enqueue import enqueue
 from ..ledger import MEND
 from .conflicts import save_conflicts
 from .medication import save_courses
+from .refills import save_refills
 
 
 @dataclass
@@ -72,7 +73,7 @@ def save(connection, contract: Contract, cipher: Cipher, decided: Decided, known
         (r.event_id, r.record_id, r.submission_id, r.form_version, r.status, r.authored_at, r.received_at,
          r.time_zone, r.source, r.voice, _json(r.values), list(r.contradictions),
          sorted(n for n, v in r.values.items() if "held" in v), version,
-         None if r.medication is None else _json(r.medication))
+         None if r.medication is None else _json(r.medication), None if r.refill is None else _json(r.refill))
         for o in outcomes for r in o.reports
     ), known=known.events)  # fmt: skip
     _upsert(connection, "phi.charts", ("patient_id",),
@@ -98,6 +99,7 @@ def save(connection, contract: Contract, cipher: Cipher, decided: Decided, known
     retired = [r.patient_id for r in decided.retired]
     save_conflicts(connection, outcomes, now, known, retired)
     save_courses(connection, outcomes, known, version, retired)
+    save_refills(connection, cipher, contract, outcomes, known, now, retired)
     if retired:
         _save_retired(connection, retired, done)
     _save_writes(connection, cipher, decided.writes, version, known, now, done)
@@ -116,7 +118,7 @@ def save(connection, contract: Contract, cipher: Cipher, decided: Decided, known
 
 VALUE_COLUMNS = (
     "event_id", "record_id", "submission_id", "form_version", "status", "authored_at", "received_at", "time_zone",
-    "source", "voice", "doc", "contradictions", "held", "contract_version", "medication",
+    "source", "voice", "doc", "contradictions", "held", "contract_version", "medication", "refill",
 )  # fmt: skip
 
 
@@ -156,7 +158,7 @@ def _clear_flags(connection, outcomes: list[PatientOutcome]) -> None:
 
 
 def _save_queue(connection, outcomes: list[PatientOutcome], now: datetime, done: Charted) -> None:
-    passed = [o for o in outcomes if o.gate.outcome == "passed"]
+    passed = [o for o in outcomes if o.waits_for_review]
     if passed:
         entered = connection.execute(
             "insert into ops.provider_queue as t (patient_id, reds, ambers, submitted_at, entered_at)"
@@ -177,7 +179,7 @@ def _save_queue(connection, outcomes: list[PatientOutcome], now: datetime, done:
         seconds = [waited.total_seconds() for waited, is_new in entered if is_new]
         done.entered_queue += len(seconds)
         done.queue_seconds += seconds
-    held = [o.chart.patient_id for o in outcomes if o.gate.outcome != "passed"]
+    held = [o.chart.patient_id for o in outcomes if not o.waits_for_review]
     if held:
         connection.execute(
             "update ops.provider_queue set left_at = now() where patient_id = any(%s::uuid[]) and left_at is null",
@@ -191,15 +193,21 @@ def _save_tasks(connection, outcomes: list[PatientOutcome], now: datetime, done:
         patient_id = outcome.chart.patient_id
         for task in outcome.tasks:
             task_id = resource_id(patient_id, f"Task/{task.code}/{task.cause}")
-            rows.append((task_id, patient_id, task.code, task.cause, task.queue, task.owner, task.due_minutes))
+            rows.append((task_id, patient_id, task.code, task.cause, task.queue, task.owner, task.due_minutes,
+                         task.due_at, task.rests_on or None))  # fmt: skip
     if rows:
         opened = connection.execute(
-            "insert into ops.tasks as t (task_id, patient_id, code, cause, queue, owner, status, opened_at, due_at)"
-            " select i, p, c, x, q, o, 'open', %s, %s + make_interval(mins => d) from unnest(%s::uuid[], %s::uuid[],"
-            " %s::text[], %s::text[], %s::text[], %s::text[], %s::int[]) as u(i, p, c, x, q, o, d)"
+            "insert into ops.tasks as t (task_id, patient_id, code, cause, queue, owner, status, opened_at, due_at,"
+            " rests_on) select i, p, c, x, q, o, 'open', %s, coalesce(a, %s + make_interval(mins => d)), r"
+            " from unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::int[],"
+            " %s::timestamptz[], %s::uuid[]) as u(i, p, c, x, q, o, d, a, r)"
             " on conflict (task_id) do update set status = 'open', queue = excluded.queue, owner = excluded.owner,"
-            " closed_at = null, opened_at = case when t.status = 'open' then t.opened_at else excluded.opened_at end,"
-            " due_at = case when t.status = 'open' then t.due_at else excluded.due_at end"
+            " rests_on = excluded.rests_on, closed_at = null,"
+            # Of another check-in or request it is new work.
+            " opened_at = case when t.status = 'open' and t.rests_on is not distinct from excluded.rests_on"
+            " then t.opened_at else excluded.opened_at end,"
+            " due_at = case when t.status = 'open' and t.rests_on is not distinct from excluded.rests_on"
+            " then t.due_at else excluded.due_at end"
             " returning opened_at = %s",
             (now, now, *(list(column) for column in zip(*rows, strict=True)), now),
         ).fetchall()

@@ -29,7 +29,8 @@ def read_worklist(connection: Connection[Any], contract: Contract, gate_id: str)
 
 def _lines(connection, contract: Contract, gate_id: str) -> Iterator[Line]:
     rows = connection.execute(
-        "select patient_id::text, task_id::text, code, cause, queue, owner, opened_at, due_at from ops.tasks"
+        "select patient_id::text, task_id::text, code, cause, queue, owner, opened_at, due_at,"
+        " coalesce(rests_on::text, '') from ops.tasks"
         " where status = 'open' order by patient_id, task_id"
     ).fetchall()
     tasks = {

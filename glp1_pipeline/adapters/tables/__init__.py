@@ -6,10 +6,21 @@ and times. `analytics`: what dbt makes, from `ops` alone. Not here: statements t
 """
 
 from ..columns import COLUMNS
-from . import charts, ledger, medication, outbox, people, recovery, rollback
+from . import charts, ledger, medication, outbox, people, recovery, refills, rollback
 from .declaring import SCHEMAS, metadata
 
-__all__ = ["SCHEMAS", "charts", "ledger", "medication", "metadata", "outbox", "people", "recovery", "rollback"]
+__all__ = [
+    "SCHEMAS",
+    "charts",
+    "ledger",
+    "medication",
+    "metadata",
+    "outbox",
+    "people",
+    "recovery",
+    "refills",
+    "rollback",
+]
 
 for _table in metadata.tables.values():
     for _column in _table.columns:

@@ -23,6 +23,7 @@ patient_values = Table(
     required("held", ARRAY(Text)),
     required("contract_version", Text),
     Column("medication", JSONB),
+    Column("refill", JSONB),
     schema="phi",
     comment="One row per event that says something of a person: all its values in one document, with provenance. "
     "source: intake, crm or ehr. voice: reported or verified. held: fields whose answer could not be mapped without a"
@@ -107,6 +108,7 @@ tasks = Table(
     instant("opened_at", nullable=False),
     instant("due_at", nullable=False),
     instant("closed_at"),
+    Column("rests_on", Uuid),
     schema="ops",
     comment="One row per piece of human work: one per patient, code and cause. status: open or done.",
 )

@@ -11,23 +11,26 @@ from collections.abc import Collection
 from ..contract import Contract
 from .shapes import Event, Refused
 
-FORM, STEWARD = "intake", "steward"
-"""Emitters: of what people say in the form, and of decisions by people who were asked who they are."""
+FORM, STEWARD, PIPELINE = "intake", "steward", "pipeline"
+"""Emitters: of what people say in the form, of decisions by people who were asked who they are, of our own clock."""
 REASON = "not_by_this_door"
 
 
 def check_drop(contract: Contract, event: Event, named: Collection[str]) -> None:
     """Raises Refused for an event that may not come in a drop. `named`: sources, or the beginnings of sources (these
     end in a slash), of systems that the pipeline cannot ask."""
-    emitter = contract.event_types[event.type].emitter
+    emitters = contract.event_types[event.type].emitters
     system = event.source.removeprefix("/").partition("/")[0]
-    if STEWARD in (emitter, system):
+    if STEWARD in (*emitters, system):
         raise Refused(REASON, "decisions of stewards do not come by the landing zone: use `glp1 match`")
-    if emitter == FORM and system not in {kind.emitter for kind in contract.event_types.values()} - {FORM}:
+    if PIPELINE in (*emitters, system):
+        raise Refused(REASON, "what the pipeline's own clock reached comes from the pipeline alone")
+    if FORM in emitters and system not in {e for kind in contract.event_types.values() for e in kind.emitters} - {FORM}:
         return
     if event.source in {f"/{system}/{kind.target}" for kind in contract.writes.values()}:
         raise Refused(REASON, "the pipeline asks this system itself; nobody else speaks for it")
-    if system != emitter:
-        raise Refused(REASON, f"an event of this type has a source that begins with `/{emitter}/`")
+    if system not in emitters:
+        begins = " or ".join(f"`/{emitter}/`" for emitter in emitters)
+        raise Refused(REASON, f"an event of this type has a source that begins with {begins}")
     if not any(event.source == name or (name.endswith("/") and event.source.startswith(name)) for name in named):
         raise Refused(REASON, "its source is not among those that GLP1_DROP_SOURCES names: see docs/how-to-drop.md")

@@ -10,6 +10,7 @@ from typing import Any
 from ..contract import Contract
 from .changes import CHART, CONTACT, DECISIONS, SETTLED, TASK, read_change, read_decision, read_settlement, read_task
 from .medication import is_medication, read_medication
+from .refill import CHECKIN, is_refill, read_refill
 from .shapes import (
     STATUSES,
     Content,
@@ -54,6 +55,9 @@ def parse_cloud_event(document: dict[str, Any], contract: Contract) -> tuple[Eve
     if is_medication(kind):
         told = read_medication(contract, kind, data, source_id, occurred_at)
         return Event(source, source_id, kind, subject, occurred_at, told.version), told
+    if is_refill(kind):
+        told = read_refill(contract, kind, source, data, source_id, occurred_at)
+        return Event(source, source_id, kind, subject, occurred_at, told.version), told
     if kind in (CHART, CONTACT, SETTLED, TASK):
         own = {SETTLED: read_settlement, TASK: read_task}.get(kind)
         change = own(data, occurred_at) if own else read_change(kind, data, occurred_at)
@@ -65,8 +69,9 @@ def parse_cloud_event(document: dict[str, Any], contract: Contract) -> tuple[Eve
 
 
 def read_submission(data: dict[str, Any], kind: str, contract: Contract) -> Submission:
-    check_form(contract, data.get("form_id"), data.get("form_version"), ("data.form_id", "data.form_version"))
-    status = data.get("status")
+    keys = ("data.form_id", "data.form_version")
+    check_form(contract, data.get("form_id"), data.get("form_version"), keys, kind == CHECKIN)
+    status = data.get("status", "completed") if kind == CHECKIN else data.get("status")
     if kind == AMENDED:
         status = "amended"
     elif status not in STATUSES:
@@ -80,7 +85,7 @@ def read_submission(data: dict[str, Any], kind: str, contract: Contract) -> Subm
     supersedes, client_id = data.get("supersedes"), data.get("client_submission_id")
     return Submission(
         submission_id=read_token(data.get("submission_id"), "data.submission_id", "missing_submission_id"),
-        form_id=contract.form_id,
+        form_id=data["form_id"],
         form_version=data["form_version"],
         status=status,
         authored_at=read_time(data.get("authored_at"), "data.authored_at"),

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..contract import Contract
 from .envelope import AMENDED, SUBMITTED
+from .refill import CHECKIN
 from .shapes import Event, Refused, Submission, check_form, read_duration, read_time, read_token, read_word
 
 STATUSES = ("completed", "amended", "in-progress")
@@ -34,7 +35,7 @@ def parse_questionnaire_response(resource: dict[str, Any], contract: Contract) -
     event = Event(
         source=source,
         source_id=source_id(resource, submission),
-        type=AMENDED if submission.status == "amended" else SUBMITTED,
+        type=_type(contract, submission),
         subject=read_token(subject, "subject.identifier.value", "missing_subject"),
         occurred_at=submission.authored_at,
         version=submission.form_version,
@@ -42,11 +43,19 @@ def parse_questionnaire_response(resource: dict[str, Any], contract: Contract) -
     return event, submission
 
 
+def _type(contract: Contract, submission: Submission) -> str:
+    if submission.form_id == contract.checkin.form_id:
+        return CHECKIN
+    return AMENDED if submission.status == "amended" else SUBMITTED
+
+
 def questionnaire_response_to_submission(resource: dict[str, Any], contract: Contract) -> Submission:
     """Its answers by question id, as the form itself would have sent them; raises Refused."""
     canonical = resource.get("questionnaire")
     address, _, version = canonical.partition("|") if isinstance(canonical, str) else ("", "", "")
-    check_form(contract, address.replace(":", "/").rpartition("/")[2], version, ("questionnaire", "questionnaire"))
+    form_id = address.replace(":", "/").rpartition("/")[2]
+    is_checkin = form_id == contract.checkin.form_id
+    check_form(contract, form_id, version, ("questionnaire", "questionnaire"), is_checkin)
     status = resource.get("status")
     if status not in STATUSES:
         raise Refused("unknown_status", f"`status` must be one of {', '.join(STATUSES)}")
@@ -58,7 +67,7 @@ def questionnaire_response_to_submission(resource: dict[str, Any], contract: Con
     supersedes = details.get("supersedes", identifier) if status == "amended" else None
     return Submission(
         submission_id=f"{identifier}:{fingerprint(resource)}" if status == "amended" else identifier,
-        form_id=contract.form_id,
+        form_id=form_id,
         form_version=version,
         status=status,
         authored_at=read_time(resource.get("authored"), "authored"),

@@ -28,6 +28,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "missing_submission_id": "The submission has no id of its own.",
         "missing_supersedes": "An amendment does not say what it amends.",
         "unknown_record": "A record's id is none of ours.",
+        "not_allowed": "Whoever says it may not say it, by the contract.",
         "bad_time": "A time is missing, has no offset or one over 14 hours, or is not of this century.",
     }
 )
@@ -167,10 +168,11 @@ def read_duration(raw: Any) -> int | None:
     return raw if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < LONGEST_SECONDS else None
 
 
-def check_form(contract: Contract, form_id: Any, version: Any, keys: tuple[str, str]) -> None:
-    if form_id != contract.form_id:
-        raise Refused("unknown_form", f"`{keys[0]}` must name the form {contract.form_id}")
-    if version not in contract.form_versions:
-        raise Refused(
-            "unknown_version", f"`{keys[1]}` must name one of the form's versions: {', '.join(contract.form_versions)}"
-        )
+def check_form(contract: Contract, form_id: Any, version: Any, keys: tuple[str, str], is_checkin: bool = False) -> None:
+    form, versions = contract.form_id, contract.form_versions
+    if is_checkin:
+        form, versions = contract.checkin.form_id, contract.checkin.versions
+    if form_id != form:
+        raise Refused("unknown_form", f"`{keys[0]}` must name the form {form}")
+    if version not in versions:
+        raise Refused("unknown_version", f"`{keys[1]}` must name one of the form's versions: {', '.join(versions)}")

@@ -26,7 +26,7 @@ def own_word(contract: Contract, chart: Chart) -> Chart:
         return chart
     others = _said_by_ehr(chart)
     said = [report for report in chart.submissions if report.source != EHR]
-    own = resolve(contract, chart.patient_id, said, _review_of(chart))
+    own = resolve(contract, chart.patient_id, said, _review_of(chart), chart.treated)
     values, sources, former = dict(chart.values), dict(chart.sources), dict(chart.former)
     authors = {report.event_id: report.source for report in chart.submissions}
     for name, rows in others.items():

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from ..contract import FlagRule
+from ..told import INTAKE
 from .elements import ASSEMBLER, HL7, SNOMED, Resource, code_token, concept, instant_utc, resource_id
 from .page import Page
 
@@ -45,6 +46,10 @@ class Needed(Protocol):
     def owner(self) -> str: ...
     @property
     def due_minutes(self) -> int: ...
+    @property
+    def since(self) -> datetime | None: ...
+    @property
+    def due_at(self) -> datetime | None: ...
 
 
 def flag_key(patient_id: str, flag_id: str) -> str:
@@ -80,10 +85,12 @@ def _category(rule: FlagRule) -> list[Resource]:
 
 def write_tasks(page: Page, tasks: Iterable[Needed], flags: Mapping[str, Raised]) -> None:
     for task in tasks:
-        since = _arose(page, task.cause, flags)
+        since = task.since or _arose(page, task.cause, flags)
         shown = _task(page, task.code, task.cause, "requested", since, since)
         shown["performerType"] = [{"text": task.owner}]
-        shown["restriction"] = {"period": {"end": instant_utc(since + timedelta(minutes=task.due_minutes))}}
+        shown["restriction"] = {
+            "period": {"end": instant_utc(task.due_at or since + timedelta(minutes=task.due_minutes))}
+        }
 
 
 def write_closed_tasks(page: Page, closed: Iterable[tuple[str, str]]) -> None:
@@ -111,7 +118,7 @@ def _task(page: Page, code: str, cause: str, status: str, opened: datetime, chan
 def _submitted(page: Page) -> list[datetime]:
     """When each submission came in that the patient pressed submit on."""
     told = page.chart.submissions
-    return [s.received_at for s in told if s.is_submitted] or [s.received_at for s in told]
+    return [s.received_at for s in told if s.is_submitted and s.source == INTAKE] or [s.received_at for s in told]
 
 
 def _arose(page: Page, cause: str, flags: Mapping[str, Raised]) -> datetime:

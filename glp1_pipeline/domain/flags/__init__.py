@@ -10,13 +10,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from ..chart import Chart, Passes, Reported, in_order, spoken, stages
+from ..chart import Chart, Passes, Reported, Treated, in_order, spoken, stages
 from ..contract import Contract, Severity
-from . import answers, measures  # importing them registers their rules
+from . import answers, checkins, measures  # importing them registers their rules
 from .facts import Facts, bmi, kept
 from .registry import RULES, Rule
 
-__all__ = ["RULES", "Facts", "History", "RaisedFlag", "answers", "bmi", "evaluate", "evaluate_history", "measures"]
+__all__ = [
+    "RULES",
+    "Facts",
+    "History",
+    "RaisedFlag",
+    "answers",
+    "bmi",
+    "checkins",
+    "evaluate",
+    "evaluate_history",
+    "measures",
+]
 
 FLEETING_IN_DRAFTS = frozenset({"BMI_BELOW", "AGE_OUT"})
 """Red flags worked out of numbers and dates: a draft's are gone with the draft."""
@@ -36,7 +47,9 @@ class RaisedFlag:
 
 @kept
 def _plan(contract: Contract) -> tuple[tuple[str, Severity, Rule], ...]:
-    wanted = [flag for flag in contract.flags.values() if flag.input == "intake"]
+    wanted = [
+        f for f in contract.flags.values() if f.input == "intake" or (f.input == "followup" and f.flag_id in RULES)
+    ]
     if lacking := sorted(f.flag_id for f in wanted if f.flag_id not in RULES):
         raise LookupError(f"flags.csv has intake flags without a rule in domain.flags: {', '.join(lacking)}")
     return tuple((flag.flag_id, flag.severity, RULES[flag.flag_id]) for flag in wanted)
@@ -69,17 +82,19 @@ def evaluate_history(
     reports: Iterable[Reported],
     refuted: frozenset[str] = frozenset(),
     passes: Passes | None = None,
+    treated: Treated = (),
 ) -> History:
     """The chart after all reports and its flags: red ones of every earlier chart, amber and info of the last alone.
 
     Flags of basis `administrative` (state, identity, consent) follow the last chart: they are about paperwork, which
     a patient may mend. Of a draft only what is urgent or tells of the patient's history stays: a number half typed
     is nothing to hold on to. `refuted` names the flags whose refutation the caller holds to be still in force;
-    `passes` says of a chart whether it passes the completeness gate (see `chart.stages`).
+    `passes` says of a chart whether it passes the completeness gate, `treated` when a treatment changed its stage (see
+    `chart.stages`).
     """
     ordered = in_order(reports)
     counted = spoken(ordered)
-    now = _walk(contract, patient_id, counted, passes)
+    now = _walk(contract, patient_id, counted, passes, treated)
     chart, present, stays = now.chart, now.present, now.red
     chart.submissions = tuple(ordered)
     if not chart.is_complete:
@@ -117,10 +132,16 @@ class _Walked:
         }
 
 
-def _walk(contract: Contract, patient_id: str, ordered: list[Reported], passes: Passes | None = None) -> _Walked:
+def _walk(
+    contract: Contract,
+    patient_id: str,
+    ordered: list[Reported],
+    passes: Passes | None = None,
+    treated: Treated = (),
+) -> _Walked:
     walked = _Walked(Chart(patient_id), {}, set(), {})
     said: tuple[object, ...] = ()
-    for chart in stages(contract, patient_id, ordered, passes):
+    for chart in stages(contract, patient_id, ordered, passes, treated):
         walked.chart, report = chart, chart.submissions[-1]
         if report.is_draft and said == (said := (report.values, report.form_version)) and report is not ordered[-1]:
             continue  # an autosave of what was saved before

@@ -22,6 +22,8 @@ UNIT_SLIP_KG, FAST_SHARE, FAST_DAYS, HEIGHT_SLIP_CM = 25, 0.10, 14, 3
 def bmi_below(chart: Chart, facts: Facts) -> Hit:
     """Between the two thresholds a comorbidity admits; one not yet told is amber, for it may still be told."""
     program, bmi = facts.contract.program, facts.bmi
+    if chart.is_followed_up:  # what treatment took away makes nobody ineligible
+        return None
     if bmi is None or bmi >= program.bmi_min:
         return None
     if bmi < program.bmi_min_with_comorbidity:
@@ -124,7 +126,7 @@ def _held_implausible(chart: Chart, name: str) -> bool:
 
 def _jumped(chart: Chart, name: str) -> bool:
     now = number(chart.told(name))
-    readings = [(r.said_at, number(r.values[name].get("value"))) for r in chart.counted if name in r.values]
+    readings = [(r.said_at, number(r.values[name].get("value"))) for r in chart.own_words if name in r.values]
     earlier: list[tuple[datetime, float]] = [(at, value) for at, value in readings if value is not None]
     if now is None or len(earlier) < 2:
         return False

@@ -116,6 +116,8 @@ def questions_of(contract: Contract, version: str) -> dict[str, Question]:
     found: dict[str, Question] = {}
     for number, other in enumerate((version, *reversed([v for v in contract.form_versions if v != version]))):
         for field in contract.fields.values():
+            if field.form != "intake":
+                continue
             shape = shape_of(contract, field, other)
             if field.asked_in(other):
                 found.setdefault(field.question(other), Question(field.name, shape, number > 0))

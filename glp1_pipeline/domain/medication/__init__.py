@@ -11,20 +11,42 @@ from collections.abc import Iterable
 
 from ..chart import Chart, Reported
 from ..contract import Contract
+from ..told import FOLLOWUP
 from .facts import Fact
 from .fold import fold
 from .from_chart import facts_of
+from .from_checkin import fact_of
 from .reading import told
-from .shapes import UNKNOWN, Course, Finding, Transition
+from .shapes import UNKNOWN, Course, Finding, Supply, Transition
+from .stages import stages_of
 from .supply import missed_doses
 from .work import needs
 
-__all__ = ["UNKNOWN", "Course", "Fact", "Finding", "Transition", "courses", "fold", "missed_doses", "needs", "told"]
+__all__ = [
+    "UNKNOWN",
+    "Course",
+    "Fact",
+    "Finding",
+    "Supply",
+    "Transition",
+    "courses",
+    "fold",
+    "missed_doses",
+    "needs",
+    "stages_of",
+    "told",
+]
 
 
 def courses(contract: Contract, chart: Chart, reports: Iterable[Reported]) -> list[Course]:
     """The courses of a patient from all that was ever said of them; none where nobody spoke of a treatment."""
-    facts = [Fact.from_doc(r.medication, r.event_id, r.source) for r in reports if r.medication is not None]
-    if not facts:
+    facts, told_of = [], False
+    for report in reports:
+        if report.medication is not None:
+            facts.append(Fact.from_doc(report.medication, report.event_id, report.source))
+            told_of = True
+        elif report.source == FOLLOWUP and (fact := fact_of(report)) is not None:
+            facts.append(fact)
+    if not told_of:  # a check-in alone begins no treatment
         return []
     return fold(contract.medication, [*facts, *facts_of(contract.medication, chart)])

@@ -14,7 +14,7 @@ from ..medication_model import PREVIOUS, MedicationRules, State
 from .drift import Seen, findings
 from .facts import Fact
 from .moves import Exposure, is_restart, judge
-from .shapes import UNKNOWN, Course, Outcome, Transition
+from .shapes import UNKNOWN, Course, Outcome, Supply, Transition
 from .supply import lasts, missed_doses, run_out
 from .versions import moments
 
@@ -40,8 +40,11 @@ class _Fold:
             "resumed": self._resumed, "stopped": self._stopped, "listed": self._listed, "planned": self._planned,
         }  # fmt: skip
         for fact in facts:
-            if fact.kind != "lost":
-                does[fact.kind](self._course(fact), fact)
+            if fact.kind == "lost":
+                continue
+            course = self._course(fact) if fact.product or fact.held or fact.kind != "taken" else self._under_way()
+            if course is not None:
+                does[fact.kind](course, fact)
         for course in self.courses.values():
             course.findings = findings(self.rules, course, self.courses, self.seen, facts[-1].at)
         return [self.courses[family] for family in sorted(self.courses)]
@@ -50,6 +53,11 @@ class _Fold:
         family = self.rules.family_of(fact.product)
         name = UNKNOWN if family is None else family.family
         return self.courses.setdefault(name, Course(name))
+
+    def _under_way(self) -> Course | None:
+        """What a check-in speaks of, which names no product: the only treatment that there is."""
+        under_way = [course for course in self.courses.values() if course.is_under_way]
+        return under_way[0] if len(under_way) == 1 else None
 
     def _ordered(self, course: Course, fact: Fact) -> None:
         course.told["ordered"] = fact
@@ -89,6 +97,7 @@ class _Fold:
         days = lasts(self.rules, fact, course.accepted)
         if days:
             course.runs_out_at = run_out(self.rules, course.runs_out_at, fact.at, days)
+        course.supplies.append(Supply(fact, days, course.runs_out_at or fact.at))
         self.exposures.append(Exposure(fact.at, course.family, fact.mg))
         if course.is_under_way and fact.mg is not None and fact.mg == course.mg:
             if not course.is_anchored:

@@ -48,6 +48,16 @@ class Finding:
         return doc | ({"proposal": self.proposal} if self.proposal else {})
 
 
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """What a hand-over gave, and how long it lasts."""
+
+    fact: Fact
+    days: float
+    """0 where nobody tells."""
+    runs_out_at: datetime
+
+
 @dataclass(slots=True)
 class Course:
     """One patient's treatment with the products of one family."""
@@ -68,6 +78,8 @@ class Course:
     taken: list[Fact] = field(default_factory=list)
     told: dict[str, Fact] = field(default_factory=dict)
     """Kind of fact -> what was said last of it."""
+    supplies: list[Supply] = field(default_factory=list)
+    """Of each hand-over that somebody got, oldest first."""
     runs_out_at: datetime | None = None
     last_dose_at: datetime | None = None
     paused_from: State = "none"

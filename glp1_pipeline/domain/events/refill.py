@@ -1,0 +1,108 @@
+"""Events about check-ins, refills and flags: what was asked for, decided, overridden and resolved, and what the
+patient's own clock reached.
+
+Here: whose it is, that what may stand in a log is a token, and whether whoever overrides may. Not here: the envelope
+(`envelope`), the answers of a check-in (`followup.reading`), and what follows for a refill (`domain.refill`).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from ..contract import Contract
+from .changes import read_actor, read_identifiers, read_record
+from .shapes import Change, Refused, read_time, read_token
+
+CHECKIN = "followup.completed"
+PIPELINE, STEWARD = "pipeline", "steward"
+SYSTEMS = {"intake": "intake-account"}
+"""Emitter -> system of the identifier that it knows the person by, where that is not its own name."""
+RESOLUTIONS = ("refuted", "confirmed")
+TOKENS = ("refill_id", "product_key", "reason_code", "flag_id", "of", "role", "medication_request_ref")
+BY_FLAG = ("red_flag", "red_symptom", "administrative")
+"""Rules that hold for flags: an override names those that it means, so that a later one is not let through."""
+LONGEST_TEXT = 2000
+
+
+def is_refill(kind: str) -> bool:
+    return kind.startswith(("refill.", "flag.")) or (kind.startswith("followup.") and kind != CHECKIN)
+
+
+def read_refill(
+    contract: Contract, kind: str, source: str, data: dict[str, Any], event_id: str, seen_at: datetime
+) -> Change:
+    for key in TOKENS:
+        if data.get(key) is not None:
+            read_token(data[key], f"data.{key}", "wrong_shape")
+    emitters = contract.event_types[kind].emitters
+    system = source.removeprefix("/").partition("/")[0]
+    if system not in (*emitters, STEWARD):
+        system = emitters[0]
+    if system == PIPELINE:
+        read_time(data["at"], "data.at")
+    if kind == "refill.overridden":
+        check_override(contract, data, seen_at)
+    if kind == "flag.resolved":
+        check_resolution(contract, data)
+    record_id = data.get("record_id")
+    return Change(
+        system=SYSTEMS.get(system, system),
+        kind=kind,
+        remote_id=event_id,
+        version="1",
+        is_deleted=False,
+        seen_at=seen_at,
+        content=data,
+        record_id=None if record_id is None else read_record(record_id, "data.record_id"),
+        actor=read_actor(data),
+        identifiers=read_identifiers(data.get("identifiers")),
+    )
+
+
+def check_resolution(contract: Contract, data: dict[str, Any]) -> None:
+    if data["flag_id"] not in contract.flags:
+        raise Refused("wrong_shape", "`data.flag_id` must name a flag of contracts/flags.csv")
+    if data["resolution"] not in RESOLUTIONS:
+        raise Refused("wrong_shape", f"`data.resolution` must be one of {', '.join(RESOLUTIONS)}")
+
+
+def check_override(contract: Contract, data: dict[str, Any], said_at: datetime) -> None:
+    """Raises Refused for an override that nobody, or nobody of this role, may make."""
+    reason, role = contract.override_reasons.get(data["reason_code"]), contract.roles.get(data["role"])
+    if reason is None or role is None:
+        raise Refused("wrong_shape", "`reason_code` must be one of override_reasons.csv, `role` one of access.yaml")
+    if role.role not in reason.roles or reason.reason_class not in role.overrides:
+        raise Refused("not_allowed", f"reason {reason.reason_code} is for {', '.join(reason.roles)}, by access.yaml")
+    text = data["text"]
+    if not isinstance(text, str) or not reason.min_text <= len(text.strip()) <= LONGEST_TEXT:
+        raise Refused("wrong_shape", f"`data.text` must say why in {reason.min_text} to {LONGEST_TEXT} characters")
+    expires_at = read_time(data["expires_at"], "data.expires_at")
+    if not said_at < expires_at <= said_at + timedelta(days=reason.max_days):
+        raise Refused("not_allowed", f"`data.expires_at` must be within {reason.max_days} days, for this reason")
+    names, flags = data["rules"], data.get("flags", [])
+    if not _are_names(names) or not names or not _are_names(flags):
+        raise Refused("wrong_shape", "`data.rules` and `data.flags` must be lists of names")
+    for name in names:
+        rule = contract.refills.by_name.get(name)
+        if rule is None:
+            raise Refused("wrong_shape", "`data.rules` must name rules of contracts/refills.yaml")
+        if reason.reason_class not in rule.overridden_by:
+            whose = ", ".join(rule.overridden_by) or "nobody"
+            raise Refused("not_allowed", f"rule {name} may be overridden for reasons of class: {whose}")
+        if name in BY_FLAG and not flags:
+            raise Refused("wrong_shape", f"rule {name} holds for flags: `data.flags` must name those that are meant")
+    for flag in flags:
+        if flag not in contract.flags:
+            raise Refused("wrong_shape", "`data.flags` must name flags of contracts/flags.csv")
+        if is_closed(contract, flag):
+            raise Refused("not_allowed", f"nobody may override {flag}: a provider may only refute it (flag.resolved)")
+
+
+def is_closed(contract: Contract, flag: str) -> bool:
+    """Whether nobody may override a flag: refills.yaml names it, or its own row says so."""
+    return flag in contract.refills.never_overridden or contract.flags[flag].override.startswith("none")
+
+
+def _are_names(raw: Any) -> bool:
+    return isinstance(raw, list) and all(isinstance(one, str) and one.isprintable() and len(one) < 64 for one in raw)

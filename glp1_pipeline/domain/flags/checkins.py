@@ -1,0 +1,69 @@
+"""Risk flags that a check-in raises: red symptoms under treatment, and weight that falls too fast.
+
+Here: what a patient under treatment says. Not here: what it means for a refill (`domain.refill`), and flags of the
+intake (`answers`, `measures`).
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from ..chart import Chart
+from .facts import Facts, day, number
+from .registry import Hit, rule, says
+
+BMI_LEAST = 22
+FAST_SHARE_A_WEEK, SUSTAINED = 0.01, timedelta(days=28)
+
+for _flag, _symptom in {
+    "ABD_PAIN_SEVERE": "severe_abdominal_pain",
+    "BILIARY_SYMPTOMS": "jaundice",
+    "ALLERGIC_REACTION": "allergic_reaction",
+    "NECK_MASS": "neck_mass",
+    "VISION_CHANGE": "vision_change",
+    "HYPOGLYCEMIA_SEVERE": "hypoglycemia",
+}.items():
+    rule(_flag)(says(f"checkin.{_symptom}", "yes"))
+
+
+@rule("GI_SEVERE")
+def gi_severe(chart: Chart, facts: Facts) -> Hit:
+    """No fluids for a day, or a severe loss of them."""
+    if chart.get("checkin.vomiting_24h") == "yes":
+        return None, ("checkin.vomiting_24h",)
+    rows = chart.get("checkin.side_effects")
+    for row in rows if isinstance(rows, list) else ():
+        if isinstance(row, dict) and row.get("symptom") in ("vomiting", "diarrhea") and row.get("severity") == "severe":
+            return None, ("checkin.side_effects",)
+    return None
+
+
+@rule("WEIGHT_LOSS_TOO_FAST")
+def weight_loss_too_fast(chart: Chart, facts: Facts) -> Hit:
+    """More than a hundredth a week over four weeks or longer, or a body that weighs too little."""
+    if not chart.is_followed_up:
+        return None
+    fields = ("anthro.weight",)
+    if facts.bmi is not None and facts.bmi < BMI_LEAST:
+        return None, ("anthro.weight", "anthro.height")
+    readings = weights(chart)
+    if not readings:
+        return None
+    on, now = readings[-1]
+    earlier = [(then, kg) for then, kg in readings if on - then >= SUSTAINED]
+    if not earlier:
+        return None
+    then, before = earlier[-1]
+    weeks = (on - then).days / 7
+    return (None, fields) if (before - now) / before / weeks > FAST_SHARE_A_WEEK else None
+
+
+def weights(chart: Chart) -> list[tuple[date, float]]:
+    """What the patient weighed, by the day that they were weighed on, else told; oldest first, one a day."""
+    found: dict[date, float] = {}
+    for report in chart.own_words:
+        kg = number(report.values.get("anthro.weight", {}).get("value"))
+        if kg is not None and kg > 0:
+            weighed = day(report.values.get("anthro.weight_measured_at", {}).get("value"))
+            found[weighed or report.said_at.date()] = kg
+    return sorted(found.items())

@@ -1,0 +1,25 @@
+"""Check-ins of patients under treatment: when each opens, is due and is missed, and what was answered.
+
+Pure functions of the events and the contract. Not here: what an answer means for a refill (`refill`), and supplies
+(`medication`).
+"""
+
+from .cycles import FollowUp, follow_ups, zone_of
+from .moments import Moments, at_hour, day_of, moments
+from .reading import read_checkin, value_of
+from .work import MISSED, crm_status, needs
+
+__all__ = [
+    "MISSED",
+    "FollowUp",
+    "Moments",
+    "at_hour",
+    "crm_status",
+    "day_of",
+    "follow_ups",
+    "moments",
+    "needs",
+    "read_checkin",
+    "value_of",
+    "zone_of",
+]

@@ -1,0 +1,26 @@
+"""What a check-in says of doses: the day of the last one, and how many were missed.
+
+It names no product: it speaks of the treatment that is under way (`fold`).
+Not here: the other answers of a check-in (`followup`, `refill`).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+from ..chart import Reported
+from .facts import Fact
+from .reading import instant
+
+LAST_DOSE, MISSED = "checkin.last_dose_on", "checkin.doses_missed"
+
+
+def fact_of(report: Reported) -> Fact | None:
+    """A dose taken, as told; None where the day is not known or has not come yet."""
+    at = instant(report.values.get(LAST_DOSE, {}).get("value"))
+    said = report.said_at.astimezone(UTC)
+    if report.is_draft or at is None or at.date() > said.date():
+        return None
+    missed = report.values.get(MISSED, {}).get("value")
+    told = missed if isinstance(missed, int) else None
+    return Fact("taken", min(at, said), said, report.event_id, "portal", missed=told)

@@ -1,0 +1,38 @@
+"""Refills: what was asked for, what it was decided on, by which rule, and what was let through by whom.
+
+Pure functions of the events and the contract; nothing here approves a refill, orders or sends anything.
+Not here: check-ins (`followup`), treatments (`medication`), and how a decision is kept and shown (the store, `fhir`).
+"""
+
+from .clock import Tick, next_tick
+from .decide import Decision, Override, decide
+from .facts import Said, refill_id, said, standing, told
+from .inputs import Inputs, Snapshot, gather
+from .record import Record, ages, decide_again, differences, record_of
+from .requests import Made, Refill, refills
+from .work import needs
+
+__all__ = [
+    "Decision",
+    "Inputs",
+    "Made",
+    "Override",
+    "Record",
+    "Refill",
+    "Said",
+    "Snapshot",
+    "Tick",
+    "ages",
+    "decide",
+    "decide_again",
+    "differences",
+    "gather",
+    "needs",
+    "next_tick",
+    "record_of",
+    "refill_id",
+    "refills",
+    "said",
+    "standing",
+    "told",
+]

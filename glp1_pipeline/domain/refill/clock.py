@@ -1,0 +1,68 @@
+"""The patient's own clock: the next moment at which something about them changes by itself.
+
+A moment becomes an event of the pipeline when it is reached, once; all else follows from the events.
+Here: which moment is next. Not here: looking at the time (the store's clock is an argument of its reader).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ..chart import Reported
+from ..contract import Contract
+from ..followup import FollowUp
+from .facts import said
+from .inputs import Snapshot
+from .requests import Refill, next_change
+
+OPENS, DUE, MISSED = "followup.requested", "followup.due", "followup.missed"
+WINDOW, EXPIRED, OVERRIDE = "refill.window_opened", "refill.input_expired", "refill.override_expired"
+OF_MOMENT = {"opens": OPENS, "due": DUE, "missed": MISSED}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Tick:
+    at: datetime
+    moment: str
+    """The type of the event that it becomes."""
+    of: str
+    """Id of the check-in or the request."""
+
+
+def next_tick(
+    contract: Contract, known: Snapshot, refills: Iterable[Refill], reports: Sequence[Reported]
+) -> Tick | None:
+    """The earliest that no event tells of yet; it may lie in the past."""
+    reached = {(s.doc["moment"], s.doc["of"], s.doc["at"]) for s in said(reports) if s.kind == "reached"}
+    ticks = {tick for one in known.follow_ups for tick in _of_followup(contract, one)}
+    ticks |= {tick for one in refills for tick in _of_refill(contract, known, one)}
+    return min((tick for tick in ticks if (tick.moment, tick.of, tick.at.isoformat()) not in reached), default=None)
+
+
+def _of_followup(contract: Contract, one: FollowUp) -> Iterable[Tick]:
+    """While nobody answered: it opens, each reminder of it, and the exception."""
+    if not one.is_live or one.is_answered:
+        return
+    at = {"opens": one.moments.opens_at, "due": one.moments.due_at, "missed": one.moments.missed_at}
+    yield Tick(at["opens"], OPENS, one.followup_id)
+    for reminder in contract.followups.reminders:
+        yield Tick(
+            at[reminder.moment] + timedelta(days=reminder.days_after), OF_MOMENT[reminder.moment], one.followup_id
+        )
+    yield Tick(at["missed"], MISSED, one.followup_id)
+
+
+def _of_refill(contract: Contract, known: Snapshot, one: Refill) -> Iterable[Tick]:
+    if not one.is_open or not one.made:
+        return
+    last = one.made[-1]
+    at = next_change(contract, known, last.inputs, last.decision, last.overrides, known.as_of)
+    if at is None:
+        return
+    if last.decision.until is not None and at == last.decision.until:
+        moment = WINDOW
+    else:
+        moment = OVERRIDE if any(override.expires_at == at for override in last.overrides) else EXPIRED
+    yield Tick(at, moment, one.refill_id)

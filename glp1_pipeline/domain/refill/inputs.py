@@ -1,0 +1,168 @@
+"""What a refill is decided on: every input with its value, who said it, whether it was verified, and when.
+
+A decision rests on these alone, so that it can be made again from its record. Payment is none of them.
+Here: gathering them from the chart, the treatment and the check-in as they stood at a moment. Not here: what they mean
+(`conditions`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ..chart import Chart, Reported
+from ..contract import Contract
+from ..flags import RaisedFlag
+from ..flags.checkins import weights
+from ..flags.medicines import groups_in
+from ..followup import FollowUp, day_of, value_of, zone_of
+from ..medication import Course, missed_doses
+
+Input = dict[str, Any]
+"""value; and where there is one source, voice (reported or verified), event_id, at (when it was measured or said)."""
+Inputs = dict[str, Input]
+DAY_OF = {"anthro.weight": "anthro.weight_measured_at"}
+"""Field -> the field that says when it was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that was known of a patient at a moment."""
+
+    as_of: datetime
+    chart: Chart
+    flags: Mapping[str, RaisedFlag]
+    """Those that stand."""
+    courses: Sequence[Course]
+    follow_ups: Sequence[FollowUp]
+
+    def course_of(self, contract: Contract, product: str) -> Course | None:
+        family = contract.medication.family_of(product)
+        return next((c for c in self.courses if family is not None and c.family == family.family), None)
+
+
+def gather(contract: Contract, known: Snapshot, product: str) -> Inputs:
+    """The inputs of a refill of a product."""
+    course = known.course_of(contract, product)
+    family = course.family if course is not None else ""
+    own = [one for one in known.follow_ups if one.family == family and family]
+    inputs: Inputs = {"product": {"value": product}}
+    inputs |= _of_treatment(contract, known, course)
+    inputs |= _of_checkin(contract, known, own)
+    inputs |= _of_chart(contract, known, course)
+    return inputs
+
+
+def _of_treatment(contract: Contract, known: Snapshot, course: Course | None) -> Inputs:
+    if course is None:
+        return {"course_state": {"value": "none"}}
+    rules = contract.medication
+    family = rules.families.get(course.family)
+    found: Inputs = {"course_state": {"value": course.state, "at": _text(course.since)}}
+    if course.accepted is not None:
+        found["dose_mg"] = {
+            "value": course.mg,
+            **_by(course.accepted.event_id, course.accepted.source, course.accepted.at),
+        }
+    rung = family.rung(course.mg) if family is not None else None
+    found["dose_since"] = {"value": _text(course.dose_since)}
+    found["min_days_at_dose"] = {"value": rung.min_days if rung is not None else None}
+    if course.supplies:
+        last = course.supplies[-1]
+        found["handed_over_at"] = {
+            "value": last.fact.at.isoformat(), **_by(last.fact.event_id, last.fact.source, last.fact.at)
+        }  # fmt: skip
+        found["supply_days"] = {"value": last.days}
+        found["runs_out_at"] = {"value": last.runs_out_at.isoformat()}
+    if family is not None:
+        missed = missed_doses(family, course, known.as_of)
+        if course.gap is not None:
+            missed = max(missed, course.gap[1])
+        proposal = family.proposal(missed)
+        found["missed_doses"] = {"value": missed}
+        found["is_restart"] = {"value": proposal is not None and proposal.is_restart}
+        found["missed_proposal"] = {"value": proposal.propose if proposal is not None else None}
+    return found
+
+
+def _of_checkin(contract: Contract, known: Snapshot, own: Sequence[FollowUp]) -> Inputs:
+    """The check-in of the last supply; of none, what the last one before it said."""
+    if not own:
+        return {}
+    now = own[-1]
+    found: Inputs = {
+        "followup_id": {"value": now.followup_id},
+        "window_opens_at": {"value": now.moments.window_at.isoformat()},
+        "followup_answered_at": {"value": _text(now.answered_at)},
+        "followup_missing": {"value": [f"{name}:{state}" for name, state in now.missing]},
+    }
+    before = [one for one in own[:-1] if one.answer_ids]
+    found["followup_before_at"] = {"value": _text(before[-1].answered_at or before[-1].began_at) if before else None}
+    told = {r.event_id: r for r in known.chart.submissions}
+    answers = [told[event_id] for event_id in now.answer_ids]
+    for name, value in sorted(now.answers.items()):
+        report = next((r for r in reversed(answers) if name in r.values), None)
+        if report is not None:
+            found[name] = {**_shown(value), **_of_report(report, now.answers, name)}
+    return found
+
+
+def _of_chart(contract: Contract, known: Snapshot, course: Course | None) -> Inputs:
+    chart = known.chart
+    accepted_at = course.accepted.at if course is not None and course.accepted is not None else None
+    received = {report.event_id: report.received_at for report in chart.submissions}
+    found: Inputs = {
+        "flags": {
+            "value": [
+                {
+                    "flag": flag.flag_id,
+                    "severity": flag.severity,
+                    "basis": contract.flags[flag.flag_id].basis.partition(" ")[0],
+                    # One that stood when a provider ordered was seen by them.
+                    "is_new": accepted_at is None or received.get(flag.event_id, accepted_at) > accepted_at,
+                }
+                for flag in sorted(known.flags.values(), key=lambda f: f.flag_id)
+                if flag.severity == "red" or flag.flag_id in contract.refills.symptom_flags
+            ]
+        },
+        "preg.status": {"value": chart.get("preg.status"), **_where(chart, "preg.status")},
+    }
+    rows = value_of(chart.values, "checkin.new_medicines")
+    found["interacting"] = {
+        "value": sorted({*groups_in(rows)} & {*contract.refills.interacting}) if isinstance(rows, list) else [],
+    }
+    readings = weights(chart)
+    zone = zone_of(contract, chart)
+    found["weight_kg"] = {"value": readings[-1][1], "at": readings[-1][0].isoformat()} if readings else {"value": None}
+    if len(readings) > 1:
+        found["weight_before_kg"] = {"value": readings[-2][1], "at": readings[-2][0].isoformat()}
+    found["today"] = {"value": day_of(known.as_of, zone).isoformat()}
+    return found
+
+
+def _shown(value: Mapping[str, Any]) -> Input:
+    if "value" in value:
+        return {"value": value["value"]}
+    return {"value": None, "state": "held" if "held" in value else value.get("null", "absent")}
+
+
+def _of_report(report: Reported, values: Mapping[str, Any], name: str) -> Input:
+    measured = value_of(values, DAY_OF.get(name, ""))
+    at = measured if isinstance(measured, str) else report.said_at.isoformat()
+    return {"source": report.source, "voice": report.voice, "event_id": report.event_id, "at": at}
+
+
+def _where(chart: Chart, name: str) -> Input:
+    event_id = chart.event_of(name)
+    report = next((r for r in chart.submissions if r.event_id == event_id), None)
+    return {} if report is None else _of_report(report, chart.values, name)
+
+
+def _by(event_id: str, source: str, at: datetime) -> Input:
+    return {"source": source, "voice": "verified", "event_id": event_id, "at": at.isoformat()}
+
+
+def _text(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()

@@ -1,0 +1,175 @@
+"""Requests of refills over time: what was decided of each whenever something changed, and how it ended.
+
+A decision is made with what was known at its moment: what came in later changes no earlier one. So the same events
+give the same decisions in any order, and a replay of a year makes those of the year.
+Here: at which moments a request is looked at, and when it is over. Not here: one decision (`decide`), its inputs
+(`inputs`), the record that is kept (`record`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from ..chart import Reported
+from ..contract import Contract
+from ..followup import at_hour, zone_of
+from ..medication import Course
+from .conditions import value, weight_expires_on
+from .decide import Decision, Override, decide
+from .facts import Said, id_of_request, instant, said
+from .inputs import Inputs, Snapshot, gather
+
+Status = Literal["open", "approved", "denied", "dispensed", "replaced", "closed"]
+"""replaced: a newer request of the same treatment; closed: the treatment was stopped."""
+Look = Callable[[datetime], Snapshot]
+"""All that was known of the patient at a moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A decision as it was made, with all that it rests on."""
+
+    as_of: datetime
+    inputs: Inputs
+    overrides: tuple[Override, ...]
+    decision: Decision
+
+
+@dataclass(slots=True)
+class Refill:
+    """One request."""
+
+    refill_id: str
+    product: str
+    family: str
+    channel: str
+    event_id: str
+    requested_at: datetime
+    status: Status = "open"
+    ended_at: datetime | None = None
+    made: list[Made] = field(default_factory=list)
+    """Decisions, oldest first, each other than the one before."""
+    queued_at: datetime | None = None
+    """When it reached the provider's queue first."""
+    is_against_hold: bool = False
+    """Whether it went on although its decision held it."""
+    overrides: list[Override] = field(default_factory=list)
+    words: list[Said] = field(default_factory=list)
+    """All that was said of it."""
+
+    @property
+    def decision(self) -> Decision:
+        return self.made[-1].decision
+
+    @property
+    def is_open(self) -> bool:
+        return self.status == "open"
+
+
+def refills(
+    contract: Contract, reports: Sequence[Reported], courses: Iterable[Course], look: Look, skip: Mapping[str, datetime]
+) -> list[Refill]:
+    """All requests of a patient, oldest first. `skip`: requests that ended before anything in this batch was said:
+    their decisions are as they were."""
+    words = list(said(reports))
+    found = _requests(contract, words)
+    for one in found:
+        _end(one, courses)
+    moments = sorted({report.received_at.astimezone(UTC) for report in reports})
+    wanted = [one for one in found if one.refill_id not in skip]
+    for one in wanted:
+        _decide_over_time(contract, one, moments, look)
+    return wanted
+
+
+def _requests(contract: Contract, words: Sequence[Said]) -> list[Refill]:
+    """One a request, asked for once; a newer one of the same treatment takes its place."""
+    found: dict[str, Refill] = {}
+    """By the id that its sender gave it, and by ours."""
+    for word in words:
+        if word.kind == "requested" and word.refill_id not in found:
+            family = contract.medication.family_of(word.doc["product"])
+            name = family.family if family is not None else ""
+            for other in found.values():
+                if other.family == name and other.is_open:
+                    other.status, other.ended_at = "replaced", word.at
+            own = id_of_request(word)
+            found[word.refill_id] = found[own] = Refill(
+                own, word.doc["product"], name, word.doc["channel"], word.event_id, word.at
+            )
+    for word in words:
+        one = found.get(word.refill_id)
+        if one is None:
+            continue
+        one.words.append(word)
+        if word.kind == "overridden":
+            doc = word.doc
+            one.overrides.append(
+                Override(
+                    word.event_id, tuple(doc["rules"]), tuple(doc["flags"]), doc["reason_code"], doc["role"],
+                    doc["actor"], word.at, instant(doc["expires_at"]),
+                )
+            )  # fmt: skip
+    return list({one.refill_id: one for one in found.values()}.values())
+
+
+def _end(one: Refill, courses: Iterable[Course]) -> None:
+    """The first that ended it: a provider's word, an order or a hand-over after it, a newer request, the end of the
+    treatment."""
+    ends: list[tuple[datetime, Status]] = []
+    if one.ended_at is not None:
+        ends.append((one.ended_at, one.status))
+    for word in one.words:
+        if word.kind in ("approved", "denied") and word.at >= one.requested_at:
+            ends.append((word.at, "approved" if word.kind == "approved" else "denied"))
+    course = next((c for c in courses if c.family == one.family and one.family), None)
+    if course is not None:
+        ordered = next((fact.at for fact in course.orders if fact.at > one.requested_at), None)
+        handed = next((supply.fact.at for supply in course.supplies if supply.fact.at > one.requested_at), None)
+        if ordered is not None:
+            ends.append((ordered, "approved"))
+        if handed is not None:
+            ends.append((handed, "dispensed"))
+        if course.state == "discontinued" and course.since is not None and course.since > one.requested_at:
+            ends.append((course.since, "closed"))
+    if ends:
+        one.ended_at, one.status = min(ends, key=lambda end: end[0])
+
+
+def _decide_over_time(contract: Contract, one: Refill, moments: Sequence[datetime], look: Look) -> None:
+    """Look at it when it came, whenever something came in, and when time alone changes it; until it ended."""
+    last = moments[-1]
+    due = [at for at in moments if at >= one.requested_at and (one.ended_at is None or at < one.ended_at)]
+    due = sorted({one.requested_at, *due})
+    while due:
+        at = due.pop(0)
+        known = look(at)
+        inputs = gather(contract, known, one.product)
+        given = tuple(override for override in one.overrides if override.since <= at)
+        decision = decide(contract.refills, inputs, given, at)
+        if not one.made or decision != one.made[-1].decision:
+            one.made.append(Made(at, inputs, given, decision))
+        if decision.outcome == "provider_queue" and one.queued_at is None:
+            one.queued_at = at
+        following = next_change(contract, known, inputs, decision, given, at)
+        if following is not None and following <= last and (one.ended_at is None or following < one.ended_at):
+            due = sorted({*due, following})
+    held = one.made[-1].decision.outcome != "provider_queue"
+    one.is_against_hold = held and one.status in ("approved", "dispensed")
+
+
+def next_change(
+    contract: Contract, known: Snapshot, inputs: Inputs, decision: Decision, given: Iterable[Override], at: datetime
+) -> datetime | None:
+    """When the decision may change by itself: a window opens, an override ends, a weight grows too old."""
+    found = [override.expires_at for override in given]
+    if decision.until is not None:
+        found.append(decision.until.astimezone(UTC))
+    ends = weight_expires_on(contract.refills, inputs)
+    if ends is not None and value(inputs, "followup_answered_at") is not None:
+        zone = zone_of(contract, known.chart)
+        found.append(at_hour(contract.followups, ends + timedelta(days=1), zone))
+    return min((moment for moment in found if moment > at), default=None)
