@@ -95,8 +95,8 @@ class Known:
     """Claimed events that were charted before: this is a replay of them."""
     patients: set[str] = field(default_factory=set)
     """Patients who have a chart already."""
-    ended_refills: dict[str, dict[str, datetime]] = field(default_factory=dict)
-    """Patient -> requests that ended, by this contract, and when."""
+    ended_refills: dict[str, dict[str, tuple[str, datetime]]] = field(default_factory=dict)
+    """Patient -> requests that ended, by this contract: how and when."""
     sent: Callable[[str], Mapping[str, dict[str, Any]]] = field(default=lambda _: {})
     """Patient -> resource -> its content as last decided; asked only for what has to be taken back."""
 
@@ -290,8 +290,7 @@ def _follow(contract, patient_id: str, items, said: Read, history, courses, know
     fresh = [said.reports[item.event_id].received_at for item in items if item.event_id in said.reports]
     ended = known.ended_refills.get(patient_id, {}) if patient_id not in known.moved else {}
     since = min(fresh, default=None)
-    skip = {key: at for key, at in ended.items() if since is not None and at < since}
-    requests = refill.refills(contract, told, courses, look, skip)
+    requests = refill.refills(contract, told, courses, look, ended, since)
     return _Followed(courses, checkins, requests, refill.next_tick(contract, latest, requests, told))
 
 

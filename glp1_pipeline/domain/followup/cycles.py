@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final, Literal
 
-from ..chart import Chart, Reported, Value
+from ..chart import Chart, Reported, Value, in_order
 from ..contract import Contract
 from ..flags.facts import zone as zone_named
 from ..gates import evaluate
@@ -80,7 +80,7 @@ def follow_ups(
     zone = zone_of(contract, chart)
     told = list(reports)
     records = {report.event_id: report.record_id for report in told}
-    answers = [r for r in sorted(told, key=lambda r: r.order) if r.source == FOLLOWUP and not r.is_draft]
+    answers = [r for r in in_order(told) if r.source == FOLLOWUP and not r.is_draft]
     found: list[FollowUp] = []
     for course in courses:
         cycles = _cycles(contract.followups, course, zone, as_of, records)

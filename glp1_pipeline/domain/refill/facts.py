@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from ..chart import Reported
+from ..chart import Reported, in_order
 from ..contract import Contract
 from ..events import Change
 from ..events.refill import is_refill
@@ -85,7 +85,7 @@ def id_of_request(word: Said) -> str:
 
 def said(reports: Iterable[Reported]) -> Iterator[Said]:
     """All that reports say of this, oldest first."""
-    for report in sorted(reports, key=lambda r: r.order):
+    for report in in_order(reports):
         if report.refill is not None:
             yield Said(
                 report.refill["kind"],

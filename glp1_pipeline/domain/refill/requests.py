@@ -70,19 +70,29 @@ class Refill:
 
 
 def refills(
-    contract: Contract, reports: Sequence[Reported], courses: Iterable[Course], look: Look, skip: Mapping[str, datetime]
+    contract: Contract,
+    reports: Sequence[Reported],
+    courses: Iterable[Course],
+    look: Look,
+    ended: Mapping[str, tuple[str, datetime]],
+    since: datetime | None,
 ) -> list[Refill]:
-    """All requests of a patient, oldest first. `skip`: requests that ended before anything in this batch was said:
-    their decisions are as they were."""
+    """The requests of a patient, oldest first. `ended`: how and when requests ended, as it was worked out before; those
+    that still do, before anything new was said (`since`), are left out: their decisions are as they were."""
     words = list(said(reports))
     found = _requests(contract, words)
     for one in found:
         _end(one, courses)
     moments = sorted({report.received_at.astimezone(UTC) for report in reports})
-    wanted = [one for one in found if one.refill_id not in skip]
+    wanted = [one for one in found if not _is_as_it_was(one, ended, since)]
     for one in wanted:
         _decide_over_time(contract, one, moments, look)
     return wanted
+
+
+def _is_as_it_was(one: Refill, ended: Mapping[str, tuple[str, datetime]], since: datetime | None) -> bool:
+    at = one.ended_at
+    return at is not None and since is not None and at < since and ended.get(one.refill_id) == (one.status, at)
 
 
 def _requests(contract: Contract, words: Sequence[Said]) -> list[Refill]:

@@ -1,0 +1,199 @@
+"""Check-ins on the patient's own clock: when they open, are due and are missed, and what answers them."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glp1_pipeline.domain.followup import FollowUp, moments
+from glp1_pipeline_tests.one_patient import CONTRACT, Patient
+from glp1_pipeline_tests.refills import checkin, intake
+from glp1_pipeline_tests.treatments import BEGAN, dispensed, message, ordered, said
+
+RULES = CONTRACT.followups
+ZONES = sorted({*RULES.zones.values(), "Pacific/Kiritimati", "Asia/Kathmandu", "Australia/Lord_Howe", "UTC"})
+START = [intake(), ordered(0, 0.25), dispensed(3, 0.25)]
+
+
+def days(at: datetime) -> float:
+    return (at - BEGAN).total_seconds() / 86400
+
+
+def live(patient: Patient) -> FollowUp:
+    assert patient.outcome is not None
+    (one,) = [one for one in patient.outcome.follow_ups if one.is_live]
+    return one
+
+
+def heard(*events) -> Patient:
+    patient = Patient()
+    patient.hear(*START, *events)
+    return patient
+
+
+@given(
+    began_on=st.dates(date(2025, 1, 1), date(2030, 12, 31)),
+    supply=st.integers(RULES.short_supply_days, 400) | st.floats(RULES.short_supply_days, 400),
+    carried=st.integers(0, 14),
+    zone=st.sampled_from(ZONES),
+)
+def test_a_check_in_opens_is_due_and_is_missed_before_the_window_opens_whatever_the_supply_and_the_zone(
+    began_on: date, supply: float, carried: int, zone: str
+):
+    runs_out_on = began_on + timedelta(days=int(supply) + carried)
+    found = moments(RULES, began_on, runs_out_on, supply, ZoneInfo(zone))
+    assert found.opens_at < found.due_at < found.missed_at < found.window_at <= found.runs_out_at
+    for at in (found.opens_at, found.due_at, found.missed_at, found.window_at, found.runs_out_at):
+        local = at.astimezone(ZoneInfo(zone))
+        assert at.tzinfo is UTC and (local.hour, local.minute) == (RULES.at_hour, 0)
+    assert found.opens_at.astimezone(ZoneInfo(zone)).date() >= began_on
+
+
+def test_the_days_of_a_usual_supply_are_those_that_the_contract_says():
+    one = live(heard())
+    assert [round(days(at) - 3) for at in (
+        one.moments.opens_at, one.moments.due_at, one.moments.missed_at, one.moments.window_at, one.moments.runs_out_at
+    )] == [14, 18, 20, 21, 28]  # fmt: skip
+
+
+def test_the_hour_stays_when_the_clocks_change():
+    zone = ZoneInfo("America/Chicago")
+    found = moments(RULES, date(2026, 10, 20), date(2026, 11, 17), 28, zone)
+    assert {at.astimezone(zone).hour for at in (found.opens_at, found.due_at, found.missed_at)} == {9}
+    assert found.due_at - found.opens_at == timedelta(days=4)
+    assert moments(RULES, date(2026, 10, 5), date(2026, 11, 2), 28, zone).runs_out_at.hour == 15  # winter: UTC-6
+
+
+def test_a_short_supply_has_one_check_in_each_cycle():
+    vials = [dispensed(3 + 7 * n, 2.5, product="zepbound_vial", days_supply=7, quantity={"value": 1, "unit": "vial"},
+                       codes=None) for n in range(6)]  # fmt: skip
+    patient = Patient()
+    patient.hear(intake(), ordered(0, 2.5, product="zepbound_vial"), *vials)
+    assert patient.outcome is not None
+    began = [round(days(one.began_at)) for one in patient.outcome.follow_ups]
+    assert began == [3, 31]
+    first = patient.outcome.follow_ups[0]
+    assert round(days(first.moments.runs_out_at)) == 3 + 28 and first.moments.missed_at < first.moments.window_at
+
+
+def test_two_packs_of_one_day_are_one_supply():
+    patient = heard(dispensed(3, 0.25, "second-pack"))
+    assert patient.outcome is not None and len(patient.outcome.follow_ups) == 1
+
+
+def test_a_check_in_moves_from_planned_to_missed_as_the_clock_goes_and_the_exception_is_somebodys_before_the_window():
+    patient = heard()
+    seen = [live(patient).status]
+    while patient.outcome is not None and patient.outcome.tick is not None:
+        patient.ring(patient.outcome.tick.at)
+        seen.append(live(patient).status)
+    assert seen == ["planned", "open", "due", "due", "missed"]
+    (task,) = [task for task in patient.outcome.tasks if task.code == "checkin-overdue"]
+    one = live(patient)
+    assert task.cause == "followup.missed:wegovy_inj"
+    assert (task.since, task.due_at) == (one.moments.missed_at, one.moments.window_at)
+    assert task.since is not None and task.due_at is not None and task.since < task.due_at
+
+
+def test_an_answer_closes_the_exception_and_what_was_missed_stays_told():
+    patient = heard()
+    patient.ring(datetime(2027, 1, 1, tzinfo=UTC))
+    assert "checkin-overdue/followup.missed:wegovy_inj" in patient.tasks
+    patient.hear(checkin(26))
+    one = live(patient)
+    assert (one.status, one.was_missed) == ("completed", True)
+    assert patient.tasks == set()
+
+
+def test_a_backdated_answer_was_no_late_one():
+    patient = heard()
+    patient.ring(datetime(2027, 1, 1, tzinfo=UTC))
+    event = checkin(18)
+    event["data"]["received_at"] = checkin(27)["time"]
+    patient.hear(event)
+    one = live(patient)
+    assert (one.status, one.was_missed) == ("completed", False)
+
+
+def test_what_was_answered_before_the_supply_came_is_no_answer_to_its_check_in():
+    patient = heard(checkin(2))
+    assert live(patient).status == "planned"
+
+
+def test_an_answer_that_lacks_something_leaves_the_check_in_open_and_names_it():
+    patient = heard(checkin(20, side_effects=None, wants=None))
+    one = live(patient)
+    assert (one.status, one.answered_at) == ("open", None)
+    assert one.missing == (("checkin.side_effects", "absent"), ("checkin.wants", "absent"))
+    patient.hear(checkin(21, "rest"))
+    assert live(patient).status == "completed"
+
+
+@pytest.mark.parametrize("answer", ["unsure", "prefer not to say", "", None])
+def test_a_red_question_that_is_not_answered_yes_or_no_is_missing(answer):
+    one = live(heard(checkin(20, severe_abdominal_pain=answer)))
+    assert [name for name, _ in one.missing] == ["checkin.severe_abdominal_pain"]
+
+
+def test_an_explicit_none_is_an_answer():
+    patient = heard(checkin(20, side_effects="none", new_medicines=[], new_conditions="nothing"))
+    assert "checkin.side_effects" not in dict(live(patient).missing)
+
+
+def test_a_draft_is_no_answer():
+    event = checkin(20)
+    event["data"]["status"] = "in-progress"
+    assert live(heard(event)).status == "open"
+
+
+def test_the_next_hand_over_ends_a_check_in_and_begins_the_next():
+    patient = heard(checkin(20), dispensed(27, 0.25, "next"))
+    assert patient.outcome is not None
+    first, second = patient.outcome.follow_ups
+    assert (first.status, first.ended_at) == ("completed", second.began_at)
+    assert second.status == "planned" and second.is_live
+
+
+def test_a_supply_that_came_without_a_check_in_leaves_a_missed_one_behind():
+    patient = heard(dispensed(27, 0.25, "next"))
+    assert patient.outcome is not None
+    assert [one.status for one in patient.outcome.follow_ups] == ["missed", "planned"]
+
+
+def test_a_parcel_that_was_lost_is_no_supply_and_has_no_check_in():
+    patient = heard(message("shipment_exception", 6, "lost", dispense_ref="dispense-3-0.25", reason="lost"))
+    assert patient.outcome is not None and patient.outcome.follow_ups == []
+
+
+@pytest.mark.parametrize("word", ["paused", "stopped"])
+def test_a_treatment_that_is_held_or_stopped_asks_for_no_check_in(word: str):
+    patient = heard(said(word, 10))
+    assert patient.outcome is not None
+    (one,) = patient.outcome.follow_ups
+    assert (one.status, one.is_live) == ("ended", False)
+    assert patient.outcome.tick is None
+
+
+def test_the_crm_hears_where_the_check_in_stands_and_nothing_else():
+    patient = heard()
+    assert patient.outcome is not None and patient.outcome.contact is not None
+    told = patient.outcome.contact.body.decode()
+    assert '"glp1_followup_status":"planned"' in told and '"glp1_pipeline_status":"active_treatment"' in told
+    patient.ring(live(patient).moments.missed_at)
+    patient.hear(checkin(26, severe_abdominal_pain="yes", pregnant="yes"))
+    body = patient.outcome.contact.body.decode()
+    assert '"glp1_followup_status":"completed"' in body
+    for word in ("pain", "pregnan", "104", "wegovy", "semaglutide"):
+        assert word not in body
+
+
+def test_a_check_in_speaks_of_doses_to_the_treatment_that_is_under_way():
+    patient = heard(checkin(24, doses_taken=1, doses_missed=3))
+    assert patient.outcome is not None
+    (course,) = patient.outcome.courses
+    assert "restart_after_gap" in {finding.name for finding in course.findings}
+    assert course.last_dose_at is not None and round(days(course.last_dose_at)) == 22
