@@ -49,7 +49,8 @@ def test_a_check_in_opens_is_due_and_is_missed_before_the_window_opens_whatever_
     assert found.opens_at < found.due_at < found.missed_at < found.window_at <= found.runs_out_at
     for at in (found.opens_at, found.due_at, found.missed_at, found.window_at, found.runs_out_at):
         local = at.astimezone(ZoneInfo(zone))
-        assert at.tzinfo is UTC and (local.hour, local.minute) == (RULES.at_hour, 0)
+        assert at.tzinfo is UTC
+        assert (local.hour, local.minute) == (RULES.at_hour, 0)
     assert found.opens_at.astimezone(ZoneInfo(zone)).date() >= began_on
 
 
@@ -77,12 +78,14 @@ def test_a_short_supply_has_one_check_in_each_cycle():
     began = [round(days(one.began_at)) for one in patient.outcome.follow_ups]
     assert began == [3, 31]
     first = patient.outcome.follow_ups[0]
-    assert round(days(first.moments.runs_out_at)) == 3 + 28 and first.moments.missed_at < first.moments.window_at
+    assert round(days(first.moments.runs_out_at)) == 3 + 28
+    assert first.moments.missed_at < first.moments.window_at
 
 
 def test_two_packs_of_one_day_are_one_supply():
     patient = heard(dispensed(3, 0.25, "second-pack"))
-    assert patient.outcome is not None and len(patient.outcome.follow_ups) == 1
+    assert patient.outcome is not None
+    assert len(patient.outcome.follow_ups) == 1
 
 
 def test_a_check_in_moves_from_planned_to_missed_as_the_clock_goes_and_the_exception_is_somebodys_before_the_window():
@@ -92,11 +95,14 @@ def test_a_check_in_moves_from_planned_to_missed_as_the_clock_goes_and_the_excep
         patient.ring(patient.outcome.tick.at)
         seen.append(live(patient).status)
     assert seen == ["planned", "open", "due", "due", "missed"]
+    assert patient.outcome is not None
     (task,) = [task for task in patient.outcome.tasks if task.code == "checkin-overdue"]
     one = live(patient)
     assert task.cause == "followup.missed:wegovy_inj"
     assert (task.since, task.due_at) == (one.moments.missed_at, one.moments.window_at)
-    assert task.since is not None and task.due_at is not None and task.since < task.due_at
+    assert task.since is not None
+    assert task.due_at is not None
+    assert task.since < task.due_at
 
 
 def test_an_answer_closes_the_exception_and_what_was_missed_stays_told():
@@ -155,7 +161,8 @@ def test_the_next_hand_over_ends_a_check_in_and_begins_the_next():
     assert patient.outcome is not None
     first, second = patient.outcome.follow_ups
     assert (first.status, first.ended_at) == ("completed", second.began_at)
-    assert second.status == "planned" and second.is_live
+    assert second.status == "planned"
+    assert second.is_live
 
 
 def test_a_supply_that_came_without_a_check_in_leaves_a_missed_one_behind():
@@ -166,7 +173,8 @@ def test_a_supply_that_came_without_a_check_in_leaves_a_missed_one_behind():
 
 def test_a_parcel_that_was_lost_is_no_supply_and_has_no_check_in():
     patient = heard(message("shipment_exception", 6, "lost", dispense_ref="dispense-3-0.25", reason="lost"))
-    assert patient.outcome is not None and patient.outcome.follow_ups == []
+    assert patient.outcome is not None
+    assert patient.outcome.follow_ups == []
 
 
 @pytest.mark.parametrize("word", ["paused", "stopped"])
@@ -180,9 +188,11 @@ def test_a_treatment_that_is_held_or_stopped_asks_for_no_check_in(word: str):
 
 def test_the_crm_hears_where_the_check_in_stands_and_nothing_else():
     patient = heard()
-    assert patient.outcome is not None and patient.outcome.contact is not None
+    assert patient.outcome is not None
+    assert patient.outcome.contact is not None
     told = patient.outcome.contact.body.decode()
-    assert '"glp1_followup_status":"planned"' in told and '"glp1_pipeline_status":"active_treatment"' in told
+    assert '"glp1_followup_status":"planned"' in told
+    assert '"glp1_pipeline_status":"active_treatment"' in told
     patient.ring(live(patient).moments.missed_at)
     patient.hear(checkin(26, severe_abdominal_pain="yes", pregnant="yes"))
     body = patient.outcome.contact.body.decode()
@@ -196,4 +206,5 @@ def test_a_check_in_speaks_of_doses_to_the_treatment_that_is_under_way():
     assert patient.outcome is not None
     (course,) = patient.outcome.courses
     assert "restart_after_gap" in {finding.name for finding in course.findings}
-    assert course.last_dose_at is not None and round(days(course.last_dose_at)) == 22
+    assert course.last_dose_at is not None
+    assert round(days(course.last_dose_at)) == 22
