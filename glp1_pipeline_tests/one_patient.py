@@ -92,10 +92,10 @@ def reached(tick: Tick, is_late: bool = False) -> dict[str, Any]:
         "specversion": "1.0",
         "type": tick.moment,
         "source": "/pipeline/clock",
-        "id": f"{tick.moment}/{tick.of}/{at}",
-        "subject": PATIENT,
+        "id": f"{tick.moment}/{tick.of}/{tick.name}",
+        "subject": tick.record_id,
         "time": at,
-        "data": {"record_id": PATIENT, "of": tick.of, "at": at, "is_late": is_late},
+        "data": {"record_id": tick.record_id, "of": tick.of, "name": tick.name, "at": at, "is_late": is_late},
     }
 
 

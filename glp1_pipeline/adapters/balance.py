@@ -38,7 +38,7 @@ MEANING = {
     " from ops.refills",
     "refill_overrides": "select event_id, refill_id, patient_id, rules, flags, reason, role, actor, since at time zone"
     " 'utc', expires_at at time zone 'utc' from ops.refill_overrides",
-    "clocks": "select patient_id, next_at at time zone 'utc', moment, of_id from ops.clocks",
+    "clocks": "select patient_id, next_at at time zone 'utc', moment, of_id, name, record_id from ops.clocks",
     "tasks": "select patient_id, code, cause, queue, owner from ops.tasks where status = 'open'",
     "provider_queue": "select patient_id, reds, ambers from ops.provider_queue where left_at is null",
     "copies": "select target, patient_id, planned from ops.copies",

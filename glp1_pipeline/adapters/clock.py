@@ -27,7 +27,8 @@ def ring(connection: psycopg.Connection, contract: Contract, cipher: Cipher, now
     """
     with connection.transaction():
         rows = connection.execute(
-            "select patient_id::text, next_at, moment, of_id::text, coalesce(%s, now()) from ops.clocks"
+            "select patient_id::text, next_at, moment, of_id::text, name, record_id::text, coalesce(%s, now())"
+            " from ops.clocks"
             " where rung_at is null and next_at <= coalesce(%s, now()) order by next_at limit %s"
             " for update skip locked",
             (now, now, MOST),
@@ -43,17 +44,17 @@ def ring(connection: psycopg.Connection, contract: Contract, cipher: Cipher, now
 
 
 def _event(row: Sequence, late: timedelta) -> bytes:
-    patient_id, at, moment, of_id, now = row
+    _, at, moment, of_id, name, record_id, now = row
     told = at.astimezone(UTC).isoformat()
     event = {
         "specversion": "1.0",
         "type": moment,
         "source": SOURCE,
-        "id": f"{moment}/{of_id}/{told}",
-        "subject": patient_id,
+        "id": f"{moment}/{of_id}/{name}",
+        "subject": record_id,
         "time": told,
         "datacontenttype": "application/json",
-        "data": {"record_id": patient_id, "of": of_id, "at": told, "is_late": now - at > late},
+        "data": {"record_id": record_id, "of": of_id, "name": name, "at": told, "is_late": now - at > late},
     }
     return orjson.dumps(event)
 

@@ -112,6 +112,7 @@ COLUMNS = {
     "moved_at": "When the treatment moved, as the source says.",
     "ms": "Milliseconds to the answer.",
     "n": "Number of the change, per patient and target, from 1.",
+    "name": "Which of its moments.",
     "news": "What the message says of the incident.",
     "next_at": "When it is due next.",
     "notification_id": "Id of the message: a receiver may know a second copy by it.",

@@ -20,6 +20,7 @@ from .changes import read_change
 from .chart import Chart, Passes, Reported
 from .contract import Contract, Stage
 from .events import Change, Content, Decision, Event, Submission
+from .events.refill import SPEAKERS
 from .failures import where
 from .mapping import map_submission
 from .told import FOLLOWUP
@@ -232,7 +233,7 @@ def decide(contract: Contract, claimed: Sequence[Claimed], said: Read, known: Kn
             reports += [said.reports[item.event_id] for item in items if item.event_id in said.reports]
             if not reports:
                 continue
-            history, courses = _judge(contract, patient_id, reports, passes)
+            history, courses = judge(contract, patient_id, reports, passes)
             (gate,) = gates.evaluate(contract, gate_asked, [history.chart], [history.flags])
             followed = _follow(contract, patient_id, items, said, history, courses, known, reports, passes)
             decided.patients.append(
@@ -245,7 +246,7 @@ def decide(contract: Contract, claimed: Sequence[Claimed], said: Read, known: Kn
     return decided
 
 
-def _judge(
+def judge(
     contract: Contract, patient_id: str, reports: Sequence[Reported], passes: Passes
 ) -> tuple[flags.History, list[medication.Course]]:
     """Chart, standing flags and treatments of what was said; a treatment changes whose word counts in the chart."""
@@ -283,7 +284,7 @@ def _follow(contract, patient_id: str, items, said: Read, history, courses, know
         if len(heard) == len(told):
             then, treatments = history, courses
         else:
-            then, treatments = _judge(contract, patient_id, heard, passes)
+            then, treatments = judge(contract, patient_id, heard, passes)
         standing = followup.follow_ups(contract, then.chart, treatments, heard, at)
         return refill.Snapshot(at, then.chart, then.flags, treatments, standing)
 
@@ -444,7 +445,7 @@ def _of_change(
         time_zone="",
         values=dict(values),
         record_id=item.record_id,
-        source=change.system if fact is None else fact.source,
+        source=SPEAKERS.get(change.system, change.system) if fact is None else fact.source,
         voice=voice,
         medication=None if fact is None else fact.to_doc(),
     )

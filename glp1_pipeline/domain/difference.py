@@ -47,7 +47,7 @@ def difference(before: Before, decided: Decided, regrouped: int = 0) -> Counter[
         stood, needed = before.tasks.get(patient_id, set()), {(task.code, task.cause) for task in outcome.tasks}
         _count(found, "tasks", needed - stood, "opened")
         _count(found, "tasks", stood & set(outcome.closed), "closed")
-        _move(found, patient_id in before.queue, outcome.gate.outcome == "passed")
+        _move(found, patient_id in before.queue, outcome.waits_for_review)
     for retired in decided.retired:
         patient_id = retired.patient_id
         _compare_sets(found, "flags", before.flags.get(patient_id, set()), set(), "raised", "cleared")

@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from . import flags, gates
+from . import gates
 from .chart import Chart, Reported
+from .charting import judge
 from .contract import Contract
 from .events.changes import TASK, TASK_OUTCOMES
 from .events.shapes import TOKEN
@@ -98,7 +99,7 @@ def lines_of(
 ) -> list[Line]:
     """A patient's lines. `missing`: field:state of their gate."""
     passes = gates.passes(contract, contract.gates[gate_id])
-    chart, raised, _ = flags.evaluate_history(contract, patient_id, reports, passes=passes)
+    (chart, raised, _), _ = judge(contract, patient_id, list(reports), passes)
     reds = tuple(contract.flags[f.flag_id].label for f in raised.values() if f.severity == "red")
     waits = tuple(in_words(contract, one) for one in missing)
     phone = chart.get("demo.mobile")

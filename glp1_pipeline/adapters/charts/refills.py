@@ -121,15 +121,18 @@ def _save_clocks(connection: psycopg.Connection, outcomes: Sequence[PatientOutco
         connection.execute("delete from ops.clocks where patient_id = any(%s::uuid[])", (silent,))
     if ticks:
         connection.execute(
-            "insert into ops.clocks as c (patient_id, next_at, moment, of_id) select p, a, m, o"
-            " from unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::uuid[]) as u(p, a, m, o)"
+            "insert into ops.clocks as c (patient_id, next_at, moment, of_id, name, record_id) select * from"
+            " unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::uuid[], %s::text[], %s::uuid[])"
             " on conflict (patient_id) do update set next_at = excluded.next_at, moment = excluded.moment,"
-            " of_id = excluded.of_id, rung_at = case when (c.next_at, c.moment, c.of_id) ="
-            " (excluded.next_at, excluded.moment, excluded.of_id) then c.rung_at end",
+            " of_id = excluded.of_id, name = excluded.name, record_id = excluded.record_id,"
+            " rung_at = case when (c.moment, c.of_id, c.name) = (excluded.moment, excluded.of_id, excluded.name)"
+            " then c.rung_at end",
             (
                 [patient_id for patient_id, _ in ticks],
                 [tick.at for _, tick in ticks],
                 [tick.moment for _, tick in ticks],
                 [tick.of for _, tick in ticks],
+                [tick.name for _, tick in ticks],
+                [tick.record_id for _, tick in ticks],
             ),
         )

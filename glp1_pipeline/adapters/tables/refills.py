@@ -114,6 +114,8 @@ clocks = Table(
     instant("next_at", nullable=False),
     required("moment", Text),
     required("of_id", Uuid),
+    required("name", Text),
+    required("record_id", Uuid),
     instant("rung_at"),
     schema="ops",
     comment="One row per patient about whom something changes by itself: when next, and what. rung_at: when the event"

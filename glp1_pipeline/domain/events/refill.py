@@ -16,10 +16,12 @@ from .shapes import Change, Refused, read_time, read_token
 
 CHECKIN = "followup.completed"
 PIPELINE, STEWARD = "pipeline", "steward"
+SPEAKERS = {"intake-account": "portal"}
+"""System of an identifier -> who speaks, where it is another. Not `intake`: that is who submits the form."""
 SYSTEMS = {"intake": "intake-account"}
 """Emitter -> system of the identifier that it knows the person by, where that is not its own name."""
 RESOLUTIONS = ("refuted", "confirmed")
-TOKENS = ("refill_id", "product_key", "reason_code", "flag_id", "of", "role", "medication_request_ref")
+TOKENS = ("refill_id", "product_key", "reason_code", "flag_id", "of", "name", "role", "medication_request_ref")
 BY_FLAG = ("red_flag", "red_symptom", "administrative")
 """Rules that hold for flags: an override names those that it means, so that a later one is not let through."""
 LONGEST_TEXT = 2000

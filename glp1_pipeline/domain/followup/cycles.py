@@ -35,6 +35,8 @@ class FollowUp:
 
     followup_id: str
     """From the hand-over that it follows: the same for whoever's chart that is filed in."""
+    record_id: str
+    """To whose record the hand-over belongs."""
     family: str
     product: str
     began_at: datetime
@@ -125,7 +127,7 @@ def _begin(rules: FollowUpRules, course: Course, supply: Supply, zone: tzinfo, r
         runs_out_on = began_on + timedelta(days=rules.short_cycle_days)
     followup_id = str(uuid.uuid5(_NAMESPACE, f"{record_id}|{fact.source}|{fact.ref or fact.event_id}"))
     return FollowUp(
-        followup_id, course.family, fact.product, fact.at, fact.at, supply.days,
+        followup_id, record_id, course.family, fact.product, fact.at, fact.at, supply.days,
         moments(rules, began_on, runs_out_on, days, zone), "planned",
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from typing import Any
 from ..contract import Contract
 from ..events import Change
 from ..events.medication import RESOURCES
+from ..events.refill import SPEAKERS
 from ..medication_model import MedicationRules
 from .doses import Amount, Named, resolve
 from .facts import Fact, Kind
@@ -29,8 +30,6 @@ KIND_OF: Mapping[str, Kind] = {
     "medication.resumed": "resumed",
     "medication.stopped": "stopped",
 }
-SOURCES = {"intake-account": "portal"}
-"""System of an identifier -> who speaks, where it is another. Not `intake`: that is who submits the form."""
 OF_A_DOSE, OF_A_WHOLE_ONE = ("ordered", "planned"), ("ordered", "planned", "dispensed")
 """Kinds that say nothing without a dose; and without mass, concentration and volume, where it is compounded."""
 PAST = ("dispensed", "taken")
@@ -126,7 +125,7 @@ def _fact(rules: MedicationRules, raw: Raw, change: Change) -> Fact | None:
         keeps_dose=raw.keeps_dose,
         replaces=raw.replaces if raw.replaces in rules.products else "",
         missed=raw.missed if isinstance(raw.missed, int) and 0 <= raw.missed < 1000 else None,
-        source=SOURCES.get(change.system, change.system),
+        source=SPEAKERS.get(change.system, change.system),
         held=held,
     )
 

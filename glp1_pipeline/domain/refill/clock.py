@@ -1,6 +1,7 @@
 """The patient's own clock: the next moment at which something about them changes by itself.
 
-A moment becomes an event of the pipeline when it is reached, once; all else follows from the events.
+A moment becomes an event of the pipeline when it is reached, once; all else follows from the events. What is known of
+a check-in's moment is its name: where days or zones are corrected, nobody is reminded a second time.
 Here: which moment is next. Not here: looking at the time (the store's clock is an argument of its reader).
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from ..chart import Reported
 from ..contract import Contract
@@ -29,29 +30,30 @@ class Tick:
     """The type of the event that it becomes."""
     of: str
     """Id of the check-in or the request."""
+    name: str
+    """Which of its moments: of a check-in the reminder's name, else the moment's; of a request when it is."""
+    record_id: str
+    """To whose record the event will belong."""
 
 
 def next_tick(
     contract: Contract, known: Snapshot, refills: Iterable[Refill], reports: Sequence[Reported]
 ) -> Tick | None:
     """The earliest that no event tells of yet; it may lie in the past."""
-    reached = {(s.doc["moment"], s.doc["of"], s.doc["at"]) for s in said(reports) if s.kind == "reached"}
+    reached = {(s.doc["moment"], s.doc["of"], s.doc["name"]) for s in said(reports) if s.kind == "reached"}
     ticks = {tick for one in known.follow_ups for tick in _of_followup(contract, one)}
     ticks |= {tick for one in refills for tick in _of_refill(contract, known, one)}
-    return min((tick for tick in ticks if (tick.moment, tick.of, tick.at.isoformat()) not in reached), default=None)
+    return min((tick for tick in ticks if (tick.moment, tick.of, tick.name) not in reached), default=None)
 
 
 def _of_followup(contract: Contract, one: FollowUp) -> Iterable[Tick]:
-    """While nobody answered: it opens, each reminder of it, and the exception."""
+    """While nobody answered: each reminder of it, the opening and the exception among them."""
     if not one.is_live or one.is_answered:
         return
     at = {"opens": one.moments.opens_at, "due": one.moments.due_at, "missed": one.moments.missed_at}
-    yield Tick(at["opens"], OPENS, one.followup_id)
-    for reminder in contract.followups.reminders:
-        yield Tick(
-            at[reminder.moment] + timedelta(days=reminder.days_after), OF_MOMENT[reminder.moment], one.followup_id
-        )
-    yield Tick(at["missed"], MISSED, one.followup_id)
+    named = {(reminder.moment, reminder.days_after): reminder.name for reminder in contract.followups.reminders}
+    for (moment, days), name in ({("opens", 0): "opens", ("due", 0): "due", ("missed", 0): "missed"} | named).items():
+        yield Tick(at[moment] + timedelta(days=days), OF_MOMENT[moment], one.followup_id, name, one.record_id)
 
 
 def _of_refill(contract: Contract, known: Snapshot, one: Refill) -> Iterable[Tick]:
@@ -65,4 +67,4 @@ def _of_refill(contract: Contract, known: Snapshot, one: Refill) -> Iterable[Tic
         moment = WINDOW
     else:
         moment = OVERRIDE if any(override.expires_at == at for override in last.overrides) else EXPIRED
-    yield Tick(at, moment, one.refill_id)
+    yield Tick(at, moment, one.refill_id, at.astimezone(UTC).isoformat(), one.record_id)

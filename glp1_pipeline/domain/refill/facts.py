@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from ..chart import Reported, in_order
 from ..contract import Contract
 from ..events import Change
-from ..events.refill import is_refill
+from ..events.refill import SPEAKERS, is_refill
 from ..flags import RaisedFlag
 
 Kind = Literal["requested", "approved", "denied", "overridden", "resolved", "reached"]
@@ -56,7 +56,7 @@ def told(contract: Contract, change: Change) -> dict[str, Any] | None:
         doc["refill_id"] = refill_id(data["refill_id"])
     match kind:
         case "requested":
-            doc |= {"product": data["product_key"], "channel": change.system}
+            doc |= {"product": data["product_key"], "channel": SPEAKERS.get(change.system, change.system)}
         case "denied":
             doc["reason_code"] = data["reason_code"]
         case "overridden":
@@ -66,7 +66,8 @@ def told(contract: Contract, change: Change) -> dict[str, Any] | None:
         case "resolved":
             doc |= {key: data[key] for key in ("flag_id", "resolution", "reason_code")} | {"actor": change.actor}
         case "reached":
-            doc |= {"moment": change.kind, "of": data["of"], "at": data["at"], "is_late": data.get("is_late") is True}
+            doc |= {"moment": change.kind} | {key: data[key] for key in ("of", "name", "at")}
+            doc["is_late"] = data.get("is_late") is True
     return doc
 
 

@@ -43,6 +43,8 @@ class Refill:
     """One request."""
 
     refill_id: str
+    record_id: str
+    """Whose record asked."""
     product: str
     family: str
     channel: str
@@ -108,7 +110,7 @@ def _requests(contract: Contract, words: Sequence[Said]) -> list[Refill]:
                     other.status, other.ended_at = "replaced", word.at
             own = id_of_request(word)
             found[word.refill_id] = found[own] = Refill(
-                own, word.doc["product"], name, word.doc["channel"], word.event_id, word.at
+                own, word.record_id, word.doc["product"], name, word.doc["channel"], word.event_id, word.at
             )
     for word in words:
         one = found.get(word.refill_id)

@@ -17,6 +17,13 @@ def upgrade() -> None:
             "moment", sa.Text(), nullable=False, comment="What is reached then: the kind of event that it becomes."
         ),
         sa.Column("of_id", sa.Uuid(), nullable=False, comment="The check-in or the request that it is about."),
+        sa.Column("name", sa.Text(), nullable=False, comment="Which of its moments."),
+        sa.Column(
+            "record_id",
+            sa.Uuid(),
+            nullable=False,
+            comment="Our opaque id of a person as one system's account knows them.",
+        ),
         sa.Column(
             "rung_at",
             sa.DateTime(timezone=True),
