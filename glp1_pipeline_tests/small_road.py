@@ -116,7 +116,7 @@ class SmallRoad:
     contract: Contract = field(default_factory=lambda: without_crm(contract()), repr=False)
     cipher: Cipher = field(default_factory=lambda: Cipher(RING))
     named: tuple[str, ...] = field(
-        default_factory=lambda: tuple(f"/{e.emitter}/" for e in contract().event_types.values())
+        default_factory=lambda: tuple(f"/{name}/" for kind in contract().event_types.values() for name in kind.emitters)
     )
     """Sources that drops may speak for: all other systems, in a test."""
 
