@@ -82,7 +82,8 @@ def conflicts(leave: str | None, take: str | None, as_json: bool) -> None:
     them with `glp1 match`, or mend the address). deleted_in_crm: somebody deleted the contact.
     """
     from ..adapters import charts, outbox
-    from ..adapters.status import events_of, find_patient
+    from ..adapters.crosswalk import find_patient
+    from ..adapters.status import events_of
     from ..domain.crm import COPY
 
     if leave and take:

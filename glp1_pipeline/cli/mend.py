@@ -24,7 +24,8 @@ def conflicts(keep_theirs, send_ours, as_json: bool) -> None:
     once more since is a conflict again. RESOURCE is as listed, Type/id.
     """
     from ..adapters import charts, outbox
-    from ..adapters.status import events_of, find_patient
+    from ..adapters.crosswalk import find_patient
+    from ..adapters.status import events_of
 
     if keep_theirs and send_ours:
         raise click.UsageError("one decision at a time: --keep-theirs or --send-ours")

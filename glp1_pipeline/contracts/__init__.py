@@ -19,6 +19,7 @@ from ..domain.contract import (
     Field,
     FlagRule,
     Gate,
+    IdentifierKind,
     Ownership,
     Program,
     Requirement,
@@ -81,6 +82,7 @@ def load(path: Path | None = None) -> Contract:
         crm=read_named(folder, "crm.yaml", CrmProperty, "property"),
         dose_ladders=ladders,
         medication=read_medication(folder, products, ladders),
+        identifiers=read_named(folder, "identifiers.yaml", IdentifierKind, "kind"),
         identity=read_identity(folder),
     )
     if not folder.faults:  # a file that cannot be read would only raise false alarms in the others

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from . import crm, fhir, flags, gates, medication, tasks
+from . import crm, crosswalk, fhir, flags, gates, medication, tasks
 from .changes import read_change
 from .chart import Chart, Reported
 from .contract import Contract, Stage
@@ -25,8 +25,8 @@ from .mapping import map_submission
 
 GATE = "clinical-minimum"
 EHR, CRM = "ehr", "crm"
-ACCOUNT = "intake-account"
-"""System of the identifier that the intake form's own account gives a person."""
+NOT_THEIRS = "identifiers:not_theirs_to_tell"
+"""An event names a person as only another system may: passed over, and counted."""
 
 
 @dataclass(slots=True)
@@ -176,16 +176,19 @@ def read(contract: Contract, claimed: Iterable[Claimed]) -> Read:
         try:
             if isinstance(item.content, Submission):
                 said = map_submission(contract, item.content)
-                report = _of_submission(item, item.content, said.values, said.contradictions)
+                named = crosswalk.told(contract, item.event, item.content, said.values)
+                report = _of_submission(item, item.content, said.values, said.contradictions, named.identifiers)
             else:
                 said = read_change(contract, item.content)
-                report = _of_change(
-                    item, item.content, said.values, said.voice, medication.told(contract, item.content)
-                )
+                named = crosswalk.told(contract, item.event, item.content, said.values)
+                fact = medication.told(contract, item.content)
+                report = _of_change(item, item.content, said.values, said.voice, fact, named.identifiers)
         except Exception as error:  # noqa: BLE001 - one poison event must not hold a batch; it is named dead, not hidden
             found.dead[item.event_id] = where(error)
             continue
         found.reports[item.event_id] = report
+        if named.refused:
+            found.problems[NOT_THEIRS] = found.problems.get(NOT_THEIRS, 0) + named.refused
         for problem in said.problems:
             name = f"{problem.field}:{problem.cause}"
             found.problems[name] = found.problems.get(name, 0) + 1
@@ -338,7 +341,9 @@ def _change_of(
     return Write(patient_id, n, changed, fhir.transaction(content), event_ids)
 
 
-def _of_submission(item: Claimed, submission: Submission, values: Mapping[str, Any], contradictions) -> Reported:
+def _of_submission(
+    item: Claimed, submission: Submission, values: Mapping[str, Any], contradictions, identifiers
+) -> Reported:
     return Reported(
         event_id=item.event_id,
         submission_id=submission.submission_id,
@@ -351,11 +356,12 @@ def _of_submission(item: Claimed, submission: Submission, values: Mapping[str, A
         values=dict(values),
         contradictions=contradictions,
         record_id=item.record_id,
+        identifiers=identifiers,
     )
 
 
 def _of_change(
-    item: Claimed, change: Change, values: Mapping[str, Any], voice: str, fact: medication.Fact | None
+    item: Claimed, change: Change, values: Mapping[str, Any], voice: str, fact: medication.Fact | None, identifiers
 ) -> Reported:
     return Reported(
         event_id=item.event_id,
@@ -370,4 +376,5 @@ def _of_change(
         source=change.system if fact is None else fact.source,
         voice=voice,
         medication=None if fact is None else fact.to_doc(),
+        identifiers=identifiers,
     )

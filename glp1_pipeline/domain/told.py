@@ -56,6 +56,8 @@ class Reported:
     """reported: the patient's own word; verified: what a provider found."""
     medication: Mapping[str, Any] | None = None
     """What it says of a treatment (`domain.medication`), beside the values of fields."""
+    identifiers: tuple[tuple[str, str], ...] = ()
+    """System and value of what it calls the person, beside the name that it goes by (`domain.crosswalk`)."""
 
     @property
     def said_at(self) -> datetime:

@@ -19,6 +19,7 @@ from ..cipher import Cipher
 from ..enqueue import enqueue
 from ..ledger import MEND
 from .conflicts import save_conflicts
+from .identifiers import save_identifiers
 from .medication import save_courses
 
 
@@ -75,6 +76,7 @@ def save(connection, contract: Contract, cipher: Cipher, decided: Decided, known
          None if r.medication is None else _json(r.medication))
         for o in outcomes for r in o.reports
     ), known=known.events)  # fmt: skip
+    save_identifiers(connection, outcomes, known)
     _upsert(connection, "phi.charts", ("patient_id",),
             ("patient_id", "stage", "doc", "verified", "events", "contract_version", "received_at"),
             (_chart_row(o, version) for o in outcomes), known=known.patients)  # fmt: skip

@@ -1,0 +1,41 @@
+"""The crosswalk: identifiers that events tell of a person beside the one they go by"""
+
+import sqlalchemy as sa
+from alembic import op
+
+from glp1_pipeline.adapters import crosswalk
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "told_identifiers",
+        sa.Column(
+            "event_id",
+            sa.Uuid(),
+            nullable=False,
+            comment="Id of the event, made from its source and the source's own id.",
+        ),
+        sa.Column("system", sa.Text(), nullable=False, comment="Who gave the identifier."),
+        sa.Column("value", sa.Text(), nullable=False, comment="The identifier itself."),
+        sa.Column(
+            "record_id",
+            sa.Uuid(),
+            nullable=False,
+            comment="Our opaque id of a person as one system's account knows them.",
+        ),
+        sa.PrimaryKeyConstraint("event_id", "system", "value"),
+        schema="phi",
+        comment="One row per event and identifier that it tells of its person beside the one it goes by: a member id, a record number. Several people may have the same. The view phi.crosswalk shows these and the others.",
+    )
+    op.create_index("told_identifiers_record", "told_identifiers", ["record_id"], unique=False, schema="phi")
+    op.create_index("told_identifiers_value", "told_identifiers", ["value"], unique=False, schema="phi")
+    op.execute(crosswalk.VIEW)
+    op.execute(crosswalk.COMMENT)
+
+
+def downgrade() -> None:
+    op.execute(crosswalk.DROP)
+    op.drop_table("told_identifiers", schema="phi")
