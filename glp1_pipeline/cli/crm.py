@@ -100,6 +100,7 @@ def conflicts(leave: str | None, take: str | None, as_json: bool) -> None:
             if patient_id is None or not outbox.settle_conflict(connection, CRM, patient_id, COPY, decision):
                 raise click.ClickException("this contact is not in conflict: `glp1 crm conflicts` lists what is")
             if leave:
+                charts.attend_disputes(connection, road.contract, road.cipher)
                 return {"decision": decision, "new_writes": 0}
             scope = charts.Scope(event_ids=events_of(connection, patient_id), is_replay=True)
             done = charts.chart_events(connection, road.contract, road.cipher, scope)

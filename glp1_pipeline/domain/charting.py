@@ -90,6 +90,8 @@ class Known:
     """Patient -> (code, cause) of every task ever opened."""
     accounts: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     """Record -> its identifiers that the EHR may show."""
+    disputes: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    """Record -> resources that somebody changed in another system against us, and why; nobody has decided yet."""
     events: set[str] = field(default_factory=set)
     """Claimed events that were charted before: this is a replay of them."""
     patients: set[str] = field(default_factory=set)
@@ -236,6 +238,7 @@ def _outcome(
     courses = medication.courses(contract, chart, told)
     needed += tasks.still_needed(contract, chart, raised, medication.needs(contract, courses))
     needed += tasks.who_is_who(contract, known.reviews.get(patient_id, ()))
+    needed += tasks.edited_elsewhere(contract, (d for record in records for d in known.disputes.get(record, ())))
     open_now = {(task.code, task.cause) for task in needed}
     closed = [key for key in known.tasks.get(patient_id, []) if key not in open_now]
     write = None

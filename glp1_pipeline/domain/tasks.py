@@ -29,6 +29,7 @@ URGENT = ("crisis-protocol", "urgent-safety-review")
 """Opened from a draft too: they cannot wait for the patient to press submit."""
 BY_HAND = "task/"
 """How a report begins that tells what became of a task: task/kind/cause/event it rested on/outcome."""
+EDITED = "resolve-edit-conflict"
 UNMAPPED = "unmapped"
 MEDICINES = "med.current_list"
 ALLERGENS = "allergy.list"
@@ -137,6 +138,18 @@ def who_is_who(contract: Contract, others: Iterable[str]) -> list[TaskNeed]:
     """A person must say whether this patient and another's record are one; gone as soon as it is said."""
     kind = contract.tasks["resolve-identity"]
     return [TaskNeed(kind.code, f"match:{other}", kind.queue, kind.owner, kind.due_minutes) for other in others]
+
+
+def edited_elsewhere(contract: Contract, disputes: Iterable[tuple[str, str]]) -> list[TaskNeed]:
+    """A person must say whose word stays of a resource (`Type/id`, reason) that somebody changed in another system
+    against us. Done by that decision alone: work by hand settles nothing there."""
+    kind = contract.tasks[EDITED]
+    causes = sorted({edit_cause(key, reason) for key, reason in disputes})
+    return [TaskNeed(kind.code, cause, kind.queue, kind.owner, kind.due_minutes) for cause in causes]
+
+
+def edit_cause(key: str, reason: str) -> str:
+    return f"{reason}:{key.replace('/', ':')}"
 
 
 def _conflicts(contract: Contract, chart: Chart) -> Iterable[tuple[str, str]]:

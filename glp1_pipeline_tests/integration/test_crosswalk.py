@@ -101,7 +101,8 @@ def test_a_member_id_that_a_family_shares_joins_nobody_and_is_answered_with_both
 def test_a_number_goes_home_with_its_event_at_an_un_merge(road: SmallRoad):
     road.send(submission(1), submission(2, **CARD))
     one, two = (str(r) for (r,) in road.rows("select record_id from phi.identifiers order by value"))
-    for action, whose in (("merge", one), ("unmerge", two)):
+    steps: tuple[tuple[matches.Action, str], ...] = (("merge", one), ("unmerge", two))
+    for action, whose in steps:
         matches.decide(road.connection, road.contract, road.cipher, action, (one, two), "steward-7", "on the phone")
         road.chart()
         assert patient(road, "W5501") == whose

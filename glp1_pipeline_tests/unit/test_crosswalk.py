@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glp1_pipeline.domain import crosswalk
-from glp1_pipeline.domain.events import parse_event
+from glp1_pipeline.domain.events import Submission, parse_event
 from glp1_pipeline.domain.mapping import map_submission
 from glp1_pipeline_tests.sample_inputs import clean_submission, contract
 from glp1_pipeline_tests.treatments import dispensed
@@ -21,6 +21,7 @@ MRN = {"type": {"coding": [{"code": "MR"}]}, "system": "http://hospital.example"
 
 def of_form(**answers: Any) -> set[tuple[str, str]]:
     event, content = parse_event(clean_submission(1, **answers), contract())
+    assert isinstance(content, Submission)
     values = map_submission(contract(), content).values
     return set(crosswalk.told(contract(), event, content, values).identifiers)
 

@@ -72,6 +72,8 @@ copies = Table(
     "that the target gave it (remote).",
 )
 
+Index("copies_in_conflict", copies.c.target, copies.c.patient_id, postgresql_where=text("conflicts <> '{}'"))
+
 lanes = Table(
     "lanes",
     metadata,

@@ -49,7 +49,7 @@ class Verdict:
     """What is sent in place of ours, also where it is there: beside ours it says what somebody else says."""
     unheard: dict[str, Resource] = field(default_factory=dict)
     """Changed there since we looked, with what of ours they changed: the ledger must hear of these before they are
-    written over or counted as ours."""
+    written over, counted as ours, or left to a person who may say that ours is right."""
 
 
 def judge(
@@ -67,8 +67,8 @@ def judge(
 
     Nothing that somebody else changed is written over: a version that moved is taken as ours only when the content
     is what we sent. `held`: in conflict since an earlier write and not decided by a person, so never sent. `insisted`:
-    a person said that ours is right, so it is made again where it was deleted. `may_merge`: what somebody changed in a
-    resource of many fields is kept beside what we say anew, once the ledger has heard of it (`Verdict.unheard`).
+    a person said that ours is right, so it is made again where it was deleted. `may_merge`: the ledger can hear of what
+    somebody changed (`Verdict.unheard`); in a resource of many fields it is then kept beside what we say anew.
     """
     verdict = Verdict()
     back = {f"{key.partition('/')[0]}/{f.remote_id}": key for key, f in found.items() if f is not None}
@@ -102,6 +102,9 @@ def judge(
                 if can_merge and _merge(verdict, key, there, [*earlier().get(key, ()), resource], is_left, back):
                     continue
                 conflict = "edited_in_ehr"
+                if may_merge and not is_left:
+                    said = [*earlier().get(key, ()), resource]
+                    verdict.unheard[key] = started_from(there.resource, said, back) or resource
         if conflict is not None:
             verdict.conflicts[key] = conflict
             verdict.places[key] = _left_at(key, there, known)

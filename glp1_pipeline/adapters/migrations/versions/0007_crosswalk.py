@@ -1,4 +1,4 @@
-"""The crosswalk: identifiers that events tell of a person beside the one they go by"""
+"""The crosswalk: identifiers that events tell of a person beside the one they go by; what is in conflict, at hand"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -32,10 +32,19 @@ def upgrade() -> None:
     )
     op.create_index("told_identifiers_record", "told_identifiers", ["record_id"], unique=False, schema="phi")
     op.create_index("told_identifiers_value", "told_identifiers", ["value"], unique=False, schema="phi")
+    op.create_index(
+        "copies_in_conflict",
+        "copies",
+        ["target", "patient_id"],
+        unique=False,
+        schema="ops",
+        postgresql_where=sa.text("conflicts <> '{}'"),
+    )
     op.execute(crosswalk.VIEW)
     op.execute(crosswalk.COMMENT)
 
 
 def downgrade() -> None:
     op.execute(crosswalk.DROP)
+    op.drop_index("copies_in_conflict", table_name="copies", schema="ops")
     op.drop_table("told_identifiers", schema="phi")
