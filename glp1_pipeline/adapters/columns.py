@@ -74,6 +74,7 @@ COLUMNS = {
     "hint": "How to mend it, in words without a value.",
     "http_status": "What the server answered; empty if nothing came back.",
     "incident_id": "Number of the incident, ours.",
+    "insisted": "What was told once over what stood there, since it was settled so: field or link, and event.",
     "key": "Hash of what a likely match shares.",
     "kid": "Id of the key that sealed it.",
     "kind": "Kind of write, from the contract.",

@@ -8,7 +8,7 @@ decision by itself (`mapping`, `chart`, `flags`, `gates`, `tasks`, `fhir`).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,7 @@ from .contract import Contract, Stage
 from .events import Change, Content, Decision, Event, Submission
 from .failures import where
 from .mapping import map_submission
+from .overruling import Insistence, contact_insistence, insistence
 
 GATE = "clinical-minimum"
 EHR, CRM = "ehr", "crm"
@@ -66,6 +67,8 @@ class Copy:
     """Number of writes so far."""
     planned: dict[str, str]
     """Resource -> hash of its content as last decided."""
+    insisted: Collection[str] = ()
+    """What was told once over what stood there (`overruling`)."""
 
 
 @dataclass(slots=True)
@@ -90,6 +93,8 @@ class Known:
     """Patient -> (code, cause) of every task ever opened."""
     accounts: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     """Record -> its identifiers that the EHR may show."""
+    asked: set[frozenset[str]] = field(default_factory=set)
+    """Pairs of records that the EHR made one again after they were taken apart here."""
     disputes: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     """Record -> resources that somebody changed in another system against us, and why; nobody has decided yet."""
     events: set[str] = field(default_factory=set)
@@ -118,6 +123,8 @@ class Write:
     event_ids: list[str]
     target: str = EHR
     kind: str = "ehr_chart"
+    insists: Insistence | None = None
+    """What of it is told over what stands there."""
 
 
 @dataclass(slots=True)
@@ -252,20 +259,23 @@ def _outcome(
     outcome = PatientOutcome(chart, reports, first, raised, gate, needed, closed, write, courses=courses)
     if contract.crm and (outcome.stage != "lead" or patient_id in known.contacts):
         body = crm.contact(contract, chart, outcome.stage, gate)
-        outcome.contact = _contact(patient_id, body, items, known)
+        outcome.contact = _contact(patient_id, body, items, known, chart)
         others = [record for record in records if record != patient_id and record in known.contacts]
         heard = [_contact(record, crm.retired_contact(contract, body, record), items, known) for record in others]
         outcome.other_contacts = [write for write in heard if write is not None]
     return outcome
 
 
-def _contact(record_id: str, body: Mapping[str, Any], items: Sequence[Claimed], known: Known) -> Write | None:
+def _contact(
+    record_id: str, body: Mapping[str, Any], items: Sequence[Claimed], known: Known, chart: Chart | None = None
+) -> Write | None:
     copy = known.contacts.get(record_id) or Copy(0, {})
     hashes = {crm.COPY: crm.contact_hash(body)}
-    if copy.planned == hashes:
+    insists = contact_insistence(chart, crm.COPY, copy.insisted) if chart is not None and copy.planned else None
+    if copy.planned == hashes and insists is None:
         return None
     event_ids = sorted({item.event_id for item in items})
-    return Write(record_id, copy.n + 1, hashes, orjson.dumps(body), event_ids, CRM, "crm_contact")
+    return Write(record_id, copy.n + 1, hashes, orjson.dumps(body), event_ids, CRM, "crm_contact", insists)
 
 
 def _write(contract, patient_id, records, items, history, needed, closed, known: Known) -> Write | None:
@@ -296,7 +306,13 @@ def _write(contract, patient_id, records, items, history, needed, closed, known:
             response = fhir.questionnaire_response(contract, item.content, patient_id)
             resources[f"QuestionnaireResponse/{response['id']}"] = response
     keep = {fhir.response_key(patient_id, report.submission_id) for report in chart.submissions} if planned else ()
-    return _change_of(contract, patient_id, resources, chart.latest.received_at, items, known, keep=keep)
+    insists = None
+    if patient in planned and not chart.blocked:
+        told = [(item.event_id, item.content) for item in items if isinstance(item.content, Decision)]
+        refused = [(event_id, one) for event_id, one in told if frozenset(one.records) in known.asked]
+        insists = insistence(chart, patient, refused, known.copies[patient_id].insisted)
+    at = chart.latest.received_at
+    return _change_of(contract, patient_id, resources, at, items, known, keep=keep, insists=insists)
 
 
 def _retire(contract: Contract, patient_id: str, claimed: Sequence[Claimed], known: Known) -> Retired:
@@ -326,6 +342,7 @@ def _change_of(
     items: Sequence[Claimed],
     known: Known,
     keep: Iterable[str] = (),
+    insists: Insistence | None = None,
 ) -> Write | None:
     """The write of what differs from what was planned last. What was planned and is said no more is taken back."""
     copy = known.copies.get(patient_id) or Copy(0, {})
@@ -335,13 +352,15 @@ def _change_of(
     dumped = {key: fhir.dump(resource) for key, resource in resources.items()}
     hashes = {key: fhir.content_hash(content) for key, content in dumped.items()}
     changed = {key: digest for key, digest in hashes.items() if copy.planned.get(key) != digest}
+    if insists is not None:
+        changed[insists.key] = hashes[insists.key]
     if not changed:
         return None
     n = copy.n + 1
     event_ids = sorted({item.event_id for item in items})
     proof = fhir.provenance(patient_id, n, sorted(changed), recorded, event_ids, contract.version)
     content = {key: dumped[key] for key in changed} | {f"Provenance/{proof['id']}": fhir.dump(proof)}
-    return Write(patient_id, n, changed, fhir.transaction(content), event_ids)
+    return Write(patient_id, n, changed, fhir.transaction(content), event_ids, insists=insists)
 
 
 def _of_submission(

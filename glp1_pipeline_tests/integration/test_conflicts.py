@@ -68,9 +68,7 @@ def test_a_person_lists_a_conflict_and_decides_it_and_replays_stay_without_effec
         told = glp1("why", patient_id)
         assert [c["resource"] for c in told["conflicts"]] == [key]
         asked = [t for t in told["tasks"] if t["task"] == "resolve-edit-conflict"]
-        assert [(t["cause"], t["owner"]) for t in asked] == [
-            (f"edited_in_ehr:{key.replace('/', ':')}", "data-steward")
-        ]
+        assert [(t["cause"], t["owner"]) for t in asked] == [(f"edited_in_ehr:{key.replace('/', ':')}", "data-steward")]
         assert [w["status"] for w in told["writes"]] == ["ready"]  # the task, for those who work in the EHR
         assert dict(deliver(road, client).outcomes) == {"delivered": 1}
         assert "ours is not sent" in CliRunner().invoke(cli.main, ["why", patient_id]).output

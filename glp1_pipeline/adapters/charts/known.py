@@ -38,12 +38,12 @@ def read_known(connection, cipher: Cipher, claimed: Sequence[Claimed], met: Met)
             known.events.add(row.event_id)
         else:
             known.reports.setdefault(row.record_id, []).append(row)
-    for target, patient_id, n, planned, conflicts in connection.execute(
-        "select target, patient_id, n, planned, conflicts from ops.copies where target = any(%s)"
+    for target, patient_id, n, planned, insisted, conflicts in connection.execute(
+        "select target, patient_id, n, planned, insisted, conflicts from ops.copies where target = any(%s)"
         " and patient_id = any(%s::uuid[])",
         ([EHR, CRM], sorted({*patients, *met.patient_of})),
     ):
-        (known.copies if target == EHR else known.contacts)[str(patient_id)] = Copy(n, planned)
+        (known.copies if target == EHR else known.contacts)[str(patient_id)] = Copy(n, planned, insisted)
         if open_now := [(key, mark["reason"]) for key, mark in conflicts.items() if "decision" not in mark]:
             known.disputes.setdefault(str(patient_id), []).extend(open_now)
     for patient_id, code, cause in connection.execute(

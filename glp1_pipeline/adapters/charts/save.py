@@ -20,6 +20,7 @@ from ..enqueue import enqueue
 from ..ledger import MEND
 from .conflicts import save_conflicts
 from .identifiers import save_identifiers
+from .insisting import save_insistence
 from .medication import save_courses
 
 
@@ -225,6 +226,9 @@ def _save_writes(
     _upsert(connection, "ops.copies", ("target", "patient_id"), ("target", "patient_id", "n", "planned"),
             ((w.target, w.patient_id, w.n, _json(w.hashes)) for w in writes),
             known=there, keep="planned = t.planned || excluded.planned", width=2)  # fmt: skip
+    for write in writes:
+        if write.insists is not None:
+            save_insistence(connection, write.target, write.patient_id, write.insists, now)
     done.writes += sum(w.target == EHR for w in writes)
     done.contacts += sum(w.target == CRM for w in writes)
     done.resources += sum(len(w.hashes) for w in writes if w.target == EHR)

@@ -35,8 +35,9 @@ class Claimed:
     kid: str | None
     body: bytes | None
     remote: dict[str, list[str]]
-    conflicts: dict[str, dict[str, str]]
-    """By key what somebody else changed there: since, reason, and a person's decision, if there is one."""
+    conflicts: dict[str, dict[str, Any]]
+    """By key what somebody else changed there: since, reason, and a person's decision, if there is one; `over`: the
+    elements that it is about, where not the whole."""
     claimed_at: float
     """Our own monotonic clock, read before the claim: the lease never ends earlier than we think."""
     content: dict[str, Any] = field(default_factory=dict)
@@ -47,7 +48,12 @@ class Claimed:
 
     def decided(self, decision: str | None) -> set[str]:
         """The resources in conflict of which a person said this; None: nobody has said anything."""
-        return {key for key, mark in self.conflicts.items() if mark.get("decision") == decision}
+        return {k for k, mark in self.conflicts.items() if mark.get("decision") == decision and "over" not in mark}
+
+    @property
+    def over(self) -> dict[str, list[str]]:
+        """Of a resource the elements of which somebody settled that ours is right."""
+        return {key: mark["over"] for key, mark in self.conflicts.items() if "over" in mark}
 
 
 @dataclass(slots=True)

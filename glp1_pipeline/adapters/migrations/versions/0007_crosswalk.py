@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 from glp1_pipeline.adapters import crosswalk
 
@@ -32,6 +33,17 @@ def upgrade() -> None:
     )
     op.create_index("told_identifiers_record", "told_identifiers", ["record_id"], unique=False, schema="phi")
     op.create_index("told_identifiers_value", "told_identifiers", ["value"], unique=False, schema="phi")
+    op.add_column(
+        "copies",
+        sa.Column(
+            "insisted",
+            postgresql.ARRAY(sa.Text()),
+            server_default="{}",
+            nullable=False,
+            comment="What was told once over what stood there, since it was settled so: field or link, and event.",
+        ),
+        schema="ops",
+    )
     op.create_index(
         "copies_in_conflict",
         "copies",
@@ -46,5 +58,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute(crosswalk.DROP)
+    op.drop_column("copies", "insisted", schema="ops")
     op.drop_index("copies_in_conflict", table_name="copies", schema="ops")
     op.drop_table("told_identifiers", schema="phi")
