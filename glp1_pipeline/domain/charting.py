@@ -93,8 +93,8 @@ class Known:
     """Patient -> (code, cause) of every task ever opened."""
     accounts: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     """Record -> its identifiers that the EHR may show."""
-    asked: set[frozenset[str]] = field(default_factory=set)
-    """Pairs of records that the EHR made one again after they were taken apart here."""
+    asked: dict[frozenset[str], datetime] = field(default_factory=dict)
+    """Pairs of records that the EHR made one after they were told apart here, and since when that is so."""
     disputes: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     """Record -> resources that somebody changed in another system against us, and why; nobody has decided yet."""
     events: set[str] = field(default_factory=set)
@@ -308,11 +308,19 @@ def _write(contract, patient_id, records, items, history, needed, closed, known:
     keep = {fhir.response_key(patient_id, report.submission_id) for report in chart.submissions} if planned else ()
     insists = None
     if patient in planned and not chart.blocked:
-        told = [(item.event_id, item.content) for item in items if isinstance(item.content, Decision)]
-        refused = [(event_id, one) for event_id, one in told if frozenset(one.records) in known.asked]
-        insists = insistence(chart, patient, refused, known.copies[patient_id].insisted)
+        answers = [item.event_id for item in items if _answers(item, known)]
+        insists = insistence(chart, patient, answers, known.copies[patient_id].insisted)
     at = chart.latest.received_at
     return _change_of(contract, patient_id, resources, at, items, known, keep=keep, insists=insists)
+
+
+def _answers(item: Claimed, known: Known) -> bool:
+    """Whether a person says that two are two, after the EHR had made them one."""
+    said = item.content
+    if not isinstance(said, Decision) or said.action not in ("unmerge", "not_a_match"):
+        return False
+    asked = known.asked.get(frozenset(said.records))
+    return asked is not None and said.decided_at > asked
 
 
 def _retire(contract: Contract, patient_id: str, claimed: Sequence[Claimed], known: Known) -> Retired:

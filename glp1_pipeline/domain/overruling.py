@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from .chart import Chart
-from .events import Decision
 
 EHR, CRM = "ehr", "crm"
 ELEMENTS: Final = {
@@ -39,17 +38,15 @@ class Insistence:
     """Resource and event of every version that the EHR told of a Patient of theirs, the newest last."""
 
 
-def insistence(
-    chart: Chart, key: str, decided: Iterable[tuple[str, Decision]], told: Collection[str]
-) -> Insistence | None:
-    """What is to be told over the EHR's Patient now. `decided`: event and decision by which a merge that was made there
-    was refused. `told`: tokens of what was told before."""
+def insistence(chart: Chart, key: str, refused: Iterable[str], told: Collection[str]) -> Insistence | None:
+    """What is to be told over the EHR's Patient now. `refused`: events of decisions against a merge that was made
+    there. `told`: tokens of what was told before."""
     over: dict[str, str] = {}
     for (name, source), event_id in chart.overruled.items():
         if source == EHR and name in ELEMENTS and (token := f"{name}:{event_id}") not in told:
             over[token] = ELEMENTS[name]
-    for event_id, decision in decided:
-        if decision.action != "merge" and (token := f"{APART[1]}:{event_id}") not in told:
+    for event_id in refused:
+        if (token := f"{APART[1]}:{event_id}") not in told:
             over[token] = APART[1]
     if not over:
         return None

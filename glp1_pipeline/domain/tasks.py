@@ -16,6 +16,7 @@ from .flags import Facts, RaisedFlag
 from .flags.facts import unanswered
 from .flags.medicines import GLP1, groups_in
 from .gates import GateResult
+from .overruling import EHR, ELEMENTS
 from .ownership import adds, record_of, verified_record
 
 BY_FLAG = {
@@ -157,6 +158,8 @@ def _conflicts(contract: Contract, chart: Chart) -> Iterable[tuple[str, str]]:
     for conflict in chart.conflicts:
         if conflict.outcome == "task":
             yield record_of(contract, conflict.field).task or "resolve-field-conflict", conflict.field
+        elif conflict.outcome == "refused" and conflict.source == EHR and conflict.field in ELEMENTS:
+            yield "resolve-field-conflict", conflict.field  # the Patient there still says what does not hold
     place = {report.event_id: n for n, report in enumerate(chart.submissions)} if chart.decisive else {}
     for name, found in chart.decisive.items():
         record, told = verified_record(contract, name), chart.values.get(name)

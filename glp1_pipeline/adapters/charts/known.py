@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from ...domain.charting import CRM, EHR, Claimed, Copy, Known
+from ...domain.events import Decision
 from ...domain.outbox import keys_of
 from ..cipher import Cipher
 from .meet import Met
@@ -46,6 +47,16 @@ def read_known(connection, cipher: Cipher, claimed: Sequence[Claimed], met: Met)
         (known.copies if target == EHR else known.contacts)[str(patient_id)] = Copy(n, planned, insisted)
         if open_now := [(key, mark["reason"]) for key, mark in conflicts.items() if "decision" not in mark]:
             known.disputes.setdefault(str(patient_id), []).extend(open_now)
+    if refused := sorted({r for c in claimed if isinstance(c.content, Decision) for r in c.content.records}):
+        known.asked = {
+            frozenset((str(a), str(b))): at
+            for a, b, at in connection.execute(
+                "select least(record_a, record_b), greatest(record_a, record_b), min(decided_at)"
+                " from phi.match_decisions where action = 'asked' and record_a = any(%(r)s::uuid[])"
+                " and record_b = any(%(r)s::uuid[]) group by 1, 2",
+                {"r": refused},
+            )
+        }
     for patient_id, code, cause in connection.execute(
         "select patient_id, code, cause from ops.tasks where patient_id = any(%s::uuid[])", (patients,)
     ):

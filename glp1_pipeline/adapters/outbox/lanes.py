@@ -116,11 +116,13 @@ def claim(
             " from heads h join begun using (write_id)"
             " left join phi.write_bodies b using (write_id)"
             " left join ops.copies c on c.target = %s and c.patient_id = h.patient_id"
-            # Where the Patient of a merged record is there: the one refers to the other.
-            " left join lateral (select jsonb_object_agg(e.key, e.value) as remote from ops.patient_links l"
-            "  join ops.copies o on o.target = %s and o.patient_id in (l.record_id, l.patient_id),"
-            "  jsonb_each(o.remote) e"
-            "  where h.patient_id in (l.record_id, l.patient_id) and starts_with(e.key, 'Patient/')) linked on true",
+            # Where the Patient of a merged record is there: the one refers to the other, also once they are parted.
+            " left join lateral (select jsonb_object_agg(e.key, e.value) as remote from"
+            "  (select unnest(array[record_id, patient_id]) as id from ops.patient_links"
+            "   where h.patient_id in (record_id, patient_id) union select record_b from phi.match_decisions"
+            "   where record_a = h.patient_id union select record_a from phi.match_decisions"
+            "   where record_b = h.patient_id) l join ops.copies o on o.target = %s and o.patient_id = l.id,"
+            "  jsonb_each(o.remote) e where starts_with(e.key, 'Patient/')) linked on true",
             (patients, target, target, target),
         ).fetchall()
         if len(rows) < len(patients):

@@ -81,8 +81,8 @@ match_decisions = Table(
     required("reason", Text),
     instant("decided_at", nullable=False),
     schema="phi",
-    comment="One row per decision about two records, as its event says. action: merge (a survives), unmerge or "
-    "not_a_match. The newest of a pair holds.",
+    comment="One row per decision about two records, as its event says. action: merge (a survives), unmerge, "
+    "not_a_match, or asked (another system made them one after that). The newest of a pair holds.",
 )
 Index("match_decisions_a", match_decisions.c.record_a)
 Index("match_decisions_b", match_decisions.c.record_b)

@@ -1,10 +1,10 @@
-"""The crosswalk: identifiers that events tell of a person beside the one they go by; what is in conflict, at hand"""
+"""The crosswalk's other identifiers; edits against us, at hand; merges of the EHR against a person's decision"""
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from glp1_pipeline.adapters import crosswalk
+from glp1_pipeline.adapters import crosswalk, match_reviews
 
 revision = "0007"
 down_revision = "0006"
@@ -52,12 +52,28 @@ def upgrade() -> None:
         schema="ops",
         postgresql_where=sa.text("conflicts <> '{}'"),
     )
+    op.create_table_comment(
+        "match_decisions",
+        "One row per decision about two records, as its event says. action: merge (a survives), unmerge, not_a_match, or asked (another system made them one after that). The newest of a pair holds.",
+        existing_comment="One row per decision about two records, as its event says. action: merge (a survives), unmerge or not_a_match. The newest of a pair holds.",
+        schema="phi",
+    )
+    op.execute(match_reviews.DROP)
+    op.execute(match_reviews.VIEW)
     op.execute(crosswalk.VIEW)
     op.execute(crosswalk.COMMENT)
 
 
 def downgrade() -> None:
     op.execute(crosswalk.DROP)
+    op.execute(match_reviews.DROP)
+    op.execute(match_reviews.BEFORE)
+    op.create_table_comment(
+        "match_decisions",
+        "One row per decision about two records, as its event says. action: merge (a survives), unmerge or not_a_match. The newest of a pair holds.",
+        existing_comment="One row per decision about two records, as its event says. action: merge (a survives), unmerge, not_a_match, or asked (another system made them one after that). The newest of a pair holds.",
+        schema="phi",
+    )
     op.drop_column("copies", "insisted", schema="ops")
     op.drop_index("copies_in_conflict", table_name="copies", schema="ops")
     op.drop_table("told_identifiers", schema="phi")
