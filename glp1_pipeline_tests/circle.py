@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from glp1_pipeline.adapters import store
-from glp1_pipeline.adapters.charts import TARGET
+from glp1_pipeline.adapters.charts import TARGET, attend_disputes
 from glp1_pipeline.adapters.ehr import Entry, polling
 from glp1_pipeline.adapters.outbox import Heard
 from glp1_pipeline.sandbox.drills.proxy import FaultProxy
@@ -30,6 +30,9 @@ class Circle:
 
     def deliver(self) -> None:
         self.world.drain(Heard(self.client, self.hear))
+        road = self.road
+        if attend_disputes(road.connection, road.contract, road.cipher):
+            self.world.drain(Heard(self.client, self.hear))
 
     def hear(self, change: Entry, ours: dict[str, Any]) -> None:
         road = self.road

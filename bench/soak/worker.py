@@ -37,7 +37,10 @@ def delivery(road: Road) -> bool:
 
     peer = outbox.Heard(road.ehr, hear)
     kind = road.contract.writes[KIND]
-    return bool(outbox.deliver_pending(road.connect, peer, kind, road.cipher.open, deadline=TURN_SECONDS).outcomes)
+    done = outbox.deliver_pending(road.connect, peer, kind, road.cipher.open, deadline=TURN_SECONDS)
+    with road.connect("soak disputes") as connection:
+        charts.attend_disputes(connection, road.contract, road.cipher)
+    return bool(done.outcomes)
 
 
 def contacts(road: Road) -> bool:

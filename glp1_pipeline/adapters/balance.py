@@ -14,6 +14,7 @@ import psycopg
 MEANING = {
     "events": "select event_id, encode(sha256, 'hex'), status, reason, record_id from phi.events",
     "identifiers": "select system, value, record_id from phi.identifiers",
+    "told_identifiers": "select distinct system, value, record_id from phi.told_identifiers",
     "patient_values": "select event_id, record_id, source, form_version, status, authored_at at time zone 'utc', voice,"
     " doc, contradictions, held, contract_version, medication, refill from phi.patient_values",
     "charts": "select patient_id, stage, doc, verified, events, contract_version from phi.charts",

@@ -85,6 +85,7 @@ COLUMNS = {
     "hint": "How to mend it, in words without a value.",
     "http_status": "What the server answered; empty if nothing came back.",
     "incident_id": "Number of the incident, ours.",
+    "insisted": "What was told once over what stood there, since it was settled so: field or link, and event.",
     "is_against_hold": "Whether the refill went on although its decision held it.",
     "is_overridden": "Whether a person let a rule of its last decision through.",
     "key": "Hash of what a likely match shares.",

@@ -14,6 +14,7 @@ import psycopg
 
 from ..domain.contract import Contract
 from ..domain.events import Refused
+from . import crosswalk
 from .cipher import Cipher
 from .ledger import append, event_id_of, read_event
 
@@ -49,7 +50,8 @@ def links(connection: psycopg.Connection, limit: int = 100) -> list[dict[str, An
 
 
 def beside(connection: psycopg.Connection, records: tuple[str, str]) -> dict[str, list[Any]]:
-    """What is compared, side by side, for the person who decides: values, so for their eyes alone."""
+    """What is compared, and what systems call the two, side by side, for the person who decides: values, so for their
+    eyes alone."""
     found = {
         str(record_id): features
         for record_id, features in connection.execute(
@@ -57,7 +59,8 @@ def beside(connection: psycopg.Connection, records: tuple[str, str]) -> dict[str
         )
     }
     sides = [found.get(record, {}) for record in records]
-    return {name: [side.get(name) for side in sides] for name in sorted({*sides[0], *sides[1]})}
+    said = {name: [side.get(name) for side in sides] for name in sorted({*sides[0], *sides[1]})}
+    return said | crosswalk.beside(connection, records)
 
 
 def counts(connection: psycopg.Connection) -> dict[str, Any]:

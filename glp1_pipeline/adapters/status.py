@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 
 from .charts.conflicts import conflicts_of
+from .crosswalk import known_as
 
 
 def status(connection: psycopg.Connection) -> dict[str, Any]:
@@ -78,27 +79,6 @@ def events(connection: psycopg.Connection, status: str, limit: int) -> list[dict
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def find_patient(connection: psycopg.Connection, name: str) -> str | None:
-    """Our id of a patient: given as our id of any of their records, or as an identifier that a system gave; None where
-    it is nobody's, and where systems gave it to several people."""
-    try:
-        row = connection.execute(
-            "select patient_id from phi.charts where patient_id = %(id)s union all"
-            " select patient_id from ops.patient_links where record_id = %(id)s",
-            {"id": str(uuid.UUID(name))},
-        ).fetchone()
-        if row:
-            return str(row[0])
-    except ValueError:
-        pass  # none of ours: a system's, then
-    rows = connection.execute(
-        "select distinct coalesce(l.patient_id, i.record_id) from phi.identifiers i left join ops.patient_links l"
-        " using (record_id) where i.value = %s limit 2",
-        (name,),
-    ).fetchall()
-    return str(rows[0][0]) if len(rows) == 1 else None
-
-
 def records_of(connection: psycopg.Connection, patient_id: str) -> list[str]:
     """The records that a patient is made of."""
     rows = connection.execute("select record_id::text from ops.patient_links where patient_id = %s", (patient_id,))
@@ -127,13 +107,7 @@ def why(connection: psycopg.Connection, patient_id: str) -> dict[str, Any]:
         "stage": chart[0][0] if chart else None,
         "events": chart[0][2] if chart else 0,
         "last_heard_of": chart[0][1] if chart else None,
-        "records": [
-            {"record": str(i), "system": s, "since": at, "event_id": str(e)}
-            for i, s, at, e in of_all(
-                "select record_id, system, learned_at, learned_by from phi.identifiers"
-                " where record_id = any(%s::uuid[]) order by learned_at, system"
-            )
-        ],
+        "records": known_as(connection, records),
         "in_queue_since": queue[0][0] if queue and queue[0][1] is None else None,
         "gates": [
             {"gate": g, "outcome": o, "since": s, "missing": [_missing(m) for m in missing]}

@@ -82,7 +82,8 @@ def conflicts(leave: str | None, take: str | None, as_json: bool) -> None:
     them with `glp1 match`, or mend the address). deleted_in_crm: somebody deleted the contact.
     """
     from ..adapters import charts, outbox
-    from ..adapters.status import events_of, find_patient
+    from ..adapters.crosswalk import find_patient
+    from ..adapters.status import events_of
     from ..domain.crm import COPY
 
     if leave and take:
@@ -99,6 +100,7 @@ def conflicts(leave: str | None, take: str | None, as_json: bool) -> None:
             if patient_id is None or not outbox.settle_conflict(connection, CRM, patient_id, COPY, decision):
                 raise click.ClickException("this contact is not in conflict: `glp1 crm conflicts` lists what is")
             if leave:
+                charts.attend_disputes(connection, road.contract, road.cipher)
                 return {"decision": decision, "new_writes": 0}
             scope = charts.Scope(event_ids=events_of(connection, patient_id), is_replay=True)
             done = charts.chart_events(connection, road.contract, road.cipher, scope)

@@ -67,9 +67,11 @@ def events(status: str, limit: int, as_json: bool) -> None:
 def why(patient: str, as_json: bool) -> None:
     """What PATIENT waits for: every unmet gate, open task and unsent write, since when, and whose it is.
 
-    PATIENT is our id, or an id that another system gave (an intake account, say). It prints names and times, no value.
+    PATIENT is our id, or an id that another system gave: an intake account, the number of a contact, a pharmacy's or a
+    laboratory's, a record number, a member id. One that several patients were given is answered with our ids of them.
+    It prints names and times, no value.
     """
-    from ..adapters.status import find_patient
+    from ..adapters.crosswalk import find_patient
     from ..adapters.status import why as ask
 
     def work(connection):
@@ -120,7 +122,8 @@ def _show_why(found: dict[str, Any]) -> None:
             f" rule {one['rule']}"
         )
     for one in found["records"]:
-        click.echo(f"known to {one['system']} for {age(one['since'])} as record {one['record']}")
+        how = "as record" if one["says_who"] else f"too, said by event {one['event_id']} of record"
+        click.echo(f"known to {one['system']} for {age(one['since'])} {how} {one['record']}")
     for event in found["last_events"]:
         reason = f": {event['reason']}: {event['hint']}" if event["reason"] else ""
         click.echo(

@@ -33,7 +33,7 @@ def show(patient: str, as_json: bool) -> None:
     and times, no dose. The event ids are what `glp1 trace` takes.
     """
     from ..adapters.charts.medication import show as ask
-    from ..adapters.status import find_patient
+    from ..adapters.crosswalk import find_patient
 
     def work(connection) -> dict[str, Any] | None:
         patient_id = find_patient(connection, patient)

@@ -24,7 +24,8 @@ def conflicts(keep_theirs, send_ours, as_json: bool) -> None:
     once more since is a conflict again. RESOURCE is as listed, Type/id.
     """
     from ..adapters import charts, outbox
-    from ..adapters.status import events_of, find_patient
+    from ..adapters.crosswalk import find_patient
+    from ..adapters.status import events_of
 
     if keep_theirs and send_ours:
         raise click.UsageError("one decision at a time: --keep-theirs or --send-ours")
@@ -49,6 +50,7 @@ def conflicts(keep_theirs, send_ours, as_json: bool) -> None:
             if patient_id is None or not outbox.settle_conflict(connection, "ehr", patient_id, key, decision):
                 raise click.ClickException("this is not in conflict: `glp1 conflicts` lists what is")
             if keep_theirs:
+                charts.attend_disputes(connection, road.contract, road.cipher)
                 return {"decision": decision, "new_writes": 0}
             scope = charts.Scope(event_ids=events_of(connection, patient_id), is_replay=True)
             return {

@@ -205,7 +205,7 @@ def _ask(asked) -> Any:
 
 
 def _patient(connection, name: str) -> uuid.UUID:
-    from ..adapters.status import find_patient
+    from ..adapters.crosswalk import find_patient
 
     found = find_patient(connection, name)
     if found is None:

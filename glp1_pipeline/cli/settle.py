@@ -28,8 +28,8 @@ from .telling import AS_JSON, open_road, show_or_json, told
 def settle(patient: str, field: str, keep, source, actor: str, reason: str, as_json: bool) -> None:
     """Settle a conflict about FIELD of PATIENT, as `glp1 why` lists it. The word is an event of its own."""
     from ..adapters import charts
+    from ..adapters.crosswalk import find_patient
     from ..adapters.settling import settle_field
-    from ..adapters.status import find_patient
 
     def work() -> dict[str, Any]:
         road = open_road()

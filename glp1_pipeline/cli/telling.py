@@ -30,11 +30,12 @@ def question(asked: Callable):
 
 def told(work: Callable):
     """Run it; what a person can mend is said in one sentence and never as a trace."""
+    from ..adapters.crosswalk import SeveralPatients
     from ..sandbox.demo import TELLING
 
     try:
         return work()
-    except TELLING as error:
+    except (*TELLING, SeveralPatients) as error:
         raise click.ClickException(str(error)) from None
 
 

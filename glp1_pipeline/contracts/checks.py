@@ -30,6 +30,7 @@ def check(contract: Contract, folder: Folder) -> None:
     check_ownership(contract, folder)
     check_gates(contract, folder)
     check_products(contract, folder)
+    check_identifiers(contract, folder)
     for kind in contract.writes.values():
         if kind.rollback == "forbidden" and not kind.rollback_why:
             what = f"write kind `{kind.kind}` forbids a rollback and does not say why"
@@ -166,6 +167,17 @@ def check_products(contract: Contract, folder: Folder) -> None:
     for set_name in ("glp1_products", "product_preference"):
         for key in sorted(contract.products.keys() - codes_of(contract, set_name)):
             folder.fault("codes.csv", 1, f"product `{key}` has no spelling in `{set_name}`", "add a row for it")
+
+
+def check_identifiers(contract: Contract, folder: Folder) -> None:
+    emitters = {kind.emitter for kind in contract.event_types.values()}
+    for name, kind in contract.identifiers.items():
+        for emitter in sorted(set(kind.given_by) - emitters):
+            what = f"identifier `{name}` is given by `{emitter}`, which sends no event"
+            folder.fault_at("kind", name, what, "name an emitter of events.yaml")
+    shown = [code for kind in contract.identifiers.values() for code in kind.types]
+    for code in sorted({code for code in shown if shown.count(code) > 1}):
+        folder.fault("identifiers.yaml", 1, f"type `{code}` is of two kinds", "leave it with one of them")
 
 
 def codes_of(contract: Contract, set_name: str) -> set[str | bool]:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from ..adapters.charts import conflicts
+from ..adapters.charts import attend_disputes, conflicts
 from .chart import CHARTS
 from .describe import OPS, spec
 from .resources import Road
@@ -54,6 +54,7 @@ OWNERSHIP_DRIFT = dg.AssetSpec(
 def count_conflicts(context: dg.AssetExecutionContext, road: Road):
     """Count what is open, and tell the days' drift."""
     with road.connect("glp1 conflicts") as connection:
+        attend_disputes(connection, road.contract, road.cipher)  # whoever found them may have died before
         found, days = conflicts.open_conflicts(connection), conflicts.drift(connection)
     before = open_before(context.instance)
     now = sum(row["open"] for row in found)

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from ..adapters import outbox
-from ..adapters.charts import TARGET
+from ..adapters.charts import TARGET, attend_disputes
 from ..adapters.ehr import Entry, polling
 from .chart import WRITES
 from .describe import OPS, spec
@@ -56,7 +56,7 @@ CRM_DELIVERIES = dg.AssetSpec(
             asset="deliveries",
             description="Writes that the EHR refused for good: each needs a person. `glp1 status` counts them and "
             "`glp1 why PATIENT` explains one. A resource that someone edited there is left as it is and counted as a "
-            "conflict: `glp1 conflicts` lists them.",
+            "conflict, with a task for a data steward: `glp1 conflicts` lists them.",
         )
     ],
 )
@@ -76,6 +76,7 @@ def deliver(context: dg.AssetExecutionContext, road: Road):
         deadline=RUN_SECONDS,
     )
     with road.connect("glp1 delivery") as connection:
+        asked = attend_disputes(connection, road.contract, cipher)
         waiting = outbox.pending(connection, TARGET)
     yield dg.MaterializeResult(
         "deliveries",
@@ -83,6 +84,7 @@ def deliver(context: dg.AssetExecutionContext, road: Road):
             **dict(report.outcomes),
             "resources": report.resources,
             "still waiting": waiting.ready + waiting.in_doubt,
+            "patients with an edit to decide on, now or no more": asked,
             **({"stopped": report.stopped} if report.stopped else {}),
             **({"milliseconds (median)": round(statistics.median(report.ms), 1)} if report.ms else {}),
         },
@@ -128,6 +130,7 @@ def deliver_to_crm(context: dg.AssetExecutionContext, road: Road):
         deadline=RUN_SECONDS,
     )
     with road.connect("glp1 crm delivery") as connection:
+        attend_disputes(connection, road.contract, cipher)
         waiting, disputed = outbox.pending(connection, CRM), len(outbox.conflicts(connection, CRM))
     yield dg.MaterializeResult(
         "crm_deliveries",

@@ -8,14 +8,14 @@ decision by itself (`mapping`, `chart`, `flags`, `gates`, `tasks`, `fhir`).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import orjson
 
-from . import crm, fhir, flags, followup, gates, medication, refill, tasks
+from . import crm, crosswalk, fhir, flags, followup, gates, medication, refill, tasks
 from .changes import read_change
 from .chart import Chart, Passes, Reported
 from .contract import Contract, Stage
@@ -23,12 +23,13 @@ from .events import Change, Content, Decision, Event, Submission
 from .events.refill import SPEAKERS
 from .failures import where
 from .mapping import map_submission
+from .overruling import Insistence, contact_insistence, insistence
 from .told import FOLLOWUP
 
 GATE = "clinical-minimum"
 EHR, CRM = "ehr", "crm"
-ACCOUNT = "intake-account"
-"""System of the identifier that the intake form's own account gives a person."""
+NOT_THEIRS = "identifiers:not_theirs_to_tell"
+"""An event names a person as only another system may: passed over, and counted."""
 
 
 @dataclass(slots=True)
@@ -68,6 +69,8 @@ class Copy:
     """Number of writes so far."""
     planned: dict[str, str]
     """Resource -> hash of its content as last decided."""
+    insisted: Collection[str] = ()
+    """What was told once over what stood there (`overruling`)."""
 
 
 @dataclass(slots=True)
@@ -92,6 +95,10 @@ class Known:
     """Patient -> (code, cause) of every task ever opened."""
     accounts: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     """Record -> its identifiers that the EHR may show."""
+    asked: dict[frozenset[str], datetime] = field(default_factory=dict)
+    """Pairs of records that the EHR made one after they were told apart here, and since when that is so."""
+    disputes: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    """Record -> resources that somebody changed in another system against us, and why; nobody has decided yet."""
     events: set[str] = field(default_factory=set)
     """Claimed events that were charted before: this is a replay of them."""
     patients: set[str] = field(default_factory=set)
@@ -120,6 +127,8 @@ class Write:
     event_ids: list[str]
     target: str = EHR
     kind: str = "ehr_chart"
+    insists: Insistence | None = None
+    """What of it is told over what stands there."""
 
 
 @dataclass(slots=True)
@@ -191,21 +200,25 @@ def read(contract: Contract, claimed: Iterable[Claimed]) -> Read:
         if isinstance(item.content, Decision):
             continue
         try:
-            if isinstance(item.content, Submission) and item.content.form_id == contract.checkin.form_id:
-                said = followup.read_checkin(contract, item.content)
-                report = _of_checkin(item, item.content, said.values)
-            elif isinstance(item.content, Submission):
-                said = map_submission(contract, item.content)
-                report = _of_submission(item, item.content, said.values, said.contradictions)
-            else:
+            if isinstance(item.content, Change):
                 said = read_change(contract, item.content)
+                named = crosswalk.told(contract, item.event, item.content, said.values)
                 fact = medication.told(contract, item.content)
-                report = _of_change(item, item.content, said.values, said.voice, fact)
+                report = _of_change(item, item.content, said.values, said.voice, fact, named.identifiers)
                 report = replace(report, refill=refill.told(contract, item.content))
+            else:
+                is_checkin = item.content.form_id == contract.checkin.form_id
+                said = (followup.read_checkin if is_checkin else map_submission)(contract, item.content)
+                named = crosswalk.told(contract, item.event, item.content, said.values)
+                report = _of_submission(item, item.content, said.values, said.contradictions, named.identifiers)
+                if is_checkin:
+                    report = _of_checkin(item, report)
         except Exception as error:  # noqa: BLE001 - one poison event must not hold a batch; it is named dead, not hidden
             found.dead[item.event_id] = where(error)
             continue
         found.reports[item.event_id] = report
+        if named.refused:
+            found.problems[NOT_THEIRS] = found.problems.get(NOT_THEIRS, 0) + named.refused
         for problem in said.problems:
             name = f"{problem.field}:{problem.cause}"
             found.problems[name] = found.problems.get(name, 0) + 1
@@ -304,6 +317,7 @@ def _outcome(
     of_treatment += refill.needs(contract, followed.refills, of_treatment)
     needed += tasks.still_needed(contract, chart, raised, of_treatment)
     needed += tasks.who_is_who(contract, known.reviews.get(patient_id, ()))
+    needed += tasks.edited_elsewhere(contract, (d for record in records for d in known.disputes.get(record, ())))
     open_now = {(task.code, task.cause) for task in needed}
     closed = [key for key in known.tasks.get(patient_id, []) if key not in open_now]
     write = None
@@ -318,20 +332,23 @@ def _outcome(
     outcome.follow_ups, outcome.refills, outcome.tick = followed.follow_ups, followed.refills, followed.tick
     if contract.crm and (outcome.stage != "lead" or patient_id in known.contacts):
         body = crm.contact(contract, chart, outcome.stage, gate, followup.crm_status(followed.follow_ups))
-        outcome.contact = _contact(patient_id, body, items, known)
+        outcome.contact = _contact(patient_id, body, items, known, chart)
         others = [record for record in records if record != patient_id and record in known.contacts]
         heard = [_contact(record, crm.retired_contact(contract, body, record), items, known) for record in others]
         outcome.other_contacts = [write for write in heard if write is not None]
     return outcome
 
 
-def _contact(record_id: str, body: Mapping[str, Any], items: Sequence[Claimed], known: Known) -> Write | None:
+def _contact(
+    record_id: str, body: Mapping[str, Any], items: Sequence[Claimed], known: Known, chart: Chart | None = None
+) -> Write | None:
     copy = known.contacts.get(record_id) or Copy(0, {})
     hashes = {crm.COPY: crm.contact_hash(body)}
-    if copy.planned == hashes:
+    insists = contact_insistence(chart, crm.COPY, copy.insisted) if chart is not None and copy.planned else None
+    if copy.planned == hashes and insists is None:
         return None
     event_ids = sorted({item.event_id for item in items})
-    return Write(record_id, copy.n + 1, hashes, orjson.dumps(body), event_ids, CRM, "crm_contact")
+    return Write(record_id, copy.n + 1, hashes, orjson.dumps(body), event_ids, CRM, "crm_contact", insists)
 
 
 def _write(contract, patient_id, records, items, history, needed, closed, known: Known) -> Write | None:
@@ -362,7 +379,21 @@ def _write(contract, patient_id, records, items, history, needed, closed, known:
             response = fhir.questionnaire_response(contract, item.content, patient_id)
             resources[f"QuestionnaireResponse/{response['id']}"] = response
     keep = {fhir.response_key(patient_id, report.submission_id) for report in chart.submissions} if planned else ()
-    return _change_of(contract, patient_id, resources, chart.latest.received_at, items, known, keep=keep)
+    insists = None
+    if patient in planned and not chart.blocked:
+        answers = [item.event_id for item in items if _answers(item, known)]
+        insists = insistence(chart, patient, answers, known.copies[patient_id].insisted)
+    at = chart.latest.received_at
+    return _change_of(contract, patient_id, resources, at, items, known, keep=keep, insists=insists)
+
+
+def _answers(item: Claimed, known: Known) -> bool:
+    """Whether a person says that two are two, after the EHR had made them one."""
+    said = item.content
+    if not isinstance(said, Decision) or said.action not in ("unmerge", "not_a_match"):
+        return False
+    asked = known.asked.get(frozenset(said.records))
+    return asked is not None and said.decided_at > asked
 
 
 def _retire(contract: Contract, patient_id: str, claimed: Sequence[Claimed], known: Known) -> Retired:
@@ -392,6 +423,7 @@ def _change_of(
     items: Sequence[Claimed],
     known: Known,
     keep: Iterable[str] = (),
+    insists: Insistence | None = None,
 ) -> Write | None:
     """The write of what differs from what was planned last. What was planned and is said no more is taken back."""
     copy = known.copies.get(patient_id) or Copy(0, {})
@@ -401,16 +433,20 @@ def _change_of(
     dumped = {key: fhir.dump(resource) for key, resource in resources.items()}
     hashes = {key: fhir.content_hash(content) for key, content in dumped.items()}
     changed = {key: digest for key, digest in hashes.items() if copy.planned.get(key) != digest}
+    if insists is not None:
+        changed[insists.key] = hashes[insists.key]
     if not changed:
         return None
     n = copy.n + 1
     event_ids = sorted({item.event_id for item in items})
     proof = fhir.provenance(patient_id, n, sorted(changed), recorded, event_ids, contract.version)
     content = {key: dumped[key] for key in changed} | {f"Provenance/{proof['id']}": fhir.dump(proof)}
-    return Write(patient_id, n, changed, fhir.transaction(content), event_ids)
+    return Write(patient_id, n, changed, fhir.transaction(content), event_ids, insists=insists)
 
 
-def _of_submission(item: Claimed, submission: Submission, values: Mapping[str, Any], contradictions) -> Reported:
+def _of_submission(
+    item: Claimed, submission: Submission, values: Mapping[str, Any], contradictions, identifiers
+) -> Reported:
     return Reported(
         event_id=item.event_id,
         submission_id=submission.submission_id,
@@ -423,17 +459,19 @@ def _of_submission(item: Claimed, submission: Submission, values: Mapping[str, A
         values=dict(values),
         contradictions=contradictions,
         record_id=item.record_id,
+        identifiers=identifiers,
     )
 
 
-def _of_checkin(item: Claimed, submission: Submission, values: Mapping[str, Any]) -> Reported:
-    report = _of_submission(item, submission, values, ())
-    at = submission.received_at or item.event.occurred_at
+def _of_checkin(item: Claimed, report: Reported) -> Reported:
+    """As told by who is under treatment. Where the form's own server does not say when it had it, the event does."""
+    assert isinstance(item.content, Submission)
+    at = item.content.received_at or item.event.occurred_at
     return replace(report, source=FOLLOWUP, received_at=min(at, item.received_at))
 
 
 def _of_change(
-    item: Claimed, change: Change, values: Mapping[str, Any], voice: str, fact: medication.Fact | None
+    item: Claimed, change: Change, values: Mapping[str, Any], voice: str, fact: medication.Fact | None, identifiers
 ) -> Reported:
     return Reported(
         event_id=item.event_id,
@@ -448,4 +486,5 @@ def _of_change(
         source=SPEAKERS.get(change.system, change.system) if fact is None else fact.source,
         voice=voice,
         medication=None if fact is None else fact.to_doc(),
+        identifiers=identifiers,
     )

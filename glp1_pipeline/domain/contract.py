@@ -205,6 +205,19 @@ class EventType(Declared):
         return tuple(self.emitter.split("|"))
 
 
+class IdentifierKind(Declared):
+    """What a system may call a person, beside the name that its events go by. It never joins two records."""
+
+    kind: str
+    label: str
+    given_by: tuple[str, ...]
+    """Emitters that may tell it, besides the system itself of its own people."""
+    types: tuple[str, ...] = ()
+    """Codes of HL7 table 0203 under which FHIR shows it."""
+    never: tuple[str, ...] = ()
+    """Beginnings of FHIR systems whose identifiers are not kept."""
+
+
 class TaskKind(Declared):
     code: str
     purpose: str
@@ -268,6 +281,7 @@ class Contract(Declared):
     """Property of a contact -> what it is to us: all that the CRM may ever know."""
     dose_ladders: dict[str, tuple[dict[str, str], ...]] = {}
     """Product key -> its steps, lowest dose first."""
+    identifiers: dict[str, IdentifierKind] = {}
     identity: IdentityModel
     medication: MedicationRules
     checkin: CheckinForm

@@ -17,6 +17,7 @@ from .flags import Facts, RaisedFlag
 from .flags.facts import unanswered
 from .flags.medicines import GLP1, groups_in
 from .gates import GateResult
+from .overruling import EHR, ELEMENTS
 from .ownership import adds, record_of, verified_record
 
 BY_FLAG = {
@@ -30,6 +31,7 @@ URGENT = ("crisis-protocol", "urgent-safety-review")
 """Opened from a draft too: they cannot wait for the patient to press submit."""
 BY_HAND = "task/"
 """How a report begins that tells what became of a task: task/kind/cause/event it rested on/outcome."""
+EDITED = "resolve-edit-conflict"
 UNMAPPED = "unmapped"
 MEDICINES = "med.current_list"
 ALLERGENS = "allergy.list"
@@ -151,11 +153,25 @@ def who_is_who(contract: Contract, others: Iterable[str]) -> list[TaskNeed]:
     return [TaskNeed(kind.code, f"match:{other}", kind.queue, kind.owner, kind.due_minutes) for other in others]
 
 
+def edited_elsewhere(contract: Contract, disputes: Iterable[tuple[str, str]]) -> list[TaskNeed]:
+    """A person must say whose word stays of a resource (`Type/id`, reason) that somebody changed in another system
+    against us. Done by that decision alone: work by hand settles nothing there."""
+    kind = contract.tasks[EDITED]
+    causes = sorted({edit_cause(key, reason) for key, reason in disputes})
+    return [TaskNeed(kind.code, cause, kind.queue, kind.owner, kind.due_minutes) for cause in causes]
+
+
+def edit_cause(key: str, reason: str) -> str:
+    return f"{reason}:{key.replace('/', ':')}"
+
+
 def _conflicts(contract: Contract, chart: Chart) -> Iterable[tuple[str, str]]:
     """What only a person can settle between two who speak; gone as soon as they agree, or the owner says it again."""
     for conflict in chart.conflicts:
         if conflict.outcome == "task":
             yield record_of(contract, conflict.field).task or "resolve-field-conflict", conflict.field
+        elif conflict.outcome == "refused" and conflict.source == EHR and conflict.field in ELEMENTS:
+            yield "resolve-field-conflict", conflict.field  # the Patient there still says what does not hold
     place = {report.event_id: n for n, report in enumerate(chart.submissions)} if chart.decisive else {}
     for name, found in chart.decisive.items():
         record, told = verified_record(contract, name), chart.values.get(name)

@@ -60,6 +60,8 @@ class Reported:
     """What it says of a treatment (`domain.medication`), beside the values of fields."""
     refill: Mapping[str, Any] | None = None
     """What it says of a refill, a flag, or the patient's own clock (`domain.refill`)."""
+    identifiers: tuple[tuple[str, str], ...] = ()
+    """System and value of what it calls the person, beside the name that it goes by (`domain.crosswalk`)."""
 
     @property
     def said_at(self) -> datetime:
@@ -120,6 +122,9 @@ class Chart:
     """Field -> id of the event that said what was found."""
     decisive: dict[str, Value] = field(default_factory=dict)
     """Those findings that count for decisions in place of what the patient said."""
+    overruled: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(field, system) -> id of the event that settled against what that system said; gone when it says it anew. Its own
+    record still says otherwise."""
 
     def get(self, name: str) -> Any:
         """The known value that counts for decisions, or None where there is none (see `state` for why)."""

@@ -58,6 +58,7 @@ class Voices:
                 continue
             if value.get("null") == "absent" and name in chart.values:
                 continue
+            chart.overruled.pop((name, report.source), None)
             own = verified_record(self.contract, name) if report.voice == "verified" else None
             if is_copy:
                 value = self.said.whole(report, name, value)
@@ -171,7 +172,12 @@ class Voices:
         for field, source in list(self.kept):
             if field == name and source != report.source:
                 held = self.kept[field, source].rule in HELD_FOR_A_PERSON
-                if not (held and is_copy) or same(self.offers[field, source], self.chart.values.get(name)):
+                agrees = same(self.offers[field, source], self.chart.values.get(name))
+                if not (held and is_copy) or agrees:
+                    if source in COPYING and not agrees:
+                        # It is told so: who says the same again does not merely carry it along.
+                        self.chart.overruled[field, source] = report.event_id
+                        self.said.last[source, field] = BLANK
                     self._close(field, source)
 
     def _remember(self, name: str, value: Value) -> None:

@@ -161,6 +161,7 @@ class Run:
         ):
             write_kind = road.contract.writes[kind]
             deliver_pending(self.connect, peer, write_kind, road.cipher.open, workers=2, deadline=30.0)
+        charts.attend_disputes(road.connection, road.contract, road.cipher)
 
     def listen(self) -> int:
         """Look for changes in both systems; how many there were."""

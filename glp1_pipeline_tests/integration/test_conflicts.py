@@ -13,6 +13,7 @@ import requests
 from click.testing import CliRunner
 
 from glp1_pipeline import cli
+from glp1_pipeline.adapters.charts import attend_disputes
 from glp1_pipeline.adapters.ehr import Ehr, EhrSettings
 from glp1_pipeline.adapters.outbox import DeliveryReport, deliver_pending
 from glp1_pipeline.cli import mend, prove, telling
@@ -30,7 +31,9 @@ def glp1(*arguments: str) -> dict[str, Any]:
 
 
 def deliver(road: SmallRoad, ehr: Ehr) -> DeliveryReport:
-    return deliver_pending(lambda: connect(road.url), ehr, write_kind("ehr"), road.cipher.open)
+    done = deliver_pending(lambda: connect(road.url), ehr, write_kind("ehr"), road.cipher.open)
+    attend_disputes(road.connection, road.contract, road.cipher)
+    return done
 
 
 def test_a_person_lists_a_conflict_and_decides_it_and_replays_stay_without_effect(
@@ -64,7 +67,10 @@ def test_a_person_lists_a_conflict_and_decides_it_and_replays_stay_without_effec
         assert glp1("status")["conflicts"] == {"edited_in_ehr": 1}
         told = glp1("why", patient_id)
         assert [c["resource"] for c in told["conflicts"]] == [key]
-        assert told["writes"] == told["blocked"] == []
+        asked = [t for t in told["tasks"] if t["task"] == "resolve-edit-conflict"]
+        assert [(t["cause"], t["owner"]) for t in asked] == [(f"edited_in_ehr:{key.replace('/', ':')}", "data-steward")]
+        assert [w["status"] for w in told["writes"]] == ["ready"]  # the task, for those who work in the EHR
+        assert dict(deliver(road, client).outcomes) == {"delivered": 1}
         assert "ours is not sent" in CliRunner().invoke(cli.main, ["why", patient_id]).output
         reconciled = glp1("reconcile")
         assert reconciled["ehr"]["edited_there"] == 1
@@ -74,6 +80,8 @@ def test_a_person_lists_a_conflict_and_decides_it_and_replays_stay_without_effec
 
         assert glp1("conflicts", "--keep-theirs", patient_id, key) == {"decision": "theirs", "new_writes": 0}
         assert glp1("status")["conflicts"] == {}
+        assert not [t for t in glp1("why", patient_id)["tasks"] if t["task"] == "resolve-edit-conflict"]
+        assert dict(deliver(road, client).outcomes) == {"delivered": 1}  # the task, done
         assert glp1("reconcile")["holds"]
         assert road.replay().writes == 0
         assert "note" in get(f"{ehr.url}/{key}")

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from glp1_pipeline import cli
+from glp1_pipeline.adapters.settling import settle_field
 from glp1_pipeline.cli import telling
 from glp1_pipeline.domain.crm import KEY
 from glp1_pipeline_tests.crm_process import CrmProcess
@@ -86,6 +87,29 @@ def test_a_name_changed_in_the_crm_is_not_taken_over_and_not_lost(world: CrmWorl
     world.road.chart()
     assert chart_value(world, "demo.legal_last") == name
     assert world.road.rows("select field, source from ops.field_conflicts") == [("demo.legal_last", "crm")]
+
+
+def test_a_name_that_a_steward_keeps_against_the_crm_is_told_to_it_once(world: CrmWorld, crm: CrmProcess) -> None:
+    door, road = crm.door(), world.road
+    road.send(submission(1))
+    world.drain(door)
+    name, patient_id = chart_value(world, "demo.legal_last"), str(road.one("select patient_id from phi.charts"))
+    crm.edit(crm.only()["id"], lastname="Canary-Someoneelse", hs_language="vi")
+    world.notice(door)
+    road.chart()
+    world.drain(door)
+    assert crm.only()["properties"]["lastname"] == "Canary-Someoneelse", "nobody has decided yet"
+    settle_field(
+        road.connection, road.contract, road.cipher, patient_id, "demo.legal_last", "holding", "steward-7", "called"
+    )
+    road.chart()
+    world.drain(door)
+    properties = crm.only()["properties"]
+    assert (properties["lastname"], properties["hs_language"]) == (name, "vi")
+    assert world.notice(door).changes == 0
+    writes, before = road.one("select count(*) from ops.writes"), road.fingerprint()
+    road.replay()
+    assert (road.one("select count(*) from ops.writes"), road.fingerprint()) == (writes, before)
 
 
 def test_an_opt_out_in_the_crm_is_a_revocation_here_at_once(world: CrmWorld, crm: CrmProcess) -> None:

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from glp1_pipeline import cli
-from glp1_pipeline.adapters import ledger, matches, status
+from glp1_pipeline.adapters import crosswalk, ledger, matches, status
 from glp1_pipeline.cli import mend
 from glp1_pipeline.domain import flags
 from glp1_pipeline.domain.fhir import patient_key, response_key
@@ -255,14 +255,16 @@ def test_the_balance_names_what_a_merge_would_leave_behind(road: SmallRoad):
     assert "1 charts have more events than there are values" in found
 
 
-def test_an_id_that_systems_gave_to_two_people_finds_neither(road: SmallRoad):
+def test_an_id_that_systems_gave_to_two_people_is_answered_with_both(road: SmallRoad):
     road.send(submission(1), submission(2, subject="canary-0000001", source="/intake/ios"))
-    assert status.find_patient(road.connection, "canary-0000001") is None
     one, two = (str(r) for (r,) in road.rows("select patient_id from phi.charts order by received_at"))
-    assert status.find_patient(road.connection, one) == one
+    with pytest.raises(crosswalk.SeveralPatients) as several:
+        crosswalk.find_patient(road.connection, "canary-0000001")
+    assert several.value.patients == sorted([one, two])
+    assert crosswalk.find_patient(road.connection, one) == one
     decide(road, "merge", one, two)
-    assert status.find_patient(road.connection, "canary-0000001") == one
-    assert status.find_patient(road.connection, two.upper()) == one
+    assert crosswalk.find_patient(road.connection, "canary-0000001") == one
+    assert crosswalk.find_patient(road.connection, two.upper()) == one
     assert len(status.events_of(road.connection, one)) == 3
     told = status.why(road.connection, one)
     assert len(told["last_events"]) == 3

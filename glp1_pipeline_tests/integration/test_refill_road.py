@@ -88,7 +88,7 @@ def test_a_decision_is_sealed_and_can_be_neither_changed_nor_deleted(road: Small
         "delete from phi.refill_decisions",
     ):
         with pytest.raises(psycopg.errors.RaiseException, match="never changed and never deleted"):
-            road.connection.execute(statement)  # type: ignore[arg-type]
+            road.connection.execute(statement)
     road.connection.execute("update phi.refill_decisions set kid = kid, body = body")  # another key may seal it
 
 

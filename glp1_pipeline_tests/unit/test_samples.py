@@ -21,7 +21,8 @@ import pytest
 
 from glp1_pipeline.adapters import documents, ledger
 from glp1_pipeline.contracts import load
-from glp1_pipeline.domain.charting import ACCOUNT, Claimed, Copy, Known, PatientOutcome, decide, read
+from glp1_pipeline.domain.charting import Claimed, Copy, Known, PatientOutcome, decide, read
+from glp1_pipeline.domain.crosswalk import ACCOUNT
 from glp1_pipeline.domain.events import Change, Refused, Submission, parse_event
 from glp1_pipeline.domain.outbox import keys_of
 from glp1_pipeline.sandbox.samples import Sample, samples

@@ -6,7 +6,18 @@ all. Not here: the decision (`domain.charting`), bytes into events (`ledger`), d
 
 from ...domain.charting import EHR as TARGET
 from .claim import Scope, count, is_backlog, pending_days
+from .disputes import attend_disputes
 from .run import ChartFault, chart_events
 from .save import Charted
 
-__all__ = ["TARGET", "ChartFault", "Charted", "Scope", "chart_events", "count", "is_backlog", "pending_days"]
+__all__ = [
+    "TARGET",
+    "ChartFault",
+    "Charted",
+    "Scope",
+    "attend_disputes",
+    "chart_events",
+    "count",
+    "is_backlog",
+    "pending_days",
+]

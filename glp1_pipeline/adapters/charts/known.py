@@ -12,6 +12,7 @@ import orjson
 
 from ...domain.charting import CRM, EHR, Claimed, Copy, Known
 from ...domain.contract import Contract
+from ...domain.events import Decision
 from ...domain.outbox import keys_of
 from ..cipher import Cipher
 from .meet import Met
@@ -39,11 +40,24 @@ def read_known(connection, contract: Contract, cipher: Cipher, claimed: Sequence
             known.events.add(row.event_id)
         else:
             known.reports.setdefault(row.record_id, []).append(row)
-    for target, patient_id, n, planned in connection.execute(
-        "select target, patient_id, n, planned from ops.copies where target = any(%s) and patient_id = any(%s::uuid[])",
+    for target, patient_id, n, planned, insisted, conflicts in connection.execute(
+        "select target, patient_id, n, planned, insisted, conflicts from ops.copies where target = any(%s)"
+        " and patient_id = any(%s::uuid[])",
         ([EHR, CRM], sorted({*patients, *met.patient_of})),
     ):
-        (known.copies if target == EHR else known.contacts)[str(patient_id)] = Copy(n, planned)
+        (known.copies if target == EHR else known.contacts)[str(patient_id)] = Copy(n, planned, insisted)
+        if open_now := [(key, mark["reason"]) for key, mark in conflicts.items() if "decision" not in mark]:
+            known.disputes.setdefault(str(patient_id), []).extend(open_now)
+    if refused := sorted({r for c in claimed if isinstance(c.content, Decision) for r in c.content.records}):
+        known.asked = {
+            frozenset((str(a), str(b))): at
+            for a, b, at in connection.execute(
+                "select least(record_a, record_b), greatest(record_a, record_b), min(decided_at)"
+                " from phi.match_decisions where action = 'asked' and record_a = any(%(r)s::uuid[])"
+                " and record_b = any(%(r)s::uuid[]) group by 1, 2",
+                {"r": refused},
+            )
+        }
     for patient_id, code, cause in connection.execute(
         "select patient_id, code, cause from ops.tasks where patient_id = any(%s::uuid[])", (patients,)
     ):

@@ -16,8 +16,9 @@ import orjson
 
 from ...domain import identity
 from ...domain.chart import Reported
-from ...domain.charting import ACCOUNT, Claimed, Read
+from ...domain.charting import Claimed, Read
 from ...domain.contract import Contract
+from ...domain.crosswalk import ACCOUNT
 from ...domain.events import Decision
 from .reports import reports_of
 

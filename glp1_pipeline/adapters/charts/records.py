@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...domain.charting import ACCOUNT, Claimed
+from ...domain.charting import Claimed
+from ...domain.crosswalk import ACCOUNT
 from ...domain.events import Change, Decision
 from ..cipher import Cipher
 

@@ -19,6 +19,8 @@ from ..cipher import Cipher
 from ..enqueue import enqueue
 from ..ledger import MEND
 from .conflicts import save_conflicts
+from .identifiers import save_identifiers
+from .insisting import save_insistence
 from .medication import save_courses
 from .refills import save_refills
 
@@ -76,6 +78,7 @@ def save(connection, contract: Contract, cipher: Cipher, decided: Decided, known
          None if r.medication is None else _json(r.medication), None if r.refill is None else _json(r.refill))
         for o in outcomes for r in o.reports
     ), known=known.events)  # fmt: skip
+    save_identifiers(connection, outcomes, known)
     _upsert(connection, "phi.charts", ("patient_id",),
             ("patient_id", "stage", "doc", "verified", "events", "contract_version", "received_at"),
             (_chart_row(o, version) for o in outcomes), known=known.patients)  # fmt: skip
@@ -231,6 +234,9 @@ def _save_writes(
     _upsert(connection, "ops.copies", ("target", "patient_id"), ("target", "patient_id", "n", "planned"),
             ((w.target, w.patient_id, w.n, _json(w.hashes)) for w in writes),
             known=there, keep="planned = t.planned || excluded.planned", width=2)  # fmt: skip
+    for write in writes:
+        if write.insists is not None:
+            save_insistence(connection, write.target, write.patient_id, write.insists, now)
     done.writes += sum(w.target == EHR for w in writes)
     done.contacts += sum(w.target == CRM for w in writes)
     done.resources += sum(len(w.hashes) for w in writes if w.target == EHR)

@@ -26,12 +26,13 @@ from ..cipher import Cipher
 from .echoes import Copy, Echoes, Verdict
 from .ehr import Ehr
 from .entries import Entry
-from .events import MERGED, Told, changed, merge_links, merged
+from .events import MERGED, Told, asked, changed, merge_links, merged
 from .feed import PAGE, Feed
 from .people import People
 from .window import Window
 
 HISTORY_MARGIN = timedelta(seconds=1)
+TOLD_APART = ("unmerge", "not_a_match")
 
 
 @dataclass(slots=True)
@@ -157,22 +158,37 @@ class Poller:
             told.append(changed(self.source, patient, entry, record_id, actor, sent))
             if entry.kind == "Patient" and not entry.is_deleted:
                 told += self._merges(entry, record_id, actor, copies[record_id])
-        return told
+        return [*{one.id: one for one in reversed(told)}.values()][::-1]  # both Patients tell of one merge
 
     def _merges(self, entry: Entry, record_id: str, actor: str, copies: list[Copy]) -> list[Told]:
         """The merges that a Patient tells of, but for those that we told the EHR of."""
         ours = self.echoes.links_sent(entry, copies)
+        left = {(kind, link["reference"]) for kind, link in merge_links(self.echoes.last_sent(entry, copies) or {})}
         told = []
         for kind, reference in merge_links(entry.content):
             other = self.people.record_of_reference(reference)
-            if other is None or other == record_id or (kind, patient_key(other)) in ours:
+            if other is None or other == record_id or (kind, patient_key(other)) in left:
                 continue
             if other not in self.echoes.copies([other]):
                 continue
             survivor, retired = (other, record_id) if kind == "replaced-by" else (record_id, other)
-            told.append(merged(self.source, entry, survivor, retired, actor))
+            newest = self._decided(survivor, retired)
+            if newest in TOLD_APART:
+                at = min(entry.stamp, self.now())
+                told.append(asked(self.source, entry, survivor, retired, actor, at))
+            elif newest != "asked" and (kind, patient_key(other)) not in ours:
+                told.append(merged(self.source, entry, survivor, retired, actor))
         fresh = self.not_yet_told(one.id for one in told)
         return [one for one in told if one.id in fresh]
+
+    def _decided(self, record_id: str, other: str) -> str | None:
+        """What was decided last of two records."""
+        row = self.connection.execute(
+            "select action from phi.match_decisions where (record_a = %(one)s and record_b = %(two)s)"
+            " or (record_a = %(two)s and record_b = %(one)s) order by decided_at desc, event_id desc limit 1",
+            {"one": record_id, "two": other},
+        ).fetchone()
+        return row[0] if row else None
 
     def not_yet_told(self, ids: Iterable[str]) -> set[str]:
         """Those of these events of ours that the ledger does not have."""

@@ -1,6 +1,7 @@
 """A change in the EHR as a CloudEvent: the bytes that the ledger keeps.
 
-Here: `chart.updated`, and `patient.merged` where two Patients were made one there. Not here: which changes are told
+Here: `chart.updated`, `patient.merged` where two Patients were made one there, and `patient.merge_asked` where a person
+here had told them apart. Not here: which changes are told
 (`changes`), and what they mean (`domain.changes`).
 """
 
@@ -14,6 +15,8 @@ from .entries import Entry
 
 CHANGED, MERGED = "chart.updated", "patient.merged"
 MERGE_REASON = "merged in the EHR"
+ASKED = "patient.merge_asked"
+ASKED_REASON = "merged in the EHR, after a person here said that they are two"
 
 
 class Told(NamedTuple):
@@ -55,6 +58,13 @@ def merged(source: str, entry: Entry, survivor: str, retired: str, actor: str) -
     """Two records of ours that the EHR made one. Said once for the two, not at every later change of the Patient."""
     data = {"survivor_id": survivor, "retired_id": retired, "reason": MERGE_REASON, "actor": actor or "ehr"}
     return _event(source, f"merged/{retired}/into/{survivor}", MERGED, entry.place, entry.stamp, data)
+
+
+def asked(source: str, entry: Entry, survivor: str, retired: str, actor: str, stamp: datetime) -> Told:
+    """Two records of ours that the EHR made one although a person here told them apart: for a person to decide."""
+    data = {"record_id": survivor, "other_id": retired, "reason": ASKED_REASON, "actor": actor or "ehr"}
+    told_id = f"asked/{retired}/into/{survivor}/{entry.place}/_history/{entry.version}"
+    return _event(source, told_id, ASKED, entry.place, stamp, data)
 
 
 def merge_links(patient: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

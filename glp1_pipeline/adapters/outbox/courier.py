@@ -91,7 +91,7 @@ class Courier(Carrier):
                 atomic = self.ehr.is_atomic(one.content)
                 verdict = judge(
                     resources, known, found, lambda: self._last_sent(one),
-                    is_atomic=atomic, held=one.decided(None), insisted=one.decided("ours"),
+                    is_atomic=atomic, held=one.decided(None), insisted=one.decided("ours"), over=one.over,
                     may_merge=self._hear is not None,
                 )  # fmt: skip
                 tried.http_status = 200

@@ -35,8 +35,9 @@ class Claimed:
     kid: str | None
     body: bytes | None
     remote: dict[str, list[str]]
-    conflicts: dict[str, dict[str, str]]
-    """By key what somebody else changed there: since, reason, and a person's decision, if there is one."""
+    conflicts: dict[str, dict[str, Any]]
+    """By key what somebody else changed there: since, reason, and a person's decision, if there is one; `over`: the
+    elements that it is about, where not the whole."""
     claimed_at: float
     """Our own monotonic clock, read before the claim: the lease never ends earlier than we think."""
     content: dict[str, Any] = field(default_factory=dict)
@@ -47,7 +48,12 @@ class Claimed:
 
     def decided(self, decision: str | None) -> set[str]:
         """The resources in conflict of which a person said this; None: nobody has said anything."""
-        return {key for key, mark in self.conflicts.items() if mark.get("decision") == decision}
+        return {k for k, mark in self.conflicts.items() if mark.get("decision") == decision and "over" not in mark}
+
+    @property
+    def over(self) -> dict[str, list[str]]:
+        """Of a resource the elements of which somebody settled that ours is right."""
+        return {key: mark["over"] for key, mark in self.conflicts.items() if "over" in mark}
 
 
 @dataclass(slots=True)
@@ -110,11 +116,13 @@ def claim(
             " from heads h join begun using (write_id)"
             " left join phi.write_bodies b using (write_id)"
             " left join ops.copies c on c.target = %s and c.patient_id = h.patient_id"
-            # Where the Patient of a merged record is there: the one refers to the other.
-            " left join lateral (select jsonb_object_agg(e.key, e.value) as remote from ops.patient_links l"
-            "  join ops.copies o on o.target = %s and o.patient_id in (l.record_id, l.patient_id),"
-            "  jsonb_each(o.remote) e"
-            "  where h.patient_id in (l.record_id, l.patient_id) and starts_with(e.key, 'Patient/')) linked on true",
+            # Where the Patient of a merged record is there: the one refers to the other, also once they are parted.
+            " left join lateral (select jsonb_object_agg(e.key, e.value) as remote from"
+            "  (select unnest(array[record_id, patient_id]) as id from ops.patient_links"
+            "   where h.patient_id in (record_id, patient_id) union select record_b from phi.match_decisions"
+            "   where record_a = h.patient_id union select record_a from phi.match_decisions"
+            "   where record_b = h.patient_id) l join ops.copies o on o.target = %s and o.patient_id = l.id,"
+            "  jsonb_each(o.remote) e where starts_with(e.key, 'Patient/')) linked on true",
             (patients, target, target, target),
         ).fetchall()
         if len(rows) < len(patients):

@@ -67,10 +67,13 @@ copies = Table(
     required("planned", JSONB, server_default="{}"),
     required("remote", JSONB, server_default="{}"),
     required("conflicts", JSONB, server_default="{}"),
+    required("insisted", ARRAY(Text), server_default="{}"),
     schema="ops",
     comment="One row per target and patient: hash of each resource as last decided (planned), and the id and version "
     "that the target gave it (remote).",
 )
+
+Index("copies_in_conflict", copies.c.target, copies.c.patient_id, postgresql_where=text("conflicts <> '{}'"))
 
 lanes = Table(
     "lanes",

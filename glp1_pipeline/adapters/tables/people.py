@@ -18,6 +18,20 @@ identifiers = Table(
 )
 Index("identifiers_record", identifiers.c.record_id)
 
+told_identifiers = Table(
+    "told_identifiers",
+    metadata,
+    Column("event_id", Uuid, primary_key=True),
+    Column("system", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    required("record_id", Uuid),
+    schema="phi",
+    comment="One row per event and identifier that it tells of its person beside the one it goes by: a member id, a "
+    "record number. Several people may have the same. The view phi.crosswalk shows these and the others.",
+)
+Index("told_identifiers_value", told_identifiers.c.value)
+Index("told_identifiers_record", told_identifiers.c.record_id)
+
 people = Table(
     "people",
     metadata,
@@ -67,8 +81,8 @@ match_decisions = Table(
     required("reason", Text),
     instant("decided_at", nullable=False),
     schema="phi",
-    comment="One row per decision about two records, as its event says. action: merge (a survives), unmerge or "
-    "not_a_match. The newest of a pair holds.",
+    comment="One row per decision about two records, as its event says. action: merge (a survives), unmerge, "
+    "not_a_match, or asked (another system made them one after that). The newest of a pair holds.",
 )
 Index("match_decisions_a", match_decisions.c.record_a)
 Index("match_decisions_b", match_decisions.c.record_b)

@@ -78,6 +78,15 @@ def _effects(lines: list[str], contract: Contract) -> None:
             for e in contract.event_types.values()
         ),
     )
+    lines += ["", "## Identifiers", "", "What systems may call a person, beside the name that their events go by.", ""]
+    table(
+        lines,
+        ("Kind", "What it is", "May be told by, besides the system itself", "Types in FHIR (HL7 0203)"),
+        (
+            (code(one.kind), one.label, ", ".join(one.given_by), ", ".join(one.types))
+            for one in contract.identifiers.values()
+        ),
+    )
     lines += ["", "## Write kinds", "", "Outside effects.", ""]
     table(
         lines,

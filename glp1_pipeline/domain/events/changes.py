@@ -12,10 +12,11 @@ from .shapes import TOKEN, Change, Decision, Refused, as_record, read_token
 
 CHART, CONTACT, SETTLED, TASK = "chart.updated", "contact.updated", "field.conflict_resolved", "task.completed"
 TASK_OUTCOMES = ("done", "declined", "noted")
-DECISIONS: dict[str, tuple[Literal["merge", "unmerge", "not_a_match"], str, str]] = {
+DECISIONS: dict[str, tuple[Literal["merge", "unmerge", "not_a_match", "asked"], str, str]] = {
     "patient.merged": ("merge", "survivor_id", "retired_id"),
     "patient.unmerged": ("unmerge", "survivor_id", "restored_id"),
     "patient.not_a_match": ("not_a_match", "record_id", "other_id"),
+    "patient.merge_asked": ("asked", "record_id", "other_id"),
 }
 """Type -> what was decided, and the keys of the two records."""
 LONGEST_REASON = 500

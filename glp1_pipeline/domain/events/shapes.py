@@ -109,9 +109,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a person decided of two records: that they are one patient, are two again, or never were one."""
+    """What a person decided of two records: that they are one patient, are two again, or never were one; or that it is
+    asked anew, since another system made them one."""
 
-    action: Literal["merge", "unmerge", "not_a_match"]
+    action: Literal["merge", "unmerge", "not_a_match", "asked"]
     records: tuple[str, str]
     """The survivor first."""
     actor: str

@@ -88,9 +88,16 @@ def write_tasks(page: Page, tasks: Iterable[Needed], flags: Mapping[str, Raised]
         since = task.since or _arose(page, task.cause, flags)
         shown = _task(page, task.code, task.cause, "requested", since, since)
         shown["performerType"] = [{"text": task.owner}]
-        shown["restriction"] = {
-            "period": {"end": instant_utc(task.due_at or since + timedelta(minutes=task.due_minutes))}
-        }
+        if (about := _edited(task.cause)) is not None:
+            shown["focus"] = {"reference": about}
+        ends = task.due_at or since + timedelta(minutes=task.due_minutes)
+        shown["restriction"] = {"period": {"end": instant_utc(ends)}}
+
+
+def _edited(cause: str) -> str | None:
+    """The resource that a task asks about, where it is there to be looked at."""
+    reason, _, about = cause.partition(":")
+    return about.replace(":", "/") if reason == "edited_in_ehr" else None
 
 
 def write_closed_tasks(page: Page, closed: Iterable[tuple[str, str]]) -> None:

@@ -21,6 +21,8 @@ WEIGHED_ON = "anthro.weight_measured_at"
 class Answers(NamedTuple):
     values: dict[str, Doc]
     problems: tuple[Problem, ...]
+    contradictions: tuple[str, ...] = ()
+    """None that we know of: each question is asked once."""
 
 
 _last: tuple[Contract, dict[str, Shape]] | None = None

@@ -27,7 +27,7 @@ class Edge(NamedTuple):
 class Decided(NamedTuple):
     """What a person (or another system of record) said of two records; of a merge, the survivor comes first."""
 
-    action: Literal["merge", "unmerge", "not_a_match"]
+    action: Literal["merge", "unmerge", "not_a_match", "asked"]
     a: str
     b: str
     at: datetime
@@ -57,7 +57,7 @@ def group(
     each way from the one to the other the edges at both ends are left for a person, for nobody knows which of them is
     wrong. After an unmerge it is known: only the restored record loses its edges, and the others stay together.
     The survivor is that of the latest merge in force; without one, the record heard of first.
-    What concerns records that are not given is passed over.
+    What concerns records that are not given is passed over, and a question (asked) changes nothing.
     """
     merges, refused = follow(records, decisions)
     decided = components(records, (ordered(merge.a, merge.b) for merge in merges))
@@ -76,7 +76,7 @@ def follow(records: Mapping[str, datetime], decisions: Iterable[Decided]) -> tup
     """Merges in force in order of time, and refusals in force."""
     merges: list[Decided] = []
     refused: Refused = {}
-    known = {d for d in decisions if d.a in records and d.b in records and d.a != d.b}
+    known = {d for d in decisions if d.action != "asked" and d.a in records and d.b in records and d.a != d.b}
     for decision in sorted(known, key=lambda d: (d.at, d.event_id, d)):
         if decision.action == "merge":
             merges.append(decision)

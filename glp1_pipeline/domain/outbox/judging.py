@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 from .merging import Resource, digest, is_same, merged, started_from
@@ -49,7 +50,7 @@ class Verdict:
     """What is sent in place of ours, also where it is there: beside ours it says what somebody else says."""
     unheard: dict[str, Resource] = field(default_factory=dict)
     """Changed there since we looked, with what of ours they changed: the ledger must hear of these before they are
-    written over or counted as ours."""
+    written over, counted as ours, or left to a person who may say that ours is right."""
 
 
 def judge(
@@ -61,14 +62,17 @@ def judge(
     is_atomic: bool,
     held: Collection[str] = (),
     insisted: Collection[str] = (),
+    over: Mapping[str, Collection[str]] = MappingProxyType({}),
     may_merge: bool = False,
 ) -> Verdict:
     """Decide from what was read back. `earlier` tells what we sent of each resource before this write.
 
     Nothing that somebody else changed is written over: a version that moved is taken as ours only when the content
     is what we sent. `held`: in conflict since an earlier write and not decided by a person, so never sent. `insisted`:
-    a person said that ours is right, so it is made again where it was deleted. `may_merge`: what somebody changed in a
-    resource of many fields is kept beside what we say anew, once the ledger has heard of it (`Verdict.unheard`).
+    a person said that ours is right, so it is made again where it was deleted. `may_merge`: the ledger can hear of what
+    somebody changed (`Verdict.unheard`); in a resource of many fields it is then kept beside what we say anew. `over`:
+    of a resource the elements of which somebody settled that ours is right, as of the version in `remote`: they are
+    said again over what stands there, all else of theirs stays; at another version it is for a person once more.
     """
     verdict = Verdict()
     back = {f"{key.partition('/')[0]}/{f.remote_id}": key for key, f in found.items() if f is not None}
@@ -90,18 +94,26 @@ def judge(
             is_left = known is not None and (
                 there.version == known[1] or (is_shared and digest(there.resource, back) == known[2])
             )
-            if landed or key in held:
+            if key in over and is_left:
+                said = [*earlier().get(key, ()), resource]
+                if _merge(verdict, key, there, said, True, back, over[key]):
+                    continue
+            if landed or key in held or key in over:
                 is_theirs = True
             elif is_left:
                 is_theirs = is_shared
             else:
                 is_theirs = not any(is_same(was, there.resource, back) for was in earlier().get(key, ()))
             if is_theirs:
-                can_merge = may_merge and key.partition("/")[0] in MERGED_TYPES and key not in insisted
+                is_settled = key in insisted or key in over
+                can_merge = may_merge and key.partition("/")[0] in MERGED_TYPES and not is_settled
                 # This write as well may have landed, or a part of it, before they came: last, since it may not have.
                 if can_merge and _merge(verdict, key, there, [*earlier().get(key, ()), resource], is_left, back):
                     continue
                 conflict = "edited_in_ehr"
+                if may_merge and not is_left:
+                    said = [*earlier().get(key, ()), resource]
+                    verdict.unheard[key] = started_from(there.resource, said, back) or resource
         if conflict is not None:
             verdict.conflicts[key] = conflict
             verdict.places[key] = _left_at(key, there, known)
@@ -114,12 +126,18 @@ def judge(
 
 
 def _merge(
-    verdict: Verdict, key: str, there: Found, said: list[Resource], is_known: bool, back: Mapping[str, str]
+    verdict: Verdict,
+    key: str,
+    there: Found,
+    said: list[Resource],
+    is_known: bool,
+    back: Mapping[str, str],
+    over: Collection[str] = (),
 ) -> bool:
     """Make one content of theirs and ours, the last of `said`; False where both changed the same."""
     assert there.resource is not None
     base = started_from(there.resource, said, back) or said[-1]
-    content = merged(said[-1], there.resource, base, back)
+    content = merged(said[-1], there.resource, base, back, over)
     if content is None:
         return False
     made = digest(content, back)

@@ -5,7 +5,7 @@ Not here: what is sent against which version (`judging`), and in which form (`ex
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..fhir import content_hash, dump
@@ -15,6 +15,8 @@ Resource = dict[str, Any]
 
 ITS_OWN = ("id", "meta", "text")
 """What a server may add or change by itself."""
+OURS_TO_SAY: Mapping[str, tuple[Resource, ...]] = {"link": ({"type": "replaces"}, {"type": "replaced-by"})}
+"""Items that are ours to say where they are in dispute, also that there are none."""
 
 
 def is_same(ours: Resource, theirs: Resource | None, back: Mapping[str, str]) -> bool:
@@ -58,15 +60,22 @@ def started_from(theirs: Resource, said: Sequence[Resource], back: Mapping[str, 
     return max(said, key=likeness, default=None)
 
 
-def merged(ours: Resource, theirs: Resource, base: Resource, back: Mapping[str, str]) -> Resource | None:
+def merged(
+    ours: Resource, theirs: Resource, base: Resource, back: Mapping[str, str], over: Collection[str] = ()
+) -> Resource | None:
     """Theirs with what we say anew: each element by itself, of a list each item. None where both changed the same.
 
-    `base`: what both started from.
+    `base`: what both started from. `over`: elements of which somebody settled that ours is right.
     """
     mine, there, before = (_content(one, back) for one in (ours, theirs, base))
     result = {name: ours[name] for name in ITS_OWN if name in ours}
     for name in [*ours, *(name for name in theirs if name not in ours)]:
         if name in ITS_OWN:
+            continue
+        if name.removeprefix("_") in over:
+            value = _over(name, ours.get(name), theirs.get(name), base.get(name))
+            if value not in (None, []):
+                result[name] = value
             continue
         o, t, b = mine.get(name), there.get(name), before.get(name)
         if o == t or t == b:
@@ -82,6 +91,19 @@ def merged(ours: Resource, theirs: Resource, base: Resource, back: Mapping[str, 
         if value is not None and value != []:
             result[name] = value
     return result
+
+
+def _over(name: str, ours: Any, theirs: Any, base: Any) -> Any:
+    """Ours; of a list, with those of their items that are of no kind that we ever said."""
+    if not any(isinstance(one, list) for one in (ours, theirs)):
+        return ours
+    said = [_kind(item) for item in (*(ours or ()), *(base or ()), *OURS_TO_SAY.get(name, ()))]
+    return [*(ours or ()), *(item for item in theirs or () if _kind(item) not in said)]
+
+
+def _kind(item: Any) -> Any:
+    """What tells items of one list apart: an extension's address, a name's use, a phone's use, a link's type."""
+    return [item.get(part) for part in ("url", "system", "use", "type")] if isinstance(item, dict) else item
 
 
 def _merged_items(ours: list[Any], theirs: list[Any], o: list[Any], t: list[Any], b: list[Any]) -> list[Any] | None:
