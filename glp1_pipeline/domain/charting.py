@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from . import crm, crosswalk, fhir, flags, followup, gates, medication, refill, tasks
-from .changes import read_change
+from .changes import flag_told, read_change, task_told
 from .chart import Chart, Passes, Reported
 from .contract import Contract, Stage
 from .events import Change, Content, Decision, Event, Submission
@@ -205,7 +205,11 @@ def read(contract: Contract, claimed: Iterable[Claimed]) -> Read:
                 named = crosswalk.told(contract, item.event, item.content, said.values)
                 fact = medication.told(contract, item.content)
                 report = _of_change(item, item.content, said.values, said.voice, fact, named.identifiers)
-                report = replace(report, refill=refill.told(contract, item.content))
+                report = replace(
+                    report,
+                    refill=refill.told(contract, item.content) or flag_told(contract, item.content),
+                    submission_id=task_told(item.content) or report.submission_id,
+                )
             else:
                 is_checkin = item.content.form_id == contract.checkin.form_id
                 said = (followup.read_checkin if is_checkin else map_submission)(contract, item.content)

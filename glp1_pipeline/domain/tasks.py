@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from .chart import Chart
+from .chart import Chart, Reported
 from .contract import Contract
 from .flags import Facts, RaisedFlag
 from .flags.facts import unanswered
@@ -30,7 +30,8 @@ BY_FLAG = {
 URGENT = ("crisis-protocol", "urgent-safety-review")
 """Opened from a draft too: they cannot wait for the patient to press submit."""
 BY_HAND = "task/"
-"""How a report begins that tells what became of a task: task/kind/cause/event it rested on/outcome."""
+"""How a report begins that tells what became of a task: task/kind/cause/event it rested on/outcome. Of a task that was
+done in the EHR no event is known."""
 EDITED = "resolve-edit-conflict"
 UNMAPPED = "unmapped"
 MEDICINES = "med.current_list"
@@ -69,14 +70,28 @@ def still_needed(
     contract: Contract, chart: Chart, flags: Mapping[str, RaisedFlag], needs: list[TaskNeed]
 ) -> list[TaskNeed]:
     """Those that nobody did by hand since what they rest on was said."""
-    if not (done := done_by_hand(chart)):
+    words = [report for report in chart.submissions if report.submission_id.startswith(BY_HAND)]
+    if not words:
         return needs
-    return [n for n in needs if (n.code, n.cause, basis_of(contract, chart, flags, n)) not in done]
+    done = done_by_hand(words)
+    done_at: dict[tuple[str, str], datetime | None] = {}
+    for report in words:
+        _, code, cause, event_id, outcome = report.submission_id.split("/")
+        if not event_id:  # told of the task as it stands in the EHR: it knows when, and not what it rested on
+            done_at[code, cause] = report.said_at if outcome == "done" else None
+    said_at = {report.event_id: report.received_at for report in chart.submissions} if done_at else {}
+
+    def stands(need: TaskNeed) -> bool:
+        basis = basis_of(contract, chart, flags, need)
+        since, at = said_at.get(basis, need.since), done_at.get((need.code, need.cause))
+        return (need.code, need.cause, basis) not in done and (at is None or since is None or since > at)
+
+    return [need for need in needs if stands(need)]
 
 
-def done_by_hand(chart: Chart) -> frozenset[tuple[str, str, str]]:
+def done_by_hand(words: Iterable[Reported]) -> frozenset[tuple[str, str, str]]:
     """Kind, cause, and the event that it rested on, of all tasks that somebody did by hand."""
-    told = [r.submission_id.split("/") for r in chart.submissions if r.submission_id.startswith(BY_HAND)]
+    told = [report.submission_id.split("/") for report in words]
     return frozenset((code, cause, event_id) for _, code, cause, event_id, outcome in told if outcome == "done")
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from ..contract import Contract
 from ..events import Change
 from ..events.medication import is_medication
+from .ehr.work import flag_told, task_told
 from .shapes import Said
 
-__all__ = ["Said", "read_change"]
+__all__ = ["Said", "flag_told", "read_change", "task_told"]
 
 
 def read_change(contract: Contract, change: Change) -> Said:

@@ -16,9 +16,11 @@ Remote = Mapping[str, list[str]]
 """`Type/<our id>` -> [id in the EHR, version there]. Where somebody else's word stands there beside ours, third the
 digest of both: each write looks first."""
 
-MERGED_TYPES = ("Patient",)
-"""Many fields are in one resource, and people of both systems write in it. Of others each is one fact: who changes it
-too is in conflict with us."""
+WORK_TYPES = ("Task", "Flag", "CommunicationRequest", "DetectedIssue", "MedicationRequest")
+"""What we write for people to work on, and they change as they do: where both changed the same, theirs stands."""
+MERGED_TYPES = ("Patient", *WORK_TYPES)
+"""Many fields are in one resource, or it is work; people of both systems write in it. Of others each is one fact: who
+changes it too is in conflict with us."""
 EDITED_SINCE = "edited-since-delivery"
 """In place of the version of a resource that was deleted there: matches none, so the next write asks."""
 
@@ -137,7 +139,7 @@ def _merge(
     """Make one content of theirs and ours, the last of `said`; False where both changed the same."""
     assert there.resource is not None
     base = started_from(there.resource, said, back) or said[-1]
-    content = merged(said[-1], there.resource, base, back, over)
+    content = merged(said[-1], there.resource, base, back, over, yields=key.partition("/")[0] in WORK_TYPES)
     if content is None:
         return False
     made = digest(content, back)

@@ -61,11 +61,17 @@ def started_from(theirs: Resource, said: Sequence[Resource], back: Mapping[str, 
 
 
 def merged(
-    ours: Resource, theirs: Resource, base: Resource, back: Mapping[str, str], over: Collection[str] = ()
+    ours: Resource,
+    theirs: Resource,
+    base: Resource,
+    back: Mapping[str, str],
+    over: Collection[str] = (),
+    yields: bool = False,
 ) -> Resource | None:
     """Theirs with what we say anew: each element by itself, of a list each item. None where both changed the same.
 
-    `base`: what both started from. `over`: elements of which somebody settled that ours is right.
+    `base`: what both started from. `over`: elements of which somebody settled that ours is right. `yields`: where both
+    changed the same, theirs stands.
     """
     mine, there, before = (_content(one, back) for one in (ours, theirs, base))
     result = {name: ours[name] for name in ITS_OWN if name in ours}
@@ -82,12 +88,13 @@ def merged(
             value = ours.get(name)
         elif o == b:
             value = theirs.get(name)
-        elif isinstance(o, list) and isinstance(t, list) and isinstance(b or [], list):
-            value = _merged_items(ours[name], theirs[name], o, t, b or [])
-            if value is None:
-                return None
         else:
-            return None
+            value = None
+            if isinstance(o, list) and isinstance(t, list) and isinstance(b or [], list):
+                value = _merged_items(ours[name], theirs[name], o, t, b or [])
+            if value is None and not yields:
+                return None
+            value = theirs.get(name) if value is None else value
         if value is not None and value != []:
             result[name] = value
     return result
