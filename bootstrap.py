@@ -48,7 +48,7 @@ def main():
 
 def fingerprint(wanted):
     digest = hashlib.sha256(ROOT.encode("utf-8", "surrogateescape"))
-    for name in ("bootstrap.py", "requirements/uv.txt", "requirements/%s.txt" % wanted):
+    for name in ("bootstrap.py", "requirements/uv.txt", "requirements/dbt.txt", "requirements/%s.txt" % wanted):
         with open(os.path.join(ROOT, name), "rb") as file:
             digest.update(file.read())
     return digest.hexdigest()
@@ -112,7 +112,8 @@ def make(wanted):
     step([PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pinned, uv_lock], clean_env)
     lock = os.path.join(ROOT, "requirements", "%s.txt" % wanted)
     uv = [os.path.join(VENV, "bin", "uv"), "pip", "install", "--quiet", "--python", PYTHON, "--compile-bytecode"]
-    step(uv + pinned + [lock], {**clean_env, **uv_settings(clean_env)})
+    dbt = os.path.join(ROOT, "requirements", "dbt.txt")
+    step(uv + pinned + [lock, "-r", dbt], {**clean_env, **uv_settings(clean_env)})
     add_ourselves(clean_env)
     with open(STAMP + ".new", "w") as file:
         json.dump({wanted: fingerprint(wanted)}, file)

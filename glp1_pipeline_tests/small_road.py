@@ -28,7 +28,7 @@ from glp1_pipeline.adapters import charts, ledger
 from glp1_pipeline.adapters.balance import Balance, balance, fingerprint
 from glp1_pipeline.adapters.cipher import Cipher, KeyRing
 from glp1_pipeline.adapters.landing import Folder
-from glp1_pipeline.adapters.postgres import EmbeddedPostgres
+from glp1_pipeline.adapters.postgres import READER, EmbeddedPostgres
 from glp1_pipeline.adapters.postgres_cluster import SETUP_ROLE
 from glp1_pipeline.adapters.schema import migrate
 from glp1_pipeline.adapters.settings import Settings, embedded_url
@@ -41,10 +41,10 @@ TEMPLATE = f"blank_{uuid.uuid4().hex[:8]}"
 
 
 @cache
-def _server() -> tuple[str, Callable[[str], str]]:
+def _server() -> tuple[str, Callable[..., str]]:
     """The address for making databases, and of each database by its name. One server a process, gone at its end."""
     if given := os.environ.get("GLP1_TEST_DATABASE_URL"):
-        return given, lambda name: given.rsplit("/", 1)[0] + f"/{name}"
+        return given, lambda name, role=ROLE: given.rsplit("/", 1)[0] + f"/{name}"
     folder = tempfile.TemporaryDirectory(prefix="glp1_road_")
     settings = Settings.from_env({"GLP1_HOME": folder.name})
     settings.make_home()
@@ -52,8 +52,11 @@ def _server() -> tuple[str, Callable[[str], str]]:
     server.start()
     atexit.register(folder.cleanup)
     atexit.register(server.remove)  # runs first
-    secret = settings.secrets.get(f"postgres_{ROLE}")
-    return server.url(SETUP_ROLE), lambda name: embedded_url("postgresql", ROLE, secret, server.port, name)
+
+    def url_of(name: str, role: str = ROLE) -> str:
+        return embedded_url("postgresql", role, settings.secrets.get(f"postgres_{role}"), server.port, name)
+
+    return server.url(SETUP_ROLE), url_of
 
 
 def _create(name: str, template: str = "template1") -> str:
@@ -86,6 +89,11 @@ def empty_database() -> str:
 def migrated_database() -> str:
     """A new database with our tables."""
     return _create(f"test_{uuid.uuid4().hex[:12]}", _blank())
+
+
+def url_of_who_counts(url: str) -> str:
+    """The same database, as the role that dbt has."""
+    return _server()[1](url.rsplit("/", 1)[1].partition("?")[0], READER)
 
 
 def empty_tables(connection: psycopg.Connection) -> None:

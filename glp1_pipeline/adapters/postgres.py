@@ -24,6 +24,7 @@ from glp1_pipeline.adapters.postgres_place import Place, PostgresError, choose_p
 from glp1_pipeline.adapters.settings import Settings, embedded_url, is_port_free
 
 ROLES = ("glp1", "dagster")  # each owns the database of its name and is let into no other
+READER = "glp1_metrics"  # reads schema ops of database glp1, and writes analytics (`schema.grant`)
 _SASL = 10
 
 
@@ -49,7 +50,7 @@ class EmbeddedPostgres:
         return self._process
 
     def url(self, role: str, scheme: str = "postgresql") -> str:
-        database = role if role in ROLES else "postgres"
+        database = "glp1" if role == READER else role if role in ROLES else "postgres"
         return embedded_url(scheme, role, self._settings.secrets.get(f"postgres_{role}"), self.port, database)
 
     def prepare(self) -> None:
@@ -109,6 +110,9 @@ class EmbeddedPostgres:
         with psycopg.connect(self.url(SETUP_ROLE), autocommit=True) as connection:
             for role in ROLES:
                 self._set_up_role(connection, role)
+                self._set_up_database(connection, role)
+            self._set_up_role(connection, READER)
+            connection.execute(sql.SQL("GRANT CONNECT ON DATABASE glp1 TO {}").format(sql.Identifier(READER)))
             for database in ("postgres", "template1"):
                 connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
 
@@ -177,6 +181,8 @@ class EmbeddedPostgres:
                     sql.Identifier(role), sql.Literal(hashed(connection, role, password))
                 )
             )
+
+    def _set_up_database(self, connection: "psycopg.Connection[tuple[object, ...]]", role: str) -> None:
         if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [role]).fetchone():
             # By file copy: two empty databases through the log would cost a second.
             connection.execute(sql.SQL("CREATE DATABASE {0} OWNER {0} STRATEGY file_copy").format(sql.Identifier(role)))
@@ -190,7 +196,7 @@ class EmbeddedPostgres:
         return True
 
     def _prove_closed(self) -> None:
-        for role in (SETUP_ROLE, *ROLES):
+        for role in (SETUP_ROLE, *ROLES, READER):
             if _first_demand(self.port, role) != _SASL:
                 raise PostgresError("Postgres did not ask for a password. It is not used like that; run `make clean`.")
 

@@ -13,7 +13,7 @@ from glp1_pipeline.adapters.postgres_place import PostgresError
 from glp1_pipeline.adapters.secrets import Secrets
 from glp1_pipeline.adapters.settings import Settings, embedded_url
 
-LIVE_ROLES = ("glp1", SETUP_ROLE)
+LIVE_ROLES = ("glp1", "glp1_metrics", SETUP_ROLE)
 """Whose password is read anew for each connection. Dagster's processes are told theirs when they start."""
 AT_START_ROLES = ("dagster",)
 

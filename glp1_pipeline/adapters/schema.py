@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, text
 from .tables import SCHEMAS, metadata
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+WHO_COUNTS = "glp1_metrics"
 
 
 def engine_url(url: str) -> str:
@@ -38,8 +39,22 @@ def migrate(url: str) -> None:
             for schema in SCHEMAS:
                 connection.execute(text(f"create schema if not exists {schema}"))
             command.upgrade(alembic_config(connection), "head")
+            _let_in_who_counts(connection)
     finally:
         engine.dispose()
+
+
+def _let_in_who_counts(connection) -> None:
+    """The role that dbt has, where there is one: it may read `ops`, write `analytics`, and see nothing else.
+
+    After each migration, since a new table is closed to everybody but its owner.
+    """
+    if not connection.execute(text("select from pg_roles where rolname = :role"), {"role": WHO_COUNTS}).rowcount:
+        return
+    for right in (
+        "usage on schema ops", "select on all tables in schema ops", "usage, create on schema analytics"
+    ):  # fmt: skip
+        connection.execute(text(f"grant {right} to {WHO_COUNTS}"))
 
 
 def drift(url: str) -> list:

@@ -41,6 +41,7 @@ class Settings:
     home: Path
     database_url: str | None = field(default=None, repr=False)
     dagster_database_url: str | None = field(default=None, repr=False)
+    metrics_database_url: str | None = field(default=None, repr=False)
     ehr_url: str | None = None
     ehr_client_id: str | None = None
     ehr_client_secret: str | None = field(default=None, repr=False)
@@ -101,6 +102,9 @@ class Settings:
             home=home,
             database_url=_with_scheme(database_url, "postgresql", "GLP1_DATABASE_URL"),
             dagster_database_url=_with_scheme(dagster_url, "postgresql+psycopg2", "GLP1_DAGSTER_DATABASE_URL"),
+            metrics_database_url=_with_scheme(
+                text("GLP1_METRICS_DATABASE_URL"), "postgresql", "GLP1_METRICS_DATABASE_URL"
+            ),
             ehr_url=(text("GLP1_EHR_URL") or "").rstrip("/") or None,
             ehr_client_id=client_id,
             ehr_client_secret=client_secret,
@@ -141,14 +145,23 @@ class Settings:
         dagster-postgres cannot use, so the driver is named."""
         return self.dagster_database_url or self._embedded_url("dagster", "postgresql+psycopg2")
 
-    def _embedded_url(self, role: str, scheme: str) -> str:
+    def metrics_url(self) -> str:
+        """Our own database as the role knows it that counts the metrics: it reads no more than schema `ops`."""
+        if self.database_url and not self.metrics_database_url:
+            raise SettingsError(
+                "The metrics are counted by a role of their own. Make a role glp1_metrics in the database that "
+                "GLP1_DATABASE_URL names, and set GLP1_METRICS_DATABASE_URL to that database as this role."
+            )
+        return self.metrics_database_url or self._embedded_url("glp1_metrics", "postgresql", database="glp1")
+
+    def _embedded_url(self, role: str, scheme: str, database: str | None = None) -> str:
         port = self.state.get("postgres_port")
         if port is None or not self.secrets.has(f"postgres_{role}"):
             raise SettingsError(
                 f"There is no database yet in {self.home}. Start one with `glp1 up` or `make demo`, "
                 "or set GLP1_DATABASE_URL and GLP1_DAGSTER_DATABASE_URL."
             )
-        return embedded_url(scheme, role, self.secrets.get(f"postgres_{role}"), int(port), role)
+        return embedded_url(scheme, role, self.secrets.get(f"postgres_{role}"), int(port), database or role)
 
     def ehr_base_url(self) -> str:
         if self.ehr_url:

@@ -155,8 +155,8 @@ def take_back(escrow: Path, actor: str, reason: str, as_json: bool) -> None:
 
 
 @keys.command()
-@click.option("--role", type=click.Choice(["glp1", "dagster", "setup"]), default="glp1", show_default=True,
-              help="Whose: our own database's, Dagster's, or that of the server's set-up.")  # fmt: skip
+@click.option("--role", type=click.Choice(["glp1", "metrics", "dagster", "setup"]), default="glp1", show_default=True,
+              help="Whose: our own database's, that of the metrics, Dagster's, or that of the set-up.")  # fmt: skip
 @click.option("--end-sessions", is_flag=True, help="End all sessions opened with the old one; processes reconnect.")
 @ACTOR
 @REASON
@@ -175,10 +175,11 @@ def password(role: str, end_sessions: bool, actor: str, reason: str, as_json: bo
     GLP1_DATABASE_URL=postgresql://glp1@db.example/glp1?passfile=/run/secrets/pgpass
     """
     from ..adapters.keys import note
+    from ..adapters.postgres import READER
     from ..adapters.postgres_cluster import SETUP_ROLE
     from ..adapters.postgres_password import change_password
 
-    name = SETUP_ROLE if role == "setup" else role
+    name = {"setup": SETUP_ROLE, "metrics": READER}.get(role, role)
 
     def work() -> dict[str, Any]:
         note(_ring(), "password to be changed", name, actor, reason)

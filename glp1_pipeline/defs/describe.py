@@ -13,10 +13,12 @@ from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
 from ..adapters import tables
+from .owners import CLINICAL, DATA, OPS
+
+__all__ = ["CLINICAL", "DATA", "OPS", "TABLES", "spec"]
 
 TABLES: dict[str, Table] = {table.name: table for table in tables.metadata.tables.values()}
 POSTGRES = postgresql.dialect()
-DATA, OPS, CLINICAL = "team:data-engineering", "team:ops", "team:clinical-operations"
 
 
 def spec(

@@ -1,4 +1,4 @@
-"""The whole sandbox on one machine: Postgres, the EHR, the CRM, and Dagster's four processes, on loopback.
+"""The whole sandbox on one machine: Postgres, the EHR, the CRM, and Dagster's five processes, on loopback.
 
 What does not belong here: keeping processes alive (supervisor.py), tables (a function is handed in), samples (demo.py).
 """
@@ -22,6 +22,7 @@ from glp1_pipeline.sandbox.ehr import ehr_command
 from glp1_pipeline.sandbox.supervisor import Program, StackError, Supervisor
 
 POSTGRES, EHR, CODE = "Postgres", "sandbox EHR", "code server"
+METRICS = "code server of the metrics"
 CRM, RECEIVER = "sandbox CRM", "receiver of webhooks"
 DAEMON, WORKER, WEB = "daemon", "worker", "web server"
 _OLD_RESULT = 86_400.0
@@ -33,6 +34,7 @@ class Modules:
 
     definitions: str = "glp1_pipeline.definitions"
     worker: str = "glp1_pipeline.defs.worker"
+    metrics: str = "glp1_pipeline.metrics_definitions"
 
 
 class Stack:
@@ -93,7 +95,8 @@ class Stack:
         self._prune_results()
         self._env |= dagster_env(self.settings)
         self._prepare_dagster()
-        self._launch_code_server()
+        self._launch_code_server(CODE, "code_port", "GLP1_CODE_PORT", self._modules.definitions, "glp1_pipeline")
+        self._launch_code_server(METRICS, "metrics_port", "GLP1_METRICS_PORT", self._modules.metrics, "glp1_metrics")
         self._migrate(self.settings)
         self._launch_receiver(hook_port)
         self._launch(DAEMON, ["-m", "dagster._daemon", "run", "-w", str(WORKSPACE)], self._has_begun(DAEMON))
@@ -104,7 +107,7 @@ class Stack:
             *([EHR] if self.settings.ehr_url is None else []),
             *([CRM] if self.settings.crm_url is None else []),
         ]
-        self.supervisor.wait_ready(*others, RECEIVER, CODE, WORKER, WEB, DAEMON)
+        self.supervisor.wait_ready(*others, RECEIVER, CODE, METRICS, WORKER, WEB, DAEMON)
 
     def wait(self, seconds: float | None = None) -> None:
         """Until Ctrl-C (which raises KeyboardInterrupt), or for so many seconds."""
@@ -157,11 +160,11 @@ class Stack:
         # It turns our subscriptions in the EHR off while it ends, and the EHR ends after it.
         self._launch(RECEIVER, argv, _answers(f"http://127.0.0.1:{port}/health"), grace=10)
 
-    def _launch_code_server(self) -> None:
-        port = self._port("code_port", "the code server")
-        self._env["GLP1_CODE_PORT"] = str(port)
-        argv = ["-m", "dagster", "api", "grpc", "-m", self._modules.definitions, "-h", "127.0.0.1", "-p", str(port)]
-        self._launch(CODE, [*argv, "--location-name", "glp1_pipeline"], lambda: not is_port_free(port), wave=1)
+    def _launch_code_server(self, name: str, key: str, variable: str, module: str, location: str) -> None:
+        port = self._port(key, f"the {name}")
+        self._env[variable] = str(port)
+        argv = ["-m", "dagster", "api", "grpc", "-m", module, "-h", "127.0.0.1", "-p", str(port)]
+        self._launch(name, [*argv, "--location-name", location], lambda: not is_port_free(port), wave=1)
 
     def _worker_arguments(self) -> list[str]:
         argv = ["-m", "celery", "-A", self._modules.worker, "worker", "-Q", "dagster", "-l", "INFO"]

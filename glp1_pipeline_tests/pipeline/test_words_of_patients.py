@@ -158,6 +158,16 @@ def test_no_word_of_a_patient_is_in_dagsters_storage_in_a_run_or_any_log(running
             searched.add(str(name))
             text = path.read_bytes().decode(errors="replace")
             found += [(str(name), hit[0]) for hit in [telltale.search(text)] if hit]
-    programs = (parts.POSTGRES, parts.EHR, parts.CRM, parts.RECEIVER, parts.CODE, parts.DAEMON, parts.WORKER, parts.WEB)
+    programs = (
+        parts.POSTGRES,
+        parts.EHR,
+        parts.CRM,
+        parts.RECEIVER,
+        parts.CODE,
+        parts.METRICS,
+        parts.DAEMON,
+        parts.WORKER,
+        parts.WEB,
+    )
     assert {str(running.stack.supervisor.log_of(p).relative_to(home)) for p in programs} <= searched
     assert found == []

@@ -1,0 +1,17 @@
+"""What the metrics are counted from: when each patient was first heard of"""
+
+from alembic import op
+
+from glp1_pipeline.adapters import patient_starts
+
+revision = "0008"
+down_revision = "0007"
+
+
+def upgrade() -> None:
+    op.execute(patient_starts.VIEW)
+    op.execute(patient_starts.COMMENT)
+
+
+def downgrade() -> None:
+    op.execute(patient_starts.DROP)
