@@ -4,8 +4,8 @@ from alembic import op
 
 from glp1_pipeline.adapters import patient_starts
 
-revision = "0008"
-down_revision = "0007"
+revision = "0015"
+down_revision = "0010"
 
 
 def upgrade() -> None:
