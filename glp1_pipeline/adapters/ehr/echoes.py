@@ -117,7 +117,7 @@ class Echoes:
     def agreed(self, entry: Entry, copy: Copy) -> dict[str, list[str]]:
         """Of a resource in conflict where it stands, if all that we say stands there now: nobody is at odds."""
         key = key_of(entry, copy)
-        if key not in copy.conflicts or entry.is_deleted:
+        if key is None or key not in copy.conflicts or entry.is_deleted:
             return {}
         ours = next((sent for _, sent in self.sent(key, copy.patient_id)), None)
         back = copy.back | {entry.place: key}

@@ -142,7 +142,9 @@ class Courier(Carrier):
             told = {event: self._open_at(f"events|{event}", kid, body)["data"] for event, kid, body in rows}
             heard = {key: told.get(one.heard[key]["event"], {}).get("resource") for key in heard}
         shared = (key for key in keys if key not in heard and is_theirs_too(one.remote.get(key, [])))
-        return heard | {key: self.ehr.version(key.partition("/")[0], *one.remote[key][:2], ends) for key in shared}
+        return heard | {
+            key: self.ehr.version(key.partition("/")[0], one.remote[key][0], one.remote[key][1], ends) for key in shared
+        }
 
     def _listen(self, there: Found | None, ours: dict[str, Any]) -> None:
         """Let the ledger hear what somebody changed, before anything of it is written over or counted as ours."""
