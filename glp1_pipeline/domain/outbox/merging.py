@@ -94,7 +94,8 @@ def merged(
         else:
             value = None
             if not t == b != h and isinstance(o, list) and isinstance(t, list) and isinstance(b or [], list):
-                value = _merged_items(ours[name], theirs[name], o, t, _started(o, b or [], h or []))
+                started = _started(o, t, b or [], h or [])
+                value = None if started is None else _merged_items(ours[name], theirs[name], o, t, started)
             if value is None and not yields:
                 return None
             value = theirs.get(name) if value is None else value
@@ -116,9 +117,12 @@ def _kind(item: Any) -> Any:
     return [item.get(part) for part in ("url", "system", "use", "type")] if isinstance(item, dict) else item
 
 
-def _started(o: list[Any], b: list[Any], h: list[Any]) -> list[Any]:
-    """The items that both started from: of what stood there when we heard, those that we ever spoke of."""
-    return b if h == b else [item for item in h if item in o or item in b] + [i for i in b if i in o and i not in h]
+def _started(o: list[Any], t: list[Any], b: list[Any], h: list[Any]) -> list[Any] | None:
+    """The items that both started from: where we took up a word of theirs, those of what stood there then that we ever
+    spoke of. None where they put one back there that we no longer say."""
+    if any(item in o for item in h if item not in b):
+        return [item for item in h if item in o or item in b] + [item for item in b if item in o and item not in h]
+    return None if any(item in b and item not in h and item not in o for item in t) else b
 
 
 def still_ours(sent: Resource, heard: Resource, back: Mapping[str, str]) -> Resource:
