@@ -100,6 +100,7 @@ defs = dg.Definitions(
         ehr_changes.ehr_changes_sensor(ehr_changes_job),
         crm.crm_changes_sensor(crm_changes_job),
         recovery.dead_runs,
+        rollback.rollbacks_due,
         alerts.alerts_sensor,
     ],
     schedules=[

@@ -32,7 +32,7 @@ class Told:
         self.road = road
         self.ehr = Ehr(EhrSettings(ehr_url, connect_timeout=5.0, read_timeout=20.0))
 
-    def deliver(self) -> DeliveryReport:
+    def deliver(self, **more: Any) -> DeliveryReport:
         road = self.road
         return deliver_pending(
             lambda: store.connect(road.url, "glp1 delivery"),
@@ -40,6 +40,7 @@ class Told:
             road.contract.writes["ehr_chart"],
             road.cipher.open,
             deadline=30.0,
+            **more,
         )
 
     def choose(self, **selection: Any) -> uuid.UUID:

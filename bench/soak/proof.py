@@ -105,10 +105,15 @@ def of_ehr(site: Site, connection: psycopg.Connection, road: Road, seed: int) ->
     if not there.holds or there.not_sent_yet or not there.resources:
         yield f"the EHR read back: {there.as_dict()}"
     conflicts = connection.execute(
-        "select target, count(*) from ops.copies where conflicts <> '{}' group by 1"
+        "select c.target, c.patient_id::text, m.key, m.value ->> 'reason', m.value ->> 'since', c.remote -> m.key ->> 1,"
+        " array(select w.n || ' ' || w.status || ' ' || w.settled_at from ops.writes w where w.target = c.target"
+        "  and w.patient_id = c.patient_id order by w.n desc limit 5),"
+        " array(select e.source_id || ' ' || e.settled_at from phi.events e where e.record_id = c.patient_id"
+        "  and e.type = 'chart.updated' order by e.settled_at desc limit 5)"
+        " from ops.copies c, jsonb_each(c.conflicts) m limit 20"
     ).fetchall()
     if conflicts:
-        yield f"patients are in conflict, and nobody was at odds: {dict(conflicts)}"
+        yield f"patients are in conflict, and nobody was at odds: {[[str(one) for one in row] for row in conflicts]}"
     statuses = dict(connection.execute("select status, count(*) from ops.writes group by 1").fetchall())
     if statuses.keys() != {"delivered"}:
         yield f"writes are {statuses}"

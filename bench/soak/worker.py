@@ -20,7 +20,7 @@ from glp1_pipeline.defs.delivery import CRM_KIND, KIND
 from glp1_pipeline.defs.resources import Road
 
 TURN_SECONDS = 10.0
-LISTENS_EVERY_SECONDS = 1.0
+LISTENS_EVERY_SECONDS = 2.0
 
 
 def intake(road: Road) -> bool:

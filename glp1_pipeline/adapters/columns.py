@@ -34,6 +34,7 @@ COLUMNS = {
     "chunk": "Which part of the plan it is in; a part is one transaction.",
     "closed_at": "When the task closed, by a person or by itself.",
     "code": "Kind of task, from the contract.",
+    "heard": "By resource that someone changed in the target since our last delivery: event and version of it.",
     "conflicts": "By resource that someone changed in the target: since, reason, decision (theirs, ours) if any.",
     "contract_version": "Hash of the contract files that it was computed with.",
     "contradictions": "Names of answers that cannot both be true.",

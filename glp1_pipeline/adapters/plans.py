@@ -51,7 +51,7 @@ class Course:
         if not actor.strip() or not reason.strip():
             raise PlanFault(f"a {self.word} needs an actor and a reason")
         with connection.transaction():
-            if connection.execute("select pg_try_advisory_xact_lock(%s)", (_key(plan_id),)).fetchone() != (True,):
+            if not is_free(connection, plan_id):  # and nobody begins: the lock is held to the end of this transaction
                 raise NotApproved(LOCKED)
             done = connection.execute(
                 self._of(
@@ -87,6 +87,12 @@ class Course:
 
     def _of(self, statement: LiteralString) -> sql.Composed:
         return sql.SQL(statement).format(sql.Identifier("ops", self.table))
+
+
+def is_free(connection: psycopg.Connection, plan_id: uuid.UUID) -> bool:
+    """Whether no process applies it just now."""
+    with connection.transaction():
+        return connection.execute("select pg_try_advisory_xact_lock(%s)", (_key(plan_id),)).fetchone() == (True,)
 
 
 @contextmanager

@@ -174,7 +174,8 @@ def _reseal_file(cipher: Cipher, path: Path) -> None:
     unfinished = path.with_suffix(UNFINISHED)
     try:
         with path.open("rb") as old, unfinished.open("xb") as new:
-            os.fchmod(new.fileno(), os.fstat(old.fileno()).st_mode & 0o777)
+            stood = os.fstat(old.fileno())
+            os.fchmod(new.fileno(), stood.st_mode & 0o777)
             for index, (kid, body) in enumerate(_frames(old)):
                 frame = b"\0".join(
                     part if isinstance(part, bytes) else part.encode()
@@ -182,6 +183,7 @@ def _reseal_file(cipher: Cipher, path: Path) -> None:
                 )
                 new.write(len(frame).to_bytes(4, "big") + frame)
             new.flush()
+            os.utime(new.fileno(), ns=(stood.st_atime_ns, stood.st_mtime_ns))  # how old the drop is, retention asks
             os.fsync(new.fileno())
         path.stat()  # gone meanwhile: it stays gone
         unfinished.rename(path)

@@ -63,7 +63,8 @@ def plan(writes, runs, since, until, versions, patients, targets, as_json: bool)
     not_ours_before     somebody else's word stood there before; no_history  nobody knows what did: left
     shared              somebody else's word stands there beside ours: left
     no_such_status      new, and FHIR cannot say of its type that it was an error (Patient): left
-    not_settled         a write of the patient is on its way, or dead: left
+    on_its_way          a write of the patient is not delivered yet: `apply` waits for it, then decides
+    not_settled         a write of the patient is dead: left
     forbidden           by contracts/writes.yaml, which says why: left
     """
 
@@ -142,10 +143,21 @@ def approve(plan_id: uuid.UUID, actor: str, reason: str, as_json: bool) -> None:
 @PLAN
 @ACTOR
 @REASON
+@click.option(
+    "--wait",
+    type=click.FloatRange(0),
+    default=60.0,
+    show_default=True,
+    help="Seconds to wait for writes that are on their way.",
+)
 @AS_JSON
-def apply(plan_id: uuid.UUID, actor: str, reason: str, as_json: bool) -> None:
+def apply(plan_id: uuid.UUID, actor: str, reason: str, wait: float, as_json: bool) -> None:
     """Do PLAN, which was approved; or approve it here by --actor and --reason. One that was stopped or killed goes on
-    where it was; Ctrl-C loses nothing. The outbox delivers: `glp1 rollback show` says how far."""
+    where it was; Ctrl-C loses nothing. The outbox delivers: `glp1 rollback show` says how far.
+
+    What is on its way to the EHR is first let arrive, then taken back. Where that takes longer than --wait, the plan
+    stays under way and Dagster's sensor `rollbacks_due` goes on with it, or this command does, given again.
+    """
 
     def work() -> dict[str, Any]:
         from ..adapters import rollback as plans
@@ -154,9 +166,10 @@ def apply(plan_id: uuid.UUID, actor: str, reason: str, as_json: bool) -> None:
         with road.connect("glp1 rollback") as connection:
             if actor or reason:
                 plans.approve(connection, plan_id, actor, reason)
-            plans.apply(connection, road.contract, road.cipher, road.ehr, plan_id, _progress())
+            seen = plans.apply(connection, road.contract, road.cipher, road.ehr, plan_id, _progress(), wait)
             receipt = plans.receipt(connection, plan_id)
-            return receipt | _counts(plans.by_outcome(receipt["changed"]))
+            waiting = {} if seen.is_stopped else {"waiting": seen.waiting}
+            return receipt | _counts(plans.by_outcome(receipt["changed"])) | waiting
 
     _tell(told(_sentences(work)), as_json)
 

@@ -109,12 +109,12 @@ def running(instance: dg.DagsterInstance, job: str) -> int:
     return len(instance.get_run_records(dg.RunsFilter(job_name=job, statuses=IN_PROGRESS), limit=2))
 
 
-def has_just_failed(instance: dg.DagsterInstance, job: str) -> bool:
+def has_just_failed(instance: dg.DagsterInstance, job: str, seconds: float = PAUSE_SECONDS) -> bool:
     """Whether the job's last run failed a moment ago: a fault that lasts must not make a run every few seconds."""
     (last, *_) = instance.get_run_records(dg.RunsFilter(job_name=job), limit=1) or [None]
     if last is None or last.dagster_run.status is not dg.DagsterRunStatus.FAILURE:
         return False
-    return time.time() - (last.end_time or 0.0) < PAUSE_SECONDS
+    return time.time() - (last.end_time or 0.0) < seconds
 
 
 def wait_until(timeout: float, is_due, is_busy) -> bool:

@@ -13,9 +13,10 @@ from pydantic import Field
 from ..adapters import rollback as plans
 from ..adapters.ehr import EhrFailure
 from .describe import DATA
-from .intake import every_few_seconds
+from .intake import every_few_seconds, has_just_failed, running
 from .resources import Road
 
+FAILED_PAUSE_SECONDS = 300.0
 SHOWN = 1000
 """Resources left that the output names; `glp1 rollback show` names all."""
 
@@ -57,7 +58,14 @@ class RollbackConfig(dg.Config):
     dry_run: bool = Field(
         default=True, description="Say what would be taken back, by type and outcome, and what be left; change nothing."
     )
-    actor: str = Field(default="", description="Who wants it, as an opaque name. Needed where it is no dry run.")
+    wait_seconds: float = Field(
+        default=60.0, ge=0, le=3600, description="How long to wait for writes that are on their way to the EHR. What "
+        "is not settled then is gone on with by the sensor `rollbacks_due`.",
+    )  # fmt: skip
+    actor: str = Field(
+        default="",
+        description="Who wants it, as an opaque name. Needed where it is no dry run, and nobody approved the plan.",
+    )
     reason: Mistake = Field(
         default=Mistake.NOT_SAID,
         description="Why. Needed where it is no dry run. In words of your own: `glp1 rollback`.",
@@ -81,8 +89,9 @@ def take_back(context: dg.OpExecutionContext, config: RollbackConfig, road: Road
             if config.dry_run:
                 plans.dry_run(connection, road.contract, road.cipher, road.ehr, plan_id, tell)
             else:
-                plans.approve(connection, plan_id, config.actor, config.reason.value)
-                plans.apply(connection, road.contract, road.cipher, road.ehr, plan_id, tell)
+                if config.actor or config.reason.value or not config.plan_id:
+                    plans.approve(connection, plan_id, config.actor, config.reason.value)
+                plans.apply(connection, road.contract, road.cipher, road.ehr, plan_id, tell, config.wait_seconds)
             receipt, left = plans.receipt(connection, plan_id), plans.left(connection, plan_id)
     except plans.PlanFault as fault:
         raise dg.Failure(str(fault), allow_retries=False) from None
@@ -100,6 +109,7 @@ def take_back(context: dg.OpExecutionContext, config: RollbackConfig, road: Road
             "dry run": config.dry_run,
             "writes": receipt["writes"],
             "done": receipt["done"],
+            **({"waiting": receipt["writes"] - receipt["done"]} if receipt["state"] == "applying" else {}),
             "taken back": outcomes["taken back"],
             "left": outcomes["left"],
             "held": receipt["held"],
@@ -141,3 +151,25 @@ def _instant(told: str) -> datetime | None:
 )
 def rollback_writes():
     take_back()
+
+
+@dg.sensor(
+    name="rollbacks_due",
+    owners=[DATA],
+    job=rollback_writes,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Goes on with an approved rollback whose writes were on their way when it was applied, as soon as they "
+    "are settled, and with one whose process died.",
+)
+def rollbacks_due(context: dg.SensorEvaluationContext, road: Road):
+    """One plan at a time: its approval stands, so nobody is asked again."""
+    job = rollback_writes.name
+    if running(context.instance, job) or has_just_failed(context.instance, job, FAILED_PAUSE_SECONDS):
+        return dg.SkipReason("a rollback is at work, or has just failed")
+    with road.connect("glp1 rollback sensor") as connection:
+        due = plans.due(connection, road.contract)
+    if not due:
+        return dg.SkipReason("no rollback waits for what is settled now")
+    config = RollbackConfig(plan_id=str(due[0]), dry_run=False)
+    return dg.RunRequest(run_config=dg.RunConfig({take_back.name: config}))

@@ -31,7 +31,8 @@ Outcome = Literal[
     "not_ours_before",  # what stood there before the write is not what we had said
     "no_history",  # the EHR does not tell what stood there before
     "no_such_status",  # new by the write, and FHIR cannot say of its type that it was an error
-    "not_settled",  # a write of the patient is still on its way, or dead
+    "on_its_way",  # a write of the patient is not delivered yet, and is waited for
+    "not_settled",  # a write of the patient is dead
     "forbidden",  # by the contract
 ]
 TAKEN_BACK: Final[tuple[Outcome, ...]] = ("restored", "entered_in_error")

@@ -20,7 +20,7 @@ def ehr_command(settings: Settings, port: int) -> tuple[list[str], dict[str, str
     path.write_text(yaml.safe_dump(_ehr_settings(settings, folder, port)), "utf-8")
     path.chmod(0o600)
     # Its own `serve` writes each request's address to the log, and a search may hold a patient's name: not this way.
-    argv = [sys.executable, "-m", "uvicorn", "sekmet.main:app_factory", "--factory", "--no-access-log"]
+    argv = [sys.executable, "-m", "uvicorn", "glp1_pipeline.sandbox.ehr_server:app", "--factory", "--no-access-log"]
     argv += ["--log-level", "warning", "--host", "127.0.0.1", "--port", str(port)]
     # It calls nobody but us, in the clear: to read all certificates of the machine for each call costs 30 ms of CPU.
     certificates = folder / "no_certificates"

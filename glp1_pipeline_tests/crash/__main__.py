@@ -18,8 +18,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from glp1_pipeline_tests.crash.proof import faults_at_any_moment, faults_at_the_end, writes
-from glp1_pipeline_tests.crash.road import MORTAL, Round, World
+from glp1_pipeline_tests.crash import mended, proof
+from glp1_pipeline_tests.crash.mends import MendWorld
+from glp1_pipeline_tests.crash.road import MORTAL, World
 from glp1_pipeline_tests.crm_process import CrmProcess
 from glp1_pipeline_tests.small_road import connect
 
@@ -37,13 +38,13 @@ class Found:
 class Sweep:
     """One harness: a world of its own, and what a run without a kill is like."""
 
-    def __init__(self, world: World, connection: psycopg.Connection) -> None:
-        self.world, self.connection = world, connection
+    def __init__(self, world: World | MendWorld, proof: Any, connection: psycopg.Connection) -> None:
+        self.world, self.proof, self.connection = world, proof, connection
         self.most: dict[str, int] = {}
 
     def attempt(self, at: int) -> tuple[list[str] | None, list[str]]:
         """One run that dies at a point, one that does not, and what is wrong then. Names of points if it never came."""
-        round_ = Round(f"{uuid.uuid4().hex[:8]}-{at}")
+        round_: Any = self.world.round(f"{uuid.uuid4().hex[:8]}-{at}")
         self.world.prepare(self.connection, round_)
         reading, writing = os.pipe()
         child = os.fork()
@@ -63,12 +64,15 @@ class Sweep:
         self._outlive()
         faults: list[str] = []
         if was_killed:
-            faults = [f"right after the kill: {fault}" for fault in faults_at_any_moment(self.connection)]
+            faults = [
+                f"right after the kill: {fault}"
+                for fault in self.proof.faults_at_any_moment(self.world, self.connection)
+            ]
             # What time would do: the leases of the dead end.
             self.connection.execute("update ops.lanes set leased_until = now()")
             self.connection.execute("update ops.breakers set open_until = now()")
             self.world.work("glp1 second run")
-        faults += faults_at_the_end(self.world, self.connection, round_, self.most)
+        faults += self.proof.faults_at_the_end(self.world, self.connection, round_, self.most)
         return (None if was_killed else told.split("\n")), faults
 
     def _outlive(self) -> None:
@@ -87,7 +91,7 @@ class Sweep:
         began = time.monotonic()
         names, faults = self.attempt(0)
         assert names is not None, faults
-        self.most = writes(self.world.road(self.connection))
+        self.most = self.proof.writes(self.world.road(self.connection))
         found = [Found(0, "untouched", faults)] if faults else []
         chosen = chosen_points(names, wants_all, seed)[part::parts]
         killed, at = 0, 0
@@ -133,6 +137,7 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("ehr_url")
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--mends", action="store_true", help="what people mend with, in place of the road")
     parser.add_argument("--part", type=int, default=0)
     parser.add_argument("--parts", type=int, default=1)
     parser.add_argument("--all", action="store_true")
@@ -146,9 +151,12 @@ def main() -> None:
             sql.SQL("alter database {} set synchronous_commit = off").format(sql.Identifier(connection.info.dbname))
         )
         connection.execute("set synchronous_commit = off")
-        world = World(told.url, told.ehr_url, crm, told.folder / "road")
-        world.ehr()
-        one = Sweep(world, connection)
+        if told.mends:
+            one = Sweep(MendWorld(told.url, told.ehr_url, told.folder / "mends"), mended, connection)
+        else:
+            world = World(told.url, told.ehr_url, crm, told.folder / "road")
+            world.ehr()
+            one = Sweep(world, proof, connection)
         if told.only is not None:
             print(one.attempt(told.only), file=sys.stdout)
             return

@@ -28,7 +28,7 @@ EVENTS = {
 """What a round is in the end, but for the edit in the CRM; beside it one line was cut off, and one came twice."""
 
 
-def faults_at_any_moment(connection: psycopg.Connection) -> Iterator[str]:
+def faults_at_any_moment(_: World, connection: psycopg.Connection) -> Iterator[str]:
     """What must hold right after a kill, before anybody works again: a merge is done or not begun."""
     yield from balance(connection).faults
     rows = connection.execute(
@@ -53,7 +53,7 @@ def faults_at_the_end(
 ) -> Iterator[str]:
     """`most`: the writes of a run that nobody killed, by target; a kill may bring some together and make none more."""
     road = world.road(connection)
-    yield from faults_at_any_moment(connection)
+    yield from faults_at_any_moment(world, connection)
     yield from _faults_of_ledger(world, road, round_)
     yield from _faults_of_charts(road, round_)
     yield from _faults_of_delivery(world, road, most)

@@ -75,6 +75,9 @@ class World:
     folder: Path
     asked: Capability | None = None
 
+    def round(self, name: str) -> Round:
+        return Round(name)
+
     def prepare(self, connection: psycopg.Connection, round_: Round) -> None:
         empty_tables(connection)
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -17,10 +17,12 @@ from typing import Any
 
 import psycopg
 import requests
+from psycopg.sql import Composable
 
 import glp1_pipeline
 
 OURS = f"{Path(glp1_pipeline.__file__).parent}{os.sep}"
+CHANGES = frozenset({"insert", "update", "delete"})
 SHARED = f"{OURS}adapters{os.sep}calls.py"
 """By which every system is called: who asked for the call tells more."""
 
@@ -96,4 +98,10 @@ def _writes(_: Any, request: requests.PreparedRequest, *__: Any) -> bool:
 
 def _commits_by_itself(cursor: psycopg.Cursor, query: Any, *_: Any) -> bool:
     idle = cursor.connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
-    return cursor.connection.autocommit and idle and not str(query).lstrip().lower().startswith("select")
+    return cursor.connection.autocommit and idle and _may_write(query, cursor)
+
+
+def _may_write(query: Any, cursor: psycopg.Cursor) -> bool:
+    told = query.as_string(cursor) if isinstance(query, Composable) else query
+    words = (told.decode() if isinstance(told, bytes) else str(told)).lower().split()
+    return words[0] != "select" and (words[0] != "with" or not CHANGES.isdisjoint(word.strip("(") for word in words))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from glp1_pipeline.adapters.outbox import conflicts, settle_conflict
 from glp1_pipeline.adapters.plans import alone
 from glp1_pipeline.adapters.rollback import plan as plans
 from glp1_pipeline.domain.contract import Contract
-from glp1_pipeline.sandbox.drills.proxy import FaultProxy
+from glp1_pipeline.sandbox.drills.proxy import COMMIT_THEN_DROP, FaultProxy
 from glp1_pipeline_tests.rollbacks import BY, Told
 from glp1_pipeline_tests.sample_inputs import contract
 from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, migrated_database, small_road, submission
@@ -73,6 +76,19 @@ def charted_wrongly(told: Told, *events: dict[str, Any]) -> tuple[SmallRoad, dic
 def unsure(n: int = 1) -> dict[str, Any]:
     """Somebody whose answer only the wrong contract understands, wrongly."""
     return someone(n, **{"hx.men2": "nope-ish"})
+
+
+def apply_apart(told: Told, plan_id: uuid.UUID, **more: Any) -> rollback.Told:
+    """As another process does it, on a connection of its own."""
+    with small_connection(told) as mine:
+        return mine.apply(plan_id, **more)
+
+
+@contextmanager
+def small_connection(told: Told) -> Iterator[Told]:
+    road = told.road
+    with connect(road.url) as own:
+        yield Told(SmallRoad(road.url, road.folder, own, road.contract), told.ehr.settings.url)
 
 
 def keys(told: Told, kind: str) -> list[str]:
@@ -194,24 +210,92 @@ def test_what_stood_there_before_us_by_somebody_else_is_not_replaced_by_our_olde
     assert len(told.versions(edited)) == 3
 
 
-def test_who_has_a_write_on_its_way_or_dead_is_left_until_it_is_settled(told: Told):
+def test_what_is_on_its_way_is_waited_for_and_then_taken_back_and_nothing_wrong_arrives_afterwards(
+    road: SmallRoad, ehr: EhrProcess
+):
+    """The EHR has what a time-out hides, has one, and has not heard of the third when the mistake is seen."""
+    with FaultProxy(ehr.url) as proxy:
+        told = Told(road, proxy.url)
+        road.send(*(unsure(n) for n in range(1, 4)))
+        told.deliver()
+        before = told.says()
+        bad = road.under(wrong(road.contract))
+        bad.replay()
+        told.deliver(limit=1)
+        proxy.plan(COMMIT_THEN_DROP)
+        told.deliver(limit=1)
+        assert sorted(bad.rows("select status, count(*) from ops.writes where n = 2 group by 1")) == [
+            ("delivered", 1), ("in_doubt", 1), ("ready", 1),
+        ]  # fmt: skip
+        plan_id = told.choose(contract_versions=(WRONG,))
+        assert {name.rpartition("/")[2] for name in told.look(plan_id).changes} >= {"on_its_way", "restored"}
+        first = told.do(plan_id)
+        assert (first.done, first.waiting, first.is_stopped) == (1, 2, False)
+        assert rollback.show(bad.connection, plan_id)["state"] == "applying"
+        assert rollback.due(bad.connection, bad.contract) == []
+        # While it is waited for, the outbox brings it.
+        bad.connection.execute("update ops.lanes set next_at = now()")
+        with ThreadPoolExecutor(1) as other:
+            went = other.submit(told.deliver)
+            done = told.apply(plan_id, patience=30.0)
+            went.result()
+        assert (done.done, done.waiting) == (3, 0)
+        told.deliver()
+        now = told.says()
+        assert {key: now[key] for key in before} == before
+        assert {told.statuses()[key] for key in now.keys() - before.keys()} <= {"entered-in-error"}
+        found = rollback.show(bad.connection, plan_id)
+        assert (found["state"], found["sent"]) == ("applied", {"delivered": 3})
+        assert told.compare().holds
+        assert bad.rows("select patient_id from ops.writes group by 1 having count(*) <> 3") == []
+
+
+def test_a_plan_that_waits_is_stopped_and_is_due_when_what_was_on_its_way_is_settled(told: Told):
     road = told.road
     road.send(someone(1), someone(2))
     plan_id = told.choose(contract_versions=(road.contract.version,))
-    seen = told.look(plan_id).changes
-    assert {name.rpartition("/")[2] for name in seen} == {"not_settled"}
+    assert {name.rpartition("/")[2] for name in told.look(plan_id).changes} == {"on_its_way"}
+    assert told.do(plan_id).waiting == 2
+    assert rollback.due(road.connection, road.contract) == []
+    # Who wants it no more is heard while it waits.
+    with ThreadPoolExecutor(1) as other:
+        waiting = other.submit(lambda: apply_apart(told, plan_id, patience=60.0))
+        time.sleep(0.3)
+        rollback.stop(road.connection, plan_id)
+        assert waiting.result().is_stopped
+    rollback.approve(road.connection, plan_id, *BY)
+    assert told.apply(plan_id).done == 0
     told.deliver()
-    # Looked at again when it is done: now they are settled.
-    assert {name.rpartition("/")[2] for name in told.do(plan_id).changes} == {
-        "entered_in_error",
-        "no_such_status",
-        "ehr",
-    }
+    road.connection.execute("insert into ops.breakers (target, state, open_until, changed_at) values"
+                            " ('ehr', 'open', now() + interval '1 hour', now())"
+                            " on conflict (target) do update set state = 'open', open_until = excluded.open_until")  # fmt: skip
+    assert rollback.due(road.connection, road.contract) == []
+    road.connection.execute("update ops.breakers set state = 'closed', open_until = null")
+    with connect(road.url) as other, alone(other, plan_id):
+        assert rollback.due(road.connection, road.contract) == []
+    assert rollback.due(road.connection, road.contract) == [plan_id]
+    assert {name.rpartition("/")[2] for name in told.apply(plan_id).changes} == {
+        "entered_in_error", "no_such_status", "ehr",
+    }  # fmt: skip
+    assert rollback.due(road.connection, road.contract) == []
     told.deliver()
     kinds = {key.partition("/")[0]: status for key, status in told.statuses().items()}
     assert set(kinds.values()) == {"entered-in-error"}
     assert told.compare().holds
     assert {one["why"] for one in rollback.left(road.connection, plan_id)} == {"no_such_status"}
+
+
+def test_who_has_a_dead_write_is_left_and_told(told: Told):
+    road = told.road
+    road.send(someone(1), someone(2))
+    told.deliver(limit=1)
+    road.connection.execute("update ops.writes set status = 'dead' where status = 'ready' and target = 'ehr'")
+    plan_id = told.choose(contract_versions=(road.contract.version,), targets=("ehr",))
+    done = told.do(plan_id)
+    assert (done.done, done.waiting) == (2, 0)
+    dead = str(road.one("select patient_id from ops.writes where status = 'dead'"))
+    left = {one["patient_id"] for one in rollback.left(road.connection, plan_id) if one["why"] == "not_settled"}
+    assert left == {dead}
 
 
 # What comes after
@@ -389,9 +473,12 @@ def test_who_is_charted_while_we_look_is_looked_at_again_and_a_new_word_is_not_o
         return found
 
     monkeypatch.setitem(vars(doing), "look", looked)
-    done = told.do(plan_id)
-    assert len(looks) == 2
-    assert {name.rpartition("/")[2] for name in done.changes} == {"not_settled"}
+    assert told.do(plan_id).waiting == 1
+    assert len(looks) == 1
     assert bad.rows("select n, status from ops.writes where status <> 'delivered'") == [(3, "ready")]
+    told.deliver()
+    outcomes = {name.rpartition("/")[2] for name in told.apply(plan_id).changes}
+    assert "written_since" in outcomes
+    assert outcomes <= {"written_since", "restored", "entered_in_error", "no_such_status", "ehr"}
     told.deliver()
     assert told.compare().holds

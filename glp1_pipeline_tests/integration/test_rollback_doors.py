@@ -7,7 +7,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 import pytest
@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from glp1_pipeline.cli import main
 from glp1_pipeline.defs import resources
 from glp1_pipeline.defs.resources import Road
-from glp1_pipeline.defs.rollback import rollback_writes
+from glp1_pipeline.defs.rollback import rollback_writes, rollbacks_due
 from glp1_pipeline_tests.rollbacks import Told
 from glp1_pipeline_tests.small_road import (
     RING,
@@ -155,3 +155,33 @@ def test_an_ehr_that_does_not_answer_is_said_in_a_sentence_and_the_plan_goes_on_
     monkeypatch.setenv("GLP1_EHR_URL", told.ehr.settings.url)
     resources._ehr.cache_clear()
     assert ask("apply", plan)["state"] == "applied"
+
+
+def test_what_was_on_its_way_is_gone_on_with_by_the_sensor_once_it_is_settled(told: Told):
+    told.road.connection.execute("select set_config('glp1.run_id', 'run-of-another', false)")
+    told.road.send(submission(2, subject=f"canary-{uuid.uuid4()}"))
+
+    def sensed() -> dg.RunRequest | dg.SkipReason:
+        with (
+            dg.DagsterInstance.ephemeral() as instance,
+            dg.build_sensor_context(instance=instance, resources={"road": Road()}) as context,
+        ):
+            return cast(Any, rollbacks_due(context))
+
+    plan = ask("plan", "--run", "run-of-another", "--target", "ehr")["plan_id"]
+    assert isinstance(sensed(), dg.SkipReason)
+    waiting = ask("apply", plan, *BY, "--wait", "0")
+    assert (waiting["state"], waiting["done"], waiting["waiting"]) == ("applying", 0, 1)
+    assert isinstance(sensed(), dg.SkipReason)
+    told.deliver()
+    asked = sensed()
+    assert isinstance(asked, dg.RunRequest)
+    found = outputs(
+        rollback_writes.execute_in_process(
+            run_config=asked.run_config, resources={"road": Road()}, raise_on_error=False
+        )
+    )
+    assert (found["state"], found["done"]) == ("applied", 1)
+    receipt = ask("show", plan)
+    assert (receipt["actor"], receipt["reason"], receipt["sent"]) == ("steward-7", "wrong spelling", {"ready": 1})
+    assert isinstance(sensed(), dg.SkipReason)

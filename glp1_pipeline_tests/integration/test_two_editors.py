@@ -119,6 +119,82 @@ def test_a_patient_edited_there_again_and_again_is_never_frozen(circle: Circle) 
     assert_at_rest(circle)
 
 
+def speaks(circle: Circle, language: str) -> None:
+    spoken = {"language": {"coding": [{"system": "urn:ietf:bcp:47", "code": language}]}, "preferred": True}
+    circle.provider.edit(circle.place("Patient"), communication=[spoken])
+
+
+def hear(circle: Circle) -> None:
+    """Noticed and charted, and not told to the EHR yet."""
+    circle.poll()
+    circle.road.chart()
+
+
+def test_a_second_edit_is_no_conflict_with_what_we_say_after_the_first(circle: Circle) -> None:
+    begin(circle)
+    speaks(circle, "vi")
+    hear(circle)
+    speaks(circle, "es")
+    circle.deliver()
+    circle.round()
+    assert circle.value("demo.language") == "es"
+    assert_at_rest(circle)
+
+
+def test_who_says_something_else_and_then_the_first_again_is_heard_before_we_tell_the_first(circle: Circle) -> None:
+    begin(circle)
+    speaks(circle, "vi")
+    hear(circle)
+    speaks(circle, "es")
+    circle.deliver()
+    speaks(circle, "vi")
+    circle.round()
+    circle.round()
+    assert (circle.value("demo.language"), patient(circle)["communication"]) == ("vi", [SPOKEN])
+    assert_at_rest(circle)
+
+
+@pytest.mark.parametrize("looks", [False, True], ids=["delivered first", "heard first"])
+def test_who_says_something_else_and_then_the_first_again_is_heard_before_we_tell_the_second(
+    circle: Circle, looks: bool
+) -> None:
+    begin(circle)
+    speaks(circle, "vi")
+    circle.round()
+    speaks(circle, "es")
+    hear(circle)
+    speaks(circle, "vi")
+    if looks:
+        hear(circle)
+    circle.deliver()
+    circle.round()
+    circle.round()
+    assert (circle.value("demo.language"), patient(circle)["communication"]) == ("vi", [SPOKEN])
+    assert_at_rest(circle)
+
+
+@pytest.mark.parametrize("more", [{}, {"maritalStatus": WEDDED}], ids=["nothing else", "and more"])
+def test_a_conflict_ends_when_they_come_to_say_what_we_say(circle: Circle, more: dict[str, Any]) -> None:
+    first = begin(circle)
+    there = patient(circle)
+
+    def calls(mobile: str) -> None:
+        moved = [{**t, "value": mobile} if t["system"] == "phone" else t for t in there["telecom"]]
+        circle.provider.edit(circle.place("Patient"), telecom=moved, **more)
+
+    calls(OTHER_MOBILE)
+    say(circle, first, 1, MOBILE)
+    circle.deliver()
+    assert [one.reason for one in conflicts(circle.road.connection, "ehr")] == ["edited_in_ehr"]
+    circle.road.chart()
+    calls(MOBILE)
+    circle.round()
+    assert conflicts(circle.road.connection, "ehr") == []
+    circle.round()
+    assert (circle.value("demo.mobile"), phones(circle)) == (MOBILE, {MOBILE})
+    assert_at_rest(circle)
+
+
 def deliver_dying(circle: Circle, monkeypatch: pytest.MonkeyPatch, deaths: Collection[int]) -> None:
     """Deliver; the process ends where the n-th answer is awaited, and the next one goes on."""
     wire = type(circle.client.wire)

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glp1_pipeline.domain.outbox import is_same, merged, started_from
+from glp1_pipeline.domain.outbox import is_same, merged, says_all, started_from, still_ours
 
 PHONE, OTHER_PHONE, THIRD_PHONE = ({"system": "phone", "value": v} for v in ("1", "2", "3"))
 EMAIL, OTHER_EMAIL = ({"system": "email", "value": v} for v in ("a", "b"))
@@ -56,6 +56,55 @@ def test_merged_once_more_it_is_the_same(base: dict[str, Any], ours: dict[str, A
     once = merged(ours, theirs, base, {})
     if once is not None:
         assert is_same(merged(ours, once, ours, {}) or {}, once, {})
+
+
+@given(resources(), resources(), resources(), resources())
+def test_what_they_say_after_we_heard_them_stands_or_is_left_to_a_person(
+    base: dict[str, Any], heard: dict[str, Any], ours: dict[str, Any], theirs: dict[str, Any]
+) -> None:
+    """Also where it is what we said before: they put it back."""
+    result = merged(ours, theirs, base, {}, heard=heard)
+    if result is None:
+        return
+    for name in ("birthDate", "gender"):
+        if theirs.get(name) != heard.get(name):
+            assert result.get(name) == theirs.get(name)
+    for name in ("telecom", "name"):
+        assert {*theirs.get(name, ())} - {*heard.get(name, ())} <= {*result.get(name, ())}
+
+
+@given(resources(), resources(), resources())
+def test_where_we_only_say_after_them_what_we_heard_theirs_stands(
+    base: dict[str, Any], heard: dict[str, Any], theirs: dict[str, Any]
+) -> None:
+    assert is_same(merged(heard, theirs, base, {}, heard=heard) or {}, theirs, {})
+
+
+@given(resources(), resources(), resources())
+def test_who_heard_of_nothing_new_decides_as_before(
+    base: dict[str, Any], ours: dict[str, Any], theirs: dict[str, Any]
+) -> None:
+    assert merged(ours, theirs, base, {}, heard=base) == merged(ours, theirs, base, {})
+
+
+def test_a_phone_of_ours_after_they_added_another_takes_the_place_of_ours_alone() -> None:
+    heard = patient(PHONE, EMAIL, WORK)
+    result = merged(patient(OTHER_PHONE, EMAIL), heard | {"gender": "f"}, patient(PHONE, EMAIL), {}, heard=heard)
+    assert result is not None
+    assert sorted(t["value"] for t in result["telecom"]) == ["2", "9", "a"]
+    assert result["gender"] == "f"
+
+
+def test_of_what_we_sent_only_what_nobody_touched_is_still_ours() -> None:
+    sent = patient(PHONE, EMAIL, birthDate="1", gender="f")
+    assert still_ours(sent, patient(OTHER_PHONE, EMAIL, birthDate="2", gender="f"), {}) == patient(EMAIL, gender="f")
+
+
+def test_all_that_we_say_may_stand_there_among_more() -> None:
+    assert says_all(patient(PHONE, gender="f"), patient(WORK, PHONE, gender="f", birthDate="1"), {})
+    assert not says_all(patient(PHONE, gender="f"), patient(WORK, PHONE, gender="m"), {})
+    assert not says_all(patient(PHONE, EMAIL), patient(PHONE), {})
+    assert not says_all(patient(PHONE, gender="f"), patient(PHONE), {})
 
 
 def test_a_new_phone_of_ours_and_a_new_address_of_theirs_both_stand() -> None:

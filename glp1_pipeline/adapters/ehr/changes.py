@@ -23,10 +23,10 @@ from ...domain.events import Event
 from ...domain.fhir import patient_key
 from .. import ledger
 from ..cipher import Cipher
-from .echoes import Copy, Echoes, Verdict
+from .echoes import Copy, Echoes, Verdict, key_of
 from .ehr import Ehr
 from .entries import Entry
-from .events import MERGED, Told, asked, changed, merge_links, merged
+from .events import MERGED, Heard, Told, asked, changed, merge_links, merged
 from .feed import PAGE, Feed
 from .people import People
 from .window import Window
@@ -117,6 +117,7 @@ class Poller:
             if record_id not in copies:  # nobody's, or of a record that we never wrote there
                 self.polled.strangers += 1
                 continue
+            self._end_conflicts(entry, copies[record_id])
             match self._verdict(entry, copies[record_id]):
                 case Verdict.OURS:
                     self.polled.echoes += 1
@@ -125,6 +126,27 @@ class Poller:
                 case Verdict.THEIRS:
                     theirs.append((entry, record_id))
         return self._tell(theirs, copies), later
+
+    def _end_conflicts(self, entry: Entry, copies: list[Copy]) -> None:
+        """Where they came to say what we say, and nobody has decided otherwise, there is nothing left to decide."""
+        for copy in copies:
+            for key, place in self.echoes.agreed(entry, copy).items():
+                with self.connection.transaction():
+                    whose = (self.target, copy.patient_id)
+                    self.connection.execute(  # whoever holds the lane's row may change its copy
+                        "select 1 from ops.lanes where target = %s and patient_id = %s for update", whose
+                    )
+                    self.connection.execute(
+                        "update ops.copies set conflicts = conflicts - %(key)s::text, remote = remote || %(place)s"
+                        " where target = %(target)s and patient_id = %(patient)s and planned ->> %(key)s = %(planned)s"
+                        " and conflicts ? %(key)s::text and not conflicts -> %(key)s::text ? 'decision' and not exists"
+                        " (select from ops.writes w where w.target = %(target)s and w.patient_id = %(patient)s"
+                        "  and w.status in ('ready', 'in_doubt'))",
+                        {
+                            "key": key, "place": Jsonb({key: place}), "planned": copy.planned[key],
+                            "target": whose[0], "patient": whose[1],
+                        },
+                    )  # fmt: skip
 
     def hear(self, entry: Entry, ours: dict[str, Any]) -> int:
         """Put what somebody changed into the ledger, before it is written over; how many events are new.
@@ -154,8 +176,10 @@ class Poller:
             patient = self.people.patient_of(entry) or entry.place
             # A Patient is saved whole: what we wrote in it, perhaps of a merged record, is no word of who saves it.
             sent = ours or self.echoes.last_sent(entry, copies[record_id]) if entry.kind == "Patient" else None
+            sent = sent and self.echoes.still_ours(sent, entry, copies[record_id], self.feed.ehr.version)
             patient = patient if "?" not in patient else entry.place
-            told.append(changed(self.source, patient, entry, record_id, actor, sent))
+            one = changed(self.source, patient, entry, record_id, actor, sent)
+            told.append(one if entry.is_deleted else one._replace(heard=heard_of(entry, copies[record_id])))
             if entry.kind == "Patient" and not entry.is_deleted:
                 told += self._merges(entry, record_id, actor, copies[record_id])
         return [*{one.id: one for one in reversed(told)}.values()][::-1]  # both Patients tell of one merge
@@ -203,6 +227,8 @@ class Poller:
 
     def keep(self, told: list[Told]) -> int:
         """Into the ledger, in the caller's transaction; how many were new."""
+        fresh = self.not_yet_told(one.id for one in told)
+        self._note_heard([one for one in told if one.id in fresh])
         new = ledger.append(self.connection, self.contract, self.cipher, [one.document for one in told])
         self.polled.changes += new
         self.polled.deletes += sum(one.is_deleted for one in told)
@@ -211,6 +237,17 @@ class Poller:
             now = self.now()
             self.polled.lags += [max(0.0, (now - one.stamp).total_seconds()) for one in told]
         return new
+
+    def _note_heard(self, told: list[Told]) -> None:
+        """That somebody changed what was ours, before it is read anew: the lane's lock is not needed for it."""
+        rows = sorted((h.patient_id, h.key, str(self._event_id(one.id)), h.version) for one in told for h in one.heard)
+        if rows:
+            self.connection.execute(
+                "update ops.copies c set heard = c.heard || u.h from (select p, jsonb_object_agg(k,"
+                "  jsonb_build_object('event', e, 'version', v)) as h from unnest(%s::uuid[], %s::text[], %s::text[],"
+                "  %s::text[]) as r(p, k, e, v) group by p) u where c.target = %s and c.patient_id = u.p",
+                (*(list(column) for column in zip(*rows, strict=True)), self.target),
+            )
 
     def _take(self, kind: str, window: Window, entries: list[Entry], through_at: datetime | None = None) -> None:
         """Judge what was read; its events and how far we are, in one transaction."""
@@ -266,3 +303,10 @@ class Poller:
             " changes = c.changes + excluded.changes",
             (self.target, kind, since, Jsonb(seen), through_at, changes),
         )
+
+
+def heard_of(entry: Entry, copies: list[Copy]) -> tuple[Heard, ...]:
+    """Which of our resources a version is of."""
+    return tuple(
+        Heard(copy.patient_id, key, entry.version) for copy in copies if (key := key_of(entry, copy)) is not None
+    )

@@ -18,7 +18,7 @@ from psycopg import Connection
 from ...domain.events import as_record
 from ...domain.fhir import content_hash, dump
 from ...domain.fhir.elements import PATIENT_SYSTEM, RESOURCE_SYSTEM
-from ...domain.outbox import is_same, keys_of
+from ...domain.outbox import digest, is_same, is_theirs_too, keys_of, says_all, still_ours
 from .entries import Entry
 
 SETTLING = timedelta(seconds=60)
@@ -42,10 +42,16 @@ class Copy:
     remote: dict[str, list[str]]
     planned: dict[str, str]
     conflicts: Collection[str]
+    heard: dict[str, dict[str, str]]
+    """By resource event and version of what somebody changed since we last delivered it, as far as the ledger knows."""
     is_settling: bool
     """Whether a write of this patient has only just ended."""
     back: dict[str, str] = field(default_factory=dict)
     """`Type/<id there>` -> `Type/<our id>`."""
+
+    def is_shared(self, key: str) -> bool:
+        """Whether somebody else's word stands there, by itself or beside ours: then what we said before is no sign."""
+        return key in self.heard or is_theirs_too(self.remote.get(key, []))
 
     def __post_init__(self) -> None:
         self.back = {f"{key.partition('/')[0]}/{known[0]}": key for key, known in self.remote.items()}
@@ -66,7 +72,7 @@ class Echoes:
             rows = self.connection.execute(
                 "with mine as (select r, r as patient_id from unnest(%(records)s::uuid[]) r union"
                 " select l.record_id, l.patient_id from ops.patient_links l where l.record_id = any(%(records)s))"
-                " select m.r::text, c.patient_id::text, c.remote, c.planned, c.conflicts,"
+                " select m.r::text, c.patient_id::text, c.remote, c.planned, c.conflicts, c.heard,"
                 " exists (select 1 from ops.writes w where w.target = c.target and w.patient_id = c.patient_id"
                 "  and w.settled_at > now() - %(settling)s)"
                 " from mine m join ops.copies c on c.target = %(target)s and c.patient_id = m.patient_id",
@@ -83,24 +89,42 @@ class Echoes:
             # In conflict the version noted is theirs: it was left as it is.
             if key not in copy.conflicts and copy.remote.get(key, ())[:2] == [entry.remote_id, entry.version]:
                 return Verdict.OURS
-            if copy.planned.get(key) == as_sent(entry, key):
+            if not copy.is_shared(key):
+                if copy.planned.get(key) == as_sent(entry, key):
+                    return Verdict.OURS
+            elif digest(entry.content, copy.back | {entry.place: key}) in copy.remote.get(key, ())[2:]:
                 return Verdict.OURS
         verdicts = {self._by_content(entry, key, copy) for copy, key in ours}
         return next((v for v in (Verdict.OURS, Verdict.LATER) if v in verdicts), Verdict.THEIRS)
 
     def _by_content(self, entry: Entry, key: str, copy: Copy) -> Verdict:
-        """Ours if it says what we last sent: the last that was delivered, or what came after it and may have landed."""
+        """Ours if it says what we last sent: the last that was delivered, or what came after it and may have landed.
+
+        Where somebody changed it after that, what was delivered before is theirs when it stands there again.
+        """
         back = copy.back | {entry.place: key}
         is_delivered, is_under_way = False, False
         for status, sent in self.sent(key, copy.patient_id):
             is_under_way = is_under_way or status == "in_doubt"
-            if is_same(sent, entry.content, back):
+            if (status == "in_doubt" or not copy.is_shared(key)) and is_same(sent, entry.content, back):
                 # What we said before our last is old news, if we wrote just now; else somebody put it back.
                 return Verdict.LATER if is_delivered else Verdict.OURS
             is_delivered = is_delivered or status == "delivered"
             if is_delivered and not copy.is_settling:
                 break
         return Verdict.LATER if is_under_way else Verdict.THEIRS
+
+    def agreed(self, entry: Entry, copy: Copy) -> dict[str, list[str]]:
+        """Of a resource in conflict where it stands, if all that we say stands there now: nobody is at odds."""
+        key = key_of(entry, copy)
+        if key is None or key not in copy.conflicts or entry.is_deleted:
+            return {}
+        ours = next((sent for _, sent in self.sent(key, copy.patient_id)), None)
+        back = copy.back | {entry.place: key}
+        if ours is None or content_hash(dump(ours)) != copy.planned.get(key) or not says_all(ours, entry.content, back):
+            return {}
+        beside = [] if is_same(ours, entry.content, back) else [digest(entry.content, back)]
+        return {key: [entry.remote_id, entry.version, *beside]}
 
     def last_sent(self, entry: Entry, copies: list[Copy]) -> dict[str, Any] | None:
         """What we sent last of a resource, as far as it was delivered."""
@@ -110,6 +134,29 @@ class Echoes:
                     if status == "delivered":
                         return sent
         return None
+
+    def still_ours(
+        self, sent: dict[str, Any], entry: Entry, copies: list[Copy], version: Callable[..., dict[str, Any] | None]
+    ) -> dict[str, Any]:
+        """Of what we sent of a resource, what still stood there when we last knew of somebody else's word in it.
+
+        `version`: asks the EHR for one, by kind, id and number.
+        """
+        for copy in copies:
+            key = key_of(entry, copy)
+            if key is None or not copy.is_shared(key):
+                continue
+            heard = self._heard(copy.heard[key]["event"]) if key in copy.heard else None
+            stood = heard if heard is not None else version(entry.kind, *copy.remote[key][:2])
+            if stood is not None:
+                return still_ours(sent, stood, copy.back | {entry.place: key})
+        return sent
+
+    def _heard(self, event_id: str) -> dict[str, Any] | None:
+        row = self.connection.execute("select kid, body from phi.events where event_id = %s", (event_id,)).fetchone()
+        if row is None:
+            return None
+        return orjson.loads(self.open_body(row[0], bytes(row[1]), f"events|{event_id}"))["data"].get("resource")
 
     def links_sent(self, entry: Entry, copies: list[Copy]) -> set[tuple[str, str]]:
         """Kind and target of every link that we ever wrote into a Patient: a merge of ours, perhaps undone since."""

@@ -22,6 +22,7 @@ from glp1_pipeline.domain.outbox import (
 )
 from glp1_pipeline.domain.outbox.exchange import identity_query, is_ours
 
+from .entries import NOT_OFFERED
 from .wire import EhrFailure, EhrSettings, Wire
 
 
@@ -81,6 +82,18 @@ class Ehr:
         for (key, url), entry in zip(urls.items(), self.batch_get(list(urls.values()), until), strict=True):
             found[key] = _searched(key, entry) if "?" in url else _read(key, url, entry)
         return found
+
+    def version(self, kind: str, remote_id: str, version: str, until: float | None = None) -> dict[str, Any] | None:
+        """What a resource said in a version; None where the server does not tell."""
+        if kind not in self.capability.instances_with_history:
+            return None
+        try:
+            told = self.wire.call("GET", f"/{kind}/{remote_id}/_history/{version}", None, until).content
+        except EhrFailure as failure:
+            if failure.status in (*NOT_OFFERED, 410):
+                return None
+            raise
+        return told if isinstance(told, dict) and told.get("resourceType") == kind else None
 
     def send(self, bundle: dict[str, Any], remote: Remote, todo: Collection[str], until: float | None = None) -> Sent:
         """Send a write. `todo`: what is not there yet, or not as it should be (a transaction sends all the same)."""

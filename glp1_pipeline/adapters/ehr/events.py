@@ -19,6 +19,14 @@ ASKED = "patient.merge_asked"
 ASKED_REASON = "merged in the EHR, after a person here said that they are two"
 
 
+class Heard(NamedTuple):
+    """A resource of ours that somebody changed: whose, which, and the version that they made."""
+
+    patient_id: str
+    key: str
+    version: str
+
+
 class Told(NamedTuple):
     """One event, not yet in the ledger. `id` is what its source calls it."""
 
@@ -27,6 +35,8 @@ class Told(NamedTuple):
     document: bytes
     stamp: datetime
     is_deleted: bool = False
+    heard: tuple[Heard, ...] = ()
+    """Whose resource of ours it was."""
 
 
 def changed(

@@ -46,6 +46,8 @@ class Tried:
     """Resources that were left as they are in the target, and why."""
     retry_after: float | None = None
     remote: dict[str, list[str]] = field(default_factory=dict)
+    seen: dict[str, str] = field(default_factory=dict)
+    """By key the version that was found in the target; empty where it stays, since theirs says what we would."""
     was_sent: bool = False
     was_tried: bool = True
     is_echo: bool = False
@@ -121,11 +123,14 @@ class Carrier(ABC):
         return [(status, self._open(write_id, kid, body)) for write_id, status, kid, body in rows]
 
     def _open(self, write_id: int, kid: str | None, body: bytes | None) -> dict[str, Any]:
+        return self._open_at(f"writes|{write_id}", kid, body)
+
+    def _open_at(self, place: str, kid: str | None, body: bytes | None) -> dict[str, Any]:
         if kid is None or body is None:
             raise Unreadable("a write without a body")
         try:
             with self._opening:  # the cipher's decompressor is not made for several threads
-                content = self.open_body(kid, body, f"writes|{write_id}")
+                content = self.open_body(kid, body, place)
             return orjson.loads(content)
         except Exception:  # noqa: BLE001 - whatever the cipher raises must not carry a body upwards
             raise Unreadable("a body that does not open") from None

@@ -5,7 +5,7 @@ Not here: what all carriers do alike (`carrier`), claiming and settling (`lanes`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from glp1_pipeline.adapters.store import TROUBLES
 from glp1_pipeline.domain.outbox import Found, is_theirs_too, judge, keys_of, opens_breaker, with_contents, without
 
 from .carrier import ROUNDS, Carrier, OpenBody, Tried, Unreadable
-from .lanes import Claimed, note_places
+from .lanes import Claimed, heard_bodies, note_places
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,16 @@ class Courier(Carrier):
         for _ in range(ROUNDS):
             if must_look:
                 found = self.ehr.look(resources, known, ends)
+                moved = [key for key, there in found.items() if there and there.version != known.get(key, ("", ""))[1]]
+                heard = self._heard(one, moved, ends)
                 atomic = self.ehr.is_atomic(one.content)
                 verdict = judge(
                     resources, known, found, lambda: self._last_sent(one),
                     is_atomic=atomic, held=one.decided(None), insisted=one.decided("ours"), over=one.over,
-                    may_merge=self._hear is not None,
+                    heard=heard, may_merge=self._hear is not None,
                 )  # fmt: skip
+                tried.seen = {key: there.version for key, there in found.items() if there is not None}
+                tried.seen |= {key: "" for key in verdict.merged if key in verdict.done}
                 tried.http_status = 200
                 for key, ours in verdict.unheard.items():
                     self._listen(found[key], ours)
@@ -123,7 +127,24 @@ class Courier(Carrier):
             tried.remote |= places
 
     def _is_theirs_too(self, one: Claimed, key: str) -> bool:
-        return key in one.conflicts or is_theirs_too(one.remote.get(key, []))
+        return key in one.conflicts or key in one.heard or is_theirs_too(one.remote.get(key, []))
+
+    def _heard(self, one: Claimed, keys: Collection[str], ends: float) -> dict[str, dict[str, Any] | None]:
+        """Of those where somebody else's word is: what stood there when we last knew, as the ledger heard it, or as the
+        EHR has it in its history; None where nobody tells."""
+        heard: dict[str, dict[str, Any] | None] = dict.fromkeys(key for key in keys if key in one.heard)
+        if heard:
+            try:
+                with self.connect() as connection:
+                    rows = heard_bodies(connection, [one.heard[key]["event"] for key in heard])
+            except TROUBLES:
+                raise Unreadable("what was heard") from None
+            told = {event: self._open_at(f"events|{event}", kid, body)["data"] for event, kid, body in rows}
+            heard = {key: told.get(one.heard[key]["event"], {}).get("resource") for key in heard}
+        shared = (key for key in keys if key not in heard and is_theirs_too(one.remote.get(key, [])))
+        return heard | {
+            key: self.ehr.version(key.partition("/")[0], one.remote[key][0], one.remote[key][1], ends) for key in shared
+        }
 
     def _listen(self, there: Found | None, ours: dict[str, Any]) -> None:
         """Let the ledger hear what somebody changed, before anything of it is written over or counted as ours."""

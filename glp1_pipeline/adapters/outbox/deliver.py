@@ -208,7 +208,7 @@ class _Crew:
             last_class = min(tried.conflicts.values(), default="delivered")
             return Settled(
                 one, "delivered", outcome, last_class, tried.http_status, tried.ms, tried.remote,
-                conflicts=tried.conflicts,
+                conflicts=tried.conflicts, seen=tried.seen,
             )  # fmt: skip
         # Untouched since a try of unknown outcome: still unknown.
         is_partial = bool(tried.remote) or (one.was == "in_doubt" and not tried.was_sent)

@@ -7,7 +7,7 @@ statement of its own what an earlier holder left. Times are the database's. Not 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,8 @@ class Claimed:
     conflicts: dict[str, dict[str, Any]]
     """By key what somebody else changed there: since, reason, and a person's decision, if there is one; `over`: the
     elements that it is about, where not the whole."""
+    heard: dict[str, dict[str, str]]
+    """By key event and version of what somebody changed there since our last delivery, as far as the ledger knows."""
     claimed_at: float
     """Our own monotonic clock, read before the claim: the lease never ends earlier than we think."""
     content: dict[str, Any] = field(default_factory=dict)
@@ -72,12 +74,21 @@ class Settled:
     burns_try: bool = True
     conflicts: dict[str, str] = field(default_factory=dict)
     """Resources left as they are there, and why. Delivered without them, the write ends the conflict of its others."""
+    seen: dict[str, str] = field(default_factory=dict)
+    """By key the version that stood there when we looked; empty where it stays, since it says what we would."""
 
     @property
     def marks(self) -> dict[str, str | None]:
         """What changes in the copy's conflicts: a new reason, or None where there is none any more."""
         over = self.claimed.keys if self.is_delivered else ()
         return {key: None for key in over if key in self.claimed.conflicts} | self.conflicts
+
+    @property
+    def answered(self) -> list[tuple[str, str]]:
+        """Keys and versions of others' changes that this write came after: they are no news any more."""
+        over = [key for key in self.claimed.keys if self.is_delivered and key not in self.conflicts]
+        known = {key: mark["version"] for key, mark in self.claimed.heard.items() if self.seen.get(key)}
+        return [(key, version) for key in over for found in (known, self.seen) if (version := found.get(key))]
 
     @property
     def is_delivered(self) -> bool:
@@ -112,7 +123,8 @@ def claim(
             "  returning w.write_id, w.tries)"
             " select h.patient_id, h.write_id, h.n, begun.tries, h.status,"
             " extract(epoch from now() - coalesce(h.first_tried_at, now()))::float8 / 3600, b.kid, b.body,"
-            " coalesce(linked.remote, '{}') || coalesce(c.remote, '{}'), coalesce(c.conflicts, '{}')"
+            " coalesce(linked.remote, '{}') || coalesce(c.remote, '{}'), coalesce(c.conflicts, '{}'),"
+            " coalesce(c.heard, '{}')"
             " from heads h join begun using (write_id)"
             " left join phi.write_bodies b using (write_id)"
             " left join ops.copies c on c.target = %s and c.patient_id = h.patient_id"
@@ -203,6 +215,13 @@ def settle(connection: Connection[Any], target: str, batch: Sequence[Settled]) -
             "  'since', coalesce(c.conflicts -> key -> 'since', to_jsonb(now()))) end) from jsonb_each(u.m)))"
             " from unnest(%s::uuid[], %s::jsonb[]) as u(p, m) where c.target = %s and c.patient_id = u.p",
             ([s.claimed.patient_id for s in marked], [Jsonb(s.marks) for s in marked], target),
+        )
+    if answered := [(s.claimed.patient_id, *one) for s in mine for one in s.answered]:
+        connection.execute(
+            "update ops.copies c set heard = c.heard - array(select k from unnest(%s::uuid[], %s::text[], %s::text[])"
+            "  as u(p, k, v) where p = c.patient_id and c.heard -> k ->> 'version' = v)"
+            " where c.target = %s and c.patient_id = any(%s) and c.heard <> '{}'",
+            (*(list(column) for column in zip(*answered, strict=True)), target, [p for p, *_ in answered]),
         )
     if tried:
         connection.execute(
@@ -299,4 +318,12 @@ def earlier_bodies(connection: Connection[Any], target: str, claimed: Claimed) -
             " where w.target = %s and w.patient_id = %s and w.n < %s and w.status in ('delivered', 'dead')"
             " order by w.n desc",
             (target, claimed.patient_id, claimed.n),
+        ).fetchall()
+
+
+def heard_bodies(connection: Connection[Any], events: Collection[str]) -> list[tuple[str, str, bytes]]:
+    """Of events their id, and body with its key."""
+    with connection.transaction():
+        return connection.execute(
+            "select event_id::text, kid, body from phi.events where event_id = any(%s::uuid[])", (list(events),)
         ).fetchall()

@@ -6,7 +6,7 @@ to become of a resource (`domain.rollback`), and delivery: what is taken back go
 """
 
 from ..plans import NotApproved, PlanFault
-from .apply import Told, apply, by_outcome, dry_run, receipt, release
+from .apply import Told, apply, by_outcome, dry_run, due, receipt, release
 from .plan import COURSE, Selection, choose, held, left, listed, show
 
 approve, stop = COURSE.approve, COURSE.stop
@@ -21,6 +21,7 @@ __all__ = [
     "by_outcome",
     "choose",
     "dry_run",
+    "due",
     "held",
     "left",
     "listed",

@@ -7,6 +7,7 @@ approving (`plan`), looking (`look`), sending (`outbox`).
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,21 +15,22 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from ...domain.contract import Contract
-from ...domain.rollback import NOTHING_TO_DO, TAKEN_BACK, Step
+from ...domain.rollback import NOTHING_TO_DO, TAKEN_BACK
 from ..charts.meet import lock
 from ..cipher import Cipher
 from ..ehr import Ehr
-from ..plans import PlanFault, alone
+from ..plans import PlanFault, alone, is_free
 from ..replay import tree
-from .look import Looked, look, stands
+from .look import STAGE, Looked, look, stands
 from .plan import COURSE, held, show
 from .save import counted, save
 
-LOOKS = 3
-"""Times that a chunk is looked at while its patients are written to; who still moves then is left."""
+LOOKS_EVERY_SECONDS = 1.0
+"""While the outbox has writes of the plan's patients on their way."""
 PATIENTS_AT_A_TIME = 200
 
 
@@ -43,6 +45,11 @@ class Told:
     changes: dict[str, int] = field(default_factory=dict)
     """`resources/<type>/<outcome>` and `writes/<target>` -> how many."""
     is_stopped: bool = False
+
+    @property
+    def waiting(self) -> int:
+        """Writes that are not done: of patients of whom something is on its way."""
+        return self.chosen - self.done
 
     def add(self, changes: dict[str, int], writes: int) -> None:
         self.done += writes
@@ -79,12 +86,17 @@ def apply(
     ehr: Ehr,
     plan_id: uuid.UUID,
     progress: Callable[[Told], None] = lambda _: None,
+    patience: float = 0.0,
 ) -> Told:
     """Take back what is left of an approved plan, until it is done or somebody stops it.
+
+    Of whom something is on its way, the outbox first has to say what came of it: that is waited for `patience` seconds
+    at most. Then the plan stays as it is, `Told.waiting` says how many are left, and the next call goes on.
 
     The connection must be in autocommit mode. Nothing is sent here: the outbox delivers, and asks by If-Match. Raises
     NotApproved, EhrFailure.
     """
+    ends = time.monotonic() + patience
     with alone(connection, plan_id):
         plan = show(connection, plan_id)
         COURSE.must_be_approved(plan["state"])
@@ -92,13 +104,21 @@ def apply(
             "update ops.rollback_plans set state = 'applying' where plan_id = %s and state = 'approved'", (plan_id,)
         )
         told = Told(plan["writes"], plan["done"])
-        for chunk, writes in _chunks(connection, plan_id):
-            changes = _apply_chunk(connection, contract, cipher, ehr, plan_id, chunk)
-            if changes is None:
+        while told.waiting:
+            before = told.done
+            for chunk in due_chunks(connection, contract, plan_id):
+                done = _apply_chunk(connection, contract, cipher, ehr, plan_id, chunk)
+                if done is None:
+                    break
+                told.add(*done)
+                progress(told)
+            if told.waiting and show(connection, plan_id)["state"] != "applying":
                 told.is_stopped = True
                 return told
-            told.add(changes, writes)
-            progress(told)
+            if told.done == before:
+                if time.monotonic() >= ends:
+                    return told
+                time.sleep(LOOKS_EVERY_SECONDS)
         connection.execute(
             "update ops.rollback_plans set state = 'applied', settled_at = now() where plan_id = %s", (plan_id,)
         )
@@ -167,31 +187,52 @@ def _chunks(connection, plan_id: uuid.UUID) -> Sequence[tuple[int, int]]:
     ).fetchall()
 
 
+def due(connection: psycopg.Connection, contract: Contract) -> list[uuid.UUID]:
+    """Plans under way that no process is at, and of which something can be done now: what was on its way is settled."""
+    rows = connection.execute(
+        "select p.plan_id from ops.rollback_plans p where p.state = 'applying' and not exists (select from ops.breakers"
+        "  where state <> 'closed' and open_until > now() and target in (select w.target from ops.writes w"
+        "  join ops.rollback_plan_writes r using (write_id) where r.plan_id = p.plan_id)) order by p.approved_at"
+    ).fetchall()
+    return [
+        plan_id for (plan_id,) in rows if due_chunks(connection, contract, plan_id) and is_free(connection, plan_id)
+    ]
+
+
+def due_chunks(connection, contract: Contract, plan_id: uuid.UUID) -> list[int]:
+    """Chunks with somebody of whom nothing is on its way, or of whom nothing may be taken back anyway."""
+    asking = sql.SQL(
+        "with left_over as (select distinct p.chunk, w.target, w.patient_id, w.kind from ops.rollback_plan_writes p"
+        " join ops.writes w using (write_id) where p.plan_id = %s and p.undone_at is null)"
+        " select distinct l.chunk from left_over l where l.kind = any(%s) or (select {stage} from ops.writes w"
+        "  where w.target = l.target and w.patient_id = l.patient_id) <> 'on_its_way' order by 1"
+    ).format(stage=STAGE)
+    never = [name for name, kind in contract.writes.items() if kind.rollback == "forbidden"]
+    return [chunk for (chunk,) in connection.execute(asking, (plan_id, never)).fetchall()]
+
+
 def _apply_chunk(
     connection, contract: Contract, cipher: Cipher, ehr: Ehr, plan_id: uuid.UUID, chunk: int
-) -> dict[str, int] | None:
-    """A chunk for good; None when the plan was stopped."""
-    for looks_left in reversed(range(LOOKS)):
-        looked = look(connection, contract, cipher, ehr, plan_id, chunk)
-        with connection.transaction():
-            # Held to the commit: who stops the plan waits for this chunk, and the next one sees it.
-            (state,) = connection.execute(
-                "select state from ops.rollback_plans where plan_id = %s for update", (plan_id,)
-            ).fetchone()
-            if state != "applying":
-                return None
-            moved = _moved(connection, looked)
-            if moved and looks_left:
-                continue
-            for one in moved:
-                one.steps = {key: Step("not_settled") for key in one.steps}
-            save(connection, contract, cipher, plan_id, chunk, looked)
-            return counted(looked)
-    raise AssertionError("unreachable")
+) -> tuple[dict[str, int], int] | None:
+    """What can be done of a chunk, for good: the changes and how many writes. None when the plan was stopped.
+
+    Who is written to while we look, or has something on its way, is left for the next look.
+    """
+    looked = [one for one in look(connection, contract, cipher, ehr, plan_id, chunk) if not one.is_to_wait]
+    with connection.transaction():
+        # Held to the commit: who stops the plan waits for this chunk, and the next one sees it.
+        (state,) = connection.execute(
+            "select state from ops.rollback_plans where plan_id = %s for update", (plan_id,)
+        ).fetchone()
+        if state != "applying":
+            return None
+        standing = _standing(connection, looked)
+        save(connection, contract, cipher, plan_id, standing)
+    return counted(standing), sum(len(one.chosen) for one in standing)
 
 
-def _moved(connection, looked: Sequence[Looked]) -> list[Looked]:
-    """Under the locks by which a patient is charted and delivered alone: whose rows are others than when we looked."""
+def _standing(connection, looked: Sequence[Looked]) -> list[Looked]:
+    """Under the locks by which a patient is charted and delivered alone: whose rows are as they were when we looked."""
     whose = [(one.target, one.patient_id) for one in looked]
     lock(connection, {patient_id for _, patient_id in whose})
     connection.execute(
@@ -200,4 +241,4 @@ def _moved(connection, looked: Sequence[Looked]) -> list[Looked]:
         ([target for target, _ in whose], [patient_id for _, patient_id in whose]),
     )
     now = {(row[0], row[1]): row for row in stands(connection, whose)}
-    return [one for one in looked if now.get((one.target, one.patient_id)) != one.mark]
+    return [one for one in looked if now.get((one.target, one.patient_id)) == one.mark]

@@ -9,10 +9,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import psycopg
+from psycopg import sql
 
 from ...domain.contract import Contract, RollbackRule
 from ...domain.crm import COPY
@@ -40,8 +41,8 @@ class Looked:
     conflicts: Collection[str]
     chosen: list[int]
     kind: str
-    is_settled: bool
-    """Whether all that was ever written of them there is delivered."""
+    stage: Literal["settled", "on_its_way", "dead"]
+    """Of all that was ever written of them there: a dead write goes nowhere until a person acts."""
     mark: Any
     """What of our rows this rests on: another value means to look again."""
     events: list[str] = field(default_factory=list)
@@ -51,6 +52,15 @@ class Looked:
     is_all: bool = True
     """Whether none of their bodies went with age."""
     steps: dict[str, Step] = field(default_factory=dict)
+
+    @property
+    def is_settled(self) -> bool:
+        return self.stage == "settled"
+
+    @property
+    def is_to_wait(self) -> bool:
+        """Whether the outbox has yet to say what came of it."""
+        return any(step.outcome == "on_its_way" for step in self.steps.values())
 
     @property
     def back(self) -> dict[str, str]:
@@ -71,10 +81,14 @@ class _Write:
     resources: Mapping[str, Any]
 
 
-STANDS = (
-    "select m.target, m.patient_id::text, c.n, coalesce(linked.remote, '{}') || c.remote, c.planned, c.conflicts,"
-    " (select not exists (select from ops.writes w where w.target = m.target and w.patient_id = m.patient_id"
-    "  and w.status not in ('delivered', 'cancelled'))), c.remote"
+STAGE = sql.SQL(
+    "case when bool_or(w.status = 'dead') then 'dead' when bool_or(w.status in ('ready', 'in_doubt')) then 'on_its_way'"
+    " else 'settled' end"
+)
+"""`Looked.stage`, of a patient's writes `w` to a target."""
+STANDS = sql.SQL(
+    "select m.target, m.patient_id::text, c.n, coalesce(linked.remote, '{{}}') || c.remote, c.planned, c.conflicts,"
+    " (select {stage} from ops.writes w where w.target = m.target and w.patient_id = m.patient_id), c.remote"
     " from unnest(%(targets)s::text[], %(patients)s::uuid[]) as m(target, patient_id)"
     " join ops.copies c using (target, patient_id)"
     # Where the Patient of a merged record is there: the one refers to the other.
@@ -82,7 +96,7 @@ STANDS = (
     "  join ops.copies o on o.target = m.target and o.patient_id in (l.record_id, l.patient_id),"
     "  jsonb_each(o.remote) e where m.patient_id in (l.record_id, l.patient_id)"
     "  and starts_with(e.key, 'Patient/')) linked on true order by 1, 2"
-)
+).format(stage=STAGE)
 
 
 def look(
@@ -99,11 +113,11 @@ def look(
         chosen.setdefault((target, patient_id), []).append((write[0], write[1], write[2]))
     found = []
     for row in stands(connection, list(chosen)):
-        target, patient_id, n, remote, planned, conflicts, is_settled, _ = row
+        target, patient_id, n, remote, planned, conflicts, stage, _ = row
         writes = chosen[target, patient_id]
         one = Looked(
             target, patient_id, n, remote, planned, conflicts, [write_id for write_id, *_ in writes], writes[-1][1],
-            is_settled, row,
+            stage, row,
         )  # fmt: skip
         one.events = sorted({str(event) for *_, events in writes for event in events})
         one.writes = _writes(connection, contract, cipher, one)
@@ -152,7 +166,7 @@ def _steps(one: Looked, histories: Mapping[tuple[str, str, str], History]) -> di
             if key in write.resources
         ]
         if not one.is_settled and all(write.rule != "forbidden" for write in said if write.is_chosen):
-            steps[key] = Step("not_settled")
+            steps[key] = Step("on_its_way" if one.stage == "on_its_way" else "not_settled")
             continue
         history = histories.get((one.target, one.patient_id, key))
         steps[key] = take_back(

@@ -123,8 +123,9 @@ HELD: LiteralString = (
 def show(connection: psycopg.Connection, plan_id: uuid.UUID) -> dict[str, Any]:
     """The plan, and how it stands now: its receipt, once it is applied. Raises PlanFault if unknown.
 
-    `done`: of its writes. `sent`: what came of the new writes, `conflict` where somebody was quicker there. `held`:
-    resources that are not sent again while our side says what was taken back.
+    `done`: of its writes; while it is applied, the others wait for the outbox. `sent`: what came of the new writes,
+    `conflict` where somebody was quicker there. `held`: resources that are not sent again while our side says what was
+    taken back.
     """
     row = connection.execute(
         "select p.plan_id, p.state, p.selection, p.writes, p.predicted, p.changed, p.made_at, p.actor, p.reason,"

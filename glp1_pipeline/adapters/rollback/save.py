@@ -30,7 +30,7 @@ def counted(looked: Sequence[Looked]) -> dict[str, int]:
     return dict(+found)
 
 
-def save(connection, contract: Contract, cipher: Cipher, plan_id: uuid.UUID, chunk: int, looked) -> None:
+def save(connection, contract: Contract, cipher: Cipher, plan_id: uuid.UUID, looked: Sequence[Looked]) -> None:
     now = connection.execute("select now()").fetchone()[0]
     writes: list[Write] = []
     hashes: dict[tuple[str, str, str], str] = {}
@@ -63,8 +63,8 @@ def save(connection, contract: Contract, cipher: Cipher, plan_id: uuid.UUID, chu
     connection.execute(
         "update ops.rollback_plan_writes w set undone_at = clock_timestamp(), undone_by = (select u.by"
         " from unnest(%s::bigint[], %s::bigint[]) as u(id, by) where u.id = w.write_id)"
-        " where plan_id = %s and chunk = %s",
-        ([write_id for write_id, _ in undone], [by for _, by in undone], plan_id, chunk),
+        " where plan_id = %s and write_id = any(%s)",
+        ([w for w, _ in undone], [by for _, by in undone], plan_id, [w for w, _ in undone]),
     )
     connection.execute(
         "update ops.rollback_plans set changed = changed || (select coalesce(jsonb_object_agg(key,"

@@ -68,6 +68,7 @@ copies = Table(
     required("remote", JSONB, server_default="{}"),
     required("conflicts", JSONB, server_default="{}"),
     required("insisted", ARRAY(Text), server_default="{}"),
+    required("heard", JSONB, server_default="{}"),
     schema="ops",
     comment="One row per target and patient: hash of each resource as last decided (planned), and the id and version "
     "that the target gave it (remote).",

@@ -7,7 +7,7 @@ over), `merging` (one content of ours and theirs) and `exchange` (a write's bund
 
 from .exchange import conditional_transaction, first_creates, keys_of, rest_as_batch, with_contents, without
 from .judging import EDITED_SINCE, Conflict, Found, Remote, Verdict, is_theirs_too, judge
-from .merging import is_same, merged, started_from
+from .merging import digest, is_same, merged, says_all, started_from, still_ours
 from .retry import (
     Breaker,
     Decision,
@@ -36,6 +36,7 @@ __all__ = [
     "backoff_seconds",
     "conditional_transaction",
     "decide",
+    "digest",
     "first_creates",
     "is_same",
     "is_theirs_too",
@@ -45,7 +46,9 @@ __all__ = [
     "opens_breaker",
     "rest_as_batch",
     "retry_after_seconds",
+    "says_all",
     "started_from",
+    "still_ours",
     "trouble_of",
     "with_contents",
     "without",

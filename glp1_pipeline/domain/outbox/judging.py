@@ -65,6 +65,7 @@ def judge(
     held: Collection[str] = (),
     insisted: Collection[str] = (),
     over: Mapping[str, Collection[str]] = MappingProxyType({}),
+    heard: Mapping[str, Resource | None] = MappingProxyType({}),
     may_merge: bool = False,
 ) -> Verdict:
     """Decide from what was read back. `earlier` tells what we sent of each resource before this write.
@@ -75,6 +76,8 @@ def judge(
     somebody changed (`Verdict.unheard`); in a resource of many fields it is then kept beside what we say anew. `over`:
     of a resource the elements of which somebody settled that ours is right, as of the version in `remote`: they are
     said again over what stands there, all else of theirs stays; at another version it is for a person once more.
+    `heard`: there is somebody else's word in it, so our earlier one, found there again, is theirs; with what stood
+    there when we last knew, where that is known.
     """
     verdict = Verdict()
     back = {f"{key.partition('/')[0]}/{f.remote_id}": key for key, f in found.items() if f is not None}
@@ -105,13 +108,17 @@ def judge(
             elif is_left:
                 is_theirs = is_shared
             else:
-                is_theirs = not any(is_same(was, there.resource, back) for was in earlier().get(key, ()))
+                is_theirs = key in heard or not any(
+                    is_same(was, there.resource, back) for was in earlier().get(key, ())
+                )
             if is_theirs:
                 is_settled = key in insisted or key in over
                 can_merge = may_merge and key.partition("/")[0] in MERGED_TYPES and not is_settled
                 # This write as well may have landed, or a part of it, before they came: last, since it may not have.
-                if can_merge and _merge(verdict, key, there, [*earlier().get(key, ()), resource], is_left, back):
-                    continue
+                if can_merge:
+                    said = [*earlier().get(key, ()), resource]
+                    if _merge(verdict, key, there, said, is_left, back, heard=heard.get(key)):
+                        continue
                 conflict = "edited_in_ehr"
                 if may_merge and not is_left:
                     said = [*earlier().get(key, ()), resource]
@@ -135,11 +142,12 @@ def _merge(
     is_known: bool,
     back: Mapping[str, str],
     over: Collection[str] = (),
+    heard: Resource | None = None,
 ) -> bool:
     """Make one content of theirs and ours, the last of `said`; False where both changed the same."""
     assert there.resource is not None
     base = started_from(there.resource, said, back) or said[-1]
-    content = merged(said[-1], there.resource, base, back, over, yields=key.partition("/")[0] in WORK_TYPES)
+    content = merged(said[-1], there.resource, base, back, over, heard, yields=key.partition("/")[0] in WORK_TYPES)
     if content is None:
         return False
     made = digest(content, back)

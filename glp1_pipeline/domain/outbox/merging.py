@@ -66,14 +66,17 @@ def merged(
     base: Resource,
     back: Mapping[str, str],
     over: Collection[str] = (),
+    heard: Resource | None = None,
     yields: bool = False,
 ) -> Resource | None:
     """Theirs with what we say anew: each element by itself, of a list each item. None where both changed the same.
 
-    `base`: what both started from. `over`: elements of which somebody settled that ours is right. `yields`: where both
-    changed the same, theirs stands.
+    `base`: what both started from. `over`: elements of which somebody settled that ours is right. `heard`: what stood
+    there when we last heard of a change and made `ours`: what we only say after them is no word of ours against what
+    they say next. `yields`: where both changed the same, theirs stands.
     """
     mine, there, before = (_content(one, back) for one in (ours, theirs, base))
+    after = before if heard is None else _content(heard, back)
     result = {name: ours[name] for name in ITS_OWN if name in ours}
     for name in [*ours, *(name for name in theirs if name not in ours)]:
         if name in ITS_OWN:
@@ -83,15 +86,16 @@ def merged(
             if value not in (None, []):
                 result[name] = value
             continue
-        o, t, b = mine.get(name), there.get(name), before.get(name)
-        if o == t or t == b:
+        o, t, b, h = mine.get(name), there.get(name), before.get(name), after.get(name)
+        if o == t or (t == b and t == h):
             value = ours.get(name)
-        elif o == b:
+        elif o in (b, h):
             value = theirs.get(name)
         else:
             value = None
-            if isinstance(o, list) and isinstance(t, list) and isinstance(b or [], list):
-                value = _merged_items(ours[name], theirs[name], o, t, b or [])
+            if not t == b != h and isinstance(o, list) and isinstance(t, list) and isinstance(b or [], list):
+                started = _started(o, t, b or [], h or [])
+                value = None if started is None else _merged_items(ours[name], theirs[name], o, t, started)
             if value is None and not yields:
                 return None
             value = theirs.get(name) if value is None else value
@@ -111,6 +115,40 @@ def _over(name: str, ours: Any, theirs: Any, base: Any) -> Any:
 def _kind(item: Any) -> Any:
     """What tells items of one list apart: an extension's address, a name's use, a phone's use, a link's type."""
     return [item.get(part) for part in ("url", "system", "use", "type")] if isinstance(item, dict) else item
+
+
+def _started(o: list[Any], t: list[Any], b: list[Any], h: list[Any]) -> list[Any] | None:
+    """The items that both started from: where we took up a word of theirs, those of what stood there then that we ever
+    spoke of. None where they put one back there that we no longer say."""
+    if any(item in o for item in h if item not in b):
+        return [item for item in h if item in o or item in b] + [item for item in b if item in o and item not in h]
+    return None if any(item in b and item not in h and item not in o for item in t) else b
+
+
+def still_ours(sent: Resource, heard: Resource, back: Mapping[str, str]) -> Resource:
+    """Of what we sent, what still stood there when they had changed it: put back by them, the rest is their word."""
+    stood, said = _content(heard, back), _content(sent, back)
+    left = {name: sent[name] for name in ITS_OWN if name in sent}
+    for name, value in said.items():
+        other = stood.get(name)
+        if isinstance(value, list) and isinstance(other, list):
+            left[name] = [raw for raw, item in zip(sent[name], value, strict=True) if item in other]
+        elif value == other:
+            left[name] = sent[name]
+    return left
+
+
+def says_all(ours: Resource, theirs: Resource, back: Mapping[str, str]) -> bool:
+    """Whether all that we say stands there, whatever else does."""
+    mine, there = _content(ours, back), _content(theirs, back)
+
+    def stands(name: str, value: Any) -> bool:
+        other = there.get(name)
+        if isinstance(value, list) and isinstance(other, list):
+            return all(item in other for item in value)
+        return value == other
+
+    return all(stands(name, value) for name, value in mine.items())
 
 
 def _merged_items(ours: list[Any], theirs: list[Any], o: list[Any], t: list[Any], b: list[Any]) -> list[Any] | None:
