@@ -14,6 +14,7 @@ from glp1_pipeline.adapters.ehr_compare import compare
 from glp1_pipeline.cli import main
 from glp1_pipeline.definitions import defs
 from glp1_pipeline.defs.chart import chart
+from glp1_pipeline.metrics_definitions import defs as metrics
 from glp1_pipeline.sandbox.samples import differences
 from glp1_pipeline_tests.sample_inputs import clean_submission
 
@@ -122,15 +123,20 @@ def test_replaying_the_day_once_from_the_ui_and_twice_by_command_leaves_the_same
 def test_all_that_is_defined_is_in_the_ui_and_every_sensor_is_at_work(running):
     """What each tells a newcomer is held by the test of the definitions."""
     found = running.ask(
-        "{ repositoriesOrError { ... on RepositoryConnection { nodes { assetNodes { assetKey { path } description }"
+        "{ repositoriesOrError { ... on RepositoryConnection { nodes { location { name }"
+        " assetNodes { assetKey { path } description }"
         " sensors { name sensorState { status } } schedules { name } jobs { name } } } } }"
     )["repositoriesOrError"]["nodes"]
-    (repository,) = found
-    specs = {tuple(spec.key.path): spec.description for spec in defs.resolve_all_asset_specs()}
-    assert {tuple(a["assetKey"]["path"]): a["description"] for a in repository["assetNodes"]} == specs
-    for kind, defined in (("sensors", defs.sensors), ("schedules", defs.schedules), ("jobs", defs.jobs)):
-        assert {one.name for one in defined or ()} <= {one["name"] for one in repository[kind]}
-    assert {s["sensorState"]["status"] for s in repository["sensors"]} == {"RUNNING"}
+    there = {repository["location"]["name"]: repository for repository in found}
+    assert there.keys() == {"glp1_pipeline", "glp1_metrics"}
+    for name, here in (("glp1_pipeline", defs), ("glp1_metrics", metrics)):
+        specs = {tuple(spec.key.path): spec.description for spec in here.resolve_all_asset_specs() if spec.description}
+        shown = {tuple(a["assetKey"]["path"]): a["description"] for a in there[name]["assetNodes"]}
+        assert specs.items() <= shown.items()
+        for kind, defined in (("sensors", here.sensors), ("schedules", here.schedules), ("jobs", here.jobs)):
+            assert {one.name for one in defined or ()} <= {one["name"] for one in there[name][kind]}
+        assert {s["sensorState"]["status"] for s in there[name]["sensors"]} <= {"RUNNING"}
+    assert len(there["glp1_pipeline"]["assetNodes"]) == len(list(defs.resolve_all_asset_specs()))
 
 
 def test_the_command_line_answers_in_json(running, stories):

@@ -150,7 +150,8 @@ def compare_contacts(connection: psycopg.Connection, cipher: Cipher, crm_url: st
 
 
 def _contacts(crm_url: str, token: str) -> Iterator[dict[str, Any]]:
-    names = f"{KEY},email,mobilephone,firstname,lastname,glp1_pipeline_status,glp1_sms_opt_out,glp1_marketing_opt_out"
+    names = f"{KEY},email,mobilephone,firstname,lastname,glp1_pipeline_status,glp1_followup_status,glp1_sms_opt_out"
+    names += ",glp1_marketing_opt_out"
     after = ""
     while True:
         answer = requests.get(
