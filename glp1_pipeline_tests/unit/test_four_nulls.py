@@ -1,4 +1,5 @@
-"""Not asked, left blank, not known, not said: four things, from the raw answer of every field to FHIR."""
+"""Not asked, left blank, not known, not said: four things, from the raw answer of every field to FHIR, of the intake and
+of a check-in."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ import pytest
 from glp1_pipeline.contracts import load
 from glp1_pipeline.domain import fhir
 from glp1_pipeline.domain.chart import Reported, Value, resolve
+from glp1_pipeline.domain.events import Submission
+from glp1_pipeline.domain.followup import read_checkin
 from glp1_pipeline.domain.mapping import map_submission
 from glp1_pipeline_tests.fhir_rules import problems
 
@@ -17,6 +20,8 @@ from .submissions import submission
 CONTRACT = load()
 PATIENT = "canary-1"
 FIELDS = sorted(CONTRACT.asked["3.0.0"])
+ASKED_IN_CHECKIN = sorted(CONTRACT.asked_in_checkin)
+CHECKIN = {"version": CONTRACT.checkin.versions[-1], "form_id": CONTRACT.checkin.form_id}
 REASON = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 RAW: dict[str, Any] = {"absent": "", "unknown": {"null": "unknown"}, "declined": {"null": "declined"}}
 CODE = {"not_asked": "not-asked", "absent": "unknown", "unknown": "asked-unknown", "declined": "asked-declined"}
@@ -143,29 +148,53 @@ def test_where_no_element_could_say_it_nothing_is_made_up(field):
         assert written(field, state)[0] == nobody, state
 
 
-@pytest.mark.parametrize("field", FIELDS)
-def test_each_spelling_of_a_null_means_the_same_in_the_answers_and_in_the_chart(field):
+SPELLINGS = {
+    *CONTRACT.codes["null_answers"], *CONTRACT.codes["unticked_boxes"], *CONTRACT.codes["yes_no"], "no sure",
+    "  Prefer NOT  to say ", "N/A", "Not Sure",
+}  # fmt: skip
+
+
+def is_read_as_it_is_shown(field: str, spelling: str, told: Submission, null: str | None) -> None:
     """The reasons in a QuestionnaireResponse and the states of the mapping are two readings of one code set."""
     codes = {"unknown": "asked-unknown", "declined": "asked-declined", "not_applicable": "not-applicable"}
-    spellings = {
-        *CONTRACT.codes["null_answers"],
-        *CONTRACT.codes["unticked_boxes"],
-        *CONTRACT.codes["yes_no"],
-        "no sure",
-    }
-    for spelling in spellings | {"  Prefer NOT  to say ", "N/A", "Not Sure"}:
+    (item,) = fhir.questionnaire_response(CONTRACT, told, PATIENT)["item"]
+    if CONTRACT.fields[field].type == "date" and spelling in ("none", "never", "no"):
+        null = None  # no such day: the words are the answer
+    answers = item.get("answer", [])
+    reasons = [answer["valueCoding"]["code"] for answer in answers if "valueCoding" in answer]
+    assert reasons == ([codes[null]] if null in codes else []), spelling
+    assert (not answers) == (null == "absent"), spelling
+    if reasons:
+        assert answers[0]["valueCoding"]["display"] == spelling
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_each_spelling_of_a_null_means_the_same_in_the_answers_and_in_the_chart(field):
+    for spelling in SPELLINGS:
         told = submission({field: spelling})
-        (item,) = fhir.questionnaire_response(CONTRACT, told, PATIENT)["item"]
-        doc = map_submission(CONTRACT, told).values[field]
-        null = doc.get("null")
-        if CONTRACT.fields[field].type == "date" and spelling in ("none", "never", "no"):
-            null = None  # no such day: the words are the answer
-        answers = item.get("answer", [])
-        reasons = [answer["valueCoding"]["code"] for answer in answers if "valueCoding" in answer]
-        assert reasons == ([codes[null]] if null in codes else []), spelling
-        assert (not answers) == (null == "absent"), spelling
-        if reasons:
-            assert answers[0]["valueCoding"]["display"] == spelling
+        is_read_as_it_is_shown(field, spelling, told, map_submission(CONTRACT, told).values[field].get("null"))
+
+
+@pytest.mark.parametrize("field", ASKED_IN_CHECKIN)
+def test_each_spelling_of_a_null_means_the_same_in_the_answers_and_in_the_reading_of_a_check_in(field):
+    for spelling in SPELLINGS:
+        told = submission({field: spelling}, **CHECKIN)
+        is_read_as_it_is_shown(field, spelling, told, read_checkin(CONTRACT, told).values[field].get("null"))
+
+
+@pytest.mark.parametrize("field", ASKED_IN_CHECKIN)
+def test_the_answers_of_a_check_in_tell_the_four_apart(field):
+    def items(answers: dict[str, Any]) -> list[dict[str, Any]]:
+        response = fhir.questionnaire_response(CONTRACT, submission(answers, **CHECKIN), PATIENT)
+        assert problems(response) == []
+        return response.get("item", [])
+
+    label = CONTRACT.fields[field].label
+    assert items({}) == []
+    assert items({field: ""}) == [{"linkId": field, "text": label}]
+    for state in ("unknown", "declined"):
+        answer = {"valueCoding": {"system": REASON, "code": CODE[state]}}
+        assert items({field: RAW[state]}) == [{"linkId": field, "text": label, "answer": [answer]}]
 
 
 @pytest.mark.parametrize("box", [False, 0, "false", "Unchecked"])

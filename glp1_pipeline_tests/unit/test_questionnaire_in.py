@@ -1,4 +1,4 @@
-"""FHIR in as intake: a QuestionnaireResponse of any of our form versions says the same as our own JSON.
+"""FHIR in: a QuestionnaireResponse of any version of the intake, and of the check-in, says the same as our own JSON.
 
 The encoder here is independent of the pipeline's own (`domain.fhir.answers`): it spells answers as other producers of
 FHIR would, each in the value[x] that fits it, groups as items of items, rows as items that repeat.
@@ -19,12 +19,14 @@ from glp1_pipeline.contracts import load
 from glp1_pipeline.domain import fhir
 from glp1_pipeline.domain.contract import Field
 from glp1_pipeline.domain.events import Submission, parse_event, questionnaire_response_to_submission
+from glp1_pipeline.domain.followup import read_checkin
 from glp1_pipeline.domain.mapping import map_submission
+from glp1_pipeline_tests.refills import checkin
 
 from .submissions import full_answers, submission
 
 CONTRACT = load()
-FORM = CONTRACT.form_id
+FORM, CHECKIN = CONTRACT.form_id, CONTRACT.checkin.form_id
 REASON = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 REASONS = {"unknown": "asked-unknown", "declined": "asked-declined", "not_applicable": "not-applicable"}
 UCUM = "http://unitsofmeasure.org"
@@ -43,7 +45,9 @@ class Encoder:
     def one_of(self, *ways: Any) -> Any:
         return ways[0] if self.choose is None else self.choose.draw(st.sampled_from(ways))
 
-    def response(self, answers: dict[str, Any], version: str, status: str = "completed") -> dict[str, Any]:
+    def response(
+        self, answers: dict[str, Any], version: str, status: str = "completed", form: str = FORM
+    ) -> dict[str, Any]:
         items = [item for question, raw in answers.items() for item in self.items(question, raw, kind_of(question))]
         if items and self.one_of(False, True):  # as pages of the form
             cut = len(items) // 2
@@ -59,7 +63,7 @@ class Encoder:
             "resourceType": "QuestionnaireResponse",
             "identifier": {"value": "6a4f2f0e-0000-4000-8000-000000000001"},
             "extension": [{"url": "urn:glp1-pipeline:submission-details", "extension": details}],
-            "questionnaire": f"urn:glp1-pipeline:questionnaire:{FORM}|{version}",
+            "questionnaire": f"urn:glp1-pipeline:questionnaire:{form}|{version}",
             "status": status,
             "subject": {"identifier": {"value": "canary-account"}},
             "authored": AUTHORED,
@@ -202,6 +206,11 @@ raw_answers = {
     for name, field in CONTRACT.fields.items()
     if field.form == "intake" and not name.startswith("sys.")
 }
+checkin_answers = {name: raw_of(CONTRACT.fields[name]) | unanswered for name in CONTRACT.asked_in_checkin}
+CHECKIN_VERSION = CONTRACT.checkin.versions[-1]
+checkins = st.lists(st.sampled_from(sorted(checkin_answers)), unique=True, min_size=1, max_size=12).flatmap(
+    lambda names: st.fixed_dictionaries({name: checkin_answers[name] for name in names})
+)
 
 
 @st.composite
@@ -225,8 +234,8 @@ def said(values: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
     return {name: (doc.get("value"), doc.get("null"), doc.get("held")) for name, doc in values.items()}
 
 
-def as_json(answers: dict[str, Any], version: str, status: str = "completed") -> Submission:
-    data = submission(answers, version, status=status)
+def as_json(answers: dict[str, Any], version: str, status: str = "completed", form: str = FORM) -> Submission:
+    data = submission(answers, version, status=status, form_id=form)
     return replace(data, channel="fhir", locale="")
 
 
@@ -260,3 +269,32 @@ def test_what_we_write_as_a_questionnaire_response_reads_back_as_what_was_sent(f
     told = as_json(answers, version)
     back = questionnaire_response_to_submission(fhir.questionnaire_response(CONTRACT, told, "canary-1"), CONTRACT)
     assert said(map_submission(CONTRACT, back).values) == said(map_submission(CONTRACT, told).values)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(checkins, st.data())
+def test_a_check_in_as_a_questionnaire_response_means_what_our_json_means(answers, data):
+    resource = Encoder(data).response(answers, CHECKIN_VERSION, form=CHECKIN)
+    ours = read_checkin(CONTRACT, as_json(answers, CHECKIN_VERSION, form=CHECKIN))
+    theirs = read_checkin(CONTRACT, questionnaire_response_to_submission(resource, CONTRACT))
+    assert said(theirs.values) == said(ours.values)
+    assert [p[:2] for p in theirs.problems] == [p[:2] for p in ours.problems]
+
+
+def test_a_whole_check_in_comes_in_as_fhir_with_nothing_held():
+    answers = checkin(18)["data"]["answers"]
+    resource = Encoder().response(answers, CHECKIN_VERSION, form=CHECKIN)
+    event, parsed = parse_event(resource, CONTRACT)
+    assert isinstance(parsed, Submission)
+    read = read_checkin(CONTRACT, parsed)
+    assert (event.type, event.subject, read.problems) == ("followup.completed", "canary-account", ())
+    assert read.values.keys() == answers.keys()
+    assert said(read.values) == said(read_checkin(CONTRACT, as_json(answers, CHECKIN_VERSION, form=CHECKIN)).values)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(checkins)
+def test_what_we_write_of_a_check_in_reads_back_as_what_was_sent(answers):
+    told = as_json(answers, CHECKIN_VERSION, form=CHECKIN)
+    back = questionnaire_response_to_submission(fhir.questionnaire_response(CONTRACT, told, "canary-1"), CONTRACT)
+    assert said(read_checkin(CONTRACT, back).values) == said(read_checkin(CONTRACT, told).values)

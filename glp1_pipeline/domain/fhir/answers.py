@@ -1,4 +1,4 @@
-"""A submission as a QuestionnaireResponse: every answer as it was received.
+"""A submission, of the intake or of a check-in, as a QuestionnaireResponse: every answer as it was received.
 
 Here: raw answers by question id, mapped or not, known or not. Not here: what they mean (`mapping`). The bytes
 themselves are kept with the event; this is the copy that a chart can show, so what FHIR cannot spell is replaced.
@@ -54,7 +54,7 @@ def questionnaire_response(contract: Contract, submission: Submission, patient_i
         "author": patient,
         "source": patient,
     }
-    questions = _questions(contract, version)
+    questions = _questions(contract, submission.form_id, version)
     items: list[Resource] = []
     for question, answer in submission.answers.items():
         asked = questions.get(question)
@@ -107,25 +107,30 @@ class _Question:
         return None
 
 
-_last: tuple[Contract, dict[str, dict[str, _Question]]] | None = None
+_Forms = dict[tuple[str, str], dict[str, _Question]]
+_last: tuple[Contract, _Forms] | None = None
 
 
-def _questions(contract: Contract, version: str) -> dict[str, _Question]:
+def _questions(contract: Contract, form_id: str, version: str) -> dict[str, _Question]:
     """Question id -> what is known of it, worked out once per contract."""
     global _last
     kept = _last
     if kept is None or kept[0] is not contract:
-        kept = _last = (
-            contract,
-            {
-                v: {
-                    (q := contract.fields[name].question(v)): _question(contract, contract.fields[name], q)
-                    for name in names
-                }
-                for v, names in contract.asked.items()
-            },
-        )
-    return kept[1].get(version, {})
+        kept = _last = (contract, _forms(contract))
+    return kept[1].get((form_id, version), {})
+
+
+def _forms(contract: Contract) -> _Forms:
+    """The questions of the intake form's versions, and of the check-in's: those are called as their fields."""
+    fields = contract.fields
+    found: _Forms = {
+        (contract.form_id, version): {
+            (link := fields[name].question(version)): _question(contract, fields[name], link) for name in names
+        }
+        for version, names in contract.asked.items()
+    }
+    checkin = {name: _question(contract, fields[name], name) for name in contract.asked_in_checkin}
+    return found | {(contract.checkin.form_id, version): checkin for version in contract.checkin.versions}
 
 
 def _question(contract: Contract, field: Field, link_id: str) -> _Question:
