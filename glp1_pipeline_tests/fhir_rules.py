@@ -68,6 +68,32 @@ Task: identifier* Identifier; intent! code(unknown proposal plan order original-
   lastModified? dateTime; performerType* CodeableConcept; reasonCode? CodeableConcept;
   requester? Reference(Device Organization Patient Practitioner PractitionerRole RelatedPerson);
   restriction? BackboneElement; restriction.period? Period
+MedicationRequest: identifier* Identifier; medicationCodeableConcept! CodeableConcept; subject! Reference(Patient Group);
+  status! code(active on-hold cancelled completed entered-in-error stopped draft unknown);
+  intent! code(proposal plan order original-order reflex-order filler-order instance-order option);
+  supportingInformation* Reference(*); authoredOn? dateTime; note* Annotation; dosageInstruction* Dosage;
+  requester? Reference(Practitioner PractitionerRole Organization Patient RelatedPerson Device);
+  dispenseRequest? BackboneElement; dispenseRequest.expectedSupplyDuration? Duration
+DetectedIssue: identifier* Identifier; code? CodeableConcept; severity? code(high moderate low);
+  status! code(registered preliminary final amended corrected cancelled entered-in-error unknown);
+  patient? Reference(Patient); identifiedDateTime? dateTime;
+  author? Reference(Practitioner PractitionerRole Device); implicated* Reference(*); evidence* BackboneElement;
+  evidence.code* CodeableConcept; evidence.detail* Reference(*); mitigation* BackboneElement;
+  mitigation.action! CodeableConcept; mitigation.date? dateTime;
+  mitigation.author? Reference(Practitioner PractitionerRole)
+CommunicationRequest: identifier* Identifier; category* CodeableConcept; medium* CodeableConcept;
+  status! code(draft active on-hold revoked completed entered-in-error unknown); subject? Reference(Patient Group);
+  payload* BackboneElement; payload.contentString! string; occurrencePeriod? Period; authoredOn? dateTime;
+  requester? Reference(Practitioner PractitionerRole Organization Patient RelatedPerson Device);
+  recipient* Reference(Device Organization Patient Practitioner PractitionerRole RelatedPerson Group CareTeam
+    HealthcareService); reasonCode* CodeableConcept
+AuditEvent: type! Coding; action? code(C R U D E); recorded! instant; outcome? code(0 4 8 12); outcomeDesc? string;
+  agent+ BackboneElement; agent.role* CodeableConcept; agent.requestor! boolean;
+  agent.who? Reference(PractitionerRole Practitioner Organization Device Patient RelatedPerson);
+  source! BackboneElement;
+  source.observer! Reference(PractitionerRole Practitioner Organization Device Patient RelatedPerson);
+  entity* BackboneElement; entity.what? Reference(*); entity.type? Coding; entity.role? Coding; entity.name? string;
+  entity.query? string; entity.detail* BackboneElement; entity.detail.type! string; entity.detail.valueString! string
 QuestionnaireResponse: identifier? Identifier; questionnaire? canonical; subject? Reference(*); authored? dateTime;
   status! code(in-progress completed amended entered-in-error stopped);
   author? Reference(Device Practitioner PractitionerRole Patient RelatedPerson Organization);
@@ -94,7 +120,9 @@ ContactPoint: system? code(phone fax email pager url sms other); value? string; 
 Address: use? code(home work temp old billing); line* string; city? string; state? string; postalCode? string;
   country? string
 Annotation: text! markdown
-Dosage: text? string
+Dosage: text? string; doseAndRate* DoseAndRate
+DoseAndRate: doseQuantity? Quantity
+Duration: value? decimal; unit? string; system? uri; code? code
 Extension: url! uri; extension* Extension; valueCode? code; valueString? string; valueDateTime? dateTime;
   valueInteger? integer; valueCodeableConcept? CodeableConcept
 """
@@ -113,6 +141,7 @@ _TEXTS = {
 }
 _UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _HL7 = "http://terminology.hl7.org/CodeSystem/"
+_UCUM = "http://unitsofmeasure.org"
 _ENTRY = re.compile(r"([\w.]+)([?!*+]) (\w+)(?:\(([^)]*)\))?")
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
@@ -133,7 +162,7 @@ def _read(table: str) -> dict[str, dict[str, tuple[str, str, str]]]:
 
 _RESOURCES = frozenset(owner for owner in _read(_RESOURCE_SHAPES) if "." not in owner)
 SHAPES = _read(_RESOURCE_SHAPES) | _read(_TYPE_SHAPES)
-_WITHOUT_IDENTIFIER = frozenset(("Provenance",))
+_WITHOUT_IDENTIFIER = frozenset(("Provenance", "AuditEvent"))
 
 
 def problems(resource: dict[str, Any]) -> list[str]:
@@ -179,7 +208,11 @@ def _complex(path: str, kind: str, shape: dict, value: Any, detail: str) -> Iter
     for name, (many, _, _) in shape.items():
         if many in "!+" and name not in value and f"_{name}" not in value:
             yield f"{path}.{name}: missing"
-    choices = [found[1] for name in value if (found := re.match(r"(value|effective|medication|source)[A-Z]", name))]
+    choices = [
+        found[1]
+        for name in value
+        if (found := re.match(r"(value|effective|medication|source|identified|occurrence)[A-Z]", name))
+    ]
     if len(choices) > len(set(choices)):
         yield f"{path}: two of one choice"
     yield from _of_type(path, kind, value, detail)
@@ -214,6 +247,8 @@ def _of_type(path: str, kind: str, value: dict[str, Any], detail: str) -> Iterat
             yield f"{path}: required code of {system}"
     if kind == "Quantity" and "code" in value and "system" not in value:
         yield f"{path}: qty-3, a coded unit has a system"
+    if kind == "Duration" and "value" in value and not ("code" in value and value.get("system", _UCUM) == _UCUM):
+        yield f"{path}: drt-1, a value has a unit of time"
     if kind == "ContactPoint" and "value" in value and "system" not in value:
         yield f"{path}: cpt-2, a value has a system"
     if kind == "Period" and {"start", "end"} <= value.keys() and _at(value["start"]) > _at(value["end"]):
@@ -306,12 +341,18 @@ def _task(r: dict[str, Any]) -> Iterator[str]:
         yield "inv-1, changed before it was made"
 
 
+def _audit(r: dict[str, Any]) -> Iterator[str]:
+    if any("name" in entity and "query" in entity for entity in r.get("entity", [])):
+        yield "sev-1, a name or a query, not both"
+
+
 _INVARIANTS = {
     "Observation": _observation,
     "Condition": _condition,
     "AllergyIntolerance": _allergy,
     "Consent": _consent,
     "Task": _task,
+    "AuditEvent": _audit,
 }
 
 

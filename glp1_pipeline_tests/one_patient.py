@@ -40,7 +40,7 @@ class Patient:
         ids = {item.event_id for item in batch}
         self.known.reports[PATIENT] = [r for r in self.known.reports.get(PATIENT, []) if r.event_id not in ids]
         ended = {key: (one.status, one.ended_at) for key, one in self.refills.items() if one.ended_at is not None}
-        self.known.ended_refills = {PATIENT: ended}
+        self.known.ended_refills, self.known.over_refills = {PATIENT: ended}, {PATIENT: {*ended}}
         decided = decide(self.contract, batch, said, self.known)
         assert not decided.dead, decided.dead
         (self.outcome,) = decided.patients

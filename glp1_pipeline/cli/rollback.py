@@ -61,6 +61,7 @@ def plan(writes, runs, since, until, versions, patients, targets, as_json: bool)
     edited_since        somebody changed it there, deleted_since  or deleted it: left, a conflict
     written_since       we wrote it again, by a write that is not chosen: left
     not_ours_before     somebody else's word stood there before; no_history  nobody knows what did: left
+    over_already        a reminder or a proposal that is over would be asked for again: left
     shared              somebody else's word stands there beside ours: left
     no_such_status      new, and FHIR cannot say of its type that it was an error (Patient): left
     on_its_way          a write of the patient is not delivered yet: `apply` waits for it, then decides

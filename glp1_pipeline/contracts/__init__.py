@@ -33,7 +33,15 @@ from .crm import check_crm
 from .identity import read_identity
 from .medication import read_medication
 from .reading import ContractError, Fault, Folder, Lined, Model
-from .refills import check_refills, read_checkin, read_followups, read_reasons, read_refills, read_roles
+from .refills import (
+    check_refills,
+    read_checkin,
+    read_followups,
+    read_proposals,
+    read_reasons,
+    read_refills,
+    read_roles,
+)
 
 __all__ = ["ContractError", "Fault", "load"]
 
@@ -92,6 +100,7 @@ def load(path: Path | None = None) -> Contract:
         refills=read_refills(folder, gates),
         roles=read_roles(folder),
         override_reasons=read_reasons(folder),
+        proposals=read_proposals(folder),
     )
     if not folder.faults:  # a file that cannot be read would only raise false alarms in the others
         check(contract, folder)

@@ -22,8 +22,8 @@ from ..domain.refill_model import (
 )
 from .reading import Folder, Lined
 
-FORM, FOLLOWUPS, REFILLS, ACCESS, REASONS = (
-    "form.yaml", "followups.yaml", "refills.yaml", "access.yaml", "override_reasons.csv",
+FORM, FOLLOWUPS, REFILLS, ACCESS, REASONS, PROPOSALS = (
+    "form.yaml", "followups.yaml", "refills.yaml", "access.yaml", "override_reasons.csv", "proposals.csv",
 )  # fmt: skip
 WEIGHED = "anthro.weight_measured_at"
 REASON_COLUMNS = ("reason_code", "meaning", "class", "mitigation_code", "roles", "max_days", "min_text", "verify")
@@ -70,6 +70,10 @@ def read_reasons(folder: Folder) -> dict[str, OverrideReason]:
     return found
 
 
+def read_proposals(folder: Folder) -> dict[str, str]:
+    return {row["proposal"]: row["words"] for _, row in folder.rows(PROPOSALS, ("proposal", "words", "verify"))}
+
+
 def check_refills(contract: Contract, folder: Folder) -> None:
     """Every name resolves, every line of the table can decide, and the days keep their order."""
     _check_followups(contract, folder)
@@ -88,10 +92,16 @@ def check_refills(contract: Contract, folder: Folder) -> None:
             wrong("must either have an outcome or only add", "give `outcome`, or `adds: true`")
         if rule.task and rule.task not in contract.tasks:
             wrong(f"opens task `{rule.task}`, which is not in tasks.csv", "name one that is")
+        if bool(rule.severity) != (rule.outcome not in (None, "provider_queue")):
+            wrong("has a severity if it holds a request, and else none", "give `severity`: high, moderate or low")
         if rule.minutes is not None and not rule.task:
             wrong("has minutes and no task", "name the task")
     if rules.rules and rules.rules[-1].rule != "complete":
         folder.fault(REFILLS, 1, "the last rule must be `complete`", "move it to the end")
+    missed = (one for family in contract.medication.families.values() for one in family.missed_doses)
+    proposed = {*(rule.proposal for rule in rules.rules), *(one.propose for one in missed)} - {""}
+    for name in sorted(proposed - contract.proposals.keys()):
+        folder.fault(PROPOSALS, 1, f"nothing says what `{name}` proposes", "add a row with its words")
     flags = {*rules.symptom_flags, *rules.administrative_flags, *rules.never_overridden}
     for flag in sorted(flags - contract.flags.keys()):
         folder.fault(REFILLS, 1, f"`{flag}` is no flag of flags.csv", "name one that is")

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from . import crm, crosswalk, fhir, flags, followup, gates, medication, refill, tasks
+from . import crm, crosswalk, fhir, flags, followup, gates, medication, outward, refill, tasks
 from .changes import flag_told, read_change, task_told
 from .chart import Chart, Passes, Reported
 from .contract import Contract, Stage
@@ -105,6 +105,8 @@ class Known:
     """Patients who have a chart already."""
     ended_refills: dict[str, dict[str, tuple[str, datetime]]] = field(default_factory=dict)
     """Patient -> requests that ended, by this contract: how and when."""
+    over_refills: dict[str, set[str]] = field(default_factory=dict)
+    """Patient -> requests that ended, by whatever contract."""
     sent: Callable[[str], Mapping[str, dict[str, Any]]] = field(default=lambda _: {})
     """Patient -> resource -> its content as last decided; asked only for what has to be taken back."""
 
@@ -252,7 +254,9 @@ def decide(contract: Contract, claimed: Sequence[Claimed], said: Read, known: Kn
                 continue
             history, courses = judge(contract, patient_id, reports, passes)
             (gate,) = gates.evaluate(contract, gate_asked, [history.chart], [history.flags])
-            followed = _follow(contract, patient_id, items, said, history, courses, known, reports, passes)
+            followed = _follow(
+                contract, patient_id, members[patient_id], items, said, history, courses, known, reports, passes
+            )
             decided.patients.append(
                 _outcome(contract, patient_id, members[patient_id], items, said, history, gate, known, followed)
             )
@@ -285,9 +289,15 @@ class _Followed:
     follow_ups: list[followup.FollowUp]
     refills: list[refill.Refill]
     tick: refill.Tick | None
+    leaving: Callable[[Iterable[str]], tuple[dict[str, fhir.Resource], set[str]]] = field(
+        default=lambda shown: ({}, set())
+    )
+    """What of it the EHR hears, beside what else is said of the patient there; and what stays as it was said."""
 
 
-def _follow(contract, patient_id: str, items, said: Read, history, courses, known: Known, told, passes) -> _Followed:
+def _follow(
+    contract, patient_id: str, records, items, said: Read, history, courses, known: Known, told, passes
+) -> _Followed:
     """Check-ins and refills, as of the newest word of all; `told` are all reports of the patient."""
     if not courses and all(report.refill is None for report in told):
         return _Followed(courses, [], [], None)
@@ -309,7 +319,16 @@ def _follow(contract, patient_id: str, items, said: Read, history, courses, know
     ended = known.ended_refills.get(patient_id, {}) if patient_id not in known.moved else {}
     since = min(fresh, default=None)
     requests = refill.refills(contract, told, courses, look, ended, since)
-    return _Followed(courses, checkins, requests, refill.next_tick(contract, latest, requests, told))
+
+    def leaving(shown: Iterable[str]) -> tuple[dict[str, fhir.Resource], set[str]]:
+        said_of = {record: known.copies[record].planned for record in records if record in known.copies}
+        return outward.leaving(
+            contract, latest, requests, told, lambda at: look(at).chart,
+            ended=known.over_refills.get(patient_id, ()), shown=shown, planned=said_of.pop(patient_id, {}),
+            elsewhere=said_of, is_moved=patient_id in known.moved,
+        )  # fmt: skip
+
+    return _Followed(courses, checkins, requests, refill.next_tick(contract, latest, requests, told), leaving)
 
 
 def _outcome(
@@ -326,7 +345,7 @@ def _outcome(
     closed = [key for key in known.tasks.get(patient_id, []) if key not in open_now]
     write = None
     if chart.is_complete:  # a draft stays with us: the EHR hears of a patient who pressed submit
-        write = _write(contract, patient_id, records, items, history, needed, closed, known)
+        write = _write(contract, patient_id, records, items, history, needed, closed, known, followed)
     elif _was_shown(patient_id, known):  # with the words of a record that is part of them no more
         shown = fhir.unshown_patient(patient_id, known.accounts.get(patient_id, ()))
         write = _change_of(contract, patient_id, shown, chart.latest.received_at, items, known)
@@ -355,7 +374,9 @@ def _contact(
     return Write(record_id, copy.n + 1, hashes, orjson.dumps(body), event_ids, CRM, "crm_contact", insists)
 
 
-def _write(contract, patient_id, records, items, history, needed, closed, known: Known) -> Write | None:
+def _write(
+    contract, patient_id, records, items, history, needed, closed, known: Known, followed: _Followed
+) -> Write | None:
     chart, raised, _ = history
     planned = known.copies[patient_id].planned if patient_id in known.copies else {}
     # We may have shown a flag while an older submission was still on its way: then only our writes know of it.
@@ -371,6 +392,8 @@ def _write(contract, patient_id, records, items, history, needed, closed, known:
         ended_flags=sorted(ended),
         replaces=[record for record in records if record != patient_id and _was_shown(record, known)],
     )
+    outward_said, keep = followed.leaving(resources)
+    resources |= outward_said
     patient = fhir.patient_key(patient_id)
     if chart.blocked and patient in planned:
         # A person must settle who this is: until then the Patient there stays as it is, but for who is part of them.
@@ -382,7 +405,8 @@ def _write(contract, patient_id, records, items, history, needed, closed, known:
         if isinstance(item.content, Submission) and item.content.status != "in-progress":
             response = fhir.questionnaire_response(contract, item.content, patient_id)
             resources[f"QuestionnaireResponse/{response['id']}"] = response
-    keep = {fhir.response_key(patient_id, report.submission_id) for report in chart.submissions} if planned else ()
+    if planned:
+        keep |= {fhir.response_key(patient_id, report.submission_id) for report in chart.submissions}
     insists = None
     if patient in planned and not chart.blocked:
         answers = [item.event_id for item in items if _answers(item, known)]

@@ -289,6 +289,8 @@ class Contract(Declared):
     refills: RefillRules
     roles: dict[str, Role]
     override_reasons: dict[str, OverrideReason]
+    proposals: dict[str, str]
+    """What a rule proposes to the provider -> the words that a person reads."""
 
     @cached_property
     def consents(self) -> frozenset[str]:

@@ -39,6 +39,8 @@ class Reminder(Declared):
     name: str
     moment: Moment
     days_after: int
+    text: str
+    """As the patient reads it: without a medicine, a date or a name."""
 
 
 class FollowUpRules(Declared):
@@ -78,6 +80,8 @@ class RefillRule(Declared):
     """To the provider, never an action."""
     actcode: str = ""
     """v3 ActCode of the issue, for FHIR."""
+    severity: Literal["", "high", "moderate", "low"] = ""
+    """Of the issue, as FHIR counts."""
     waits_for: str = ""
     """The part of the program that will bring its inputs; until then it is never asked."""
     verify: str = ""

@@ -30,6 +30,7 @@ Outcome = Literal[
     "written_since",  # we wrote it again, by a write that was not chosen
     "not_ours_before",  # what stood there before the write is not what we had said
     "no_history",  # the EHR does not tell what stood there before
+    "over_already",  # it would ask again for what is over: a reminder that was sent, a proposal that was decided
     "no_such_status",  # new by the write, and FHIR cannot say of its type that it was an error
     "on_its_way",  # a write of the patient is not delivered yet, and is waited for
     "not_settled",  # a write of the patient is dead
@@ -40,6 +41,8 @@ NOTHING_TO_DO: Final[tuple[Outcome, ...]] = ("as_before", "rolled_back_before")
 IN_CONFLICT: Final[Mapping[Outcome, str]] = {"edited_since": "edited_in_ehr", "deleted_since": "deleted_in_ehr"}
 """Left for a person, who finds it among the conflicts of the EHR."""
 
+REQUESTS: Final = ("CommunicationRequest", "MedicationRequest")
+"""Of these an active one asks somebody to do something."""
 DATA_OPERATION: Final = "http://terminology.hl7.org/CodeSystem/v3-DataOperation"
 
 
@@ -122,6 +125,8 @@ def _back_from(
             return Step("no_history")
         if stood and (base is None or not is_same(base, stood[0][1], back)):
             return Step("not_ours_before")
+        if base is not None and _asks_again(base, now):
+            return Step("over_already")
         if base is not None:
             return Step("as_before") if is_same(base, now, back) else Step("restored", base)
     kind, rid = said[0].content["resourceType"], said[0].content["id"]
@@ -129,6 +134,11 @@ def _back_from(
         return Step("no_such_status")
     error = withdrawn(said[0].content)
     return Step("as_before") if is_same(error, now, back) else Step("entered_in_error", error)
+
+
+def _asks_again(base: Resource, now: Resource) -> bool:
+    """Whether somebody would act on it a second time."""
+    return base["resourceType"] in REQUESTS and base.get("status") == "active" != now.get("status")
 
 
 def _before(history: History, chosen: Sequence[Resource], back: Mapping[str, str]) -> Sequence[Version]:

@@ -359,11 +359,27 @@ def test_an_order_that_is_stopped_because_the_next_one_took_its_place_stops_no_t
     assert course(resource(request(0.25), 0), dispensed(1, 0.25), ordered(28, 0.5), stopped).state == "titration"
 
 
-def test_other_medicines_and_our_own_statements_are_no_treatment():
+OURS: dict[str, Any] = {"identifier": [{"system": "urn:glp1-pipeline:resource", "value": "x"}]}
+
+
+def test_other_medicines_and_our_own_statements_and_proposals_are_no_treatment():
     lisinopril = request(0.25, medicationCodeableConcept={"text": "lisinopril 10 mg"})
-    ours = request(0.25, identifier=[{"system": "urn:glp1-pipeline:resource", "value": "x"}])
     assert fact(resource(lisinopril, 0)) is None
-    assert fact(resource(ours, 0)) is None
+    assert fact(resource(request(0.25, **OURS, resourceType="MedicationStatement"), 0)) is None
+    proposal = resource(request(0.25, **OURS, intent="proposal"), 0)
+    assert fact(proposal) is None
+    assert courses(proposal) == {}
+
+
+def test_a_proposal_of_ours_that_is_deleted_takes_no_order_back():
+    gone = resource(request(0.25, **OURS, intent="proposal"), 5, "2")
+    gone["data"] |= {"deleted": True}
+    assert fact(gone) is None
+    assert course(ordered(0, 0.25), gone).state == "new_start"
+
+
+def test_an_order_that_somebody_made_of_our_proposal_is_an_order():
+    assert course(resource(request(0.25, **OURS), 0)).state == "new_start"
 
 
 @pytest.mark.parametrize(

@@ -144,13 +144,33 @@ def test_what_was_said_before_comes_back_only_where_the_ehr_tells_that_it_stood_
     assert server.step().outcome == "no_history"
 
 
-@pytest.mark.parametrize("kind", ["Patient", "Provenance", "Coverage"])
+@pytest.mark.parametrize("kind", ["Patient", "Provenance", "AuditEvent", "Coverage"])
 def test_what_fhir_cannot_call_an_error_is_left(kind: str):
     assert not can_withdraw(f"{kind}/x")
     said = [Said(observation("a", kind), is_chosen=True, is_rollback=False, rule="restore")]
     history = History([("1", observation("a", kind))], is_whole=True)
     step = take_back(said, history, [OURS, "1"], {}, is_in_conflict=False, is_all=True)
     assert step == Step("no_such_status")
+
+
+@pytest.mark.parametrize("kind", ["CommunicationRequest", "MedicationRequest"])
+def test_what_asks_somebody_to_act_is_marked_as_an_error_and_never_asked_for_a_second_time(kind: str):
+    def outcome(*words: tuple[str, bool]) -> str:
+        """Statuses in the order in which they were written, and whether each write is chosen."""
+        told = [{**observation("a", kind), "status": status} for status, _ in words]
+        said = [
+            Said(one, is_chosen, is_rollback=False, rule="restore")
+            for one, (_, is_chosen) in zip(told, words, strict=True)
+        ]
+        history = History([(str(n), one) for n, one in enumerate(told, 1)][::-1], is_whole=True)
+        known = [OURS, str(len(told))]
+        return take_back(said[::-1], history, known, {}, is_in_conflict=False, is_all=True).outcome
+
+    assert outcome(("active", True)) == "entered_in_error"
+    assert outcome(("active", True), ("completed", True)) == "entered_in_error"
+    assert outcome(("active", False), ("completed", True)) == "over_already"
+    assert outcome(("active", False), ("entered-in-error", True)) == "over_already"
+    assert outcome(("completed", False), ("revoked", True)) == "restored"
 
 
 def test_the_rule_of_the_contract_decides_and_what_others_speak_in_too_is_left():

@@ -6,11 +6,14 @@ Not here: what is known of their patients (`known`), what is decided (`domain.ch
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 
 import psycopg
+
+from ...domain.charting import EHR
+from ...domain.told import FOLLOWUP
 
 BATCH = 500
 COLUMNS = "event_id, seq, kid, body, received_at, status, reason"
@@ -86,4 +89,15 @@ def claim_all_of(connection, records: Collection[str], but: Collection[uuid.UUID
         f"select {COLUMNS} from phi.events where record_id = any(%s::uuid[]) and status = 'charted'"
         " and event_id <> all(%s) order by seq for update",
         (sorted(records), list(but)),
+    ).fetchall()
+
+
+def claim_unshown(connection, patient_of: Mapping[str, str], but: Collection[uuid.UUID]) -> list[tuple]:
+    """The charted check-ins of these records, where the EHR was never told of the patient, but for some events."""
+    return connection.execute(
+        f"select {COLUMNS} from phi.events e where status = 'charted' and event_id <> all(%s) and event_id in (select"
+        " v.event_id from unnest(%s::uuid[], %s::uuid[]) as u(record_id, patient_id) join phi.patient_values v"
+        " using (record_id) where v.source = %s and v.status <> 'in-progress' and not exists (select from ops.copies c"
+        " where c.target = %s and c.patient_id = u.patient_id)) order by seq for update",
+        (list(but), [*patient_of], [*patient_of.values()], FOLLOWUP, EHR),
     ).fetchall()

@@ -62,12 +62,14 @@ def read_known(connection, contract: Contract, cipher: Cipher, claimed: Sequence
         "select patient_id, code, cause from ops.tasks where patient_id = any(%s::uuid[])", (patients,)
     ):
         known.tasks.setdefault(str(patient_id), []).append((code, cause))
-    for patient_id, refill_id, *ended in connection.execute(
-        "select patient_id, refill_id, status, ended_at from ops.refills where patient_id = any(%s::uuid[]) and"
-        " contract_version = %s and ended_at is not null",
-        (sorted(known.patients), contract.version),
+    for patient_id, refill_id, is_by_this_contract, *ended in connection.execute(
+        "select patient_id, refill_id, contract_version = %s, status, ended_at from ops.refills"
+        " where patient_id = any(%s::uuid[]) and ended_at is not null",
+        (contract.version, sorted(known.patients)),
     ):
-        known.ended_refills.setdefault(str(patient_id), {})[str(refill_id)] = tuple(ended)
+        known.over_refills.setdefault(str(patient_id), set()).add(str(refill_id))
+        if is_by_this_contract:
+            known.ended_refills.setdefault(str(patient_id), {})[str(refill_id)] = tuple(ended)
     return known
 
 

@@ -14,19 +14,20 @@ from dataclasses import replace
 import psycopg
 from psycopg.errors import DeadlockDetected
 
-from ...domain.charting import Claimed, decide, read
+from ...domain.charting import Claimed, Read, decide, read
 from ...domain.contract import Contract
 from ...domain.difference import difference
 from ...domain.events import Refused, parse_event
 from ...domain.failures import where
 from ...domain.gates import GateFault
+from ...domain.told import INTAKE
 from ..cipher import Cipher, KeyMissing
 from ..documents import read_document
 from ..ledger import MEND, event_id_of
 from .before import read_before
-from .claim import Scope, claim, claim_all_of
+from .claim import Scope, claim, claim_all_of, claim_unshown
 from .known import read_known
-from .meet import meet
+from .meet import Met, meet
 from .records import find_records
 from .save import Charted, mark, save, settle
 
@@ -138,6 +139,12 @@ def _chart_batch(
         find_records(connection, cipher, again)
         said.add(read(contract, again))
         rows = rows + more
+    if more := claim_unshown(connection, _who_submitted(said, met), [row[0] for row in rows]):
+        # Check-ins that came before the intake: with the first that the EHR hears of the patient it hears those too.
+        before, _ = _open(connection, contract, cipher, more)
+        find_records(connection, cipher, before)
+        said.add(read(contract, before))
+        again, rows = again + before, rows + more
     # What was charted before and fails now keeps what it said then, in the chart too.
     charted = {str(row[0]) for row in rows if row[5] == "charted"}
     dead = dict(said.dead)
@@ -162,6 +169,12 @@ def _chart_batch(
     done.merged += len(met.moved)
     for name, count in said.problems.items():
         done.problems[name] = done.problems.get(name, 0) + count
+
+
+def _who_submitted(said: Read, met: Met) -> dict[str, str]:
+    """The records of patients who submitted an intake in this batch, each with its patient."""
+    fresh = {met.patient_of[r.record_id] for r in said.reports.values() if r.is_submitted and r.source == INTAKE}
+    return {record: patient for record, patient in met.patient_of.items() if patient in fresh}
 
 
 def _tell_changes(connection, decided, statuses: dict[str, str], alive, refused: list[tuple], met, done: Charted):

@@ -11,8 +11,11 @@ from typing import Final
 from .elements import HL7, PATIENT_SYSTEM, RESOURCE_SYSTEM, Resource, resource_id
 
 _BY_STATUS: Final = frozenset(
-    ("Observation", "QuestionnaireResponse", "MedicationStatement", "FamilyMemberHistory", "Consent", "Flag", "Task")
-)
+    (
+        "Observation", "QuestionnaireResponse", "MedicationStatement", "FamilyMemberHistory", "Consent", "Flag", "Task",
+        "MedicationRequest", "DetectedIssue", "CommunicationRequest",
+    )
+)  # fmt: skip
 _BY_VERIFICATION: Final = {"Condition": "condition-ver-status", "AllergyIntolerance": "allergyintolerance-verification"}
 
 

@@ -19,7 +19,7 @@ from ..medication_model import MedicationRules
 from .doses import Amount, Named, resolve
 from .facts import Fact, Kind
 from .raw import Raw, number, part, text
-from .resources import of_resource
+from .resources import is_ours, of_resource
 
 KIND_OF: Mapping[str, Kind] = {
     "medication.ordered": "ordered",
@@ -40,7 +40,7 @@ NOON = timedelta(hours=12)
 def told(contract: Contract, change: Change) -> Fact | None:
     """The fact in a change, without its event's id; None where it speaks of no GLP-1 treatment."""
     if change.is_deleted and change.kind in RESOURCES:
-        return _taken_back(change)
+        return None if is_ours(change.content) else _taken_back(change)
     kind = KIND_OF.get(change.kind)
     resource = change.content.get("resource") if kind else change.content
     if kind is None and not (change.system == "ehr" and change.kind in RESOURCES):

@@ -1,6 +1,7 @@
 """FHIR R4 MedicationRequest, MedicationStatement and MedicationDispense as the parts of a message about a medicine.
 
-Statements that we wrote ourselves are no medication list of the EHR's: they say what the intake said.
+Statements that we wrote ourselves are no medication list of the EHR's: they say what the intake said. Our proposals are
+no order and no plan of anybody's; what carries our identifier and is an order somebody made of one.
 Here: which element holds what. Not here: what it means (`reading`, `doses`).
 """
 
@@ -17,6 +18,7 @@ from .raw import Raw, number, part, text
 NDC = "http://hl7.org/fhir/sid/ndc"
 PRODUCT = CODE_SYSTEM + ":product"
 KEEPS_DOSE = CODE_SYSTEM + ":course-of-therapy"
+OUR_INTENT = "proposal"
 _PLANS, _ORDERS = ("plan", "proposal"), ("order", "original-order", "instance-order")
 _DAYS = {"d": 1, "day": 1, "days": 1, "wk": 7, "week": 7, "weeks": 7}
 
@@ -24,7 +26,7 @@ _DAYS = {"d": 1, "day": 1, "days": 1, "wk": 7, "week": 7, "weeks": 7}
 def of_resource(resource: Mapping[str, Any], ref: str) -> Raw | None:
     """None where it is no order, statement or hand-over of anybody's but ours."""
     kind = _kind(resource)
-    if kind is None or _is_ours(resource):
+    if kind is None or is_ours(resource):
         return None
     medicine = _medicine(resource)
     dosages = _objects(resource.get("dosage" if kind == "listed" else "dosageInstruction"))
@@ -67,8 +69,11 @@ def _kind(resource: Mapping[str, Any]) -> Kind | None:
     return None
 
 
-def _is_ours(resource: Mapping[str, Any]) -> bool:
-    return any(one.get("system") == RESOURCE_SYSTEM for one in _objects(resource.get("identifier")))
+def is_ours(resource: Mapping[str, Any]) -> bool:
+    """Whether we wrote it, and it says what we wrote: we never order."""
+    carries_ours = any(one.get("system") == RESOURCE_SYSTEM for one in _objects(resource.get("identifier")))
+    is_request = resource.get("resourceType") == "MedicationRequest"
+    return carries_ours and (not is_request or resource.get("intent") == OUR_INTENT)
 
 
 def _medicine(resource: Mapping[str, Any]) -> Mapping[str, Any]:

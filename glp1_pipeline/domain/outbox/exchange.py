@@ -17,8 +17,8 @@ from .merging import Resource
 
 FIRST_TYPES = ("Patient", "QuestionnaireResponse")
 """What the others refer to: created first where the server makes the ids."""
-TYPES_WITHOUT_OUR_IDENTIFIER = ("Provenance", "QuestionnaireResponse")
-"""The first has no identifier in FHIR, the second has room for one and carries the submission's."""
+TYPES_WITHOUT_OUR_IDENTIFIER = ("Provenance", "AuditEvent", "QuestionnaireResponse")
+"""The first two have no identifier in FHIR, the third has room for one and carries the submission's."""
 
 
 def keys_of(bundle: Resource) -> dict[str, Resource]:

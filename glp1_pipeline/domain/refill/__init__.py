@@ -6,9 +6,10 @@ Not here: check-ins (`followup`), treatments (`medication`), and how a decision 
 
 from .clock import Tick, next_tick
 from .decide import Decision, Override, decide
-from .facts import Said, refill_id, said, standing, told
+from .facts import Said, instant, own_ids, refill_id, said, standing, told
 from .inputs import Inputs, Snapshot, gather
 from .record import Record, ages, decide_again, differences, record_of
+from .reminders import is_settled
 from .requests import Made, Refill, refills
 from .work import needs
 
@@ -27,8 +28,11 @@ __all__ = [
     "decide_again",
     "differences",
     "gather",
+    "instant",
+    "is_settled",
     "needs",
     "next_tick",
+    "own_ids",
     "record_of",
     "refill_id",
     "refills",

@@ -84,6 +84,16 @@ def id_of_request(word: Said) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{word.record_id}|{word.refill_id}"))
 
 
+def own_ids(words: Iterable[Said]) -> dict[str, str]:
+    """Of each request that was made: the id that a message may name it by -> ours."""
+    found: dict[str, str] = {}
+    for word in words:
+        if word.kind == "requested" and word.refill_id not in found:
+            own = id_of_request(word)
+            found[word.refill_id] = found[own] = own
+    return found
+
+
 def said(reports: Iterable[Reported]) -> Iterator[Said]:
     """All that reports say of this, oldest first."""
     for report in in_order(reports):
