@@ -21,7 +21,7 @@ class Circle:
     """The road with an EHR at its end, and a provider in it."""
 
     def __init__(self, road: SmallRoad, ehr_url: str, proxy: FaultProxy) -> None:
-        self.road = road
+        self.road, self.proxy = road, proxy
         self.world = World(road.url, ehr_url, TARGET)
         self.world.cipher = road.cipher
         self.client = self.world.ehr(proxy.url, read_timeout=20.0)

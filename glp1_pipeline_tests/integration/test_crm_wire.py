@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from glp1_pipeline.adapters import clock
 from glp1_pipeline.adapters.charts.reports import reports_of
 from glp1_pipeline.domain import flags, gates
 from glp1_pipeline.domain.chart import Chart, Reported
@@ -20,8 +21,10 @@ from glp1_pipeline.domain.crm import CHANGE, KEY, contact
 from glp1_pipeline.sandbox.samples import samples
 from glp1_pipeline_tests.crm_process import CrmProcess
 from glp1_pipeline_tests.crm_world import CrmWorld, new_key
+from glp1_pipeline_tests.refills import checkin, intake, overridden, requested
 from glp1_pipeline_tests.sample_inputs import contract
 from glp1_pipeline_tests.small_road import migrated_database, small_road
+from glp1_pipeline_tests.treatments import BEGAN, dispensed, ordered
 
 pytestmark = pytest.mark.timeout(300)
 CONTRACT = contract()
@@ -139,3 +142,49 @@ def test_no_address_of_a_person_is_ever_in_a_url(world: CrmWorld, tmp_path: Path
     urls = [line for line in received.splitlines() if line.startswith(("GET ", "POST ", "PATCH "))]
     assert any(url.startswith("POST /crm/v3/objects/contacts/search") for url in urls)
     assert [url for url in urls if "canary" in url.lower()] == []
+
+
+def test_check_ins_refills_and_overrides_tell_the_crm_where_the_patient_stands_and_nothing_that_was_said(
+    world: CrmWorld, tmp_path: Path
+) -> None:
+    road = world.road
+
+    def ring(day: float) -> None:
+        until = BEGAN + timedelta(days=day)
+        while (at := road.one("select min(next_at) from ops.clocks where rung_at is null")) is not None and at <= until:
+            clock.ring(road.connection, road.contract, road.cipher, now=at)
+            road.chart()
+
+    with CrmProcess(tmp_path) as crm:
+        door, stood = crm.door(), []
+
+        def look() -> None:
+            world.drain(door)
+            stood.append(crm.only()["properties"].get("glp1_followup_status"))
+
+        road.send(intake(), ordered(0, 0.25))
+        look()
+        road.send(dispensed(3, 0.25))
+        look()
+        for day in (18, 21.5, 23.5):
+            ring(day)
+            look()
+        words = {"side_effects": [{"symptom": "nausea", "severity": "severe", "persistent": "yes"}], "jaundice": "yes",
+                 "new_conditions": [{"name": "canarycondition"}], "new_medicines": [{"name": "canarymedicine"}]}  # fmt: skip
+        road.send(requested(23.8), checkin(24, **words))
+        look()
+        road.send(overridden(25, "request-23.8", ["red_symptom"], flags=["BILIARY_SYMPTOMS"], text="canary by video"))
+        road.send(ordered(30, 0.25, "again"), dispensed(33, 0.25, "next"))
+        look()
+        received = crm.received.decode().lower()
+    assert stood == [None, "planned", "open", "due", "missed", "completed", "planned"]
+    assert road.one("select count(*) from ops.refills where is_overridden") == 1
+    rules = {name for name in (*CONTRACT.refills.by_name, *CONTRACT.refills.outcomes) if "_" in name}
+    tasks = {kind.code for kind in CONTRACT.tasks.values() if "-" in kind.code}
+    forbidden = {"canarycondition", "canarymedicine", "canary by video", "nausea", "wegovy", "jaundice", "red_symptom"}
+    forbidden |= {*CONTRACT.override_reasons, *CONTRACT.flags} | rules | tasks | {"mg", "reminder", "proposal"}
+    found = set(re.findall(r"[\w.@+-]+", received))
+    assert {word for word in forbidden if word.lower() in found or (" " in word and word in received)} - {
+        "other"
+    } == set()
+    assert road.balance().faults == []

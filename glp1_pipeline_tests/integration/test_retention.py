@@ -67,7 +67,6 @@ def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
 def circle(road: SmallRoad, ehr: EhrProcess) -> Iterator[Circle]:
     with FaultProxy(ehr.url, False) as proxy:
         made = Circle(road, ehr.url, proxy)
-        made.proxy = proxy  # type: ignore[attr-defined]
         yield made
         made.world.close()
 
@@ -163,7 +162,7 @@ def test_after_a_round_fingerprint_balance_trace_and_replay_are_what_they_were(c
     road = circle.road
     first, second = submission(next(PEOPLE)), submission(next(PEOPLE))
     road.send(first, second, b"no event")
-    circle.proxy.plan(status(503), status(503))  # type: ignore[attr-defined]
+    circle.proxy.plan(status(503), status(503))
     circle.deliver()
     road.send(amendment(first, 1, {"anthro.weight": {"value": 91.0, "unit": "kg"}}))
     circle.deliver()

@@ -11,7 +11,7 @@ import pytest
 from glp1_pipeline_tests.one_patient import CONTRACT, PATIENT, reached
 from glp1_pipeline_tests.refills import by_provider, checkin, intake, overridden, requested
 from glp1_pipeline_tests.sample_inputs import ABSENT
-from glp1_pipeline_tests.told import Told
+from glp1_pipeline_tests.shown import Shown
 from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, message, ordered, said
 
 START = [intake(), ordered(0, 0.25), dispensed(3, 0.25)]
@@ -20,8 +20,8 @@ ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 FOREVER = datetime(2027, 6, 1, tzinfo=UTC)
 
 
-def heard(*events: dict[str, Any]) -> Told:
-    patient = Told()
+def heard(*events: dict[str, Any]) -> Shown:
+    patient = Shown()
     patient.hear(*START, *events)
     return patient
 
@@ -80,7 +80,7 @@ def test_what_a_rule_proposes_is_said_in_our_own_words():
 
 def test_a_proposal_of_a_compounded_product_tells_mass_volume_and_concentration():
     compound = {"product": "comp_sema", "dose": {"mg": 0.25, "mg_per_ml": 2.5, "ml": 0.1}}
-    patient = Told()
+    patient = Shown()
     supply = dispensed(3, 0.25, **compound, quantity={"value": 1, "unit": "vial"})
     request = requested(25)
     request["data"]["product_key"] = "comp_sema"
@@ -234,13 +234,13 @@ def by_crm(on: float, **properties: str) -> dict[str, Any]:
     return {**told, "type": "contact.updated", "data": data}
 
 
-def reminded(patient: Told, until: float) -> list[tuple[str, str]]:
+def reminded(patient: Shown, until: float) -> list[tuple[str, str]]:
     """Name and status of each reminder, when the clock has come to a day."""
     patient.ring(BEGAN + timedelta(days=until))
     return statuses(patient)
 
 
-def statuses(patient: Told) -> list[tuple[str, str]]:
+def statuses(patient: Shown) -> list[tuple[str, str]]:
     return [(codes(one["reasonCode"][0])["reminder"], one["status"]) for one in patient.all("CommunicationRequest")]
 
 
@@ -308,7 +308,7 @@ def test_a_supply_that_is_followed_by_the_next_reminds_nobody_of_its_check_in():
     ],
 )
 def test_a_reminder_goes_by_text_message_with_consent_else_by_e_mail_else_not_at_all(answers, medium):
-    patient = Told()
+    patient = Shown()
     patient.hear(intake(**answers), *START[1:])
     patient.ring(BEGAN + timedelta(days=18))
     found = [codes(one["medium"][0])["v3-ParticipationMode"] for one in patient.all("CommunicationRequest")]
@@ -372,8 +372,8 @@ YEAR = [
 ]  # fmt: skip
 
 
-def lived() -> Told:
-    patient = Told()
+def lived() -> Shown:
+    patient = Shown()
     for event in YEAR:
         patient.ring(datetime.fromisoformat(event["time"]))
         patient.hear(event)
@@ -409,7 +409,7 @@ def test_what_ended_long_ago_is_neither_written_again_nor_taken_back_whatever_ch
 
 
 def test_history_that_is_loaded_at_once_makes_no_reminder_and_nothing_of_what_ended_long_before():
-    patient = Told()
+    patient = Shown()
     late = [dispensed(300, 1.0, "newest"), requested(320, "newest")]
     patient.hear(*YEAR, *late)
     while (

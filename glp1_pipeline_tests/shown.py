@@ -23,7 +23,7 @@ Resource = dict[str, Any]
 
 
 @dataclass
-class Told(Patient):
+class Shown(Patient):
     """A patient whose writes arrive."""
 
     there: dict[str, Resource] = field(default_factory=dict)
