@@ -15,6 +15,7 @@ import pytest
 
 from glp1_pipeline.adapters import clock, ledger, rollback
 from glp1_pipeline.adapters.ehr_compare import Compared, compare
+from glp1_pipeline.adapters.outbox import conflicts
 from glp1_pipeline.sandbox.drills.proxy import COMMIT_THEN_DROP, FaultProxy
 from glp1_pipeline_tests.circle import Circle
 from glp1_pipeline_tests.refills import by_provider, checkin, intake, overridden, requested
@@ -136,7 +137,7 @@ def test_a_write_whose_answer_is_lost_is_read_back_and_each_new_type_is_there_on
         circle.deliver()
         if kind == "CommunicationRequest":
             road.send(dispensed(30, 0.25, "next", account=who))
-            ring(road, 45)
+            ring(road, 47)
         else:
             flags = ["BILIARY_SYMPTOMS"]
             road.send(overridden(26, "request-25.5", ["red_symptom"], account=who, flags=flags, days=20))
@@ -172,6 +173,25 @@ def test_a_provider_who_makes_an_order_of_our_proposal_has_ordered_and_the_order
         stands = circle.provider.read(proposal)
         assert (stands["intent"], stands["status"]) == ("order", "active")
         assert circle.round() == 0
+    assert road.balance().faults == []
+
+
+@KINDS
+def test_a_messenger_that_says_that_it_sent_a_reminder_is_in_conflict_with_nobody(
+    road: SmallRoad, ehr: EhrProcess, who: str, server_ids: bool
+):
+    with circled(road, ehr, server_ids) as circle:
+        road.send(*start(who))
+        ring(road, 17.5)
+        circle.deliver()
+        sent = circle.provider.edit(circle.place("CommunicationRequest"), status="completed", note=[{"text": "sent"}])
+        road.send(checkin(18, account=who))
+        circle.deliver()
+        stands = only(circle, "CommunicationRequest")
+        assert (stands["status"], stands["note"]) == ("completed", sent["note"])
+        assert conflicts(road.connection, "ehr") == []
+        assert circle.round() == 0
+        assert compared(circle).holds
     assert road.balance().faults == []
 
 

@@ -137,3 +137,11 @@ def test_what_a_server_adds_by_itself_and_how_it_refers_changes_nothing() -> Non
     theirs = base | {"id": "123", "meta": {"versionId": "4"}, "text": {"div": "x"}}
     result = merged(patient(OTHER_PHONE, generalPractitioner=[{"reference": "Practitioner/7"}]), theirs, base, {})
     assert result == patient(OTHER_PHONE, generalPractitioner=[{"reference": "Practitioner/7"}])
+
+
+def test_what_they_made_an_order_of_is_theirs_whatever_we_say_of_the_proposal() -> None:
+    base = {"resourceType": "MedicationRequest", "id": "m", "intent": "proposal", "status": "active"}
+    ours, theirs = {**base, "status": "completed"}, {**base, "intent": "order", "note": [{"text": "as proposed"}]}
+    assert merged(ours, theirs, base, {}, yields=True) == theirs
+    noted = {**base, "note": [{"text": "seen"}]}
+    assert merged(ours, noted, base, {}, yields=True) == {**ours, "note": [{"text": "seen"}]}

@@ -73,8 +73,11 @@ def merged(
 
     `base`: what both started from. `over`: elements of which somebody settled that ours is right. `heard`: what stood
     there when we last heard of a change and made `ours`: what we only say after them is no word of ours against what
-    they say next. `yields`: where both changed the same, theirs stands.
+    they say next. `yields`: where both changed the same, theirs stands; and all of it where they made another thing of
+    it, an order of a proposal.
     """
+    if yields and ours.get("intent") != theirs.get("intent"):
+        return dict(theirs)
     mine, there, before = (_content(one, back) for one in (ours, theirs, base))
     after = before if heard is None else _content(heard, back)
     result = {name: ours[name] for name in ITS_OWN if name in ours}
