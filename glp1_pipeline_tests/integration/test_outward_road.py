@@ -176,6 +176,25 @@ def test_a_provider_who_makes_an_order_of_our_proposal_has_ordered_and_the_order
     assert road.balance().faults == []
 
 
+def test_an_order_that_a_provider_copies_from_our_proposal_is_an_order_and_ends_the_proposal(
+    road: SmallRoad, ehr: EhrProcess, who: str
+):
+    with circled(road, ehr) as circle:
+        road.send(*start(who), checkin(24, account=who), requested(25, account=who))
+        circle.deliver()
+        assert circle.round() == 0
+        place = circle.place("MedicationRequest")
+        its_own = ("id", "meta", "resourceType", "intent", "authoredOn")
+        copied = {name: told for name, told in circle.provider.read(place).items() if name not in its_own}
+        circle.provider.create("MedicationRequest", **copied, intent="order", authoredOn=at(26))
+        assert circle.round() == 1
+        assert road.one("select status from ops.refills") == "approved"
+        assert circle.provider.read(place)["status"] == "completed"
+        assert conflicts(road.connection, "ehr") == []
+        assert circle.round() == 0
+    assert road.balance().faults == []
+
+
 @KINDS
 def test_a_messenger_that_says_that_it_sent_a_reminder_is_in_conflict_with_nobody(
     road: SmallRoad, ehr: EhrProcess, who: str, server_ids: bool

@@ -203,3 +203,13 @@ def test_no_question_spells_a_no_as_an_untouched_box(contract: Contract) -> None
     for field in contract.fields.values():
         table = contract.codes[field.codes] if field.codes and field.type in ("code", "codes") else {}
         assert not {table[box].code for box in boxes & table.keys()} & {"no", "none", "never"}, field.name
+
+
+def test_a_rule_that_holds_a_request_has_a_severity_and_one_that_only_adds_has_none(broken: Break) -> None:
+    told = str(broken("refills.yaml", "    severity: low\n", ""))
+    assert "rule `administrative` has a severity if it holds a request, and else none" in told
+
+
+def test_what_a_rule_proposes_has_words_that_a_person_reads(broken: Break) -> None:
+    told = str(broken("proposals.csv", "restart_low,", "restart_high,"))
+    assert "proposals.csv:1: nothing says what `restart_low` proposes" in told

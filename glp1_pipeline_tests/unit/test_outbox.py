@@ -32,6 +32,7 @@ from glp1_pipeline.domain.outbox import (
     without,
     worst_of,
 )
+from glp1_pipeline.domain.outbox.exchange import identity_query
 from glp1_pipeline.domain.outbox.retry import POLICIES
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -359,3 +360,10 @@ def test_a_transaction_whose_provenance_is_there_landed_and_an_edit_since_is_rem
     assert verdict.places == {"Patient/p1": ["p1", "3"]}
     in_parts = judge({**sent, "Observation/o1": WEIGHT}, {}, {**found, "Observation/o1": None}, dict, is_atomic=False)
     assert in_parts.send == {"Observation/o1": None}
+
+
+@pytest.mark.parametrize("kind", ["Provenance", "AuditEvent"])
+def test_what_has_no_identifier_in_fhir_is_found_by_its_tag_whatever_a_server_offers(kind: str):
+    assert identity_query(f"{kind}/x", None, {kind}) == f"_tag={RESOURCE_SYSTEM}|x"
+    assert identity_query("DetectedIssue/x", None, {"DetectedIssue"}) == f"identifier={RESOURCE_SYSTEM}|x"
+    assert identity_query("DetectedIssue/x", None, set()) == f"_tag={RESOURCE_SYSTEM}|x"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from glp1_pipeline.domain.refill_model import RefillRules
 from glp1_pipeline_tests.one_patient import CONTRACT, PATIENT, reached
 from glp1_pipeline_tests.refills import by_provider, checkin, intake, overridden, requested
 from glp1_pipeline_tests.sample_inputs import ABSENT
@@ -402,7 +403,7 @@ def test_what_ended_long_ago_is_neither_written_again_nor_taken_back_whatever_ch
         patient.ring(BEGAN + timedelta(days=on + 27))
     assert {key: patient.there[key] for key in old} == {key: before[key] for key in old}
     anew = [rule.model_copy(update={"description": f"{rule.description} Anew."}) for rule in CONTRACT.refills.rules]
-    rules = CONTRACT.refills.model_copy(update={"rules": tuple(anew)})
+    rules = RefillRules(**{**CONTRACT.refills.model_dump(), "rules": tuple(anew)})
     patient.contract = CONTRACT.model_copy(update={"refills": rules, "version": "000000000000"})
     patient.hear(*YEAR, *(reached(tick) for tick in patient.rung))
     assert {key: patient.there[key] for key in old} == {key: before[key] for key in old}

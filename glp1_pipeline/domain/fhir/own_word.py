@@ -25,6 +25,8 @@ def own_word(contract: Contract, chart: Chart) -> Chart:
     if {report.source for report in chart.submissions} <= {INTAKE}:
         return chart
     others = _said_by_ehr(chart)
+    if not others:  # a pharmacy, a portal, the clock: nothing of it is a field's
+        return replace(chart, decisive={})
     said = [report for report in chart.submissions if report.source != EHR]
     own = resolve(contract, chart.patient_id, said, _review_of(chart), chart.treated)
     values, sources, former = dict(chart.values), dict(chart.sources), dict(chart.former)

@@ -14,7 +14,7 @@ from datetime import datetime
 from ..chart import Chart, Reported
 from ..contract import Contract
 from ..fhir import Resource
-from ..refill import Refill, Snapshot, is_settled
+from ..refill import Refill, Snapshot, is_settled, said
 from .desk import Desk
 from .issues import issue_role, write_issues
 from .overrides import write_overrides
@@ -50,8 +50,9 @@ def leaving(
             continue
         write_proposals(desk, one)
         write_issues(desk, one)
-    write_overrides(desk, reports)
-    write_reminders(desk, reports, chart_at)
+    words = list(said(reports))
+    write_overrides(desk, words)
+    write_reminders(desk, words, reports, chart_at)
     return desk.out, desk.kept()
 
 

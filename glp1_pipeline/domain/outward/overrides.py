@@ -7,12 +7,11 @@ chart.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
-from ..chart import Reported
 from ..fhir import Resource
 from ..fhir.elements import ASSEMBLER, CODE_SYSTEM, HL7, concept, instant_utc
-from ..refill import Said, instant, own_ids, said
+from ..refill import Said, instant, own_ids
 from .desk import AUDIT, REFILL_SYSTEM, Desk, practitioner
 
 TYPE_SYSTEM = CODE_SYSTEM + ":audit"
@@ -22,8 +21,7 @@ _PATIENT = {"system": HL7 + "object-role", "code": "1"}
 _SUCCESS, _MINOR_FAILURE = "0", "4"
 
 
-def write_overrides(desk: Desk, reports: Iterable[Reported]) -> None:
-    words = list(said(reports))
+def write_overrides(desk: Desk, words: Sequence[Said]) -> None:
     ids = own_ids(words)
     for word in words:
         role = f"override/{word.event_id}"

@@ -7,12 +7,13 @@ reached (`refill.reminders`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from ..chart import Chart, Reported
 from ..fhir import content_hash, dump, withdrawn
 from ..fhir.elements import ASSEMBLER, CODE_SYSTEM, HL7, concept, instant_utc
+from ..refill import Said
 from ..refill.reminders import Reminder, is_settled, over_at, reached, reminder_of
 from .desk import REMINDER, Desk
 
@@ -24,9 +25,11 @@ _MEDIUM = {
 }
 
 
-def write_reminders(desk: Desk, reports: Sequence[Reported], chart_at: Callable[[datetime], Chart]) -> None:
+def write_reminders(
+    desk: Desk, words: Iterable[Said], reports: Sequence[Reported], chart_at: Callable[[datetime], Chart]
+) -> None:
     declared = {one.name for one in desk.contract.followups.reminders}
-    for word, one in reached(desk.known, reports):
+    for word, one in reached(desk.known, words):
         role = f"reminder/{word.doc['of']}/{word.doc['name']}"
         if one is None:  # its supply was taken back, or belongs to somebody else now
             desk.question([(REMINDER, role)])

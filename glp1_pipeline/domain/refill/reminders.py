@@ -16,7 +16,7 @@ from ..chart import Chart, Reported
 from ..contract import Contract
 from ..followup import FollowUp
 from ..voices import is_given
-from .facts import Said, said
+from .facts import Said
 from .inputs import Snapshot
 
 Channel = Literal["sms", "email"]
@@ -44,10 +44,10 @@ class Reminder:
     status: Status
 
 
-def reached(known: Snapshot, reports: Iterable[Reported]) -> Iterator[tuple[Said, FollowUp | None]]:
+def reached(known: Snapshot, words: Iterable[Said]) -> Iterator[tuple[Said, FollowUp | None]]:
     """Each moment of a check-in that the clock reached in time, with the check-in: None where its supply never was."""
     by_id = {one.followup_id: one for one in known.follow_ups}
-    for word in said(reports):
+    for word in words:
         if word.kind == "reached" and word.doc["moment"].startswith("followup.") and not word.doc["is_late"]:
             yield word, by_id.get(word.doc["of"])
 
