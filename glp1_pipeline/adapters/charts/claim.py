@@ -94,10 +94,17 @@ def claim_all_of(connection, records: Collection[str], but: Collection[uuid.UUID
 
 def claim_unshown(connection, patient_of: Mapping[str, str], but: Collection[uuid.UUID]) -> list[tuple]:
     """The charted check-ins of these records, where the EHR was never told of the patient, but for some events."""
+    if not patient_of:
+        return []
+    found = connection.execute(
+        "select v.event_id from unnest(%s::uuid[], %s::uuid[]) as u(record_id, patient_id) join phi.patient_values v"
+        " using (record_id) where v.source = %s and v.status <> 'in-progress' and v.event_id <> all(%s)"
+        " and not exists (select from ops.copies c where c.target = %s and c.patient_id = u.patient_id)",
+        ([*patient_of], [*patient_of.values()], FOLLOWUP, list(but), EHR),
+    ).fetchall()
+    if not found:
+        return []
     return connection.execute(
-        f"select {COLUMNS} from phi.events e where status = 'charted' and event_id <> all(%s) and event_id in (select"
-        " v.event_id from unnest(%s::uuid[], %s::uuid[]) as u(record_id, patient_id) join phi.patient_values v"
-        " using (record_id) where v.source = %s and v.status <> 'in-progress' and not exists (select from ops.copies c"
-        " where c.target = %s and c.patient_id = u.patient_id)) order by seq for update",
-        (list(but), [*patient_of], [*patient_of.values()], FOLLOWUP, EHR),
+        f"select {COLUMNS} from phi.events where event_id = any(%s) and status = 'charted' order by seq for update",
+        ([event_id for (event_id,) in found],),
     ).fetchall()
