@@ -308,7 +308,7 @@ def _follow(contract, patient_id: str, items, said: Read, history, courses, know
     fresh = [said.reports[item.event_id].received_at for item in items if item.event_id in said.reports]
     ended = known.ended_refills.get(patient_id, {}) if patient_id not in known.moved else {}
     since = min(fresh, default=None)
-    requests = refill.refills(contract, told, courses, look, ended, since)
+    requests = refill.refills(contract, told, courses, checkins, look, ended, since)
     return _Followed(courses, checkins, requests, refill.next_tick(contract, latest, requests, told))
 
 
