@@ -8,8 +8,8 @@ Here: gathering them from the chart, the treatment and the check-in as they stoo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from typing import Any
 
 from ..chart import Chart, Reported
@@ -47,12 +47,33 @@ def gather(contract: Contract, known: Snapshot, product: str) -> Inputs:
     """The inputs of a refill of a product."""
     course = known.course_of(contract, product)
     family = course.family if course is not None else ""
-    own = [one for one in known.follow_ups if one.family == family and family]
+    own = [one for one in known.follow_ups if one.family == family and family and one.began_at <= known.as_of]
     inputs: Inputs = {"product": {"value": product}}
     inputs |= _of_treatment(contract, known, course)
     inputs |= _of_checkin(contract, known, own)
-    inputs |= _of_chart(contract, known, course)
+    inputs |= _of_chart(contract, known, course, own)
+    inputs |= _of_time(contract, known, course)
     return inputs
+
+
+def gather_later(contract: Contract, known: Snapshot, product: str, inputs: Inputs, at: datetime) -> Inputs:
+    """The same inputs, where nothing is heard until a later moment and no other supply begins."""
+    return inputs | _of_time(contract, replace(known, as_of=at), known.course_of(contract, product))
+
+
+def _of_time(contract: Contract, known: Snapshot, course: Course | None) -> Inputs:
+    """What goes on by itself: the day, and the doses missed."""
+    found: Inputs = {"today": {"value": day_of(known.as_of, zone_of(contract, known.chart)).isoformat()}}
+    family = contract.medication.families.get(course.family) if course is not None else None
+    if course is not None and family is not None:
+        missed = missed_doses(family, course, known.as_of)
+        if course.gap is not None:
+            missed = max(missed, course.gap[1])
+        proposal = family.proposal(missed)
+        found["missed_doses"] = {"value": missed}
+        found["is_restart"] = {"value": proposal is not None and proposal.is_restart}
+        found["missed_proposal"] = {"value": proposal.propose if proposal is not None else None}
+    return found
 
 
 def _of_treatment(contract: Contract, known: Snapshot, course: Course | None) -> Inputs:
@@ -76,14 +97,6 @@ def _of_treatment(contract: Contract, known: Snapshot, course: Course | None) ->
         }  # fmt: skip
         found["supply_days"] = {"value": last.days}
         found["runs_out_at"] = {"value": last.runs_out_at.isoformat()}
-    if family is not None:
-        missed = missed_doses(family, course, known.as_of)
-        if course.gap is not None:
-            missed = max(missed, course.gap[1])
-        proposal = family.proposal(missed)
-        found["missed_doses"] = {"value": missed}
-        found["is_restart"] = {"value": proposal is not None and proposal.is_restart}
-        found["missed_proposal"] = {"value": proposal.propose if proposal is not None else None}
     return found
 
 
@@ -109,7 +122,7 @@ def _of_checkin(contract: Contract, known: Snapshot, own: Sequence[FollowUp]) ->
     return found
 
 
-def _of_chart(contract: Contract, known: Snapshot, course: Course | None) -> Inputs:
+def _of_chart(contract: Contract, known: Snapshot, course: Course | None, own: Sequence[FollowUp]) -> Inputs:
     chart = known.chart
     accepted_at = course.accepted.at if course is not None and course.accepted is not None else None
     received = {report.event_id: report.received_at for report in chart.submissions}
@@ -136,10 +149,17 @@ def _of_chart(contract: Contract, known: Snapshot, course: Course | None) -> Inp
     readings = weights(chart)
     zone = zone_of(contract, chart)
     found["weight_kg"] = {"value": readings[-1][1], "at": readings[-1][0].isoformat()} if readings else {"value": None}
-    if len(readings) > 1:
-        found["weight_before_kg"] = {"value": readings[-2][1], "at": readings[-2][0].isoformat()}
-    found["today"] = {"value": day_of(known.as_of, zone).isoformat()}
+    if before := _weight_before(readings, day_of(own[-1].began_at, zone) if own else None):
+        found["weight_before_kg"] = {"value": before[1], "at": before[0].isoformat()}
     return found
+
+
+def _weight_before(readings: Sequence[tuple[date, float]], began_on: date | None) -> tuple[date, float] | None:
+    """What the newest weight is compared with: the last one before the supply in hand. Else who weighs anew after a
+    slip would be held for the slip."""
+    others = readings[:-1]
+    earlier = [reading for reading in others if began_on is not None and reading[0] <= began_on]
+    return next(reversed(earlier or others), None)
 
 
 def _shown(value: Mapping[str, Any]) -> Input:
