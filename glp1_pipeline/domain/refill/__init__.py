@@ -10,6 +10,7 @@ from .facts import Said, refill_id, said, standing, told
 from .inputs import Inputs, Snapshot, gather
 from .record import Record, ages, decide_again, differences, record_of
 from .requests import Made, Refill, refills
+from .telling import Told, holding_flags, inputs_told, may_override, walked
 from .work import needs
 
 __all__ = [
@@ -22,11 +23,15 @@ __all__ = [
     "Said",
     "Snapshot",
     "Tick",
+    "Told",
     "ages",
     "decide",
     "decide_again",
     "differences",
     "gather",
+    "holding_flags",
+    "inputs_told",
+    "may_override",
     "needs",
     "next_tick",
     "record_of",
@@ -35,4 +40,5 @@ __all__ = [
     "said",
     "standing",
     "told",
+    "walked",
 ]
