@@ -1,11 +1,12 @@
 """The patients' own clocks: what was reached becomes an event of ours, once.
 
-The time is an argument: a test walks a year in seconds. Here: which moments are due, and their events. Not here: which
-moment comes next (`domain.refill.clock`), and what follows from one (`charts`).
+The time is an argument: a test walks a year in seconds. Here: which moments are due, their events, and how fast they
+may come. Not here: which moment comes next (`domain.refill.clock`), and what follows from one (`charts`).
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -13,11 +14,16 @@ import orjson
 import psycopg
 
 from ..domain.contract import Contract
+from .charts import is_backlog
 from .cipher import Cipher
 from .ledger import append
 
 SOURCE = "/pipeline/clock"
 MOST = 500
+ROOM = 1000
+"""Events that may wait to be charted before no more moments are rung."""
+LOOK_SECONDS = 2.0
+SHORT_REST = 0.25
 
 
 def ring(connection: psycopg.Connection, contract: Contract, cipher: Cipher, now: datetime | None = None) -> int:
@@ -57,6 +63,26 @@ def _event(row: Sequence, late: timedelta) -> bytes:
         "data": {"record_id": record_id, "of": of_id, "name": name, "at": told, "is_late": now - at > late},
     }
     return orjson.dumps(event)
+
+
+def ring_on(
+    connection: psycopg.Connection, contract: Contract, cipher: Cipher, seconds: float, pause: float = LOOK_SECONDS
+) -> int:
+    """Ring what is due for so many seconds; how many moments.
+
+    Thousands may be due at one hour of the morning, and what is charted goes in the order of receipt: so no more are
+    rung while many events wait, and what people send meanwhile waits behind a few of ours, never behind all of them.
+    Between two batches it rests for as long as the batch took: others work in the same process.
+    """
+    rung, ends = 0, time.monotonic() + seconds
+    while (left := ends - time.monotonic()) > 0:
+        began, more = time.monotonic(), 0
+        if due(connection) and not is_backlog(connection, ROOM):
+            more = ring(connection, contract, cipher)
+            rung += more
+        took = time.monotonic() - began
+        time.sleep(min(left, max(took, SHORT_REST) if more else pause))
+    return rung
 
 
 def due(connection: psycopg.Connection) -> bool:

@@ -167,6 +167,7 @@ COLUMNS = {
     "seen_on": "Day on which it was seen last, UTC.",
     "selection": "What was asked for: names, ids and days, never a value.",
     "seq": "Order in which rows came in.",
+    "set_at": "When the moment was worked out; it may lie in the past already.",
     "settled_at": "When its fate was sealed.",
     "severity": "red, amber or info; of an incident critical or warning.",
     "sha256": "Hash of the exact bytes.",

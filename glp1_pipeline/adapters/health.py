@@ -20,6 +20,7 @@ from glp1_pipeline.domain.health import Fault, Health, Part, Seen, judge_health
 
 from .alerts.incidents import open_incidents
 from .alerts.measure import World, measure
+from .health_refills import refill_parts
 
 PATIENCE_MS = 5_000
 
@@ -49,6 +50,7 @@ def _read(connection, book: Book, world: World, gates, targets, gate_queue: str)
         *_ledger(connection),
         *_feeds(connection),
         *_queues(connection, book),
+        *refill_parts(connection, _ago(connection)),
         *(_gate(connection, gate, gate_queue) for gate in sorted(gates)),
         *(_target(connection, target) for target in sorted(targets)),
         *_programs(connection),

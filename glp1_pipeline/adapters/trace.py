@@ -42,6 +42,7 @@ def trace(connection: psycopg.Connection, event_id: uuid.UUID) -> dict[str, Any]
         "failed_at": settled_at if row[2] in ("rejected", "dead") else None,
         "patient_id": None,
         "queue": None,
+        "decisions": [],
         "writes": [],
         "replays": _replays(connection, event_id),
     }
@@ -83,8 +84,22 @@ def _of_record(connection, event_id: uuid.UUID, record_id: uuid.UUID) -> dict[st
     return {
         "patient_id": str(patient_id),
         "queue": {"entered_at": queue[0], "left_at": queue[1]} if queue else None,
+        "decisions": _decisions(connection, event_id, patient_id),
         "writes": told,
     }
+
+
+def _decisions(connection, event_id: uuid.UUID, patient_id: uuid.UUID) -> list[dict[str, Any]]:
+    """Decisions on refills that were made because of the event: a request is looked at again at the moment of each word
+    of its patient, and a decision is kept where it is another than the one before."""
+    rows = connection.execute(
+        "select d.decision_id::text, d.refill_id::text, d.as_of, d.outcome, d.decided_by from phi.patient_values v"
+        " join ops.refills r on r.patient_id = %s join phi.refill_decisions d on d.refill_id = r.refill_id"
+        " and d.as_of = v.received_at where v.event_id = %s order by d.as_of, d.made_at",
+        (patient_id, event_id),
+    ).fetchall()
+    names = "decision_id", "refill_id", "as_of", "outcome", "rule"
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def _replays(connection, event_id: uuid.UUID) -> list[dict[str, Any]]:

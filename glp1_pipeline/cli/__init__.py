@@ -15,6 +15,7 @@ from . import (
     downtime,
     drift,
     drill,
+    followup,
     health,
     keys,
     look,
@@ -25,6 +26,7 @@ from . import (
     program,
     prove,
     prune,
+    refill,
     replay,
     rollback,
     settle,
@@ -44,6 +46,8 @@ def main() -> None:
                   glp1 events          what was quarantined, where and why
                   glp1 why PATIENT     what one patient waits for, since when, and whose it is
                   glp1 medication      treatments: where they stand, what was refused, where sources disagree
+                  glp1 followup        check-ins before a refill: open, due, missed
+                  glp1 refill          requests: what waits, what each decision rests on, overrides, other rules
                   glp1 trace EVENT     the whole journey of one event; glp1 metrics: those of all in numbers
     Prove         glp1 reconcile       nothing lost, nothing doubled, the EHR read back
     Mend          glp1 replay          compute events again after a correction
@@ -65,7 +69,7 @@ for command in (
     start.up, start.demo_command, start.drop, health.health, look.status, look.events, look.why,
     trace.trace, trace.metrics, prove.reconcile, prove.fingerprint,
     replay.replay, rollback.rollback, mend.conflicts, match.match, settle.settle,
-    mapping.mapping, mapping.dictionary, drift.drift, medication.medication,
+    mapping.mapping, mapping.dictionary, drift.drift, medication.medication, followup.followup, refill.refill,
     crm.crm, alerts.alerts, downtime.downtime,
     keys.keys, backup.backup, prune.prune, drill.drill, program.program,
 ):  # fmt: skip

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from .telling import AS_JSON, age, question, show_or_json, told
+from . import why_refill
+from .telling import AS_JSON, age, open_road, question, show_or_json, told
 
 
 @click.command()
@@ -65,18 +66,28 @@ def events(status: str, limit: int, as_json: bool) -> None:
 @click.argument("patient")
 @AS_JSON
 def why(patient: str, as_json: bool) -> None:
-    """What PATIENT waits for: every unmet gate, open task and unsent write, since when, and whose it is.
+    """What PATIENT waits for: every unmet gate, check-in, held refill, open task and unsent write, since when, and
+    whose it is.
+
+    Of a request for a refill it says which rule holds it, until when that changes by itself, and who may let it go on;
+    of a check-in that was missed, since when, and until when it may still be done.
 
     PATIENT is our id, or an id that another system gave: an intake account, the number of a contact, a pharmacy's or a
     laboratory's, a record number, a member id. One that several patients were given is answered with our ids of them.
     It prints names and times, no value.
     """
+    from ..adapters import followups, refills
     from ..adapters.crosswalk import find_patient
     from ..adapters.status import why as ask
 
     def work(connection):
         patient_id = find_patient(connection, patient)
-        return None if patient_id is None else ask(connection, patient_id)
+        if patient_id is None:
+            return None
+        return ask(connection, patient_id) | {
+            "check_ins": followups.waiting(connection, patient_id),
+            "refills": refills.holding(connection, open_road().contract, patient_id),
+        }
 
     found = told(lambda: question(work))
     if found is None:
@@ -95,6 +106,7 @@ def _show_why(found: dict[str, Any]) -> None:
         click.echo(
             f"gate {gate['gate']}: {gate['outcome']} for {age(gate['since'])}{': ' + missing if missing else ''}"
         )
+    why_refill.show(found)
     for task in found["tasks"]:
         click.echo(
             f"task {task['task']} ({task['cause']}): {task['owner']}, queue {task['queue']}, open for"
@@ -130,7 +142,8 @@ def _show_why(found: dict[str, Any]) -> None:
             f"event {event['event_id']}: {event['type']}, {event['status']} {age(event['received_at'])} ago{reason}"
         )
     is_held = any(gate["outcome"] == "held" for gate in found["gates"])
-    if not (is_held or found["tasks"] or found["writes"] or found["blocked"] or undecided):
+    waits = found["check_ins"] or found["refills"]
+    if not (is_held or waits or found["tasks"] or found["writes"] or found["blocked"] or undecided):
         click.echo("nothing is unmet")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from .telling import AS_JSON, age, open_road, question, show_or_json, told
+from .telling import AS_JSON, age, open_road, question, show_or_json, told, when
 
 
 @click.group()
@@ -51,17 +51,12 @@ def show(patient: str, as_json: bool) -> None:
     show_or_json(as_json, found, lambda: _show(found))
 
 
-def runs_out(at: datetime) -> str:
-    told = age(at)
-    return f"in {told.removeprefix('-')}" if told.startswith("-") else f"{told} ago"
-
-
 def _show(found: dict[str, Any]) -> None:
     click.echo(f"patient {found['patient_id']}")
     for course in found["courses"]:
         since = f" for {age(course['since'])}" if course["since"] else ""
         supply = course["supply_runs_out_at"]
-        told_supply = f", supply runs out {runs_out(supply)}" if supply else ""
+        told_supply = f", supply runs out {when(supply)}" if supply else ""
         click.echo(f"{course['family']}: {course['state']}{since}{told_supply}")
         for move in course["transitions"]:
             way = f"{move['from']} -> {move['to']}" if move["outcome"] == "made" else f"{move['outcome']}"

@@ -56,3 +56,9 @@ def age(since: datetime) -> str:
         if abs(seconds) >= size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def when(at: datetime) -> str:
+    """in 3 d, or 3 d ago."""
+    words = age(at)
+    return f"in {words.removeprefix('-')}" if words.startswith("-") else f"{words} ago"

@@ -18,7 +18,8 @@ from .telling import AS_JSON, open_road, question, show_or_json, told
 @click.argument("event", type=click.UUID)
 @AS_JSON
 def trace(event: uuid.UUID, as_json: bool) -> None:
-    """The whole journey of EVENT: received, charted, in the queue, each write and each attempt, with every hop's time.
+    """The whole journey of EVENT: received, charted, in the queue, decisions on refills that were made because of it,
+    each write and each attempt, with every hop's time.
 
     Ids, names and times, no value. Its ids are those of `glp1 events` and `glp1 why`.
     """
@@ -42,6 +43,9 @@ def _show(found: dict[str, Any]) -> None:
         line(found["charted_at"], f"charted, patient {found['patient_id']}")
     if found["queue"]:
         line(found["queue"]["entered_at"], "the patient entered the provider's queue")
+    for made in found["decisions"]:
+        words = f"decided because of it: refill {made['refill_id']} is {made['outcome']} by rule {made['rule']}"
+        line(made["as_of"], f"{words} (decision {made['decision_id']})")
     for write in found["writes"]:
         line(write["decided_at"], f"write {write['write']} to {write['target']}: {write['resources']} resources")
         for attempt in write["attempts"]:

@@ -41,7 +41,9 @@ def look(road: Road, connection: psycopg.Connection, more: tuple[Part, ...] = ()
     contract = road.contract
     targets = {kind.target for kind in contract.writes.values()}
     queue = contract.tasks[GATE_TASK].queue
-    return look_at_health(connection, load_alerts(), world(road), contract.gates, targets, queue, more)
+    # That of check-ins holds a request, and is told with the requests.
+    gates = contract.gates.keys() - {contract.followups.gate}
+    return look_at_health(connection, load_alerts(), world(road), gates, targets, queue, more)
 
 
 def runs_of(instance: dg.DagsterInstance, now: datetime) -> Part:

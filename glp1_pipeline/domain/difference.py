@@ -14,6 +14,7 @@ from typing import Any
 from .charting import Decided
 
 NOTHING = "nothing"
+OF_REFILL = ("status", "outcome", "rule")
 
 
 @dataclass(slots=True)
@@ -30,11 +31,16 @@ class Before:
     """Patient -> (code, cause) of tasks that are open."""
     queue: set[str] = field(default_factory=set)
     """Patients in the provider's queue."""
+    follow_ups: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Patient -> check-in -> where it stood."""
+    refills: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    """Request -> status, outcome and rule."""
 
 
 def difference(before: Before, decided: Decided, regrouped: int = 0) -> Counter[str]:
     """How often each thing changes. A name is a path: `fields/<field>/<from> to <to>`, `gates/<gate>/held to passed`,
-    `flags/<flag>/raised`, `tasks/<code>/opened`, `queue/entered`, `writes/<target>`, `resources/<target>/<type>`."""
+    `flags/<flag>/raised`, `tasks/<code>/opened`, `queue/entered`, `follow_ups/<from> to <to>`, `refills/outcome/<from>
+    to <to>` (also by `rule` and `status`), `writes/<target>`, `resources/<target>/<type>`."""
     found: Counter[str] = Counter()
     for outcome in decided.patients:
         patient_id = outcome.chart.patient_id
@@ -48,11 +54,19 @@ def difference(before: Before, decided: Decided, regrouped: int = 0) -> Counter[
         _count(found, "tasks", needed - stood, "opened")
         _count(found, "tasks", stood & set(outcome.closed), "closed")
         _move(found, patient_id in before.queue, outcome.waits_for_review)
+        stood_at = before.follow_ups.get(patient_id, {})
+        stands_at = {one.followup_id: one.status for one in outcome.follow_ups}
+        _compare_places(found, "follow_ups", stood_at, stands_at)
+        for one in outcome.refills:
+            now = (one.status, one.decision.outcome, one.decision.rule)
+            for what, old, new in zip(OF_REFILL, before.refills.get(one.refill_id, (NOTHING,) * 3), now, strict=True):
+                _compare_places(found, f"refills/{what}", {"": old}, {"": new})
     for retired in decided.retired:
         patient_id = retired.patient_id
         _compare_sets(found, "flags", before.flags.get(patient_id, set()), set(), "raised", "cleared")
         _count(found, "tasks", before.tasks.get(patient_id, set()), "closed")
         _move(found, patient_id in before.queue, False)
+        _compare_places(found, "follow_ups", before.follow_ups.get(patient_id, {}), {})
     for write in decided.writes:
         found[f"writes/{write.target}"] += 1
         for key in write.hashes:
@@ -93,3 +107,11 @@ def _count(found: Counter[str], what: str, tasks: set[tuple[str, str]], word: st
 def _move(found: Counter[str], was_in: bool, is_in: bool) -> None:
     if was_in != is_in:
         found[f"queue/{'entered' if is_in else 'left'}"] += 1
+
+
+def _compare_places(found: Counter[str], what: str, was: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Where each of several things stood, and stands."""
+    for key in {*was, *now}:
+        old, new = was.get(key, NOTHING), now.get(key, NOTHING)
+        if old != new:
+            found[f"{what}/{old} to {new}"] += 1

@@ -19,7 +19,9 @@ from .chart import Chart, Reported
 from .contract import Contract
 from .events.changes import TASK, TASK_OUTCOMES
 from .events.shapes import TOKEN
+from .followup import MISSED
 from .past import judge
+from .refill.work import OF_REFILL
 from .tasks import rests_on
 
 NAMESPACE = uuid.UUID("2f6a1f0e-7a43-5c7e-9b3e-51c0c1a6d0b4")
@@ -118,6 +120,10 @@ def in_words(contract: Contract, cause: str) -> str:
     name, _, state = cause.partition(":")
     if name == "match":
         return "may be the same person as another record"
+    if name == MISSED:
+        return f"check-in of {state}: missed, and may still be done"
+    if (rule := contract.refills.by_name.get(name.removeprefix(OF_REFILL))) and name.startswith(OF_REFILL):
+        return f"refill of {state}: {rule.description}"
     if name in contract.fields:
         words = contract.fields[name].label
     elif name in contract.flags:

@@ -36,6 +36,10 @@ PLACES: Mapping[str, tuple[Kind, str]] = {
     "undelivered_writes": ("target", "{}"),
     "dead_writes": ("target", "{}"),
     "open_breakers": ("target", "{}"),
+    "urgent_tasks": ("queue", "on-call"),
+    "missed_checkins": ("queue", "check-ins"),
+    "refills_against_hold": ("queue", "refill requests"),
+    "late_clocks": ("program", "patients' clocks"),
     "evaluator": ("program", "sensor of alerts"),
     "blind_alerts": ("program", "measuring"),
 }
@@ -57,6 +61,12 @@ STEPS: Mapping[str, tuple[str, str]] = {
     "undelivered_writes": ("See what the target answers; they go out by themselves when it is well.", "glp1 metrics"),
     "dead_writes": ("See why it refused, mend that, then try them again.", "glp1 replay --dead-writes"),
     "open_breakers": ("See whether the target is up; changes wait, and go out by themselves.", "glp1 status"),
+    "urgent_tasks": ("Call the patient now; the task says for what. Then enter what was learned.",
+                     "glp1 refill list --outcome hold_urgent"),
+    "missed_checkins": ("Call these patients: their refill waits for it.", "glp1 followup list --status missed"),
+    "refills_against_hold": ("See which, by which rule it was held, and ask who let it go on.",
+                             "glp1 refill list --status approved --status dispensed"),
+    "late_clocks": ("See whether the sensor patient_clocks runs; what was reached rings when it does.", "glp1 status"),
     "evaluator": ("See Deployment > Daemons in the UI; start the stack again if they are down.", "glp1 alerts check"),
     "blind_alerts": ("See whether the database is slow or full: until then that alert cannot fire.", "glp1 status"),
 }  # fmt: skip

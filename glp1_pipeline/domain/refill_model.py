@@ -26,6 +26,10 @@ CONDITIONS = (
 brings its inputs."""
 
 
+ADDRESS_CHANGED = "ADDRESS_CHANGED"
+"""What the rule `administrative` holds for besides flags of flags.csv: the check-in says that the address changed."""
+
+
 class CheckinForm(Declared):
     """The form that a patient under treatment answers before each refill."""
 

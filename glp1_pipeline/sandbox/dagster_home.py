@@ -64,7 +64,7 @@ def _instance(settings: Settings) -> dict[str, Any]:
         # A killed worker leaves its run "started": ended here after an hour. What is pending lies in our own tables and
         # does not wait for that. The worker must set task_track_started, or a healthy run would be taken for lost.
         "run_monitoring": {"enabled": True, "start_timeout_seconds": 120, "max_runtime_seconds": 3600},
-        "sensors": {"use_threads": True, "num_workers": 8},
+        "sensors": {"use_threads": True, "num_workers": 12},
         # The default one keeps what a step prints, and the errors that are redacted elsewhere in clear.
         "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"},
         # Dagster prunes its ticks by itself; its runs and their events are pruned by our job `maintenance`.

@@ -26,6 +26,7 @@ METRICS = "code server of the metrics"
 CRM, RECEIVER = "sandbox CRM", "receiver of webhooks"
 DAEMON, WORKER, WEB = "daemon", "worker", "web server"
 _OLD_RESULT = 86_400.0
+CODE_THREADS = 24
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,10 @@ class Stack:
         port = self._port(key, f"the {name}")
         self._env[variable] = str(port)
         argv = ["-m", "dagster", "api", "grpc", "-m", module, "-h", "127.0.0.1", "-p", str(port)]
-        self._launch(name, [*argv, "--location-name", location], lambda: not is_port_free(port), wave=1)
+        # By itself it would have four threads more than the machine has cores. Sensors that listen hold one each for as
+        # long as a tick lasts: all others, and whoever opens a page of the UI, would wait for one of them.
+        argv += ["--max-workers", str(CODE_THREADS), "--location-name", location]
+        self._launch(name, argv, lambda: not is_port_free(port), wave=1)
 
     def _worker_arguments(self) -> list[str]:
         argv = ["-m", "celery", "-A", self._modules.worker, "worker", "-Q", "dagster", "-l", "INFO"]

@@ -4,15 +4,21 @@ import json
 import re
 import time
 import zlib
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 import requests
+from click.testing import CliRunner
 
+from glp1_pipeline.cli import main
 from glp1_pipeline.sandbox import stack as parts
 from glp1_pipeline.sandbox.samples import samples
 from glp1_pipeline_tests.pipeline.test_road import drop, patient_of
+from glp1_pipeline_tests.refill_road import SIDE_EFFECT, begin_lately, of
+from glp1_pipeline_tests.refills import checkin, intake, requested
 from glp1_pipeline_tests.sample_inputs import clean_submission
+from glp1_pipeline_tests.treatments import dispensed, ordered
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -38,12 +44,14 @@ RUNS = """
 def decide(running, action: str, first: str, second: str, reason: str) -> str:
     """A steward fills in the Launchpad; how the run ended."""
     config = {"action": action, "first": first, "second": second, "actor": "steward-7", "reason": reason}
-    params = {
-        "selector": {
-            "repositoryLocationName": "glp1_pipeline", "repositoryName": "__repository__", "jobName": "decide_match",
-        },
-        "runConfigData": {"ops": {"decide": {"config": {**config, "dry_run": False}}}},
-    }  # fmt: skip
+    return launch(running, "decide_match", {"ops": {"decide": {"config": {**config, "dry_run": False}}}})
+
+
+def launch(running, job: str, config: dict, assets: tuple[str, ...] = ()) -> str:
+    """Launch a job, or assets by hand; how the run ended."""
+    place = {"repositoryLocationName": "glp1_pipeline", "repositoryName": "__repository__", "jobName": job}
+    selector = place | ({"assetSelection": [{"path": [name]} for name in assets]} if assets else {})
+    params = {"selector": selector, "runConfigData": config}
     launched = running.ask(LAUNCH_JOB, {"params": params})["launchRun"]
     assert launched["__typename"] == "LaunchRunSuccess", launched
 
@@ -81,6 +89,77 @@ def test_a_steward_merges_two_records_in_the_ui_and_takes_them_apart_again(runni
         assert running.faults(connection) == []
 
 
+WORDS = "seen by video; Canary eats and drinks"
+"""Of somebody who lets a refill go on: sealed with their event, and nowhere else."""
+
+
+def test_a_patient_under_treatment_is_asked_held_and_let_through_in_the_ui_and_by_command(running, monkeypatch):
+    """The clock rings by its own sensor, and what people write and say of it is hunted below."""
+    begin_lately(monkeypatch, 25.5)
+    account = "canary-0900020"
+    told = {"new_medicines": [{"name": "Canarywort"}], "new_conditions": [{"name": "Canary fever"}], **SIDE_EFFECT}
+    for event in (
+        intake(account), of(ordered(0, 0.25, account=account), account),
+        of(dispensed(3, 0.25, account=account), account), checkin(24, account=account, **told),
+        requested(25, account=account),
+    ):  # fmt: skip
+        drop(running, event)
+
+    def stands(connection) -> tuple[str, str, str, str] | None:
+        return connection.execute(
+            "select refill_id::text, decision_id::text, outcome, decided_by from ops.refills join phi.identifiers i"
+            " on i.record_id = patient_id where i.value = %s and status = 'open'",
+            (account,),
+        ).fetchone()
+
+    def override(**config) -> str:
+        return launch(running, "override_refill", {"ops": {"let_through": {"config": config}}})
+
+    with running.connect() as connection:
+        found = running.wait(lambda: (one := stands(connection)) and one[3] == "side_effect" and one, 60, "not held")
+        config = {
+            "refill_id": found[0], "decision_id": found[1], "rules": ["SIDE_EFFECT"], "reason": "ASSESSED_PATIENT",
+            "role": "PROVIDER", "ground": "SAW_THE_PATIENT", "actor": "provider-7", "dry_run": False,
+        }  # fmt: skip
+        assert override(**config | {"rules": ["RED_SYMPTOM"]}) == "FAILURE"
+        assert override(**config) == "SUCCESS"
+        let = stands(connection)
+        assert let is not None
+        assert let[3] == "interaction", "the next rule holds it: no table of ours knows that medicine"
+        words = ["--rule", "interaction", "--reason", "ASSESSED_PATIENT", "--text", WORDS, "--until", "2099-01-01"]
+        words += ["--actor", "provider-7", "--role", "provider"]
+        refused = CliRunner().invoke(main, ["refill", "override", let[0], *words])
+        assert "within 90 days" in refused.output
+        words[words.index("2099-01-01")] = f"{datetime.now(UTC) + timedelta(days=3):%Y-%m-%d}"
+        assert CliRunner().invoke(main, ["refill", "override", let[0], *words]).exit_code == 0
+        assert (stands(connection) or ())[2:] == ("provider_queue", "complete")
+    assert (
+        launch(running, "__ASSET_JOB", {}, ("follow_ups", "refills", "refill_decisions", "refill_overrides"))
+        == "SUCCESS"
+    )
+    running.settle()
+    with running.connect() as connection:
+        assert running.faults(connection) == []
+
+
+def test_what_the_clock_reached_is_charted_by_the_sensors_alone(running, monkeypatch):
+    begin_lately(monkeypatch, 25.5)
+    account = "canary-0900021"
+    for event in (of(ordered(0, 0.25, account=account), account), of(dispensed(3, 0.25, account=account), account)):
+        drop(running, event)
+    with running.connect() as connection:
+
+        def status() -> str | None:
+            row = connection.execute(
+                "select f.status from ops.follow_ups f join phi.identifiers i on i.record_id = f.patient_id"
+                " where i.value = %s",
+                (account,),
+            ).fetchone()
+            return row[0] if row else None
+
+        running.wait(lambda: status() == "missed", 120, "it opened, was due and was missed days ago")
+
+
 HUNTED = (
     "two_accounts_of_one_person", "two_systems_change_the_same_fields", "twins_stay_two_people", "clear_case_pen",
     "household_shares_a_phone", "names_with_apostrophes_and_accents", "flag_suicidal_thoughts",
@@ -89,7 +168,7 @@ HUNTED = (
 
 def words_of_patients() -> set[str]:
     """What the people of some stories are called, where they are reached and when they were born, as they said it."""
-    said: set[str] = {"Canary", "canary"}
+    said: set[str] = {"Canary", "canary", "eats and drinks"}
     for story in samples():
         for file in story.files if story.name in HUNTED else ():
             data = json.loads(file.read_text("utf-8")).get("data", {})
@@ -146,7 +225,8 @@ def test_no_word_of_a_patient_is_in_dagsters_storage_in_a_run_or_any_log(running
         for (body,) in connection.execute("select snapshot_body from snapshots"):
             found += [("snapshots", hit[0]) for hit in [telltale.search(zlib.decompress(body).decode())] if hit]
     runs = running.ask(RUNS)["runsOrError"]["results"]
-    assert {"intake", "delivery", "crm_delivery", "decide_match"} <= {run["jobName"] for run in runs}
+    jobs = {"intake", "delivery", "crm_delivery", "decide_match", "override_refill", "__ASSET_JOB"}
+    assert jobs <= {run["jobName"] for run in runs}
     for run in runs:
         if hit := telltale.search(json.dumps(run, ensure_ascii=False)):
             found.append((f"a run of {run['jobName']}", hit[0]))

@@ -9,7 +9,7 @@ from glp1_pipeline.definitions import defs
 def test_the_definitions_load_and_count_what_the_house_has():
     dg.Definitions.validate_loadable(defs)
     names = {spec.key.to_user_string() for spec in defs.resolve_all_asset_specs()}
-    assert len(names) == 25
+    assert len(names) == 29
     views_and_doors = {
         "crm_changes", "crm_deliveries", "ehr_changes", "health_page", "hops", "ledger_balance", "ownership_drift", "patient_match_reviews",
         "table_sizes", "unmapped_codes",
@@ -31,6 +31,8 @@ def test_every_asset_says_what_it_is_whose_it_is_and_where_it_belongs():
             "delivery",
             "recovery",
             "medication",
+            "followup",
+            "refill",
         }, name
         assert len(spec.kinds) >= 2, name
         assert "python" in spec.kinds, name
@@ -40,7 +42,10 @@ def test_every_check_job_sensor_and_schedule_tells_a_newcomer_what_it_is_for():
     checks = {
         key.name: defs.resolve_asset_graph().get_check_spec(key) for key in defs.resolve_asset_graph().asset_check_keys
     }
-    assert {"changes_are_read", "reviewed_in_time", "conflicts_do_not_grow", "no_new_spellings"} <= set(checks)
+    assert {
+        "changes_are_read", "reviewed_in_time", "conflicts_do_not_grow", "no_new_spellings",
+        "exceptions_before_the_window", "no_refill_without_its_fields", "overrides_do_not_grow",
+    } <= set(checks)  # fmt: skip
     others = {one.name: one for one in [*(defs.jobs or ()), *(defs.sensors or ()), *(defs.schedules or ())]}
     untold = [name for name, one in {**checks, **others}.items() if not is_told(one.description)]
     assert untold == []

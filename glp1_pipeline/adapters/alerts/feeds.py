@@ -13,6 +13,7 @@ from typing import Any
 from psycopg import Connection
 
 from glp1_pipeline.domain.alerts.silence import expected, window
+from glp1_pipeline.domain.events.refill import PIPELINE
 
 
 def silent_feeds(
@@ -57,12 +58,22 @@ def _note_sources(connection: Connection[Any], emitters: Mapping[str, str]) -> N
         ).fetchall()
     )
     for source, kind, first_at, last_at in news:
-        feed = known.get(source) or _new_name(connection, emitters.get(kind, "other"))
+        emitter = _emitter(emitters.get(kind, "other"), source)
+        if emitter == PIPELINE:
+            continue  # our own clock sends nothing on a day on which nothing is due; that it lives is asked of itself
+        feed = known.get(source) or _new_name(connection, emitter)
         connection.execute(
             "insert into phi.feeds as f (source, feed, first_at, last_at) values (%s, %s, %s, %s) on conflict (source)"
             " do update set last_at = greatest(f.last_at, excluded.last_at) where f.last_at < excluded.last_at",
             (source, feed, first_at, last_at),
         )
+
+
+def _emitter(declared: str, source: str) -> str:
+    """Who emits it, where the contract names several: the one that the source begins with, else the first."""
+    several = declared.split("|")
+    begins = source.removeprefix("/").partition("/")[0]
+    return begins if begins in several else several[0]
 
 
 def _new_name(connection: Connection[Any], emitter: str) -> str:

@@ -68,6 +68,19 @@ STATEMENTS: dict[str, LiteralString] = {
     " group by 1",
     # Where no sensor ever looked, none is missed.
     "evaluator": "select '', 1, looked_at from ops.alert_looks where alert = %(sensor)s",
+    # Whoever is called for these is called at once: no task of that queue is left to its due time.
+    "urgent_tasks": "select code, count(*), min(opened_at) from ops.tasks where status = 'open' and queue = 'on-call'"
+    " group by 1",
+    # From the moment that so little time is left. Once the window is open, the task is overdue and tells it.
+    "missed_checkins": "select '', count(*), min(f.window_at) - make_interval(secs => %(within)s) from ops.follow_ups f"
+    " where f.ended_at is null and f.status = 'missed' and f.window_at > now()"
+    " and f.window_at <= now() + make_interval(secs => %(within)s) and exists (select from ops.tasks t"
+    " where t.patient_id = f.patient_id and t.rests_on = f.followup_id and t.status = 'open')",
+    # A moment may have been past when it was worked out. One that rang stands here until its event is charted.
+    "late_clocks": "select '', count(*), min(case when rung_at is null then greatest(next_at, set_at) else rung_at end)"
+    " from ops.clocks where next_at <= now()",
+    "refills_against_hold": "select decided_by, count(*), min(ended_at) from ops.refills where is_against_hold"
+    " and ended_at > now() - make_interval(secs => %(within)s) group by 1",
     "blind_alerts": "select alert, 1, blind_since from ops.alert_looks where blind_since is not null",
 }
 

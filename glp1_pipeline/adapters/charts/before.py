@@ -37,4 +37,12 @@ def read_before(connection, event_ids: Sequence[str], patients: Sequence[str]) -
             "select patient_id from ops.provider_queue where patient_id = any(%s::uuid[]) and left_at is null", wanted
         )
     }
+    for patient_id, followup_id, status in connection.execute(
+        "select patient_id, followup_id, status from ops.follow_ups where patient_id = any(%s::uuid[])", wanted
+    ):
+        found.follow_ups.setdefault(str(patient_id), {})[str(followup_id)] = status
+    for refill_id, *stood in connection.execute(
+        "select refill_id, status, outcome, decided_by from ops.refills where patient_id = any(%s::uuid[])", wanted
+    ):
+        found.refills[str(refill_id)] = tuple(stood)
     return found

@@ -121,12 +121,13 @@ def _save_clocks(connection: psycopg.Connection, outcomes: Sequence[PatientOutco
         connection.execute("delete from ops.clocks where patient_id = any(%s::uuid[])", (silent,))
     if ticks:
         connection.execute(
-            "insert into ops.clocks as c (patient_id, next_at, moment, of_id, name, record_id) select * from"
-            " unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::uuid[], %s::text[], %s::uuid[])"
+            "insert into ops.clocks as c (patient_id, next_at, moment, of_id, name, record_id, set_at) select *, now()"
+            " from unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::uuid[], %s::text[], %s::uuid[])"
             " on conflict (patient_id) do update set next_at = excluded.next_at, moment = excluded.moment,"
             " of_id = excluded.of_id, name = excluded.name, record_id = excluded.record_id,"
             " rung_at = case when (c.moment, c.of_id, c.name) = (excluded.moment, excluded.of_id, excluded.name)"
-            " then c.rung_at end",
+            " then c.rung_at end, set_at = case when (c.moment, c.of_id, c.name, c.next_at) = (excluded.moment,"
+            " excluded.of_id, excluded.name, excluded.next_at) then c.set_at else excluded.set_at end",
             (
                 [patient_id for patient_id, _ in ticks],
                 [tick.at for _, tick in ticks],

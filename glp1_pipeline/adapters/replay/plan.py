@@ -60,14 +60,16 @@ CONDITIONS = {
     "patients": "e.record_id = any(array(select unnest(%(patients)s::uuid[]) union"
     " select record_id from ops.patient_links where patient_id = any(%(patients)s::uuid[])))",
 }
-# An event that was never charted has no record yet: then its identifier's, else its subject's, else its own.
+# An event that was never charted has no record yet: then its identifier's, else the record that it names itself (as a
+# steward and our own clock do), else its subject's, else its own.
 SYSTEMS_OF_PEOPLE = ", ".join(
     f"'{system}:' || e.source" for system in dict.fromkeys([ACCOUNT, EHR, CRM, *SYSTEMS.values()])
 )
+NAMED = "case when e.subject ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then e.subject::uuid end"
 PERSON = (
     "coalesce(l.patient_id, e.record_id, i.record_id, md5(e.source || chr(31) || e.subject)::uuid, e.event_id) as who"
     " from phi.events e left join lateral (select i.record_id from phi.identifiers i where e.record_id is null"
-    f" and i.system in ({SYSTEMS_OF_PEOPLE}) and i.value = e.subject limit 1) i on true"
+    f" and (i.system in ({SYSTEMS_OF_PEOPLE}) and i.value = e.subject or i.record_id = {NAMED}) limit 1) i on true"
     " left join ops.patient_links l on l.record_id = coalesce(e.record_id, i.record_id)"
 )
 

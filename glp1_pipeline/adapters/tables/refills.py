@@ -95,6 +95,8 @@ refill_decisions = Table(
     " outcome, sealed. A row is never changed, but for the key that seals it, and never deleted.",
 )
 Index("refill_decisions_refill", refill_decisions.c.refill_id, refill_decisions.c.as_of)
+# They are counted from it alone: the sealed bodies are most of the table.
+Index("refill_decisions_made", refill_decisions.c.made_at, refill_decisions.c.outcome, refill_decisions.c.decided_by)
 
 refill_rules = Table(
     "refill_rules",
@@ -116,6 +118,7 @@ clocks = Table(
     required("of_id", Uuid),
     required("name", Text),
     required("record_id", Uuid),
+    instant("set_at", nullable=False),
     instant("rung_at"),
     schema="ops",
     comment="One row per patient about whom something changes by itself: when next, and what. rung_at: when the event"

@@ -11,6 +11,7 @@ from ...domain.contract import Contract
 from .codes import write_codes
 from .fields import write_fields, write_ownership
 from .markdown import table
+from .refills import write_refills
 from .rules import write_rules
 
 __all__ = ["REFRESH", "render"]
@@ -20,7 +21,8 @@ REFRESH = "glp1 dictionary > docs/data-dictionary.md"
 INTRODUCTION = f"""# Data dictionary
 
 Everything that the contract declares: what each field means, how each version of the intake form asks it, who owns it
-when, where it goes in FHIR. **Generated** from the files of `glp1_pipeline/contracts`: do not edit it, change the
+when, where it goes in FHIR; flags, gates and tasks; when a check-in is due, and by which rules a refill is decided, let
+go on and by whom. **Generated** from the files of `glp1_pipeline/contracts`: do not edit it, change the
 contract and run
 
     {REFRESH}
@@ -66,4 +68,5 @@ def render(contract: Contract) -> str:
     write_ownership(lines, contract)
     write_codes(lines, contract)
     write_rules(lines, contract)
+    write_refills(lines, contract)
     return "\n".join(lines) + "\n"

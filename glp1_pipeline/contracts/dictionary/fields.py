@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from ...domain.contract import STAGES, Contract, Field
 from .markdown import MARK, bullets, code, named, table
 
+CHECKIN = "checkin"
 REQUIRED = {
     "submit": "to press submit",
     "gate": "for the provider's queue",
@@ -62,7 +63,7 @@ def _facts(contract: Contract, field: Field) -> Iterable[tuple[str, str]]:
     yield "Codes", code(field.codes) if field.codes else _implied_codes(field)
     yield "Parts", ", ".join(_part(field, part) for part in field.parts)
     yield "Limits", _limits(field)
-    yield "Required", REQUIRED[field.required]
+    yield "Required", "for a refill" if field.form == CHECKIN and field.required == "gate" else REQUIRED[field.required]
     yield "No value", _nulls(field)
     yield "FHIR", field.fhir or "nowhere but in the answers as received"
     yield "LOINC", code(field.loinc) if field.loinc else ""
@@ -72,10 +73,15 @@ def _facts(contract: Contract, field: Field) -> Iterable[tuple[str, str]]:
 
 
 def _questions(contract: Contract, field: Field) -> str:
+    form = contract.checkin.form_id
+    if field.form == CHECKIN:
+        return f"of form {code(form)} {code(field.name)}"
     told = [
         f"{version} {code(field.question(version)) if field.asked_in(version) else 'not asked'}"
         for version in contract.form_versions
     ]
+    if field.name in contract.checkin.asks:
+        told.append(f"of form {code(form)} {code(field.name)}")
     return "; ".join(told)
 
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ..contract import Contract
+from ..refill_model import ADDRESS_CHANGED
 from .changes import read_actor, read_identifiers, read_record
 from .shapes import Change, Refused, read_time, read_token
 
@@ -95,14 +96,16 @@ def check_override(contract: Contract, data: dict[str, Any], said_at: datetime) 
         if name in BY_FLAG and not flags:
             raise Refused("wrong_shape", f"rule {name} holds for flags: `data.flags` must name those that are meant")
     for flag in flags:
-        if flag not in contract.flags:
-            raise Refused("wrong_shape", "`data.flags` must name flags of contracts/flags.csv")
+        if flag not in contract.flags and flag != ADDRESS_CHANGED:
+            raise Refused("wrong_shape", f"`data.flags` must name flags of contracts/flags.csv, or {ADDRESS_CHANGED}")
         if is_closed(contract, flag):
             raise Refused("not_allowed", f"nobody may override {flag}: a provider may only refute it (flag.resolved)")
 
 
 def is_closed(contract: Contract, flag: str) -> bool:
     """Whether nobody may override a flag: refills.yaml names it, or its own row says so."""
+    if flag == ADDRESS_CHANGED:
+        return False
     return flag in contract.refills.never_overridden or contract.flags[flag].override.startswith("none")
 
 

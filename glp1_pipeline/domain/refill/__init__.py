@@ -11,6 +11,7 @@ from .inputs import Inputs, Snapshot, gather
 from .record import Record, ages, decide_again, differences, record_of
 from .reminders import is_settled
 from .requests import Made, Refill, refills
+from .telling import Told, holding_flags, inputs_told, may_override, walked
 from .work import needs
 
 __all__ = [
@@ -23,13 +24,17 @@ __all__ = [
     "Said",
     "Snapshot",
     "Tick",
+    "Told",
     "ages",
     "decide",
     "decide_again",
     "differences",
     "gather",
+    "holding_flags",
+    "inputs_told",
     "instant",
     "is_settled",
+    "may_override",
     "needs",
     "next_tick",
     "own_ids",
@@ -39,4 +44,5 @@ __all__ = [
     "said",
     "standing",
     "told",
+    "walked",
 ]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
-from ..refill_model import CONDITIONS, RefillRules
+from ..refill_model import ADDRESS_CHANGED, CONDITIONS, RefillRules
 from .inputs import Inputs
 
 WEIGHT_DAYS = "anthro.weight_measured_at"
@@ -95,7 +95,7 @@ def red_flag(rules: RefillRules, inputs: Inputs, as_of: datetime) -> Held | None
 def administrative(rules: RefillRules, inputs: Inputs, as_of: datetime) -> Held | None:
     found = [flag["flag"] for flag in _flags(inputs) if flag["flag"] in rules.administrative_flags]
     if value(inputs, "checkin.address_unchanged") == "no":
-        return Held((*found, "ADDRESS_CHANGED"), (*found, "ADDRESS_CHANGED"))
+        found.append(ADDRESS_CHANGED)
     return _by_flag(found)
 
 

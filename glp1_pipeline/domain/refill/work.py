@@ -6,12 +6,16 @@ Not here: other work (`tasks`), and the decisions themselves (`decide`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from ..contract import Contract
 from ..followup import MISSED
 from ..refill_model import RefillRule
 from ..tasks import TaskNeed
 from .requests import Refill
+
+OF_REFILL: Final = "refill."
+"""How the cause of a task begins that a rule makes: refill.rule:family."""
 
 
 def needs(contract: Contract, refills: Sequence[Refill], others: Iterable[TaskNeed]) -> list[TaskNeed]:
@@ -39,7 +43,7 @@ def _need(contract: Contract, rule: RefillRule, one: Refill) -> TaskNeed:
     since = next(made.as_of for made in one.made if made.decision.rule == one.decision.rule)
     return TaskNeed(
         kind.code,
-        f"refill.{rule.rule}:{one.family}",
+        f"{OF_REFILL}{rule.rule}:{one.family}",
         kind.queue,
         kind.owner,
         rule.minutes or kind.due_minutes,
