@@ -208,3 +208,14 @@ def test_a_check_in_speaks_of_doses_to_the_treatment_that_is_under_way():
     assert "restart_after_gap" in {finding.name for finding in course.findings}
     assert course.last_dose_at is not None
     assert round(days(course.last_dose_at)) == 22
+
+
+def test_a_supply_of_which_only_the_shipment_is_told_has_its_check_in_on_the_clock_at_once():
+    shipped = dispensed(3, 0.25, shipped_at=BEGAN.isoformat())
+    del shipped["data"]["when_handed_over"]
+    patient = Patient()
+    patient.hear(intake(), ordered(0, 0.25), shipped)
+    assert live(patient).status == "planned"
+    assert round(days(live(patient).began_at)) == CONTRACT.medication.shipped_after_days
+    assert "followup.requested" in [tick.moment for tick in patient.ring(datetime(2027, 1, 1, tzinfo=UTC))]
+    assert live(patient).status == "missed"

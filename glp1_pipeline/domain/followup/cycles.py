@@ -40,7 +40,7 @@ class FollowUp:
     family: str
     product: str
     began_at: datetime
-    """When the supply was handed over."""
+    """When the supply was handed over, or is meant to be."""
     supply_at: datetime
     """When the newest supply of its cycle was; a supply of usual length is alone in its cycle."""
     supply_days: float
@@ -85,15 +85,14 @@ def follow_ups(
     answers = [r for r in in_order(told) if r.source == FOLLOWUP and not r.is_draft]
     found: list[FollowUp] = []
     for course in courses:
-        cycles = _cycles(contract.followups, course, zone, as_of, records)
+        cycles = _cycles(contract.followups, course, zone, records)
         found += [_at(contract, chart, one, answers, as_of) for one in cycles]
     return sorted(found, key=lambda one: (one.began_at, one.followup_id))
 
 
-def _cycles(
-    rules: FollowUpRules, course: Course, zone: tzinfo, as_of: datetime, records: Mapping[str, str]
-) -> list[FollowUp]:
-    """Each ends when the next begins; the last one with the treatment."""
+def _cycles(rules: FollowUpRules, course: Course, zone: tzinfo, records: Mapping[str, str]) -> list[FollowUp]:
+    """Each ends when the next begins; the last one with the treatment. One that was shipped begins when it will be
+    there: its clock is set from the day that we hear of it."""
     cycles: list[FollowUp] = []
     for supply in course.supplies:
         if not supply.days:
@@ -107,7 +106,7 @@ def _cycles(
     over_at = course.since if course.state in ("paused", "discontinued") else None
     if cycles and over_at is not None and over_at >= cycles[-1].supply_at:
         cycles[-1] = replace(cycles[-1], ended_at=over_at)
-    return [one for one in cycles if one.began_at <= as_of]
+    return cycles
 
 
 def _goes_on(rules: FollowUpRules, cycle: FollowUp, supply: Supply, zone: tzinfo) -> bool:

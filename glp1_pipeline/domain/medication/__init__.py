@@ -19,7 +19,7 @@ from .from_checkin import fact_of
 from .reading import told
 from .shapes import UNKNOWN, Course, Finding, Supply, Transition
 from .stages import stages_of
-from .supply import missed_doses
+from .supply import missed_doses, missed_from
 from .work import needs
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "courses",
     "fold",
     "missed_doses",
+    "missed_from",
     "needs",
     "stages_of",
     "told",

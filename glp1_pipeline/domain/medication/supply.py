@@ -6,7 +6,7 @@ doses mean (`fold`, `drift`).
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 from ..medication_model import Family, MedicationRules
 from .facts import Fact
@@ -57,6 +57,23 @@ def run_out(rules: MedicationRules, before: datetime | None, at: datetime, days:
 
 def missed_doses(family: Family, course: Course, at: datetime) -> int:
     """Doses missed one after another at a moment. 0 where no supply is known: a silence is no gap."""
+    covered = _covered_until(family, course)
+    if covered is None:
+        return 0
+    gap = (at.date() - covered.date()).days
+    return gap // family.interval_days + 1 if gap > 0 else 0
+
+
+def missed_from(family: Family, course: Course, doses: int) -> datetime | None:
+    """The moment from which so many are missed, if nothing is handed over or taken until then."""
+    covered = _covered_until(family, course)
+    if covered is None:
+        return None
+    gap = max(1, (doses - 1) * family.interval_days)
+    return datetime.combine(covered.date() + timedelta(days=gap), time(), UTC)
+
+
+def _covered_until(family: Family, course: Course) -> datetime | None:
     covered = course.runs_out_at
     interval = timedelta(days=family.interval_days)
     if covered is not None and course.last_dose_at is not None:
@@ -64,7 +81,4 @@ def missed_doses(family: Family, course: Course, at: datetime) -> int:
     if course.state == "paused" and course.paused_at is not None:
         ended = max(course.paused_at, course.last_dose_at or course.paused_at) + interval
         covered = min(covered, ended) if covered is not None else ended
-    if covered is None:
-        return 0
-    gap = (at.date() - covered.date()).days
-    return gap // family.interval_days + 1 if gap > 0 else 0
+    return covered

@@ -59,12 +59,12 @@ def _of_followup(contract: Contract, one: FollowUp) -> Iterable[Tick]:
 def _of_refill(contract: Contract, known: Snapshot, one: Refill) -> Iterable[Tick]:
     if not one.is_open or not one.made:
         return
-    last = one.made[-1]
-    at = next_change(contract, known, last.inputs, last.decision, last.overrides, known.as_of)
+    given = [override for override in one.overrides if override.since <= known.as_of]
+    at = next_change(contract, known, one.product, one.decision, given, known.as_of)
     if at is None:
         return
-    if last.decision.until is not None and at == last.decision.until:
+    if one.decision.until is not None and at == one.decision.until:
         moment = WINDOW
     else:
-        moment = OVERRIDE if any(override.expires_at == at for override in last.overrides) else EXPIRED
+        moment = OVERRIDE if any(override.expires_at == at for override in given) else EXPIRED
     yield Tick(at, moment, one.refill_id, at.astimezone(UTC).isoformat(), one.record_id)

@@ -158,7 +158,8 @@ def weight_change(rules: RefillRules, inputs: Inputs, as_of: datetime) -> Held |
     now, before = value(inputs, "weight_kg"), value(inputs, "weight_before_kg")
     if now is None or before is None:
         return None
-    return Held(("weight_change",)) if abs(now - before) / before * 100 > rules.weight_change_percent else None
+    percent = round(abs(now - before) / before * 100, 6)  # else fractions of a computer make a tenth more than a tenth
+    return Held(("weight_change",)) if percent > rules.weight_change_percent else None
 
 
 @condition("interaction")

@@ -47,7 +47,7 @@ def gather(contract: Contract, known: Snapshot, product: str) -> Inputs:
     """The inputs of a refill of a product."""
     course = known.course_of(contract, product)
     family = course.family if course is not None else ""
-    own = [one for one in known.follow_ups if one.family == family and family]
+    own = [one for one in known.follow_ups if one.family == family and family and one.began_at <= known.as_of]
     inputs: Inputs = {"product": {"value": product}}
     inputs |= _of_treatment(contract, known, course)
     inputs |= _of_checkin(contract, known, own)

@@ -8,16 +8,16 @@ Here: at which moments a request is looked at, and when it is over. Not here: on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from ..chart import Reported
 from ..contract import Contract
 from ..followup import at_hour, zone_of
-from ..medication import Course
-from .conditions import value, weight_expires_on
+from ..medication import Course, missed_from
+from . import conditions
 from .decide import Decision, Override, decide
 from .facts import Said, id_of_request, instant, said
 from .inputs import Inputs, Snapshot, gather
@@ -166,7 +166,7 @@ def _decide_over_time(contract: Contract, one: Refill, moments: Sequence[datetim
             one.made.append(Made(at, inputs, given, decision))
         if decision.outcome == "provider_queue" and one.queued_at is None:
             one.queued_at = at
-        following = next_change(contract, known, inputs, decision, given, at)
+        following = next_change(contract, known, one.product, decision, given, at)
         if following is not None and following <= last and (one.ended_at is None or following < one.ended_at):
             due = sorted({*due, following})
     held = one.made[-1].decision.outcome != "provider_queue"
@@ -174,14 +174,32 @@ def _decide_over_time(contract: Contract, one: Refill, moments: Sequence[datetim
 
 
 def next_change(
-    contract: Contract, known: Snapshot, inputs: Inputs, decision: Decision, given: Iterable[Override], at: datetime
+    contract: Contract, known: Snapshot, product: str, decision: Decision, given: Sequence[Override], at: datetime
 ) -> datetime | None:
-    """When the decision may change by itself: a window opens, an override ends, a weight grows too old."""
-    found = [override.expires_at for override in given]
-    if decision.until is not None:
-        found.append(decision.until.astimezone(UTC))
-    ends = weight_expires_on(contract.refills, inputs)
-    if ends is not None and value(inputs, "followup_answered_at") is not None:
-        zone = zone_of(contract, known.chart)
-        found.append(at_hour(contract.followups, ends + timedelta(days=1), zone))
-    return min((moment for moment in found if moment > at), default=None)
+    """The first moment at which time alone makes another decision of what is known; None where it never does."""
+    inputs = gather(contract, known, product)
+    for moment in sorted({moment for moment in _turns(contract, known, product, inputs, given) if moment > at}):
+        then = gather(contract, replace(known, as_of=moment), product)
+        if decide(contract.refills, then, given, moment) != decision:
+            return moment
+    return None
+
+
+def _turns(
+    contract: Contract, known: Snapshot, product: str, inputs: Inputs, given: Iterable[Override]
+) -> Iterator[datetime]:
+    """When something that a decision rests on turns by itself: an override ends, the window opens, the days at the dose
+    are full, a weight grows too old, so many doses are missed."""
+    yield from (override.expires_at for override in given)
+    if (opens := conditions.at(inputs, "window_opens_at")) is not None:
+        yield opens
+    least, since = conditions.value(inputs, "min_days_at_dose"), conditions.at(inputs, "dose_since")
+    if least is not None and since is not None:
+        yield since + timedelta(days=least)
+    if (last_day := conditions.weight_expires_on(contract.refills, inputs)) is not None:
+        yield at_hour(contract.followups, last_day + timedelta(days=1), zone_of(contract, known.chart))
+    course = known.course_of(contract, product)
+    family = contract.medication.family_of(product)
+    if course is not None and family is not None:
+        found = (missed_from(family, course, proposal.doses) for proposal in family.missed_doses)
+        yield from (moment for moment in found if moment is not None)

@@ -1,0 +1,270 @@
+"""Every row of the decision table: a patient just inside it, and one just outside, limits exact.
+
+Inputs are gathered from events, as they are in life. Not here: requests over time, overrides, records (`test_refills`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import pytest
+
+from glp1_pipeline.domain.refill import Decision
+from glp1_pipeline_tests.one_patient import CONTRACT, charted
+from glp1_pipeline_tests.refills import by_provider, checkin, day, intake, requested
+from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, ordered, said
+
+Events = Sequence[dict[str, Any]]
+START = [intake(), ordered(0, 0.25), dispensed(3, 0.25)]
+WINDOW = (datetime(2026, 5, 29, 16, tzinfo=UTC) - BEGAN) / timedelta(days=1)
+"""Nine in the morning of day 24 in California: three quarters of 28 days are used, and a week of them is left."""
+SIGNED = {"status": "given", "version": "2026-09", "at": at(-10)}
+
+
+def amended(on: float, **answers: Any) -> dict[str, Any]:
+    """The patient corrects the intake; questions may be named without their prefix."""
+    first = intake()
+    told = {"supersedes": first["data"]["submission_id"], "submission_id": f"amended-{on:g}", "answers": answers}
+    told |= {"authored_at": at(on), "received_at": at(on)}
+    return {**first, "type": "intake.amended", "id": f"amended-{on:g}", "time": at(on), "data": first["data"] | told}
+
+
+def resolved(on: float, flag: str, resolution: str = "refuted") -> dict[str, Any]:
+    told = {"flag_id": flag, "resolution": resolution, "reason_code": "SEEN", "actor": "provider-7"}
+    return by_provider("flag.resolved", on, **told)
+
+
+def nausea(severity: str, persistent: str) -> list[dict[str, str]]:
+    return [{"symptom": "nausea", "severity": severity, "persistent": persistent}]
+
+
+def told(**answers: Any) -> Events:
+    """Treatment began, a check-in with these answers, then the request."""
+    return [*START, checkin(24, **answers), requested(25)]
+
+
+def weighed(kg: float, before: float = 100.0) -> Events:
+    body: dict[str, Any] = {"anthro.weight": {"value": before, "unit": "kg"}}
+    return [intake(**body), *START[1:], checkin(24, weight={"value": kg, "unit": "kg"}), requested(25)]
+
+
+def moved(state: str) -> Events:
+    first = checkin(24)
+    first["data"]["answers"]["demo.state_residence"] = state
+    return [*START, first, requested(25)]
+
+
+class Row(NamedTuple):
+    rule: str
+    inside: Events
+    outside: Events
+
+
+ROWS = [
+    Row("suicidal", told(suicidal="yes"), told(suicidal="no", side_effects=[{"symptom": "mood", "severity": "mild"}])),
+    Row("suicidal", [*told(), amended(26, **{"hx.suicide": "current ideation"})], told()),
+    *(
+        Row("red_symptom", told(**{name: "yes"}), told(**{name: "no"}))
+        for name in (
+            "severe_abdominal_pain", "vomiting_24h", "jaundice", "allergic_reaction", "neck_mass", "vision_change",
+            "hypoglycemia",
+        )
+    ),
+    Row(
+        "red_symptom",
+        told(side_effects=[{"symptom": "diarrhea", "severity": "severe"}]),
+        told(side_effects=[{"symptom": "diarrhea", "severity": "moderate"}]),
+    ),
+    Row(
+        "red_symptom",
+        [*told(jaundice="yes"), resolved(26, "BILIARY_SYMPTOMS", "confirmed")],
+        [*told(jaundice="yes"), resolved(26, "BILIARY_SYMPTOMS")],
+    ),
+    Row("pregnant", told(pregnant="yes"), told(pregnant="no")),
+    Row("pregnant", told(pregnant="possible"), told(pregnant="no")),
+    # What a provider saw before ordering is not new, but for what nobody may override.
+    Row(
+        "red_flag",
+        [*told(), amended(26, **{"hx.t1dm": "yes"})],
+        [intake(**{"hx.t1dm": "yes"}), *told()[1:]],
+    ),
+    Row(
+        "red_flag",
+        [intake(**{"hx.men2": "yes"}), *told()[1:]],
+        [intake(**{"hx.men2": "yes"}), *told()[1:], resolved(26, "MEN2")],
+    ),
+    Row("administrative", told(address_unchanged="no"), told(address_unchanged="yes")),
+    Row(
+        "administrative",
+        [*told(), amended(26, **{"consent.treatment": SIGNED | {"status": "revoked", "at": at(26)}})],
+        [*told(), amended(26, **{"consent.treatment": SIGNED})],
+    ),
+    Row("administrative", moved("PR"), moved("TX")),
+    Row("no_treatment", [intake(), checkin(24), requested(25)], told()),
+    Row("no_treatment", [*told(), said("paused", 26)], [*told(), said("paused", 26), said("resumed", 27)]),
+    Row("followup_missing", [*START, requested(25)], told()),
+    Row("followup_missing", told(side_effects=None), told(side_effects="none")),
+    Row("followup_missing", told(doses_missed=None), told(doses_missed=0)),
+    Row("followup_missing", [*told(weighed_on=day(24)), requested(39)], [*told(weighed_on=day(24)), requested(38)]),
+    Row(
+        "followup_missing",
+        [*START, checkin(24, weighed_on=day(9)), requested(24.1)],
+        [*START, checkin(24, weighed_on=day(10)), requested(24.1)],
+    ),
+    Row(
+        "followup_stale",
+        [*START, checkin(20), checkin(28, "before"), dispensed(28.1, 0.25, "next"), requested(53)],
+        [*START, checkin(20), dispensed(28.1, 0.25, "next"), checkin(48), requested(53)],
+    ),
+    *(
+        Row("side_effect", told(side_effects=inside), told(side_effects=outside))
+        for inside, outside in (
+            (nausea("severe", "no"), nausea("moderate", "no")),
+            (nausea("moderate", "yes"), nausea("moderate", "no")),
+            (nausea("moderate", "yes"), nausea("mild", "yes")),
+        )
+    ),
+    Row(
+        "early_step_up",
+        [*START, checkin(27, wants="step_up"), requested(31 - 1 / 86400)],
+        [*START, checkin(27, wants="step_up"), requested(31)],
+    ),
+    Row("early_step_up", told(wants="step_up"), told(wants="same_dose")),
+    *(
+        Row("weight_change", weighed(inside, before), weighed(outside, before))
+        # 98.2 to 88.38 is a tenth, whatever a computer's fractions make of it.
+        for before, inside, outside in ((100.0, 89.9, 90.0), (100.0, 110.1, 110.0), (98.2, 88.37, 88.38))
+    ),
+    Row("interaction", told(new_medicines=["warfarin"]), told(new_medicines=["levothyroxine"])),
+    Row("interaction", told(new_medicines=["insulin glargine"]), told(new_medicines="none")),
+    Row("interaction", told(new_medicines=["a powder from abroad"]), told(new_medicines=["birth control pill"])),
+    Row("new_condition", told(new_conditions=["gout"]), told(new_conditions="none")),
+    Row("surgery", told(surgery_planned="yes"), told(surgery_planned="no")),
+    Row("too_early", [*START, checkin(20), requested(WINDOW - 1 / 86400)], [*START, checkin(20), requested(WINDOW)]),
+    Row("complete", told(), [*START, requested(25)]),
+]  # fmt: skip
+
+
+def decision(events: Events) -> Decision:
+    """The last decision on the newest request."""
+    patient = charted([events])
+    return max(patient.refills.values(), key=lambda one: one.requested_at).decision
+
+
+def holding(found: Decision) -> set[str]:
+    return {found.rule, *(name for name, _ in found.also)}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.rule)
+def test_a_row_holds_just_inside_and_not_just_outside(row: Row):
+    inside, outside = decision(row.inside), decision(row.outside)
+    declared = CONTRACT.refills.by_name[row.rule]
+    assert row.rule in holding(inside)
+    assert row.rule not in holding(outside)
+    if declared.adds:
+        assert dict(inside.also)[row.rule]
+    else:
+        assert (inside.rule, inside.outcome, inside.task) == (row.rule, declared.outcome, declared.task)
+    if row.rule != "complete":
+        assert (outside.rule, outside.outcome) == ("complete", "provider_queue")
+
+
+def test_every_row_that_is_asked_has_somebody_inside_and_somebody_outside():
+    asked = [rule.rule for rule in CONTRACT.refills.rules if not rule.waits_for]
+    assert {row.rule for row in ROWS} | {"missed_doses"} == {*asked}
+
+
+def test_every_symptom_that_the_table_names_is_told_by_somebody():
+    told_of = {reason for row in ROWS if row.rule == "red_symptom" for reason in decision(row.inside).reasons}
+    assert told_of == {*CONTRACT.refills.symptom_flags}
+
+
+# Missed doses: one product for each way of counting them
+
+
+TREATED = {
+    "wegovy_inj": (0.25, {"codes": {"rxcui": "2553506"}}),
+    "zepbound_pen": (2.5, {"codes": None}),
+    "saxenda": (0.6, {"codes": None}),
+    "wegovy_tab": (1.5, {"codes": None}),
+    "foundayo": (0.8, {"codes": None}),
+    "comp_sema": (0.25, {"codes": None, "dose": {"mg": 0.25, "mg_per_ml": 2.5, "ml": 0.1}}),
+}
+
+
+def treated(product: str, missed: int) -> Events:
+    mg, more = TREATED[product]
+    start = [ordered(0, mg, product=product, **more), dispensed(3, mg, product=product, quantity=None, **more)]
+    asks = {**requested(25), "data": requested(25)["data"] | {"product_key": product}}
+    return [intake(), *start, checkin(24, doses_missed=missed), asks]
+
+
+@pytest.mark.parametrize("product", TREATED)
+def test_the_last_missed_dose_before_a_restart_goes_on_and_the_next_is_for_the_provider(product: str):
+    family = CONTRACT.medication.family_of(product)
+    assert family is not None
+    (limit,) = [one for one in family.missed_doses if one.is_restart]
+    assert decision(treated(product, limit.doses - 1)).rule == "complete"
+    found = decision(treated(product, limit.doses))
+    assert (found.rule, found.outcome, found.reasons) == ("missed_doses", "escalate", ("restart_after_gap",))
+    assert found.proposal == limit.propose
+
+
+def test_every_way_of_counting_missed_doses_has_a_product_here():
+    families = CONTRACT.medication.families
+    here = {family.missed_doses for product in TREATED if (family := CONTRACT.medication.family_of(product))}
+    assert here == {family.missed_doses for family in families.values()}
+
+
+# What a row says beside its outcome
+
+
+@pytest.mark.parametrize(
+    ("events", "reasons", "proposal"),
+    [
+        (told(side_effects=nausea("moderate", "yes")), ("nausea:moderate",), "hold_step_or_step_down"),
+        (told(new_medicines=["warfarin", "a powder"]), ("narrow_index", "unknown_medicine"), ""),
+        (told(side_effects=None, wants=None), ("checkin.side_effects:absent", "checkin.wants:absent"), ""),
+        ([*START, requested(25)], ("followup:absent",), ""),
+        ([*told(), said("paused", 26)], ("course_paused",), ""),
+    ],
+)
+def test_a_reason_is_a_name_and_never_a_value(events: Events, reasons: tuple[str, ...], proposal: str):
+    found = decision(events)
+    assert (found.reasons, found.proposal) == (reasons, proposal)
+
+
+def test_rows_that_only_add_leave_the_refill_to_the_rows_after_them():
+    found = decision(told(wants="step_up", surgery_planned="yes", new_conditions=["gout"]))
+    assert (found.rule, found.proposal) == ("complete", "same_dose")
+    assert [name for name, _ in found.also] == ["early_step_up", "new_condition", "surgery"]
+
+
+# What turns with time alone
+
+
+def on_the_clock(events: Events) -> list[tuple[float, str, tuple[str, ...]]]:
+    """Each decision as the clock alone goes on: on which day, by which rule, with what beside it."""
+    patient = charted([events])
+    patient.ring(BEGAN + timedelta(days=400))
+    (one,) = patient.refills.values()
+    days = [round((made.as_of - BEGAN) / timedelta(days=1), 1) for made in one.made]
+    return [(on, m.decision.rule, tuple(n for n, _ in m.decision.also)) for on, m in zip(days, one.made, strict=True)]
+
+
+def test_a_request_that_waits_until_a_gap_is_a_restart_is_for_the_provider_then():
+    *start, asks = treated("saxenda", 0)
+    waiting = [*start[:-1], checkin(30), {**asks, "time": at(30.5)}]
+    assert [(on, rule) for on, rule, _ in on_the_clock(waiting)][:2] == [(30.5, "complete"), (33.4, "missed_doses")]
+
+
+def test_a_step_up_that_was_asked_for_too_early_is_early_no_more_once_its_days_are_full():
+    early = [*START, checkin(27, wants="step_up"), requested(30)]
+    assert on_the_clock(early)[:2] == [(30.0, "complete", ("early_step_up",)), (31.0, "complete", ())]
+
+
+def test_a_request_that_is_held_anyway_makes_the_clock_ring_for_nothing():
+    patient = charted([told(pregnant="yes")])
+    assert [tick.moment for tick in patient.ring(BEGAN + timedelta(days=400))] == []
