@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import psycopg
 
+from ..adapters import clock
 from ..adapters.balance import balance
 from ..adapters.cipher import KeyMissing, KeyRing
 from ..adapters.landing import LandingFault
@@ -94,7 +95,8 @@ def _watch(connection: psycopg.Connection, is_landing: Callable[[], bool]) -> bo
             print(f"{time.monotonic() - begun:6.1f} s  {line}", flush=True)
             shown, shown_at = line, time.monotonic()
         reading = connection.execute("select count(*) from ops.drops where state = 'reading'").fetchone()
-        if waiting or on_their_way or is_landing() or (reading and reading[0]) or not events:
+        is_moving = waiting or on_their_way or is_landing() or (reading and reading[0])
+        if is_moving or clock.due(connection) or not events:
             quiet_since = None
         else:
             quiet_since = quiet_since or time.monotonic()

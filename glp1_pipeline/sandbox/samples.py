@@ -9,6 +9,7 @@ import io
 import json
 import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from ..adapters.landing import DROPS, Folder, digest
 from ..adapters.settings import PROJECT
 
 FOLDER = PROJECT / "data_samples"
+MOMENTS = ("opens_at", "due_at", "missed_at", "window_at", "runs_out_at")
+REFILL = ("status", "outcome", "rule", "reasons", "decisions", "is_overridden", "is_against_hold")
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,9 @@ class Sample:
 
     @cached_property
     def expected(self) -> dict[str, Any]:
-        """story, patients {account: {gate, missing, flags, tasks, queued, values, medication}}, rejected {reason: n}"""
+        """story, patients {account: {gate, missing, flags, tasks, queued, values, medication, follow_ups, refills}},
+        rejected {reason: n}. Of a patient under treatment it is what stands once the patient's own clock has rung for
+        all that will ever be due; of a check-in and a refill it says the parts that the story is about."""
         return json.loads((self.folder / "expected" / "outcome.json").read_text("utf-8"))
 
     @property
@@ -84,6 +89,52 @@ def differences(connection: psycopg.Connection, sample: Sample) -> list[str]:
     return found
 
 
+def follow_ups_of(connection: psycopg.Connection, patient_id: str) -> dict[str, list[dict[str, Any]]]:
+    """Family -> its check-ins, oldest first."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for family, *row in connection.execute(
+        "select family, status, was_missed, missing, opens_at, due_at, missed_at, window_at, runs_out_at"
+        " from ops.follow_ups where patient_id = %s order by family, began_at, followup_id",
+        (patient_id,),
+    ):
+        names = ("status", "was_missed", "missing", *MOMENTS)
+        one = dict(zip(names, row, strict=True))
+        found.setdefault(family, []).append(one | {name: instant(one[name]) for name in MOMENTS})
+    return found
+
+
+def refills_of(connection: psycopg.Connection, patient_id: str) -> list[dict[str, Any]]:
+    """Requests, oldest first."""
+    rows = connection.execute(
+        "select status, outcome, decided_by, reasons, decisions, is_overridden, is_against_hold from ops.refills"
+        " where patient_id = %s order by requested_at, refill_id",
+        (patient_id,),
+    ).fetchall()
+    return [dict(zip(REFILL, row, strict=True)) for row in rows]
+
+
+def instant(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def are_as_told(found: Any, told: Any) -> bool:
+    """Whether everything that is told is so; of a document what is not told may be as it will, of a list nothing."""
+    if isinstance(told, dict):
+        return isinstance(found, dict) and all(are_as_told(found.get(key), part) for key, part in told.items())
+    if isinstance(told, list):
+        return len(found) == len(told) and all(map(are_as_told, found, told))
+    return found == told
+
+
+def treatment_differs(found: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+    """What is found of check-ins and refills where it is not as told."""
+    parts = {name: found[name] for name in ("follow_ups", "refills") if name in told}
+    wrong = {name: part for name, part in parts.items() if not are_as_told(part, told[name])}
+    if "follow_ups" in parts and parts["follow_ups"].keys() != told["follow_ups"].keys():
+        wrong["follow_ups"] = parts["follow_ups"]
+    return wrong
+
+
 def _patient(connection: psycopg.Connection, account: str, wanted: dict[str, Any]) -> list[str]:
     row = connection.execute(
         "select coalesce(l.patient_id, i.record_id) from phi.identifiers i left join ops.patient_links l"
@@ -125,6 +176,8 @@ def _patient(connection: psycopg.Connection, account: str, wanted: dict[str, Any
     for field, value in wanted.get("values", {}).items():
         if {part: chart.get(field, {}).get(part) for part in value} != value:
             found.append(f"value of {field} differs (it has {sorted(chart.get(field, {}))})")
+    treatment = {"follow_ups": follow_ups_of(connection, row[0]), "refills": refills_of(connection, row[0])}
+    found += [f"{name}: {part}" for name, part in treatment_differs(treatment, wanted).items()]
     unsettled = one("select status from ops.writes where patient_id = %s and status <> 'delivered'")
     if unsettled:
         found.append(f"writes not delivered: {sorted(s for (s,) in unsettled)}")
