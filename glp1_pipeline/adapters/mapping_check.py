@@ -22,6 +22,7 @@ import orjson
 from ..domain.contract import Contract
 from ..domain.events import Refused, Submission, parse_event
 from ..domain.failures import where
+from ..domain.followup import Answers, read_checkin
 from ..domain.mapping import NO_FIELD, Mapped, map_submission
 from .documents import lines_of, read_document
 from .landing import MAX_LINE_BYTES, Line
@@ -180,7 +181,8 @@ def _check_line(contract: Contract, line: Line, checked: Checked) -> list[tuple[
     checked.documents += 1
     checked.accepted += 1
     try:
-        mapped = map_submission(contract, content)
+        is_checkin = content.form_id == contract.checkin.form_id
+        mapped = read_checkin(contract, content) if is_checkin else map_submission(contract, content)
     except Exception as error:  # noqa: BLE001 - a poison submission is a finding of this check, named by its place
         checked.dead[where(error)] += 1
         return [("", "dead")]
@@ -200,7 +202,7 @@ def is_told(name: str, doc: dict[str, Any], submission: Submission) -> bool:
     return doc.get("null") != "absent" and (not name.startswith("sys.") or name in submission.answers)
 
 
-def failures_of(mapped: Mapped) -> list[tuple[str, str]]:
+def failures_of(mapped: Mapped | Answers) -> list[tuple[str, str]]:
     """(field, cause) of each answer that a person has to look at."""
     found = [(problem.field, problem.cause) for problem in mapped.problems]
     return found + [(n, "unmapped_code") for n, doc in mapped.values.items() if "unmapped" in doc and "value" in doc]

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from glp1_pipeline.adapters.mapping_check import check_mapping
 from glp1_pipeline.cli.mapping import mapping
+from glp1_pipeline_tests.refills import checkin
 from glp1_pipeline_tests.sample_inputs import clean_submission, contract, lines
 
 SAMPLES = Path(__file__).parents[2] / "data_samples"
@@ -121,6 +122,11 @@ def test_our_own_samples_reach_the_goal_though_they_are_made_of_odd_cases():
     assert told["submissions"] > 1000
     assert told["dead"] == {}
     assert told["reached"]
+
+
+def test_a_check_in_is_read_by_its_own_form(tmp_path: Path):
+    told = found(ndjson(tmp_path / "a.ndjson", checkin(20, side_effects="a bit of everything")))
+    assert (told["submissions"], told["failed"]) == (1, {"checkin.side_effects": {"unmapped_code": 1}})
 
 
 def test_memory_does_not_grow_with_the_number_of_submissions(tmp_path: Path):

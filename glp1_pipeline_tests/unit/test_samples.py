@@ -98,8 +98,10 @@ class Road:
             account = (f"{ACCOUNT}:{claimed.event.source}", claimed.event.subject)
             self.known.accounts[claimed.record_id] = [account]
             self.known.patient_of[claimed.record_id] = claimed.record_id
-            ended = [one for one in self.refills[claimed.record_id].values() if one.ended_at is not None]
-            self.known.ended_refills[claimed.record_id] = {r.refill_id: (r.status, r.ended_at) for r in ended}
+            ended = self.refills[claimed.record_id].values()
+            self.known.ended_refills[claimed.record_id] = {
+                one.refill_id: (one.status, one.ended_at) for one in ended if one.ended_at is not None
+            }
         decided = decide(CONTRACT, batch, read(CONTRACT, batch), self.known)
         self.dead |= decided.dead
         for outcome in decided.patients:

@@ -6,11 +6,12 @@ Pure functions of the events and the contract. Not here: what an answer means fo
 
 from .cycles import FollowUp, follow_ups, zone_of
 from .moments import Moments, at_hour, day_of, moments
-from .reading import read_checkin, value_of
+from .reading import Answers, read_checkin, value_of
 from .work import MISSED, crm_status, needs
 
 __all__ = [
     "MISSED",
+    "Answers",
     "FollowUp",
     "Moments",
     "at_hour",
