@@ -318,7 +318,7 @@ def _follow(
     fresh = [said.reports[item.event_id].received_at for item in items if item.event_id in said.reports]
     ended = known.ended_refills.get(patient_id, {}) if patient_id not in known.moved else {}
     since = min(fresh, default=None)
-    requests = refill.refills(contract, told, courses, look, ended, since)
+    requests = refill.refills(contract, told, courses, checkins, look, ended, since)
 
     def leaving(shown: Iterable[str]) -> tuple[dict[str, fhir.Resource], set[str]]:
         said_of = {record: known.copies[record].planned for record in records if record in known.copies}

@@ -268,3 +268,43 @@ def test_a_step_up_that_was_asked_for_too_early_is_early_no_more_once_its_days_a
 def test_a_request_that_is_held_anyway_makes_the_clock_ring_for_nothing():
     patient = charted([told(pregnant="yes")])
     assert [tick.moment for tick in patient.ring(BEGAN + timedelta(days=400))] == []
+
+
+# What a year of stories found
+
+
+def test_who_weighs_anew_after_a_slip_is_compared_with_the_supply_before_and_not_with_the_slip():
+    body: dict[str, Any] = {"anthro.weight": {"value": 100.0, "unit": "kg"}}
+    slip = [intake(**body), *START[1:], checkin(20, weight={"value": 75.0, "unit": "kg"}), requested(25)]
+    assert decision(slip).rule == "weight_change"
+    assert decision([*slip, checkin(26, weight={"value": 98.0, "unit": "kg"})]).rule == "complete"
+    assert decision([*slip, checkin(26, weight={"value": 75.0, "unit": "kg"})]).rule == "weight_change"
+
+
+def test_the_next_vial_of_a_month_is_no_refill_and_the_first_of_the_next_month_is():
+    def vial(on: float) -> dict[str, Any]:
+        more = {"days_supply": 7, "quantity": {"value": 1, "unit": "vial"}, "codes": None}
+        return dispensed(on, 2.5, product="zepbound_vial", **more)
+
+    asks = {**requested(19), "data": requested(19)["data"] | {"product_key": "zepbound_vial"}}
+    month = [intake(), ordered(0, 2.5, product="zepbound_vial"), vial(3), vial(10), vial(17), checkin(18), asks]
+    (still,) = charted([[*month, vial(24)]]).refills.values()
+    assert (still.status, still.decision.rule) == ("open", "too_early")
+    (over,) = charted([[*month, vial(24), vial(31)]]).refills.values()
+    assert (over.status, over.ended_at) == ("dispensed", datetime.fromisoformat(at(31)))
+
+
+def test_the_supply_of_a_restart_that_a_provider_ordered_is_no_gap_of_its_own():
+    back = [*START, checkin(55, doses_missed=4, last_dose_on=day(28)), ordered(56, 0.25, "restart")]
+    after = charted([[*back, dispensed(59, 0.25, "restarted"), checkin(76), requested(81)]])
+    assert after.outcome is not None
+    (course,) = after.outcome.courses
+    assert (course.state, [finding.name for finding in course.findings]) == ("restart", [])
+    (one,) = after.refills.values()
+    assert one.decision.rule == "complete"
+
+
+def test_an_order_answers_a_gap_once_and_not_the_next_one():
+    back = [*START, ordered(56, 0.25, "restart"), dispensed(59, 0.25, "restarted")]
+    (course,) = charted([[*back, dispensed(59 + 28 + 20, 0.25, "late")]]).outcome.courses  # type: ignore[union-attr]
+    assert [finding.name for finding in course.findings] == ["restart_after_gap"]

@@ -72,6 +72,7 @@ class _Fold:
         verdict = judge(self.rules, family, course, fact, self.exposures, takes_over=bool(others))
         if verdict.refused:
             return self._refuse(course, fact, "rejected", verdict.refused)
+        answers = is_restart(family, missed_doses(family, course, fact.at))
         for other in others:
             self._move(other, fact.at, fact.event_id, "another_product_took_its_place")
             if other.last_dose_at is None and other.state == "discontinued":
@@ -82,6 +83,7 @@ class _Fold:
         if course.mg != fact.mg:
             course.dose_since, course.is_anchored = fact.at, False
         course.product, course.mg, course.accepted, course.gap = fact.product, fact.mg, fact, None
+        course.answered_at = fact.at if answers else course.answered_at
         self._reach_maintenance(course, fact)
         self.exposures.append(Exposure(fact.at, course.family, fact.mg))
         return None

@@ -86,6 +86,8 @@ class Course:
     paused_at: datetime | None = None
     gap: tuple[Fact, int] | None = None
     """The fact that tells of so many missed doses that going on is a restart, until a provider answers by an order."""
+    answered_at: datetime | None = None
+    """When a provider ordered although, or because, so many doses were missed: from then on they are counted anew."""
     history: list[Transition] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 

@@ -81,4 +81,6 @@ def _covered_until(family: Family, course: Course) -> datetime | None:
     if course.state == "paused" and course.paused_at is not None:
         ended = max(course.paused_at, course.last_dose_at or course.paused_at) + interval
         covered = min(covered, ended) if covered is not None else ended
+    if covered is not None and course.answered_at is not None:
+        covered = max(covered, course.answered_at)
     return covered

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from ..chart import Chart, Reported
@@ -51,7 +51,7 @@ def gather(contract: Contract, known: Snapshot, product: str) -> Inputs:
     inputs: Inputs = {"product": {"value": product}}
     inputs |= _of_treatment(contract, known, course)
     inputs |= _of_checkin(contract, known, own)
-    inputs |= _of_chart(contract, known, course)
+    inputs |= _of_chart(contract, known, course, own)
     return inputs
 
 
@@ -109,7 +109,7 @@ def _of_checkin(contract: Contract, known: Snapshot, own: Sequence[FollowUp]) ->
     return found
 
 
-def _of_chart(contract: Contract, known: Snapshot, course: Course | None) -> Inputs:
+def _of_chart(contract: Contract, known: Snapshot, course: Course | None, own: Sequence[FollowUp]) -> Inputs:
     chart = known.chart
     accepted_at = course.accepted.at if course is not None and course.accepted is not None else None
     received = {report.event_id: report.received_at for report in chart.submissions}
@@ -136,10 +136,18 @@ def _of_chart(contract: Contract, known: Snapshot, course: Course | None) -> Inp
     readings = weights(chart)
     zone = zone_of(contract, chart)
     found["weight_kg"] = {"value": readings[-1][1], "at": readings[-1][0].isoformat()} if readings else {"value": None}
-    if len(readings) > 1:
-        found["weight_before_kg"] = {"value": readings[-2][1], "at": readings[-2][0].isoformat()}
+    if before := _weight_before(readings, day_of(own[-1].began_at, zone) if own else None):
+        found["weight_before_kg"] = {"value": before[1], "at": before[0].isoformat()}
     found["today"] = {"value": day_of(known.as_of, zone).isoformat()}
     return found
+
+
+def _weight_before(readings: Sequence[tuple[date, float]], began_on: date | None) -> tuple[date, float] | None:
+    """What the newest weight is compared with: the last one before the supply in hand. Else who weighs anew after a
+    slip would be held for the slip."""
+    others = readings[:-1]
+    earlier = [reading for reading in others if began_on is not None and reading[0] <= began_on]
+    return next(reversed(earlier or others), None)
 
 
 def _shown(value: Mapping[str, Any]) -> Input:

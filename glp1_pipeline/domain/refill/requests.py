@@ -15,7 +15,7 @@ from typing import Literal
 
 from ..chart import Reported
 from ..contract import Contract
-from ..followup import at_hour, zone_of
+from ..followup import FollowUp, at_hour, zone_of
 from ..medication import Course, missed_from
 from . import conditions
 from .decide import Decision, Override, decide
@@ -75,6 +75,7 @@ def refills(
     contract: Contract,
     reports: Sequence[Reported],
     courses: Iterable[Course],
+    follow_ups: Sequence[FollowUp],
     look: Look,
     ended: Mapping[str, tuple[str, datetime]],
     since: datetime | None,
@@ -84,7 +85,7 @@ def refills(
     words = list(said(reports))
     found = _requests(contract, words)
     for one in found:
-        _end(one, courses)
+        _end(one, courses, follow_ups)
     moments = sorted({report.received_at.astimezone(UTC) for report in reports})
     wanted = [one for one in found if not _is_as_it_was(one, ended, since)]
     for one in wanted:
@@ -128,7 +129,7 @@ def _requests(contract: Contract, words: Sequence[Said]) -> list[Refill]:
     return list({one.refill_id: one for one in found.values()}.values())
 
 
-def _end(one: Refill, courses: Iterable[Course]) -> None:
+def _end(one: Refill, courses: Iterable[Course], follow_ups: Iterable[FollowUp]) -> None:
     """The first that ended it: a provider's word, an order or a hand-over after it, a newer request, the end of the
     treatment."""
     ends: list[tuple[datetime, Status]] = []
@@ -140,7 +141,10 @@ def _end(one: Refill, courses: Iterable[Course]) -> None:
     course = next((c for c in courses if c.family == one.family and one.family), None)
     if course is not None:
         ordered = next((fact.at for fact in course.orders if fact.at > one.requested_at), None)
-        handed = next((supply.fact.at for supply in course.supplies if supply.fact.at > one.requested_at), None)
+        # Short supplies of the month that is under way are no refill: what is one begins a check-in of its own.
+        begun = {followup.began_at for followup in follow_ups if followup.family == course.family}
+        later = (supply for supply in course.supplies if supply.fact.at > one.requested_at)
+        handed = next((supply.fact.at for supply in later if not supply.days or supply.fact.at in begun), None)
         if ordered is not None:
             ends.append((ordered, "approved"))
         if handed is not None:
