@@ -17,13 +17,14 @@ import orjson
 
 from . import crm, crosswalk, fhir, flags, followup, gates, medication, outward, refill, tasks
 from .changes import flag_told, read_change, task_told
-from .chart import Chart, Passes, Reported
+from .chart import Chart, Reported
 from .contract import Contract, Stage
 from .events import Change, Content, Decision, Event, Submission
 from .events.refill import SPEAKERS
 from .failures import where
 from .mapping import map_submission
 from .overruling import Insistence, contact_insistence, insistence
+from .past import Past
 from .told import FOLLOWUP
 
 GATE = "clinical-minimum"
@@ -252,11 +253,10 @@ def decide(contract: Contract, claimed: Sequence[Claimed], said: Read, known: Kn
             reports += [said.reports[item.event_id] for item in items if item.event_id in said.reports]
             if not reports:
                 continue
-            history, courses = judge(contract, patient_id, reports, passes)
+            past = Past(contract, patient_id, reports, passes)
+            history = past.now.history
             (gate,) = gates.evaluate(contract, gate_asked, [history.chart], [history.flags])
-            followed = _follow(
-                contract, patient_id, members[patient_id], items, said, history, courses, known, reports, passes
-            )
+            followed = _follow(contract, past, members[patient_id], items, said, known)
             decided.patients.append(
                 _outcome(contract, patient_id, members[patient_id], items, said, history, gate, known, followed)
             )
@@ -265,20 +265,6 @@ def decide(contract: Contract, claimed: Sequence[Claimed], said: Read, known: Kn
             if not items:
                 raise
     return decided
-
-
-def judge(
-    contract: Contract, patient_id: str, reports: Sequence[Reported], passes: Passes
-) -> tuple[flags.History, list[medication.Course]]:
-    """Chart, standing flags and treatments of what was said; a treatment changes whose word counts in the chart."""
-    history = flags.evaluate_history(contract, patient_id, reports, passes=passes)
-    courses = medication.courses(contract, history.chart, reports)
-    if treated := medication.stages_of(contract, courses):
-        history = flags.evaluate_history(contract, patient_id, reports, passes=passes, treated=treated)
-    if any(report.refill is not None for report in reports):
-        standing = refill.standing(history.flags, reports)
-        history = history._replace(flags=standing, ended=history.ended | (history.flags.keys() - standing.keys()))
-    return history, courses
 
 
 @dataclass(slots=True)
@@ -296,39 +282,27 @@ class _Followed:
 
 
 def _follow(
-    contract, patient_id: str, records, items, said: Read, history, courses, known: Known, told, passes
+    contract: Contract, past: Past, records: Iterable[str], items: Iterable[Claimed], said: Read, known: Known
 ) -> _Followed:
-    """Check-ins and refills, as of the newest word of all; `told` are all reports of the patient."""
+    """Check-ins and refills, as of the newest word of all."""
+    patient_id, told, courses = past.patient_id, past.told, past.now.courses
     if not courses and all(report.refill is None for report in told):
         return _Followed(courses, [], [], None)
-    now = max(report.received_at for report in told)
-    checkins = followup.follow_ups(contract, history.chart, courses, told, now)
-    latest = refill.Snapshot(now, history.chart, history.flags, courses, checkins)
-
-    def look(at: datetime) -> refill.Snapshot:
-        """All that was known then. What we look at most often is now."""
-        heard = told if at >= now else [report for report in told if report.received_at <= at]
-        if len(heard) == len(told):
-            then, treatments = history, courses
-        else:
-            then, treatments = judge(contract, patient_id, heard, passes)
-        standing = followup.follow_ups(contract, then.chart, treatments, heard, at)
-        return refill.Snapshot(at, then.chart, then.flags, treatments, standing)
-
     fresh = [said.reports[item.event_id].received_at for item in items if item.event_id in said.reports]
     ended = known.ended_refills.get(patient_id, {}) if patient_id not in known.moved else {}
-    since = min(fresh, default=None)
-    requests = refill.refills(contract, told, courses, checkins, look, ended, since)
+    checkins = past.latest.follow_ups
+    requests = refill.refills(contract, told, courses, checkins, past.look, ended, min(fresh, default=None))
 
     def leaving(shown: Iterable[str]) -> tuple[dict[str, fhir.Resource], set[str]]:
         said_of = {record: known.copies[record].planned for record in records if record in known.copies}
         return outward.leaving(
-            contract, latest, requests, told, lambda at: look(at).chart,
+            contract, past.latest, requests, told, past.chart_at,
             ended=known.over_refills.get(patient_id, ()), shown=shown, planned=said_of.pop(patient_id, {}),
             elsewhere=said_of, is_moved=patient_id in known.moved,
         )  # fmt: skip
 
-    return _Followed(courses, checkins, requests, refill.next_tick(contract, latest, requests, told), leaving)
+    tick = refill.next_tick(contract, past.latest, requests, told)
+    return _Followed(courses, [*checkins], requests, tick, leaving)
 
 
 def _outcome(

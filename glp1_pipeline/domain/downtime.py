@@ -16,10 +16,10 @@ from zoneinfo import ZoneInfo
 
 from . import gates
 from .chart import Chart, Reported
-from .charting import judge
 from .contract import Contract
 from .events.changes import TASK, TASK_OUTCOMES
 from .events.shapes import TOKEN
+from .past import judge
 from .tasks import rests_on
 
 NAMESPACE = uuid.UUID("2f6a1f0e-7a43-5c7e-9b3e-51c0c1a6d0b4")

@@ -7,7 +7,7 @@ Here: their own questions of themselves. Not here: how they come about (`chart`,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -125,6 +125,14 @@ class Chart:
     overruled: dict[tuple[str, str], str] = field(default_factory=dict)
     """(field, system) -> id of the event that settled against what that system said; gone when it says it anew. Its own
     record still says otherwise."""
+
+    def copy(self) -> Chart:
+        """As it stands now: it may go on growing."""
+        return replace(
+            self, values={**self.values}, sources={**self.sources}, verified={**self.verified},
+            former={name: [*values] for name, values in self.former.items()}, verified_by={**self.verified_by},
+            decisive={**self.decisive},
+        )  # fmt: skip
 
     def get(self, name: str) -> Any:
         """The known value that counts for decisions, or None where there is none (see `state` for why)."""

@@ -21,12 +21,14 @@ __all__ = [
     "Facts",
     "History",
     "RaisedFlag",
+    "Walked",
     "answers",
     "bmi",
     "checkins",
     "evaluate",
     "evaluate_history",
     "measures",
+    "walk",
 ]
 
 FLEETING_IN_DRAFTS = frozenset({"BMI_BELOW", "AGE_OUT"})
@@ -95,25 +97,12 @@ def evaluate_history(
     ordered = in_order(reports)
     counted = spoken(ordered)
     now = _walk(contract, patient_id, counted, passes, treated)
-    chart, present, stays = now.chart, now.present, now.red
-    chart.submissions = tuple(ordered)
-    if not chart.is_complete:
-        stays = {f: flag for f, flag in stays.items() if f not in FLEETING_IN_DRAFTS}
-    elif len(counted) < len(ordered):
-        drafts = _walk(contract, patient_id, [r for r in ordered if r.is_draft])
-        drafted = drafts.red | drafts.reds(contract)
-        stays = {f: flag for f, flag in drafted.items() if f not in FLEETING_IN_DRAFTS} | stays
-    for flag_id, flag in stays.items():
-        shown = present.get(flag_id)
-        if shown is None or shown.severity != "red":
-            present[flag_id] = replace(flag, sticky=True)
-    standing = {flag_id: flag for flag_id, flag in present.items() if flag_id not in refuted}
-    ended = frozenset((now.seen if chart.is_complete else present.keys()) | present.keys()) - standing.keys()
-    return History(chart, standing, ended)
+    now.chart.submissions = tuple(ordered)
+    return now.history(contract, ordered, counted, refuted)
 
 
 @dataclass(slots=True)
-class _Walked:
+class Walked:
     """A fold of reports, and the flags on its way."""
 
     chart: Chart
@@ -131,6 +120,29 @@ class _Walked:
             if flag.severity == "red" and not contract.flags[f].basis.startswith("administrative")
         }
 
+    def history(
+        self,
+        contract: Contract,
+        ordered: list[Reported],
+        counted: list[Reported],
+        refuted: frozenset[str] = frozenset(),
+    ) -> History:
+        """Of all that was said (`ordered`), where `counted` is what was walked."""
+        chart, present, stays = self.chart, dict(self.present), self.red
+        if not chart.is_complete:
+            stays = {f: flag for f, flag in stays.items() if f not in FLEETING_IN_DRAFTS}
+        elif len(counted) < len(ordered):
+            drafts = _walk(contract, chart.patient_id, [r for r in ordered if r.is_draft])
+            drafted = drafts.red | drafts.reds(contract)
+            stays = {f: flag for f, flag in drafted.items() if f not in FLEETING_IN_DRAFTS} | stays
+        for flag_id, flag in stays.items():
+            shown = present.get(flag_id)
+            if shown is None or shown.severity != "red":
+                present[flag_id] = replace(flag, sticky=True)
+        standing = {flag_id: flag for flag_id, flag in present.items() if flag_id not in refuted}
+        ended = frozenset((self.seen if chart.is_complete else present.keys()) | present.keys()) - standing.keys()
+        return History(chart, standing, ended)
+
 
 def _walk(
     contract: Contract,
@@ -138,8 +150,8 @@ def _walk(
     ordered: list[Reported],
     passes: Passes | None = None,
     treated: Treated = (),
-) -> _Walked:
-    walked = _Walked(Chart(patient_id), {}, set(), {})
+) -> Walked:
+    walked = Walked(Chart(patient_id), {}, set(), {})
     said: tuple[object, ...] = ()
     for chart in stages(contract, patient_id, ordered, passes, treated):
         walked.chart, report = chart, chart.submissions[-1]
@@ -150,3 +162,17 @@ def _walk(
             walked.red |= walked.reds(contract)
         walked.present = evaluate(contract, chart)
     return walked
+
+
+def walk(
+    contract: Contract, patient_id: str, ordered: list[Reported], passes: Passes | None = None, treated: Treated = ()
+) -> list[Walked]:
+    """How it stood after each of the reports, which hold no draft; each by itself, to be kept."""
+    kept: list[Walked] = []
+    present, seen, red = {}, set(), {}
+    for chart in stages(contract, patient_id, ordered, passes, treated):
+        if kept:
+            seen, red = seen | present.keys(), red | kept[-1].reds(contract)
+        present = evaluate(contract, chart)
+        kept.append(Walked(chart.copy(), present, seen, red))
+    return kept

@@ -4,7 +4,7 @@ Pure functions of the events and the contract. Not here: what an answer means fo
 (`medication`).
 """
 
-from .cycles import FollowUp, follow_ups, zone_of
+from .cycles import FollowUp, Missing, follow_ups, missing, zone_of
 from .moments import Moments, at_hour, day_of, moments
 from .reading import Answers, read_checkin, value_of
 from .work import MISSED, crm_status, needs
@@ -13,11 +13,13 @@ __all__ = [
     "MISSED",
     "Answers",
     "FollowUp",
+    "Missing",
     "Moments",
     "at_hour",
     "crm_status",
     "day_of",
     "follow_ups",
+    "missing",
     "moments",
     "needs",
     "read_checkin",

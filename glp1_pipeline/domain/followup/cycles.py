@@ -9,7 +9,7 @@ for a refill (`refill`), and what people are told (`work`).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final, Literal
@@ -75,10 +75,22 @@ def zone_of(contract: Contract, chart: Chart) -> tzinfo:
     return zone_named(named or "UTC")
 
 
+Missing = Callable[[Chart, Reported, dict[str, Value], tuple[str, ...]], tuple[tuple[str, str], ...]]
+"""What answers lack, as `missing` says: by the chart, the last of the reports that gave them, the answers, and the ids
+of all those reports."""
+
+
 def follow_ups(
-    contract: Contract, chart: Chart, courses: Iterable[Course], reports: Iterable[Reported], as_of: datetime
+    contract: Contract,
+    chart: Chart,
+    courses: Iterable[Course],
+    reports: Iterable[Reported],
+    as_of: datetime,
+    lacks: Missing | None = None,
 ) -> list[FollowUp]:
-    """All check-ins of a patient, oldest first, as they stand at `as_of`."""
+    """All check-ins of a patient, oldest first, as they stand at `as_of`. `lacks`: of somebody who looks often, and
+    remembers."""
+    lacks = lacks or (lambda chart, report, told, _: missing(contract, chart, report, told))
     zone = zone_of(contract, chart)
     told = list(reports)
     records = {report.event_id: report.record_id for report in told}
@@ -86,7 +98,7 @@ def follow_ups(
     found: list[FollowUp] = []
     for course in courses:
         cycles = _cycles(contract.followups, course, zone, records)
-        found += [_at(contract, chart, one, answers, as_of) for one in cycles]
+        found += [_at(lacks, chart, one, answers, as_of) for one in cycles]
     return sorted(found, key=lambda one: (one.began_at, one.followup_id))
 
 
@@ -131,11 +143,11 @@ def _begin(rules: FollowUpRules, course: Course, supply: Supply, zone: tzinfo, r
     )  # fmt: skip
 
 
-def _at(contract: Contract, chart: Chart, one: FollowUp, answers: Sequence[Reported], as_of: datetime) -> FollowUp:
+def _at(lacks: Missing, chart: Chart, one: FollowUp, answers: Sequence[Reported], as_of: datetime) -> FollowUp:
     """Where a check-in stands, by what was answered until `as_of`."""
     told: dict[str, Value] = {}
     ids: list[str] = []
-    answered_at, missing = None, ()
+    answered_at, lacking = None, ()
     for report in answers:
         if report.received_at > as_of or not _answers(one, report):
             continue
@@ -143,12 +155,12 @@ def _at(contract: Contract, chart: Chart, one: FollowUp, answers: Sequence[Repor
             name: value for name, value in report.values.items() if value.get("null") != "absent" or name not in told
         }
         ids.append(report.event_id)
-        missing = _missing(contract, chart, report, told)
-        if not missing and answered_at is None:
+        lacking = lacks(chart, report, told, tuple(ids))
+        if not lacking and answered_at is None:
             answered_at = report.said_at
     at = min(as_of, one.ended_at) if one.ended_at is not None else as_of
     was_missed = at >= one.moments.missed_at and (answered_at is None or answered_at >= one.moments.missed_at)
-    if missing:
+    if lacking:
         answered_at = None
     return replace(
         one,
@@ -156,7 +168,7 @@ def _at(contract: Contract, chart: Chart, one: FollowUp, answers: Sequence[Repor
         answered_at=answered_at,
         answers=told,
         answer_ids=tuple(ids),
-        missing=missing,
+        missing=lacking,
         was_missed=was_missed,
         ended_at=one.ended_at if one.ended_at is not None and one.ended_at <= as_of else None,
     )
@@ -167,7 +179,7 @@ def _answers(one: FollowUp, report: Reported) -> bool:
     return one.began_at < report.said_at and (one.ended_at is None or report.said_at <= one.ended_at)
 
 
-def _missing(contract: Contract, chart: Chart, report: Reported, told: dict[str, Value]) -> tuple[tuple[str, str], ...]:
+def missing(contract: Contract, chart: Chart, report: Reported, told: dict[str, Value]) -> tuple[tuple[str, str], ...]:
     """What the refill gate misses in the answers. Conditions are asked of the whole chart; what a check-in asks is
     taken from its answers alone."""
     asked = contract.asked_in_checkin

@@ -15,7 +15,7 @@ from ..chart import Reported
 from ..contract import Contract
 from ..followup import FollowUp
 from .facts import said
-from .inputs import Snapshot
+from .inputs import Snapshot, gather
 from .requests import Refill, next_change
 
 OPENS, DUE, MISSED = "followup.requested", "followup.due", "followup.missed"
@@ -60,7 +60,8 @@ def _of_refill(contract: Contract, known: Snapshot, one: Refill) -> Iterable[Tic
     if not one.is_open or not one.made:
         return
     given = [override for override in one.overrides if override.since <= known.as_of]
-    at = next_change(contract, known, one.product, one.decision, given, known.as_of)
+    inputs = gather(contract, known, one.product)
+    at = next_change(contract, known, one.product, inputs, one.decision, given, known.as_of)
     if at is None:
         return
     if one.decision.until is not None and at == one.decision.until:

@@ -8,7 +8,7 @@ Here: gathering them from the chart, the treatment and the check-in as they stoo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -52,7 +52,28 @@ def gather(contract: Contract, known: Snapshot, product: str) -> Inputs:
     inputs |= _of_treatment(contract, known, course)
     inputs |= _of_checkin(contract, known, own)
     inputs |= _of_chart(contract, known, course, own)
+    inputs |= _of_time(contract, known, course)
     return inputs
+
+
+def gather_later(contract: Contract, known: Snapshot, product: str, inputs: Inputs, at: datetime) -> Inputs:
+    """The same inputs, where nothing is heard until a later moment and no other supply begins."""
+    return inputs | _of_time(contract, replace(known, as_of=at), known.course_of(contract, product))
+
+
+def _of_time(contract: Contract, known: Snapshot, course: Course | None) -> Inputs:
+    """What goes on by itself: the day, and the doses missed."""
+    found: Inputs = {"today": {"value": day_of(known.as_of, zone_of(contract, known.chart)).isoformat()}}
+    family = contract.medication.families.get(course.family) if course is not None else None
+    if course is not None and family is not None:
+        missed = missed_doses(family, course, known.as_of)
+        if course.gap is not None:
+            missed = max(missed, course.gap[1])
+        proposal = family.proposal(missed)
+        found["missed_doses"] = {"value": missed}
+        found["is_restart"] = {"value": proposal is not None and proposal.is_restart}
+        found["missed_proposal"] = {"value": proposal.propose if proposal is not None else None}
+    return found
 
 
 def _of_treatment(contract: Contract, known: Snapshot, course: Course | None) -> Inputs:
@@ -76,14 +97,6 @@ def _of_treatment(contract: Contract, known: Snapshot, course: Course | None) ->
         }  # fmt: skip
         found["supply_days"] = {"value": last.days}
         found["runs_out_at"] = {"value": last.runs_out_at.isoformat()}
-    if family is not None:
-        missed = missed_doses(family, course, known.as_of)
-        if course.gap is not None:
-            missed = max(missed, course.gap[1])
-        proposal = family.proposal(missed)
-        found["missed_doses"] = {"value": missed}
-        found["is_restart"] = {"value": proposal is not None and proposal.is_restart}
-        found["missed_proposal"] = {"value": proposal.propose if proposal is not None else None}
     return found
 
 
@@ -138,7 +151,6 @@ def _of_chart(contract: Contract, known: Snapshot, course: Course | None, own: S
     found["weight_kg"] = {"value": readings[-1][1], "at": readings[-1][0].isoformat()} if readings else {"value": None}
     if before := _weight_before(readings, day_of(own[-1].began_at, zone) if own else None):
         found["weight_before_kg"] = {"value": before[1], "at": before[0].isoformat()}
-    found["today"] = {"value": day_of(known.as_of, zone).isoformat()}
     return found
 
 

@@ -9,7 +9,7 @@ Here: at which moments a request is looked at, and when it is over. Not here: on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -20,7 +20,7 @@ from ..medication import Course, missed_from
 from . import conditions
 from .decide import Decision, Override, decide
 from .facts import Said, id_of_request, instant, said
-from .inputs import Inputs, Snapshot, gather
+from .inputs import Inputs, Snapshot, gather, gather_later
 
 Status = Literal["open", "approved", "denied", "dispensed", "replaced", "closed"]
 """replaced: a newer request of the same treatment; closed: the treatment was stopped."""
@@ -170,7 +170,7 @@ def _decide_over_time(contract: Contract, one: Refill, moments: Sequence[datetim
             one.made.append(Made(at, inputs, given, decision))
         if decision.outcome == "provider_queue" and one.queued_at is None:
             one.queued_at = at
-        following = next_change(contract, known, one.product, decision, given, at)
+        following = next_change(contract, known, one.product, inputs, decision, given, at)
         if following is not None and following <= last and (one.ended_at is None or following < one.ended_at):
             due = sorted({*due, following})
     held = one.made[-1].decision.outcome != "provider_queue"
@@ -178,12 +178,17 @@ def _decide_over_time(contract: Contract, one: Refill, moments: Sequence[datetim
 
 
 def next_change(
-    contract: Contract, known: Snapshot, product: str, decision: Decision, given: Sequence[Override], at: datetime
+    contract: Contract,
+    known: Snapshot,
+    product: str,
+    inputs: Inputs,
+    decision: Decision,
+    given: Sequence[Override],
+    at: datetime,
 ) -> datetime | None:
     """The first moment at which time alone makes another decision of what is known; None where it never does."""
-    inputs = gather(contract, known, product)
     for moment in sorted({moment for moment in _turns(contract, known, product, inputs, given) if moment > at}):
-        then = gather(contract, replace(known, as_of=moment), product)
+        then = gather_later(contract, known, product, inputs, moment)
         if decide(contract.refills, then, given, moment) != decision:
             return moment
     return None
