@@ -1,10 +1,10 @@
-"""`python -m bench bulk|grow|latency|delivery|identity|replay|dead_letters|soak`: prints a table, keeps the figures in bench/results/."""
+"""`python -m bench bulk|grow|latency|delivery|identity|replay|dead_letters|refills|soak`: prints a table, keeps the figures in bench/results/."""
 
 import argparse
 import sys
 from collections.abc import Callable
 
-from . import bulk, dead_letters, delivery, grow, identity, latency, replay, soak
+from . import bulk, dead_letters, delivery, grow, identity, latency, refills, replay, soak
 
 BENCHES: dict[str, Callable[[argparse.Namespace], None]] = {
     "bulk": bulk.run,
@@ -14,6 +14,7 @@ BENCHES: dict[str, Callable[[argparse.Namespace], None]] = {
     "identity": identity.run,
     "replay": replay.run,
     "dead_letters": dead_letters.run,
+    "refills": refills.run,
     "soak": soak.run,
 }
 
@@ -21,7 +22,7 @@ BENCHES: dict[str, Callable[[argparse.Namespace], None]] = {
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     benches = parser.add_subparsers(dest="bench", required=True)
-    for module in (bulk, grow, latency, delivery, identity, replay, dead_letters, soak):
+    for module in (bulk, grow, latency, delivery, identity, replay, dead_letters, refills, soak):
         module.add_arguments(benches)
     return parser
 

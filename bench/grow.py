@@ -23,6 +23,7 @@ SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
 RECORDS = "phi.identifiers", "phi.people", "phi.people_keys"
 PATIENTS = (
     "phi.charts", "phi.risk_flags", "ops.gate_results", "ops.provider_queue", "ops.tasks", "ops.copies", "ops.lanes",
+    "phi.medication_courses", "ops.medication_transitions", "ops.follow_ups", "ops.clocks",
 )  # fmt: skip
 
 
@@ -68,21 +69,20 @@ def run(chosen: argparse.Namespace) -> None:
     keep("grow", {"chosen": vars(chosen), "columns": columns, "rows": figures}, before)
 
 
-def fill(connection: psycopg.Connection, size: int) -> int:
-    """Copy every patient of the seed, under new ids, until the ledger has so many rows; how many it has."""
-    there = _count(connection)
-    missing = size - there
+def fill(connection: psycopg.Connection, size: int, of: str = "phi.events") -> int:
+    """Copy every patient of the seed (`seed_patients`), under new ids, until a table has so many rows; how many it has."""
+    missing = size - _count(connection, of)
     connection.execute("create temp table if not exists seed_patients as select patient_id from phi.charts limit 9000")
     while missing > 0:
         with connection.transaction():
             copy_patients(connection, min(missing, 9_000))
-        missing = size - _count(connection)
+        missing = size - _count(connection, of)
     connection.execute("vacuum analyze")
-    return _count(connection)
+    return _count(connection, of)
 
 
-def _count(connection: psycopg.Connection) -> int:
-    row = connection.execute("select count(*) from phi.events").fetchone()
+def _count(connection: psycopg.Connection, of: str) -> int:
+    row = connection.execute(f"select count(*) from {of}".encode()).fetchone()
     assert row is not None
     return row[0]
 
@@ -112,7 +112,10 @@ def copy_patients(connection: psycopg.Connection, count: int) -> None:
             own["task_id"] = "gen_random_uuid()"
         if table_ == "ops.lanes":
             own["has_work"] = "false"
+        if table_ == "ops.follow_ups":
+            own["followup_id"] = "gen_random_uuid()"
         _copy(connection, table_, own, "join copied x on t.patient_id = x.old")
+    _copy_refills(connection)
     connection.execute(
         "create temp table copied_writes on commit drop as select w.write_id as old, nextval(pg_get_serial_sequence("
         "'ops.writes', 'write_id')) as new, c.new as patient_id from ops.writes w join copied c on w.patient_id = c.old"
@@ -121,6 +124,18 @@ def copy_patients(connection: psycopg.Connection, count: int) -> None:
     _copy(connection, "ops.writes", own, "join copied_writes x on t.write_id = x.old", "overriding system value")
     own = {"write_id": "x.new"}
     _copy(connection, "phi.write_bodies", own, "join copied_writes x on t.write_id = x.old")
+
+
+def _copy_refills(connection: psycopg.Connection) -> None:
+    connection.execute(
+        "create temp table copied_refills on commit drop as select r.refill_id as old, gen_random_uuid() as new, c.new as"
+        " patient_id from ops.refills r join copied c on r.patient_id = c.old; create index on copied_refills (old);"
+        " analyze copied_refills"
+    )
+    own = {"refill_id": "x.new", "patient_id": "x.patient_id"}
+    _copy(connection, "ops.refills", own, "join copied_refills x on t.refill_id = x.old")
+    own = {"refill_id": "x.new", "decision_id": "gen_random_uuid()"}
+    _copy(connection, "phi.refill_decisions", own, "join copied_refills x on t.refill_id = x.old")
 
 
 def _copy(

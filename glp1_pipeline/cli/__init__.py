@@ -22,6 +22,7 @@ from . import (
     match,
     medication,
     mend,
+    program,
     prove,
     prune,
     replay,
@@ -66,6 +67,6 @@ for command in (
     replay.replay, rollback.rollback, mend.conflicts, match.match, settle.settle,
     mapping.mapping, mapping.dictionary, drift.drift, medication.medication,
     crm.crm, alerts.alerts, downtime.downtime,
-    keys.keys, backup.backup, prune.prune, drill.drill,
+    keys.keys, backup.backup, prune.prune, drill.drill, program.program,
 ):  # fmt: skip
     main.add_command(command)
