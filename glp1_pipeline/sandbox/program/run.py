@@ -69,14 +69,16 @@ def load(place: Place, program: Program) -> int:
     return place.ring(program.settled_at)
 
 
-def walk(place: Place, program: Program, period: timedelta) -> int:
-    """As time goes by: what was said in each period, and the clocks up to its end; how often one rang."""
+def walk(place: Place, program: Program, period: timedelta, look: Callable[[], None] = lambda: None) -> int:
+    """As time goes by: what was said in each period, and the clocks up to its end; how often one rang. Whoever wants to
+    may `look` after each."""
     rung = 0
     for end, events in program.by(period):
         if events:
             place.bring(events)
             place.chart()
         rung += place.ring(end)
+        look()
     return rung + place.ring(program.settled_at)
 
 
