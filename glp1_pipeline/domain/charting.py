@@ -282,10 +282,10 @@ class _Followed:
 
 
 def _follow(
-    contract: Contract, past: Past, records: Sequence[str], items: Iterable[Claimed], said: Read, known: Known
+    contract: Contract, past: Past, records: Iterable[str], items: Iterable[Claimed], said: Read, known: Known
 ) -> _Followed:
     """Check-ins and refills, as of the newest word of all."""
-    told, courses, patient_id = past.told, past.now.courses, past.patient_id
+    patient_id, told, courses = past.patient_id, past.told, past.now.courses
     if not courses and all(report.refill is None for report in told):
         return _Followed(courses, [], [], None)
     fresh = [said.reports[item.event_id].received_at for item in items if item.event_id in said.reports]
@@ -296,12 +296,13 @@ def _follow(
     def leaving(shown: Iterable[str]) -> tuple[dict[str, fhir.Resource], set[str]]:
         said_of = {record: known.copies[record].planned for record in records if record in known.copies}
         return outward.leaving(
-            contract, past.latest, requests, told, lambda at: past.look(at).chart,
+            contract, past.latest, requests, told, past.chart_at,
             ended=known.over_refills.get(patient_id, ()), shown=shown, planned=said_of.pop(patient_id, {}),
             elsewhere=said_of, is_moved=patient_id in known.moved,
         )  # fmt: skip
 
-    return _Followed(courses, [*checkins], requests, refill.next_tick(contract, past.latest, requests, told), leaving)
+    tick = refill.next_tick(contract, past.latest, requests, told)
+    return _Followed(courses, [*checkins], requests, tick, leaving)
 
 
 def _outcome(

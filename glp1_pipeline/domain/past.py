@@ -75,6 +75,12 @@ class Past:
             return self.latest
         return self._snapshot(at, self.told, self.now)
 
+    def chart_at(self, at: datetime) -> Chart:
+        """The chart alone, as it was known then."""
+        heard = [report for report in self.told if report.received_at <= at]
+        judged = self.now if len(heard) == len(self.told) else self._judged_of(heard)[0]
+        return judged.history.chart
+
     def _snapshot(self, at: datetime, heard: Sequence[Reported], judged: Judged, epoch: int = -1) -> refill.Snapshot:
         history, courses = judged
         lacks = self._lacks(epoch) if epoch >= 0 else None
