@@ -68,10 +68,11 @@ def test_the_same_year_as_time_goes_by_ends_in_the_same_state(year: Program, loa
 
 
 def planned(road: SmallRoad) -> list[tuple]:
-    """What the EHR was told of each patient, but for work that was opened on the way and is closed, and reminders."""
+    """What the EHR was told of each patient, but for what was asked of people on the way and is over when all of it comes
+    at once: work, reminders, proposals, and why a request was held."""
     return road.rows(
         "select target, patient_id, key, value from ops.copies, jsonb_each_text(planned) where split_part(key, '/', 1)"
-        " not in ('Task', 'CommunicationRequest') order by 1, 2, 3"
+        " not in ('Task', 'CommunicationRequest', 'MedicationRequest', 'DetectedIssue') order by 1, 2, 3"
     )
 
 
