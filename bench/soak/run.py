@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 
+from glp1_pipeline.adapters.balance import on_the_way
 from glp1_pipeline.defs.resources import Road
 from glp1_pipeline.sandbox.drills.site import Site
 
@@ -27,10 +28,6 @@ from .worker import LOOPS
 
 AHEAD = 400
 """Events and writes that may be pending; then nothing more is sent until the pipeline has caught up."""
-LEFT = (
-    "select (select count(*) from phi.events where status = 'waiting') + (select count(*) from ops.drops where state ="
-    " 'reading') + (select count(*) from ops.writes where status in ('ready', 'in_doubt'))"
-)
 TROUBLES = (psycopg.Error, ConnectionError)
 TELLS_EVERY = 10.0
 OTHERS_SECONDS = 60.0
@@ -180,10 +177,9 @@ class Soak:
         """None: the store is away just now."""
         try:
             with self.road.connect("soak") as connection:
-                row = connection.execute(LEFT.encode()).fetchone()
+                return sum(on_the_way(connection).values())
         except TROUBLES:
             return None
-        return row[0] if row else None
 
     def _tell(self) -> None:
         if time.monotonic() - self._told_at < TELLS_EVERY:

@@ -46,6 +46,20 @@ MEANING = {
 }
 
 
+ON_THE_WAY = (
+    "select 'events', count(*) from phi.events where status = 'waiting'"
+    " union all select 'drops', count(*) from ops.drops where state = 'reading'"
+    " union all select 'moments', count(*) from ops.clocks where rung_at is null and next_at <= now()"
+    " union all select 'changes', count(*) from ops.writes where status in ('ready', 'in_doubt')"
+)
+"""One statement, so that what passes from one hand to the next meanwhile is seen in one of them."""
+
+
+def on_the_way(connection: psycopg.Connection) -> dict[str, int]:
+    """What is read, due, waiting or being delivered, in counts; empty when all is at rest but the landing zone."""
+    return {name: n for name, n in connection.execute(ON_THE_WAY).fetchall() if n}
+
+
 def fingerprint(connection: psycopg.Connection) -> dict[str, str]:
     """A hash per table and one of all (`state`), independent of row order and of when anything was done.
 

@@ -10,8 +10,7 @@ from collections.abc import Callable
 
 import psycopg
 
-from ..adapters import clock
-from ..adapters.balance import balance
+from ..adapters.balance import balance, on_the_way
 from ..adapters.cipher import KeyMissing, KeyRing
 from ..adapters.landing import LandingFault
 from ..adapters.postgres import PostgresError
@@ -84,8 +83,6 @@ def _watch(connection: psycopg.Connection, is_landing: Callable[[], bool]) -> bo
     while time.monotonic() - begun < SETTLE_SECONDS:
         now = status(connection)
         events, writes = now["events"], now["writes"]
-        waiting = events.get("waiting", 0)
-        on_their_way = writes.get("ready", 0) + writes.get("in_doubt", 0)
         line = (
             f"received {sum(events.values()):5}   mapped {events.get('charted', 0):5}   rejected"
             f" {events.get('rejected', 0):3}   held {now['gate'].get('held', 0):4}   queued {now['queue']:5}"
@@ -94,9 +91,7 @@ def _watch(connection: psycopg.Connection, is_landing: Callable[[], bool]) -> bo
         if line != shown and time.monotonic() - shown_at >= 2.0:
             print(f"{time.monotonic() - begun:6.1f} s  {line}", flush=True)
             shown, shown_at = line, time.monotonic()
-        reading = connection.execute("select count(*) from ops.drops where state = 'reading'").fetchone()
-        is_moving = waiting or on_their_way or is_landing() or (reading and reading[0])
-        if is_moving or clock.due(connection) or not events:
+        if is_landing() or on_the_way(connection) or not events:
             quiet_since = None
         else:
             quiet_since = quiet_since or time.monotonic()

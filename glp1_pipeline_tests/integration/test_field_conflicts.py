@@ -13,11 +13,13 @@ import psycopg
 import pytest
 
 from glp1_pipeline.adapters.charts.conflicts import conflicts_of, drift, open_conflicts, save_conflicts
+from glp1_pipeline.adapters.cipher import Cipher
 from glp1_pipeline.defs import conflicts as wiring
 from glp1_pipeline.domain.chart import Chart, Conflict
 from glp1_pipeline.domain.charting import Known, PatientOutcome
 from glp1_pipeline.domain.gates import GateResult
-from glp1_pipeline_tests.small_road import migrated_database
+from glp1_pipeline_tests.sample_inputs import contract
+from glp1_pipeline_tests.small_road import RING, migrated_database
 
 DAY = datetime(2026, 11, 20, 12, tzinfo=UTC)
 PATIENT, OTHER = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
@@ -118,7 +120,7 @@ class Store:
     """The road's door to the store alone."""
 
     def __init__(self, url: str) -> None:
-        self.url = url
+        self.url, self.contract, self.cipher = url, contract(), Cipher(RING)
 
     def connect(self, name: str) -> psycopg.Connection:
         return psycopg.connect(self.url, autocommit=True, application_name=name)

@@ -286,7 +286,7 @@ def test_ours_is_sent_again_for_a_merged_patient_too(road: SmallRoad, monkeypatc
     monkeypatch.setattr(mend, "open_road", lambda: Opened(road))
     sent = CliRunner().invoke(cli.main, ["conflicts", "--send-ours", keeps, answered, "--json"])
     assert orjson.loads(sent.stdout) == {"decision": "ours", "new_writes": 1}
-    assert told(road, keeps, "ehr")[-1]["entry"][0]["request"]["url"] == answered
+    assert answered in {entry["request"]["url"] for entry in told(road, keeps, "ehr")[-1]["entry"]}
     refused = CliRunner().invoke(cli.main, ["conflicts", "--send-ours", goes, person])
     assert (refused.exit_code, "--keep-theirs" in refused.output) == (1, True)
     kept = CliRunner().invoke(cli.main, ["conflicts", "--keep-theirs", goes, person, "--json"])

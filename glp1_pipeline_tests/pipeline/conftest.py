@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import requests
 
-from glp1_pipeline.adapters.balance import balance
+from glp1_pipeline.adapters.balance import balance, on_the_way
 from glp1_pipeline.adapters.ehr_compare import compare
 from glp1_pipeline.adapters.settings import Settings, free_port
 from glp1_pipeline.defs.resources import Road, connect
@@ -65,16 +65,11 @@ class Running:
         return [*found, *crm_faults(connection, self.road.cipher, *self.settings.crm_access())]
 
     def settle(self, seconds: float = SETTLE_SECONDS) -> None:
-        """Until nothing is in the landing zone, waiting, or on its way to the EHR or the CRM."""
+        """Until nothing is in the landing zone, waiting, due by a clock, or on its way to the EHR or the CRM."""
 
         def is_settled() -> bool:
             with self.connect() as connection:
-                row = connection.execute(
-                    "select (select count(*) from phi.events where status = 'waiting')"
-                    " + (select count(*) from ops.drops where state = 'reading')"
-                    " + (select count(*) from ops.writes where status in ('ready', 'in_doubt'))"
-                ).fetchone()
-            return row is not None and row[0] == 0 and not self.road.landing.ready(limit=1)
+                return not self.road.landing.ready(limit=1) and not on_the_way(connection)
 
         self.wait(is_settled, seconds, "not settled")
 
