@@ -7,8 +7,9 @@ document means (`domain.events`), and the ledger's rows (`ledger`).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -17,6 +18,7 @@ from .landing import MAX_LINE_BYTES, Line, count_lines, digest, lines, packed_as
 
 CHUNK_LINES = 1000
 CHUNK_BYTES = 8 * 1024 * 1024
+_ESCAPE = re.compile(rb"\\.")
 
 
 def lines_of(stream: BinaryIO, size: int, offset: int) -> Iterator[Line]:
@@ -89,9 +91,25 @@ def read_document(content: bytes, is_too_long: bool = False, was_accepted: bool 
         ) from None
     if not isinstance(document, dict):
         raise Refused("not_an_object", "an event is a JSON object: one per line, or one per file")
-    if not was_accepted and _has_key_twice(content):
+    if not was_accepted and not _has_all_words(document, content) and _has_key_twice(content):
         raise Refused("key_twice", "an object names one key twice: which answer holds cannot be known")
     return document
+
+
+def _has_all_words(document: dict[str, Any], content: bytes) -> bool:
+    """Whether as many strings were read as were written: then no key came twice, for of two the first is lost.
+
+    That is true of nearly every document, and counting is ten times as quick as looking at each pair of key and value.
+    """
+    try:
+        return _quotes(content) == _quotes(orjson.dumps(document))
+    except orjson.JSONEncodeError:  # nested deeper than it writes: look at the pairs
+        return False
+
+
+def _quotes(content: bytes) -> int:
+    """How often a string begins or ends; a quote inside one is escaped."""
+    return (_ESCAPE.sub(b"", content) if b"\\" in content else content).count(b'"')
 
 
 class _KeyTwice(Exception):

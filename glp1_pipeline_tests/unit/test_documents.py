@@ -1,0 +1,58 @@
+"""A line of a drop promises: bytes become one JSON object strictly, and an object that names one key twice is refused
+wherever it lies and however its words are spelled."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glp1_pipeline.adapters.documents import read_document
+from glp1_pipeline.domain.events import Refused
+
+WORDS = st.sampled_from(["a", "b", "", '"', "\\", '\\"', 'x":', "é", "\u2028", "\n", "😀"]) | st.text(max_size=3)
+TREES: Any = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.lists(st.tuples(WORDS, inner), max_size=3).map(tuple),
+    max_leaves=8,
+)
+"""Values as they are written: an object is a tuple of its pairs, so that it may name a key twice."""
+
+
+@st.composite
+def written(draw, tree: Any) -> tuple[str, bool]:
+    """A tree in any spelling of JSON, and whether an object in it names a key twice."""
+    if isinstance(tree, list):
+        parts = [draw(written(part)) for part in tree]
+        return f"[{' , '.join(text for text, _ in parts)}]", any(twice for _, twice in parts)
+    if not isinstance(tree, tuple):
+        return json.dumps(tree, ensure_ascii=draw(st.booleans())), False
+    pairs = [(key, *draw(written(value))) for key, value in tree]
+    said = [f"{draw(_spelled(key))}{draw(st.sampled_from([':', ' : ']))}{text}" for key, text, _ in pairs]
+    is_twice = len({key for key, _, _ in pairs}) < len(pairs)
+    return "{" + ",".join(said) + "}", is_twice or any(twice for _, _, twice in pairs)
+
+
+@st.composite
+def _spelled(draw, word: str) -> str:
+    if draw(st.booleans()):
+        return json.dumps(word, ensure_ascii=draw(st.booleans()))
+    return '"' + "".join(f"\\u{ord(c):04x}" if ord(c) < 0x10000 else json.dumps(c)[1:-1] for c in word) + '"'
+
+
+@given(st.data())
+def test_an_object_is_refused_exactly_where_it_names_a_key_twice(data):
+    text, is_twice = data.draw(written((("data", data.draw(TREES)),)))
+    if is_twice:
+        with pytest.raises(Refused, match="key_twice"):
+            read_document(text.encode())
+    else:
+        assert read_document(text.encode()) == json.loads(text)
+
+
+def test_what_is_nested_deeper_than_we_would_write_it_is_read_all_the_same():
+    deep = b'{"a":' * 300 + b"1" + b"}" * 300
+    assert read_document(deep)
+    with pytest.raises(Refused, match="key_twice"):
+        read_document(deep.replace(b"1", b'{"b":1,"b":2}'))
