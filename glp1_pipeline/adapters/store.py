@@ -1,8 +1,14 @@
-"""Our own store: a connection whose errors say no value. Not here: statements, and which database it is."""
+"""Our own store: a connection whose errors say no value, and which sends long lists quickly. Not here: statements, and
+which database it is."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, cast
+
 import psycopg
+from psycopg.abc import Buffer
+from psycopg.types.array import ListDumper
 
 
 class StoreFault(RuntimeError):
@@ -21,6 +27,20 @@ class Store(psycopg.Connection):
             raise StoreFault(f"Postgres said {error.sqlstate} on {told.table_name} ({told.constraint_name})") from None
 
 
+class Items(ListDumper):
+    """A list as an array, made at once. The driver's own way looks at each item by itself, at five times the cost: a
+    batch sends fifty lists of five hundred."""
+
+    def dump(self, obj: list[Any]) -> Buffer | None:
+        if not obj or self.sub_dumper is None or None in obj or isinstance(obj[0], list):
+            return super().dump(obj)
+        dump = cast("Callable[[Any], Buffer]", self.sub_dumper.dump)  # of what is not None it is something
+        joined = b'","'.join(map(dump, obj)).replace(b"\\", b"\\\\")
+        if joined.count(b'"') > 2 * (len(obj) - 1):  # an item holds a quote itself
+            return super().dump(obj)
+        return b'{"' + joined + b'"}'
+
+
 TROUBLES = (psycopg.Error, OSError, StoreFault)
 """What work with the store may raise."""
 
@@ -28,9 +48,11 @@ TROUBLES = (psycopg.Error, OSError, StoreFault)
 def connect(url: str, name: str) -> Store:
     """In autocommit: every piece of work opens its own transaction. ConnectionError where no server answers."""
     try:
-        return Store.connect(url, autocommit=True, application_name=name, connect_timeout=10)
+        store = Store.connect(url, autocommit=True, application_name=name, connect_timeout=10)
     except psycopg.OperationalError:
         # The driver's text names the server and the account: say what to do instead.
         raise ConnectionError(
             "the store does not answer: start it with `glp1 up`, or check GLP1_DATABASE_URL"
         ) from None
+    store.adapters.register_dumper(list, Items)
+    return store
