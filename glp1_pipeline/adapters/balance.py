@@ -16,8 +16,8 @@ MEANING = {
     "identifiers": "select system, value, record_id from phi.identifiers",
     "told_identifiers": "select distinct system, value, record_id from phi.told_identifiers",
     "patient_values": "select event_id, record_id, source, form_version, status, authored_at at time zone 'utc', voice,"
-    " doc, contradictions, held, contract_version, medication, refill from phi.patient_values",
-    "charts": "select patient_id, stage, doc, verified, events, contract_version from phi.charts",
+    " doc::jsonb, contradictions, held, contract_version, medication, refill from phi.patient_values",
+    "charts": "select patient_id, stage, doc::jsonb, verified::jsonb, events, contract_version from phi.charts",
     "patient_matches": "select record_a, record_b, outcome, weight, agreements, guards from ops.patient_matches",
     "match_decisions": "select action, record_a, record_b, decided_at at time zone 'utc' from phi.match_decisions",
     "patient_links": "select record_id, patient_id from ops.patient_links where record_id <> patient_id",

@@ -67,7 +67,9 @@ BY = ("--actor", "steward-7", "--reason", "code table corrected")
 
 def test_without_apply_the_command_says_what_it_would_change_and_its_plan_can_be_approved(road: SmallRoad):
     road.send(submission(1), submission(2))
-    road.connection.execute("update phi.patient_values set doc = doc - 'hx.men2'")  # as an older contract would have it
+    road.connection.execute(
+        "update phi.patient_values set doc = (doc::jsonb - 'hx.men2')::json"
+    )  # as an older contract would have it
     before = road.fingerprint()
     found = ask("replay", "--status", "charted")
     assert (found["dry_run"], found["events"], found["would_write"]) == (True, 2, 0)

@@ -5,12 +5,14 @@ Not here: the decision (`domain.charting`), and which events it was about (`clai
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import orjson
+from psycopg.errors import UntranslatableCharacter
 
 from ...domain.charting import CRM, EHR, Claimed, Decided, Known, PatientOutcome, Write
 from ...domain.contract import Contract
@@ -73,7 +75,7 @@ def save(connection, contract: Contract, cipher: Cipher, decided: Decided, known
     version = contract.version
     _upsert(connection, "phi.patient_values", ("event_id",), VALUE_COLUMNS, (
         (r.event_id, r.record_id, r.submission_id, r.form_version, r.status, r.authored_at, r.received_at,
-         r.time_zone, r.source, r.voice, _json(r.values), list(r.contradictions),
+         r.time_zone, r.source, r.voice, _document(r.values), list(r.contradictions),
          sorted(n for n, v in r.values.items() if "held" in v), version,
          None if r.medication is None else _json(r.medication), None if r.refill is None else _json(r.refill))
         for o in outcomes for r in o.reports
@@ -119,6 +121,7 @@ def save(connection, contract: Contract, cipher: Cipher, decided: Decided, known
             done.held_values += sum("held" in value for value in report.values.values())
 
 
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 VALUE_COLUMNS = (
     "event_id", "record_id", "submission_id", "form_version", "status", "authored_at", "received_at", "time_zone",
     "source", "voice", "doc", "contradictions", "held", "contract_version", "medication", "refill",
@@ -342,3 +345,11 @@ def _upsert(
 
 def _json(content: Any) -> str:
     return orjson.dumps(content).decode()
+
+
+def _document(values: Any) -> str:
+    """Values as JSON that Postgres can read whenever it is asked to; it keeps the text, and finds a NUL only then."""
+    written = orjson.dumps(values).decode()
+    if "\\u0000" in written and _NUL.search(written):
+        raise UntranslatableCharacter("a value holds a NUL, which no text of Postgres can")
+    return written

@@ -1,7 +1,7 @@
 """What is computed from the events: values, charts, flags, gates, the queue, tasks and conflicts."""
 
 from sqlalchemy import Column, Date, Double, Index, Integer, Table, Text, Uuid, text
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 
 from .declaring import instant, metadata, required
 
@@ -18,7 +18,7 @@ patient_values = Table(
     required("time_zone", Text),
     required("source", Text, server_default="intake"),
     required("voice", Text),
-    required("doc", JSONB),
+    required("doc", JSON),
     required("contradictions", ARRAY(Text)),
     required("held", ARRAY(Text)),
     required("contract_version", Text),
@@ -33,7 +33,7 @@ Index("patient_values_record", patient_values.c.record_id)
 Index(
     "patient_values_unmapped",
     patient_values.c.received_at,
-    postgresql_where=text("doc @? '$.*.\"unmapped\"'::jsonpath"),
+    postgresql_where=text("doc::text like '%\"unmapped\":%'"),
 )
 
 charts = Table(
@@ -41,8 +41,8 @@ charts = Table(
     metadata,
     Column("patient_id", Uuid, primary_key=True),
     required("stage", Text),
-    required("doc", JSONB),
-    required("verified", JSONB, server_default="{}"),
+    required("doc", JSON),
+    required("verified", JSON, server_default="{}"),
     required("events", ARRAY(Uuid)),
     required("contract_version", Text),
     instant("received_at", nullable=False),
