@@ -61,8 +61,10 @@ class _Line:
     weight: int
     good: frozenset[str]
     """States that satisfy it, as the schema judged them."""
-    plain: str
-    """Its only field, where nothing but the field's own state matters: most lines, and most of the time."""
+    only: str
+    """Its only field, where it has no more than one: most lines."""
+    plain: bool
+    """Whether nothing but the state of its only field matters."""
 
 
 @kept
@@ -123,16 +125,16 @@ def _lines(gate: Gate) -> tuple[_Line, ...]:
             version_key(r.since),
             RED_WEIGHT if r.high_risk else 1,
             frozenset(state for i, state in enumerate(STATES) if (i, r.name) not in failed),
-            _plain(r),
+            r.fields[0] if len(r.fields) == 1 else "",
+            _is_plain(r),
         )
         for r in gate.requirements
     )
 
 
-def _plain(requirement: Requirement) -> str:
+def _is_plain(requirement: Requirement) -> bool:
     conditions = requirement.values or requirement.max_age_days is not None or BY_TASK in _accepted(requirement)
-    name = requirement.fields[0]
-    return "" if conditions or len(requirement.fields) > 1 or name in (COMPUTED, *NEVER_EMPTY) else name
+    return not conditions and len(requirement.fields) == 1 and requirement.fields[0] not in (COMPUTED, *NEVER_EMPTY)
 
 
 def evaluate(
@@ -179,7 +181,8 @@ def _judge(
         applicable += line.weight
         if state in line.good:
             satisfied += line.weight
-            by_task += [name for name, why in fields if why == BY_TASK]
+            if state == BY_TASK or not line.only:
+                by_task += [name for name, why in fields if why == BY_TASK]
         elif line.requirement.need == "any":
             missing.append((line.requirement.name, state))
         else:
@@ -204,9 +207,9 @@ def _states(lines: tuple[_Line, ...], chart: Chart, facts: Facts) -> list[tuple[
         if newest < line.since or (line.applies is not None and not line.applies(facts)):
             found.append((EXEMPT, _NONE))
             continue
-        if line.plain:
-            state = chart.state(line.plain)
-            found.append((state, ((line.plain, state),)))
+        if name := line.only:
+            state = chart.state(name) if line.plain else _state(line.requirement, chart, facts, name)
+            found.append((state, ((name, state),)))
             continue
         fields = tuple((name, _state(line.requirement, chart, facts, name)) for name in line.requirement.fields)
         good = [why for _, why in fields if why in line.good]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, tzinfo
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -25,22 +25,37 @@ BMI_PLAUSIBLE = (15, 80)
 
 
 class Facts:
-    """Per-chart facts. As of the receipt of the latest submission, not of today: a replay then gives the same."""
-
-    __slots__ = ("age", "bmi", "chart", "complete", "contract", "groups", "on", "product", "wanted")
+    """Per-chart facts, each worked out when it is first asked for. As of the receipt of the latest submission, not of
+    today: a replay then gives the same."""
 
     def __init__(self, contract: Contract, chart: Chart) -> None:
-        latest = chart.latest
         self.contract = contract
         self.chart = chart
         self.complete = chart.is_complete
+        latest = chart.latest
         self.on: date = latest.received_at.astimezone(zone(latest.time_zone)).date()
-        self.age = age_on(day(chart.get("demo.dob")), self.on)
-        self.bmi = bmi(chart)
-        rows = chart.get("med.current_list")
-        self.groups = groups_in(rows) if rows else frozenset()
-        self.product = text_of(chart.get("med.glp1_product"))
-        self.wanted = text_of(chart.get("rx.preference"))
+
+    @cached_property
+    def age(self) -> int | None:
+        return age_on(day(self.chart.get("demo.dob")), self.on)
+
+    @cached_property
+    def bmi(self) -> float | None:
+        return bmi(self.chart)
+
+    @cached_property
+    def groups(self) -> frozenset[str]:
+        """Groups of the medicines that are taken."""
+        rows = self.chart.get("med.current_list")
+        return groups_in(rows) if rows else frozenset()
+
+    @cached_property
+    def product(self) -> str | None:
+        return text_of(self.chart.get("med.glp1_product"))
+
+    @cached_property
+    def wanted(self) -> str | None:
+        return text_of(self.chart.get("rx.preference"))
 
     def may_get(self, ingredient: str, route: str | None = None) -> bool:
         """Whether the patient asks for, uses, or has left open a product with this ingredient (and route)."""
