@@ -108,6 +108,13 @@ def _correct(chart: Chart, report: Reported, consents: frozenset[str], refused_a
 
     A blank (`absent`) never wipes what an earlier submission said: leaving a question empty is not a retraction.
     """
+    if not chart.values:  # the first word of all, and most often the only one: it meets nothing to correct
+        chart.values = dict(report.values)
+        chart.sources = dict.fromkeys(report.values, report.event_id)
+        for name in consents & report.values.keys():
+            if report.values[name].get("null") != "absent" and not is_given(report.values[name]):
+                refused_at[name] = report.received_at
+        return
     for name, value in report.values.items():
         before = chart.values.get(name)
         if before is not None and value.get("null") == "absent":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ..identity_model import IdentityModel
@@ -48,7 +48,8 @@ class Features:
 
     def to_doc(self) -> dict[str, Any]:
         """As JSON, without what is empty."""
-        return {name: list(part) if isinstance(part, tuple) else part for name, part in asdict(self).items() if part}
+        told = ((name, getattr(self, name)) for name in NAMES)
+        return {name: list(part) if isinstance(part, tuple) else part for name, part in told if part}
 
     @classmethod
     def from_doc(cls, doc: Mapping[str, Any]) -> Features:
@@ -57,7 +58,7 @@ class Features:
         return cls(**known)
 
 
-NAMES = frozenset(field.name for field in fields(Features))
+NAMES = tuple(field.name for field in fields(Features))
 
 
 def features(model: IdentityModel, values: Mapping[str, Any]) -> Features:
