@@ -1,10 +1,14 @@
 """The migrations: from nothing, again, two at once, and true to the declared tables."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from glp1_pipeline.adapters.schema import drift, migrate
+from alembic import command
+from sqlalchemy import create_engine
+
+from glp1_pipeline.adapters.schema import alembic_config, drift, engine_url, migrate
 from glp1_pipeline.adapters.tables import metadata
-from glp1_pipeline_tests.small_road import connect, empty_database
+from glp1_pipeline_tests.small_road import amendment, connect, empty_database, migrated_database, small_road, submission
 
 
 def tables(url: str) -> set[str]:
@@ -47,3 +51,42 @@ def test_a_column_that_no_migration_makes_is_told():
     with connect(url) as connection:
         connection.execute("alter table ops.tasks drop column cause")
     assert "cause" in str(drift(url))
+
+
+def test_values_and_charts_that_were_written_as_jsonb_are_the_same_as_json_and_back(tmp_path: Path):
+    url = migrated_database()
+    engine = create_engine(engine_url(url))
+
+    def back_to(revision: str) -> None:
+        with engine.begin() as connection:
+            command.downgrade(alembic_config(connection), revision)
+
+    with small_road(url, tmp_path) as road:
+
+        def told() -> tuple:
+            return (
+                road.fingerprint(),
+                road.one("select pg_typeof(doc)::text from phi.patient_values limit 1"),
+                sorted(road.rows("select patient_id, field, value::text, event_id from phi.chart_values")),
+                road.rows("select code_set, spelling, answers, fields from phi.unmapped_codes"),
+            )
+
+        back_to("0020")
+        first = submission(1, **{"hx.kidney": 'one "unmapped": kidney'})
+        road.send(first, submission(2))
+        road.send(amendment(first, 1, {"anthro.weight": {"value": 91, "unit": "kg"}}))
+        before = told()
+        assert (before[1], len(before[3])) == ("jsonb", 1)
+        migrate(url)
+        after = told()
+        assert after[1] == "json"
+        assert after[0] == before[0]
+        assert after[2:] == before[2:]
+        assert drift(url) == []
+        road.replay()
+        assert told() == after
+        road.send(amendment(first, 2, {"anthro.weight": {"value": 92, "unit": "kg"}}))
+        later = told()
+        back_to("0020")
+        assert told() == (later[0], "jsonb", *later[2:])
+    engine.dispose()
