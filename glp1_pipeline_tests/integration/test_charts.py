@@ -407,6 +407,30 @@ def test_a_body_that_does_not_open_is_dead_and_holds_no_other(road: SmallRoad):
     assert_in_balance(road)
 
 
+def test_a_value_that_no_text_of_the_database_can_hold_is_dead_before_it_is_written(road: SmallRoad, monkeypatch):
+    typed = {"canary-0000001": "a\\u0000b", "canary-0000002": "a\\\0b"}  # letters that look like one; and one
+    made = run.read
+
+    def read(contract: Any, claimed: Any) -> Any:
+        said = made(contract, claimed)
+        for c in claimed:
+            report = said.reports[c.event_id]
+            report.values["demo.preferred_name"] = {"value": typed[c.event.subject]}
+        return said
+
+    road.drop("a.ndjson", submission(1), submission(2))
+    road.take()
+    monkeypatch.setattr(run, "read", read)
+    done = road.chart()
+    assert (done.events, done.dead) == (1, 1)
+    assert road.rows("select event_id from phi.events where status = 'dead'") == [(event_id(submission(2)),)]
+    assert road.one("select reason from phi.events where status = 'dead'").startswith("UntranslatableCharacter")
+    assert road.rows("select value ->> 'value' from phi.chart_values where field = 'demo.preferred_name'") == [
+        ("a\\u0000b",)
+    ]
+    assert_in_balance(road)
+
+
 def test_a_failure_on_every_event_stops_the_run_marks_nothing_and_tells_no_value(road: SmallRoad, monkeypatch):
     road.drop("a.ndjson", *[submission(n) for n in range(5)])
     road.take()
