@@ -15,7 +15,8 @@ from pathlib import Path
 from glp1_pipeline.adapters.cipher import KeyRing
 from glp1_pipeline.adapters.postgres import EmbeddedPostgres
 from glp1_pipeline.adapters.schema import migrate
-from glp1_pipeline.adapters.settings import Settings, free_port
+from glp1_pipeline.adapters.settings import Settings
+from glp1_pipeline.adapters.state import free_port
 from glp1_pipeline.defs.resources import KEYS
 
 TICK = os.sysconf("SC_CLK_TCK")

@@ -17,7 +17,7 @@ from typing import Any
 import requests
 
 from glp1_pipeline.adapters.crm import Crm, CrmSettings
-from glp1_pipeline.adapters.settings import free_port
+from glp1_pipeline.adapters.state import free_port
 from glp1_pipeline.sandbox.crm.server import CrmOptions, make_app, page_key
 
 TOKEN, OTHER_TOKEN = "a-token-for-tests", "a-token-of-another-program"

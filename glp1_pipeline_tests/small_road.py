@@ -31,7 +31,8 @@ from glp1_pipeline.adapters.landing import Folder
 from glp1_pipeline.adapters.postgres import READER, EmbeddedPostgres
 from glp1_pipeline.adapters.postgres_cluster import SETUP_ROLE
 from glp1_pipeline.adapters.schema import migrate
-from glp1_pipeline.adapters.settings import Settings, embedded_url
+from glp1_pipeline.adapters.settings import Settings
+from glp1_pipeline.adapters.variables import embedded_url
 from glp1_pipeline.domain.contract import Contract
 from glp1_pipeline_tests.sample_inputs import clean_submission, contract
 

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from glp1_pipeline.sandbox.drills.looping import EHR
 from glp1_pipeline.sandbox.drills.proxy import (
     COMMIT_THEN_DROP,
     COMMIT_THEN_HTML,
@@ -22,7 +23,7 @@ from glp1_pipeline.sandbox.drills.proxy import (
     slow,
     status,
 )
-from glp1_pipeline.sandbox.drills.site import EHR, Site
+from glp1_pipeline.sandbox.drills.site import Site
 
 from .worker import LOOPS
 

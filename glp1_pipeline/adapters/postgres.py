@@ -21,7 +21,9 @@ from glp1_pipeline.adapters import processes
 from glp1_pipeline.adapters.postgres_cluster import SETUP_ROLE, bare_environment, make_cluster
 from glp1_pipeline.adapters.postgres_password import hashed, set_password
 from glp1_pipeline.adapters.postgres_place import Place, PostgresError, choose_place
-from glp1_pipeline.adapters.settings import Settings, embedded_url, is_port_free
+from glp1_pipeline.adapters.settings import Settings
+from glp1_pipeline.adapters.state import is_port_free
+from glp1_pipeline.adapters.variables import embedded_url
 
 ROLES = ("glp1", "dagster")  # each owns the database of its name and is let into no other
 READER = "glp1_metrics"  # reads schema ops of database glp1, and writes analytics (`schema.grant`)

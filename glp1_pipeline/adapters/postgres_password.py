@@ -11,7 +11,8 @@ from psycopg import sql
 from glp1_pipeline.adapters.postgres_cluster import SETUP_ROLE
 from glp1_pipeline.adapters.postgres_place import PostgresError
 from glp1_pipeline.adapters.secrets import Secrets
-from glp1_pipeline.adapters.settings import Settings, embedded_url
+from glp1_pipeline.adapters.settings import Settings
+from glp1_pipeline.adapters.variables import embedded_url
 
 LIVE_ROLES = ("glp1", "glp1_metrics", SETUP_ROLE)
 """Whose password is read anew for each connection. Dagster's processes are told theirs when they start."""

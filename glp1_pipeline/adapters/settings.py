@@ -1,28 +1,30 @@
 """Where everything is: read from the environment when asked, never when imported.
 
-Also here: what a sandbox remembers of itself between two starts (`state.json`: ports and places, no password).
-What does not belong here: rules, and anything about a patient.
+Not here: how a variable is read (`variables`), what a sandbox remembers between two starts (`state`), and anything
+about a patient.
 """
 
-import fcntl
-import json
 import os
-import re
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
 
 from glp1_pipeline.adapters.keep import Keep, KeepError
 from glp1_pipeline.adapters.secrets import Secrets
+from glp1_pipeline.adapters.state import State
+from glp1_pipeline.adapters.variables import (
+    SettingsError,
+    embedded_url,
+    hook,
+    is_loopback,
+    number,
+    one_of,
+    sources,
+    with_scheme,
+)
 
 PROJECT = Path(__file__).resolve().parents[2]
-
-
-class SettingsError(RuntimeError):
-    """A setting is missing or makes no sense; the message says how to mend it."""
 
 
 @dataclass(frozen=True)
@@ -100,17 +102,17 @@ class Settings:
             raise SettingsError(str(error)) from None
         return cls(
             home=home,
-            database_url=_with_scheme(database_url, "postgresql", "GLP1_DATABASE_URL"),
-            dagster_database_url=_with_scheme(dagster_url, "postgresql+psycopg2", "GLP1_DAGSTER_DATABASE_URL"),
-            metrics_database_url=_with_scheme(
+            database_url=with_scheme(database_url, "postgresql", "GLP1_DATABASE_URL"),
+            dagster_database_url=with_scheme(dagster_url, "postgresql+psycopg2", "GLP1_DAGSTER_DATABASE_URL"),
+            metrics_database_url=with_scheme(
                 text("GLP1_METRICS_DATABASE_URL"), "postgresql", "GLP1_METRICS_DATABASE_URL"
             ),
             ehr_url=(text("GLP1_EHR_URL") or "").rstrip("/") or None,
             ehr_client_id=client_id,
             ehr_client_secret=client_secret,
-            ehr_sandbox_auth=_one_of(text("GLP1_EHR_SANDBOX_AUTH"), "GLP1_EHR_SANDBOX_AUTH", "smart", "none", False),
-            ehr_hints=_one_of(text("GLP1_EHR_HINTS"), "GLP1_EHR_HINTS", "1", "0", default=False),
-            ehr_hook_url=_hook(text("GLP1_EHR_HOOK_URL")),
+            ehr_sandbox_auth=one_of(text("GLP1_EHR_SANDBOX_AUTH"), "GLP1_EHR_SANDBOX_AUTH", "smart", "none", False),
+            ehr_hints=one_of(text("GLP1_EHR_HINTS"), "GLP1_EHR_HINTS", "1", "0", default=False),
+            ehr_hook_url=hook(text("GLP1_EHR_HOOK_URL")),
             crm_url=(crm_url or "").rstrip("/") or None,
             crm_token=crm_token,
             crm_webhook_secret=text("GLP1_CRM_WEBHOOK_SECRET"),
@@ -118,13 +120,13 @@ class Settings:
             alert_webhook_secret=text("GLP1_ALERT_WEBHOOK_SECRET"),
             ui_url=(text("GLP1_UI_URL") or "").rstrip("/") or None,
             landing_url=text("GLP1_LANDING_URL") or str(home / "landing"),
-            drop_sources=_sources(text("GLP1_DROP_SOURCES")),
+            drop_sources=sources(text("GLP1_DROP_SOURCES")),
             broker_url=broker_url,
             broker_result_url=result_url,
-            ui_port=_number(text("GLP1_UI_PORT"), "GLP1_UI_PORT", 3000, 1, 65535),
+            ui_port=number(text("GLP1_UI_PORT"), "GLP1_UI_PORT", 3000, 1, 65535),
             ui_port_is_asked_for=text("GLP1_UI_PORT") is not None,
-            workers=_number(text("GLP1_WORKERS"), "GLP1_WORKERS", 4, 1, 64),
-            keeps_drops=_one_of(text("GLP1_KEEP_DROPS"), "GLP1_KEEP_DROPS", "yes", "no"),
+            workers=number(text("GLP1_WORKERS"), "GLP1_WORKERS", 4, 1, 64),
+            keeps_drops=one_of(text("GLP1_KEEP_DROPS"), "GLP1_KEEP_DROPS", "yes", "no"),
             keep=keep,
         )
 
@@ -133,7 +135,7 @@ class Settings:
         return Secrets(self.home)
 
     @property
-    def state(self) -> "State":
+    def state(self) -> State:
         return State(self.home)
 
     def store_url(self) -> str:
@@ -181,7 +183,7 @@ class Settings:
 
     def ehr_hook_url_wanted(self) -> str | None:
         """Where the EHR tells us that something changed; None where it is not to, or could not reach us."""
-        if not self.ehr_hints or (self.ehr_url and not self.ehr_hook_url and not _is_loopback(self.ehr_url)):
+        if not self.ehr_hints or (self.ehr_url and not self.ehr_hook_url and not is_loopback(self.ehr_url)):
             return None
         port = self.state.get("crm_hook_port")
         return self.ehr_hook_url or (f"http://127.0.0.1:{port}/ehr" if port else None)
@@ -250,106 +252,3 @@ class Settings:
             (self.home / name).mkdir(mode=0o700, exist_ok=True)
         if "://" not in self.landing_url:
             Path(self.landing_url).mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-class State:
-    """What the sandbox remembers between two starts. A file of JSON, replaced whole, one writer at a time."""
-
-    def __init__(self, home: Path) -> None:
-        self._path = home / "state.json"
-
-    def read(self) -> dict[str, Any]:
-        try:
-            state = json.loads(self._path.read_text("utf-8"))
-        except FileNotFoundError:
-            return {}
-        except ValueError:
-            raise SettingsError(f"{self._path} is damaged. Delete it: free ports are chosen anew.") from None
-        return state
-
-    def get(self, key: str) -> Any:
-        return self.read().get(key)
-
-    def keep(self, **values: Any) -> None:
-        with open(self._path.with_suffix(".lock"), "w", encoding="ascii") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            draft = self._path.with_suffix(".new")
-            draft.write_text(json.dumps(self.read() | values, indent=1, sort_keys=True) + "\n", "utf-8")
-            draft.chmod(0o600)
-            draft.replace(self._path)
-
-    def port(self, key: str) -> tuple[int, int | None]:
-        """A free port on loopback: the one of last time if it still is free, else a new one, then kept.
-        The second number is the one that had to be given up."""
-        kept = self.get(key)
-        if kept is not None and is_port_free(kept):
-            return kept, None
-        others = {value for name, value in self.read().items() if name.endswith("_port")}
-        port = free_port(others)
-        self.keep(**{key: port})
-        return port, kept
-
-
-def is_port_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port(not_these: set[int]) -> int:
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if port not in not_these:
-            return port
-
-
-def embedded_url(scheme: str, role: str, password: str, port: int, database: str) -> str:
-    return f"{scheme}://{role}:{quote(password, safe='')}@127.0.0.1:{port}/{database}?sslmode=disable"
-
-
-def _with_scheme(url: str | None, scheme: str, name: str) -> str | None:
-    if url is None:
-        return None
-    given, separator, rest = url.partition("://")
-    if not separator or given.split("+")[0] not in ("postgresql", "postgres"):
-        raise SettingsError(f"{name} must begin with postgresql:// (Postgres 15 or later).")
-    return f"{scheme}://{rest}"
-
-
-def _is_loopback(url: str) -> bool:
-    return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
-
-
-def _hook(url: str | None) -> str | None:
-    """A secret travels there, so TLS or this machine."""
-    if url and not url.startswith("https://") and not (url.startswith("http://") and _is_loopback(url)):
-        raise SettingsError("GLP1_EHR_HOOK_URL must begin with https:// (http:// only on this machine).")
-    return url
-
-
-def _sources(text: str | None) -> tuple[str, ...]:
-    """At least the kind of system: a lone slash would let anybody speak for all of them."""
-    named = tuple((text or "").replace(",", " ").split())
-    if not all(re.fullmatch(r"/[^/]+/.*", name) for name in named):
-        raise SettingsError("GLP1_DROP_SOURCES names sources such as /ehr/clinic, or /ehr/ for all that begin so.")
-    return named
-
-
-def _number(text: str | None, name: str, default: int, low: int, high: int) -> int:
-    if text is None:
-        return default
-    if not text.isdecimal() or not low <= int(text) <= high:
-        raise SettingsError(f"{name} must be a whole number from {low} to {high}.")
-    return int(text)
-
-
-def _one_of(text: str | None, name: str, yes: str, no: str, default: bool = True) -> bool:
-    if text not in (None, yes, no):
-        raise SettingsError(f"{name} is either {yes} or {no}.")
-    return default if text is None else text == yes

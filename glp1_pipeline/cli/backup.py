@@ -197,7 +197,7 @@ def _scratch(settings) -> Iterator[str]:
     from ..adapters.backup import scratch_database
     from ..adapters.postgres import EmbeddedPostgres
     from ..adapters.postgres_cluster import SETUP_ROLE
-    from ..adapters.settings import embedded_url
+    from ..adapters.variables import embedded_url
 
     server = EmbeddedPostgres(settings)
     secret = settings.secrets.get("postgres_glp1")

@@ -11,7 +11,7 @@ import dagster as dg
 
 from ..adapters import alerts
 from ..adapters.alerts import Channels, Looked, Sent, World
-from ..adapters.settings import SettingsError
+from ..adapters.variables import SettingsError
 from ..contracts.alerts import load_alerts
 from ..domain.alerts import Incident, figures
 from .describe import OPS, spec

@@ -16,8 +16,9 @@ from ..adapters.landing import LandingFault
 from ..adapters.postgres import PostgresError
 from ..adapters.schema import migrate
 from ..adapters.secrets import SecretError
-from ..adapters.settings import Settings, SettingsError
+from ..adapters.settings import Settings
 from ..adapters.status import status
+from ..adapters.variables import SettingsError
 from ..defs.resources import KEYS, Road, connect
 from .samples import Sample, differences, samples
 from .stack import Stack

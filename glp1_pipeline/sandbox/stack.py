@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 from glp1_pipeline.adapters import processes
 from glp1_pipeline.adapters.postgres import EmbeddedPostgres, PostgresError
-from glp1_pipeline.adapters.settings import Settings, is_port_free
+from glp1_pipeline.adapters.settings import Settings
+from glp1_pipeline.adapters.state import is_port_free
 from glp1_pipeline.sandbox.crm import crm_command, crm_page
 from glp1_pipeline.sandbox.dagster_home import WORKSPACE, dagster_env, write_dagster_yaml
 from glp1_pipeline.sandbox.ehr import ehr_command

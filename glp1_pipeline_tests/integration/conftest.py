@@ -19,7 +19,8 @@ import yaml
 
 from glp1_pipeline.adapters.postgres import EmbeddedPostgres
 from glp1_pipeline.adapters.schema import migrate
-from glp1_pipeline.adapters.settings import Settings, free_port
+from glp1_pipeline.adapters.settings import Settings
+from glp1_pipeline.adapters.state import free_port
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ from click.testing import CliRunner, Result
 
 from glp1_pipeline.adapters import alerts
 from glp1_pipeline.adapters.alerts.channels import read_addresses, sign
-from glp1_pipeline.adapters.settings import Settings, SettingsError
+from glp1_pipeline.adapters.settings import Settings
+from glp1_pipeline.adapters.variables import SettingsError
 from glp1_pipeline.cli import main
 from glp1_pipeline.defs import alerts as wiring
 from glp1_pipeline.defs.resources import Road

@@ -17,7 +17,7 @@ import uvicorn
 from glp1_pipeline.adapters.crm import changes
 from glp1_pipeline.adapters.crm.cursor import wait_for_due
 from glp1_pipeline.adapters.hooks import LONGEST_BODY, make_app
-from glp1_pipeline.adapters.settings import free_port
+from glp1_pipeline.adapters.state import free_port
 from glp1_pipeline_tests.crm_process import CrmProcess
 from glp1_pipeline_tests.crm_world import CrmWorld, new_key
 from glp1_pipeline_tests.small_road import migrated_database, small_road

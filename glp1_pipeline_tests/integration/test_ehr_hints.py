@@ -26,7 +26,7 @@ from glp1_pipeline.adapters.ehr import hints as hints_door
 from glp1_pipeline.adapters.ehr.hints import hints, wait_for_hint
 from glp1_pipeline.adapters.ehr.subscription import TAG_SYSTEM, Subscriptions, tag_of
 from glp1_pipeline.adapters.hooks import LONGEST_BODY, Keeper, make_app
-from glp1_pipeline.adapters.settings import free_port
+from glp1_pipeline.adapters.state import free_port
 from glp1_pipeline.defs import ehr_changes
 from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.circle import Circle

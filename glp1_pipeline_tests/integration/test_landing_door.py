@@ -11,7 +11,8 @@ import orjson
 import pytest
 
 from glp1_pipeline.adapters import ledger
-from glp1_pipeline.adapters.settings import Settings, SettingsError
+from glp1_pipeline.adapters.settings import Settings
+from glp1_pipeline.adapters.variables import SettingsError
 from glp1_pipeline.sandbox.dagster_home import dagster_env
 from glp1_pipeline_tests.small_road import SmallRoad, migrated_database, small_road, submission
 

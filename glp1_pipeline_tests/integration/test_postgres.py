@@ -19,7 +19,8 @@ from glp1_pipeline.adapters.postgres import ROLES, EmbeddedPostgres, _first_dema
 from glp1_pipeline.adapters.postgres_cluster import SETUP_ROLE
 from glp1_pipeline.adapters.postgres_place import ACCOUNT, SHARED, PostgresError
 from glp1_pipeline.adapters.secrets import SecretError, Secrets
-from glp1_pipeline.adapters.settings import Settings, SettingsError
+from glp1_pipeline.adapters.settings import Settings
+from glp1_pipeline.adapters.variables import SettingsError
 
 AS_ROOT = os.geteuid() == 0
 PROJECT = Path(__file__).resolve().parents[2]

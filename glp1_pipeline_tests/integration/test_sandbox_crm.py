@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from glp1_pipeline.adapters.calls import CallFailure
 from glp1_pipeline.adapters.crm import CrmMisconfigured, CrmSettings
-from glp1_pipeline.adapters.settings import Settings, SettingsError
+from glp1_pipeline.adapters.settings import Settings
+from glp1_pipeline.adapters.variables import SettingsError
 from glp1_pipeline.sandbox.crm.server import page_key
 from glp1_pipeline_tests.crm_process import CONTACTS, TOKEN, CrmProcess
 

@@ -13,7 +13,8 @@ import requests
 
 from glp1_pipeline.adapters.balance import balance, on_the_way
 from glp1_pipeline.adapters.ehr_compare import compare
-from glp1_pipeline.adapters.settings import Settings, free_port
+from glp1_pipeline.adapters.settings import Settings
+from glp1_pipeline.adapters.state import free_port
 from glp1_pipeline.defs.resources import Road, connect
 from glp1_pipeline.sandbox.demo import prepare
 from glp1_pipeline.sandbox.samples import Sample, samples

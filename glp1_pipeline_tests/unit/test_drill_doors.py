@@ -1,11 +1,16 @@
-"""What drills of access stand on: a pager that believes no forger, and a certificate that has expired."""
+"""What drills stand on: a pager that believes no forger, a certificate that has expired, rights that hold for root too."""
 
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import requests
 
 from glp1_pipeline.adapters.alerts.channels import sign
+from glp1_pipeline.sandbox.drills.powers import given_up
 from glp1_pipeline.sandbox.drills.receiver import receiver
 from glp1_pipeline.sandbox.drills.tls import TlsFront
 
@@ -32,3 +37,41 @@ def test_a_certificate_of_the_drill_is_valid_until_it_is_made_to_expire(tmp_path
             requests.get(front.url, verify=str(front.ca_file), timeout=5)
         front.use()
         assert front.verdict() == "valid"
+
+
+LOOK_FROM_A_THREAD = """
+import os, sys, threading
+from glp1_pipeline.sandbox.drills.powers import give_up
+
+def look():
+    try:
+        os.listdir(sys.argv[1])
+    except PermissionError:
+        print("shut out")
+
+give_up()
+thread = threading.Thread(target=look)
+thread.start()
+thread.join()
+"""
+
+
+@pytest.fixture
+def shut(tmp_path: Path) -> Path:
+    """A folder that nobody may read."""
+    folder = tmp_path / "shut"
+    folder.mkdir(mode=0)
+    return folder
+
+
+def test_whoever_gave_up_the_power_over_files_is_shut_out_and_has_it_again_afterwards(shut: Path):
+    may_read = os.access(shut, os.R_OK)
+    with given_up(), pytest.raises(PermissionError):
+        os.listdir(shut)
+    assert os.access(shut, os.R_OK) is may_read
+    assert may_read is (os.geteuid() == 0)
+
+
+def test_a_program_that_gave_it_up_is_shut_out_in_all_threads_that_it_starts(shut: Path):
+    told = subprocess.run([sys.executable, "-c", LOOK_FROM_A_THREAD, shut], capture_output=True, text=True, check=True)
+    assert told.stdout == "shut out\n"

@@ -19,7 +19,8 @@ import requests
 from glp1_pipeline.domain.outbox import trouble_of
 
 from ..calls import is_safe
-from ..settings import Settings, SettingsError
+from ..settings import Settings
+from ..variables import SettingsError
 from .messages import SENT, Message
 
 WEBHOOK = "webhook+"

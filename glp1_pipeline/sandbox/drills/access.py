@@ -19,11 +19,12 @@ from glp1_pipeline.adapters.postgres_password import change_password
 from glp1_pipeline.adapters.resealing import SEALED, KeyFault, archived, count_sealed, reseal
 
 from ..ehr import ehr_command
-from .drill import Drill, DrillFailed, NotRun, Scene
+from .drill import Drill, DrillFailed, NotRun
 from .looping import EHR
+from .programs import wait_until
 from .proxy import status
 from .receiver import Receiver, receiver
-from .site import wait_until
+from .scene import Scene
 from .tls import TlsFront
 
 WHO = ("drill", "a drill")

@@ -13,7 +13,8 @@ from pathlib import Path
 import psycopg
 
 from .disk import SmallDisk
-from .drill import Drill, Scene
+from .drill import Drill
+from .scene import Scene
 
 AWAY = "alerts live in the database that is away: `glp1 alerts check` from cron fails, the stack starts Postgres again"
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import requests
 
-from .drill import Drill, DrillFailed, Scene
+from .drill import Drill, DrillFailed
+from .programs import wait_until
 from .proxy import COMMIT_THEN_HALF, COMMIT_THEN_WRONG_JSON, RESET, Fault, slow, status
-from .site import wait_until
+from .scene import Scene
 
 ONCE = "the next try succeeds within seconds, so nobody has to be called"
 LATE = 3.5

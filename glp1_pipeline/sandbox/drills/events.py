@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 
-from .drill import Drill, DrillFailed, Scene
+from .drill import Drill, DrillFailed
+from .scene import Scene
 
 HANDLED = "the ledger handles it by itself and counts it"
 CONSENT = "consent.telehealth"

@@ -25,7 +25,11 @@ from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline.contracts import load
 from glp1_pipeline.domain.contract import Contract
 
+from .powers import give_up
+
 EHR, CRM = "ehr", "crm"
+AS_ANYBODY = "--as-anybody"
+"""Without root's power to read what it may not."""
 PATIENCE = 2.5
 """Seconds that a call may take: in service it is 10 on the same machine and 30 else. A dead process's patients wait for
 three of these."""
@@ -108,6 +112,8 @@ LOOPS: dict[str, Callable[[Tools], None]] = {"intake": intake, "delivery": deliv
 
 
 def main() -> None:
+    if AS_ANYBODY in sys.argv:
+        give_up()
     turn, tools = LOOPS[sys.argv[1]], Tools(Settings.from_env())
     print("ready", flush=True)
     while True:

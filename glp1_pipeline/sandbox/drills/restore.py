@@ -12,8 +12,9 @@ from glp1_pipeline.adapters.balance import balance, fingerprint
 from glp1_pipeline.adapters.ehr import Ehr, EhrSettings
 from glp1_pipeline.adapters.ehr_unknown import Unknown, unknown_there
 
-from .drill import Drill, DrillFailed, NotRun, Scene
-from .site import wait_until
+from .drill import Drill, DrillFailed, NotRun
+from .programs import wait_until
+from .scene import Scene
 
 
 def _restore(scene: Scene) -> None:

@@ -16,9 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from .drill import Drill, DrillFailed, NotRun, Scene
+from .drill import Drill, DrillFailed, NotRun
+from .programs import SiteError
 from .proof import lines_of_files
-from .site import Site, SiteError
+from .scene import Scene
+from .site import Site
 
 ELSEWHERE = ("GLP1_EHR_URL", "GLP1_CRM_URL", "GLP1_DATABASE_URL", "GLP1_BROKER_URL")
 TAKEN_ALONG = ("GLP1_EHR_URL", "GLP1_EHR_CLIENT_ID", "GLP1_EHR_CLIENT_SECRET")

@@ -1,26 +1,23 @@
 """An installation to break things in: Postgres, EHR, CRM and the pipeline at work, in a folder that goes with it.
 
-Here: servers, and how they are stopped and started. Not here: what is broken (`drill`), what is proven (`proof`).
+Here: servers, and how they are stopped and started. Not here: programs by themselves (`programs`), what is broken
+(`scene`), what is proven (`proof`).
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import sqlite3
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 
 import psycopg
-import requests
 from psycopg import sql
 
 from glp1_pipeline.adapters import processes
@@ -31,19 +28,14 @@ from glp1_pipeline.adapters.settings import Settings
 
 from ..crm import crm_command
 from ..ehr import ehr_command
-from ..supervisor import StackError
 from .looping import EHR, LOOPS
+from .programs import START_SECONDS, Programs, wait_until
 from .proxy import FaultProxy
 
 DATABASE, BLANK = "glp1", "glp1_blank"
-START_SECONDS = 60.0
 
 
-class SiteError(StackError):
-    """A server of a drill does not start or stop; the message says which."""
-
-
-class Site:
+class Site(Programs):
     """`with Site() as site:` everything runs when it begins and is gone, folder and all, when it ends.
 
     `env`: more GLP1_* settings, for us and for the pipeline. Where GLP1_EHR_URL is among them, the faults befall that
@@ -54,14 +46,16 @@ class Site:
     """Whether Dagster is at work (`StackSite`); else the same functions in loops."""
 
     def __init__(self, env: Mapping[str, str] | None = None) -> None:
+        super().__init__()
         self._folder = tempfile.TemporaryDirectory(prefix="glp1_drill_", ignore_cleanup_errors=True)
         self.home = Path(self._folder.name) / "home"
         self.env = {**(env or {}), "GLP1_HOME": str(self.home)}
         self.foreign_ehr = self.env.pop("GLP1_EHR_URL", None)
         self.settings = Settings.from_env(self.env)
         self.postgres = EmbeddedPostgres(self.settings, say=lambda _: None)
-        self.programs: dict[str, subprocess.Popen[bytes]] = {}
         self.proxy: FaultProxy | None = None
+        self.loop_options: tuple[str, ...] = ()
+        """With which the loops are started."""
 
     # ---- beginning and end
 
@@ -222,7 +216,7 @@ class Site:
         """The pipeline at work, each loop a process; those that run already are left alone."""
         started = [name for name in LOOPS if not self.is_up(name)]
         for name in started:
-            argv = [sys.executable, "-m", "glp1_pipeline.sandbox.drills.looping", name]
+            argv = [sys.executable, "-m", "glp1_pipeline.sandbox.drills.looping", name, *self.loop_options]
             self.launch(name, argv, {})
 
     def stop_loops(self, number: signal.Signals = signal.SIGTERM) -> None:
@@ -232,57 +226,3 @@ class Site:
     def _signal_loops(self, number: signal.Signals) -> None:
         for name in filter(self.is_up, LOOPS):
             self.programs[name].send_signal(number)
-
-    def size_of_log(self, name: str) -> int:
-        return self.log_of(name).stat().st_size if self.log_of(name).exists() else 0
-
-    def launch(self, name: str, argv: list[str], env: Mapping[str, str]) -> None:
-        """Start a program of this site; its log is in the folder logs."""
-        with open(self.log_of(name), "ab") as log:
-            self.programs[name] = processes.start(
-                argv, env=_inherited() | self.env | dict(env), cwd=self.home / "run", output=log
-            )
-
-    def stop(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
-        """End a program and all its children; SIGKILL is a death without a word."""
-        program = self.programs.pop(name, None)
-        if program is not None and program.poll() is None:
-            leader = processes.find(program.pid)
-            if leader and number == signal.SIGKILL:
-                processes.signal_all(processes.family(program.pid), number)
-            processes.end([leader] if leader else [], number, grace=5)
-            program.wait(10)
-
-    def is_up(self, name: str) -> bool:
-        return name in self.programs and self.programs[name].poll() is None
-
-    def log_of(self, name: str) -> Path:
-        return self.home / "logs" / f"{name}.log"
-
-    def wait_for(self, url: str, name: str) -> None:
-        """Until it answers; SiteError when it does not."""
-
-        def answers() -> bool:
-            if name in self.programs and not self.is_up(name):
-                raise SiteError(f"the {name} of the drill ended while starting: {self.log_of(name)}")
-            return requests.get(url, timeout=5).status_code in (200, 401)
-
-        wait_until(answers, START_SECONDS, f"the {name} of the drill does not answer")
-
-
-def wait_until(is_so: Callable[[], object], seconds: float, otherwise: str) -> None:
-    """Ask until it is so; a server that is not there yet says no. SiteError(`otherwise`) when time is over."""
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
-        try:
-            if is_so():
-                return
-        except (psycopg.OperationalError, ConnectionError, requests.RequestException):
-            pass  # not there yet: asked again until the time is over
-        time.sleep(0.05)
-    raise SiteError(otherwise)
-
-
-def _inherited() -> dict[str, str]:
-    """Ours, without what would lead a program to another installation."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("GLP1_", "PG"))}

@@ -9,7 +9,8 @@ import sys
 
 from .. import stack as parts
 from ..dagster_home import WORKSPACE, dagster_env
-from .drill import Drill, Scene
+from .drill import Drill
+from .scene import Scene
 from .whole import StackSite
 
 SECONDS = 240.0

@@ -27,8 +27,8 @@ from glp1_pipeline.adapters import outbox
 from glp1_pipeline.adapters.ehr import Ehr, EhrSettings
 from glp1_pipeline.contracts import load
 
-from .drill import Scene
 from .looping import PATIENCE
+from .scene import Scene
 
 LATER = timedelta(days=1)
 

@@ -9,7 +9,7 @@ import signal
 from types import TracebackType
 
 from glp1_pipeline.adapters import processes
-from glp1_pipeline.adapters.settings import free_port
+from glp1_pipeline.adapters.state import free_port
 
 from ..stack import Stack
 from .site import Site

@@ -1,0 +1,57 @@
+"""How a variable of the environment is read: an address, a number, one of two words; each fault a sentence.
+
+Not here: which variables there are (`settings`).
+"""
+
+import re
+from urllib.parse import quote, urlsplit
+
+
+class SettingsError(RuntimeError):
+    """A setting is missing or makes no sense; the message says how to mend it."""
+
+
+def embedded_url(scheme: str, role: str, password: str, port: int, database: str) -> str:
+    return f"{scheme}://{role}:{quote(password, safe='')}@127.0.0.1:{port}/{database}?sslmode=disable"
+
+
+def with_scheme(url: str | None, scheme: str, name: str) -> str | None:
+    if url is None:
+        return None
+    given, separator, rest = url.partition("://")
+    if not separator or given.split("+")[0] not in ("postgresql", "postgres"):
+        raise SettingsError(f"{name} must begin with postgresql:// (Postgres 15 or later).")
+    return f"{scheme}://{rest}"
+
+
+def is_loopback(url: str) -> bool:
+    return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
+
+
+def hook(url: str | None) -> str | None:
+    """A secret travels there, so TLS or this machine."""
+    if url and not url.startswith("https://") and not (url.startswith("http://") and is_loopback(url)):
+        raise SettingsError("GLP1_EHR_HOOK_URL must begin with https:// (http:// only on this machine).")
+    return url
+
+
+def sources(text: str | None) -> tuple[str, ...]:
+    """At least the kind of system: a lone slash would let anybody speak for all of them."""
+    named = tuple((text or "").replace(",", " ").split())
+    if not all(re.fullmatch(r"/[^/]+/.*", name) for name in named):
+        raise SettingsError("GLP1_DROP_SOURCES names sources such as /ehr/clinic, or /ehr/ for all that begin so.")
+    return named
+
+
+def number(text: str | None, name: str, default: int, low: int, high: int) -> int:
+    if text is None:
+        return default
+    if not text.isdecimal() or not low <= int(text) <= high:
+        raise SettingsError(f"{name} must be a whole number from {low} to {high}.")
+    return int(text)
+
+
+def one_of(text: str | None, name: str, yes: str, no: str, default: bool = True) -> bool:
+    if text not in (None, yes, no):
+        raise SettingsError(f"{name} is either {yes} or {no}.")
+    return default if text is None else text == yes
