@@ -93,7 +93,7 @@ class Sweep:
         assert names is not None, faults
         self.most = self.proof.writes(self.world.road(self.connection))
         found = [Found(0, "untouched", faults)] if faults else []
-        chosen = chosen_points(names, wants_all, seed)[part::parts]
+        chosen = chosen_points(names, wants_all, seed, isinstance(self.world, MendWorld))[part::parts]
         killed, at = 0, 0
         for at in chosen:
             left, faults = self.attempt(at)
@@ -118,11 +118,18 @@ class Sweep:
         }
 
 
-def chosen_points(names: list[str], wants_all: bool, seed: int) -> list[int]:
-    """All, or as many as `MOST`, by chance: a first one of each name, then a second one; counted from 1."""
+def chosen_points(names: list[str], wants_all: bool, seed: int, is_one_by_one: bool = False) -> list[int]:
+    """All, or as many as `MOST`, by chance: a first one of each name, then a second one; counted from 1.
+
+    `is_one_by_one`: where no threads are at work, what is after one point is before the next: one before each place.
+    """
     points = list(range(1, len(names) + 1))
     if wants_all or len(names) <= MOST:
         return points
+    if is_one_by_one:
+        places = {name: [p for p in points if names[p - 1] == name] for name in names if name.startswith("before ")}
+        dice = random.Random(seed)
+        return sorted(dice.choice(found) for found in places.values())
     random.Random(seed).shuffle(points)
     seen: Counter[str] = Counter()
     turn: dict[int, int] = {}

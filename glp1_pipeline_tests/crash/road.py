@@ -1,4 +1,5 @@
-"""All that a run of the crash tests does: drops, changes in both other systems, a merge, and that it is undone.
+"""All that a run of the crash tests does: drops, changes in both other systems, a merge, and that it is undone, and what a
+patient's clock asks for while a treatment goes on.
 
 Doing it again does what is left. Not here: where it is killed (`tracer`), and what must hold afterwards (`proof`).
 """
@@ -19,7 +20,7 @@ from typing import Any, NoReturn
 import orjson
 import psycopg
 
-from glp1_pipeline.adapters import charts, ledger, matches
+from glp1_pipeline.adapters import charts, clock, ledger, matches
 from glp1_pipeline.adapters.charts import TARGET
 from glp1_pipeline.adapters.crm import Crm, CrmSettings
 from glp1_pipeline.adapters.crm.changes import notice
@@ -30,35 +31,52 @@ from glp1_pipeline.adapters.outbox import Contacts, Heard, deliver_pending
 from glp1_pipeline.domain.crm import COPY
 from glp1_pipeline_tests.crash.tracer import Tracer
 from glp1_pipeline_tests.crm_process import CONTACTS, OTHER_TOKEN, TOKEN, CrmProcess
+from glp1_pipeline_tests.refills import checkin, intake, requested
 from glp1_pipeline_tests.sample_inputs import contract
 from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, empty_tables, submission
+from glp1_pipeline_tests.treatments import BEGAN, dispensed, ordered
 
 MORTAL = "glp1 crash child"
 LANGUAGE, MOBILE = "vi", "+12065550177"
 """What a provider corrects of the second person in the EHR, and somebody in sales in the CRM: both write what we write
 next, since the merge retires it."""
+NO_FILE = "3-no-file.json"
+"""A drop that is no readable file: it is refused, and hidden."""
 SPOKEN = [{"language": {"coding": [{"system": "urn:ietf:bcp:47", "code": LANGUAGE}]}, "preferred": True}]
 WEDDED = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus", "code": "M"}]}
-"""What nobody but the EHR has a field for: it stays there through all our writes."""
+"""What nobody but the EHR has a field for: it stays there through all our writes. Said when nobody listens, so that our
+next write is the first to hear of it."""
+OPENED_ON, WINDOW_ON, EXPIRED_ON = 17.5, 24.9, 60
+"""Days of the treatment on which the check-in is asked for, the refill's window is open, the check-in is too old."""
 
 
 @dataclass
 class Round:
-    """The input of one run: people whom no other run knows, in three drops, the last of which comes later."""
+    """The input of one run: people whom no other run knows, in three drops, the last of which comes later. The fifth of
+    them is treated, and asks for a refill before its window."""
 
     name: str
     subjects: list[str] = field(default_factory=list)
     drops: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.subjects = [f"crash-{self.name}-{i}" for i in range(4)]
-        first, second, third, fourth = (submission(i, subject=s) for i, s in enumerate(self.subjects))
+        self.subjects = [f"crash-{self.name}-{i}" for i in range(5)]
+        first, second, third, fourth = (submission(i, subject=s) for i, s in enumerate(self.subjects[:4]))
+        treated = self.subjects[4]
+        begun = (
+            intake(treated),
+            ordered(0, 0.25, f"{treated}-order", account=treated),
+            dispensed(3, 0.25, f"{treated}-dispense", account=treated),
+        )
         weight = {"value": 99.5, "unit": "kg"}
         self.drops = {
-            "1-two-and-a-cut-one.ndjson": _lines(first, second) + orjson.dumps(third)[:300],
+            "1-some-and-a-cut-one.ndjson": _lines(first, second, *begun) + orjson.dumps(third)[:300],
             "2-one.json": orjson.dumps(third, option=orjson.OPT_INDENT_2),
-            "later.ndjson": _lines(amendment(first, 1, {"anthro.weight": weight}), second, fourth),
-        }
+            "later.ndjson": _lines(
+                amendment(first, 1, {"anthro.weight": weight}), second, fourth,
+                checkin(22, account=treated), requested(23, account=treated),
+            ),
+        }  # fmt: skip
 
 
 def _lines(*events: dict[str, Any]) -> bytes:
@@ -85,6 +103,7 @@ class World:
         for name, content in round_.drops.items():
             place = self.folder / ("landing" if name[0].isdigit() else "")
             (place / name).write_bytes(content)
+        (self.folder / "landing" / NO_FILE).symlink_to("/nowhere")
         with closing(sqlite3.connect(self.crm.folder / "contacts.sqlite3")) as contacts:
             for table in ("contacts", "unique_values", "history", "notices"):
                 contacts.execute(f"delete from {table}")
@@ -109,22 +128,29 @@ class World:
         return ehr
 
     def work(self, name: str) -> None:
-        """The whole road: what is there, what comes later and was changed elsewhere, a merge, and that it is undone."""
+        """The whole road: what is there, what comes later and was changed elsewhere, a merge, and that it is undone. The
+        clock rings in between."""
         with connect(self.url, name) as connection:
             run = Run(self, self.road(connection), name)
-            edited = self.folder / "edited"
+            edited, wedded = self.folder / "edited", self.folder / "wedded"
+            # What other people do is no point: nobody dies between it and the note that it is done.
             if not edited.exists():
                 run.go_round(listens=False)
-                # What other people do is no point: nobody dies between it and the note that it is done.
-                run.edit_in_ehr()
+                run.edit_in_ehr({"communication": SPOKEN})
                 run.edit_in_crm()
                 edited.touch()
+            run.ring(OPENED_ON)
             if (self.folder / "later.ndjson").exists():
                 os.rename(self.folder / "later.ndjson", self.folder / "landing" / "later.ndjson")
-            run.go_round(listens=True)
+            if not wedded.exists():
+                run.go_round(listens=True)
+                run.edit_in_ehr({"maritalStatus": WEDDED})
+                wedded.touch()
             run.decide("merge")
+            run.ring(WINDOW_ON)
             run.go_round(listens=False)
             run.decide("unmerge")
+            run.ring(EXPIRED_ON)
             run.go_round(listens=True)
             run.close()
 
@@ -154,7 +180,7 @@ class Run:
 
     def go_round(self, listens: bool) -> None:
         road = self.road
-        ledger.take(road.connection, road.landing, road.contract, road.cipher)
+        ledger.take(road.connection, road.landing, road.contract, road.cipher, named=road.named)
         if listens:
             self.listen()
         charts.chart_events(road.connection, road.contract, road.cipher, charts.Scope())
@@ -188,6 +214,11 @@ class Run:
         with self.connect() as connection:
             polling.hear(connection, self.ehr, road.contract, road.cipher, TARGET, change, ours)
 
+    def ring(self, day: float) -> None:
+        """What the clock reached by that day of the treatment; the next round charts it."""
+        road = self.road
+        clock.ring(road.connection, road.contract, road.cipher, now=BEGAN + timedelta(days=day))
+
     def decide(self, action: Any) -> None:
         """A steward decides of the first two people, once."""
         decided = "select count(*) from phi.events where type = %s and status <> 'rejected'"
@@ -207,13 +238,9 @@ class Run:
     def _remote(self, target: str, record: str) -> dict[str, list[str]]:
         return self.road.one("select remote from ops.copies where target = %s and patient_id = %s", target, record)
 
-    def edit_in_ehr(self) -> None:
+    def edit_in_ehr(self, said: dict[str, Any]) -> None:
         there = self.edited_there()
-        _ask(
-            "PUT",
-            f"{self.world.ehr_url}/Patient/{there['id']}",
-            there | {"communication": SPOKEN, "maritalStatus": WEDDED},
-        )
+        _ask("PUT", f"{self.world.ehr_url}/Patient/{there['id']}", there | said)
 
     def edited_there(self) -> dict[str, Any]:
         """The Patient that is edited in the EHR, as it stands."""

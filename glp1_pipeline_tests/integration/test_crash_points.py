@@ -1,5 +1,5 @@
-"""Killed at every commit, call, rename and flush of the whole road, and of what is heard from other systems and merged:
-the next run leaves everything there once."""
+"""Killed at every commit, call, rename and flush of the whole road, of what is heard from other systems and merged, and
+of what people mend with: the next run leaves everything there once."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from glp1_pipeline_tests.crash import places
 from glp1_pipeline_tests.small_road import migrated_database
 
 from .conftest import EhrProcess
@@ -32,17 +33,15 @@ WATCHED = (
 """Where the tracer must have found points by itself, or it watches the wrong things."""
 
 
-@pytest.mark.timeout(1800)
-def test_killed_at_any_point_of_the_road_the_next_run_leaves_every_event_write_and_merge_once(
-    ehr: EhrProcess, tmp_path: Path
-) -> None:
+def swept(ehr: EhrProcess, folder: Path, *more: str) -> list[dict[str, Any]]:
+    """What the harnesses of one sweep told."""
     seed = int(os.environ.get("GLP1_CRASH_SEED", random.randrange(10**6)))
-    options = ["--parts", str(PARTS), "--seed", str(seed)]
+    options = ["--parts", str(PARTS), "--seed", str(seed), *more]
     options += ["--all"] if os.environ.get("GLP1_CRASH_ALL") == "1" else []
     program = [sys.executable, "-m", "glp1_pipeline_tests.crash"]
     harnesses = [
         subprocess.Popen(
-            [*program, migrated_database(), ehr.url, str(tmp_path / str(part)), *options, "--part", str(part)],
+            [*program, migrated_database(), ehr.url, str(folder / str(part)), *options, "--part", str(part)],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -54,9 +53,46 @@ def test_killed_at_any_point_of_the_road_the_next_run_leaves_every_event_write_a
         assert harness.returncode == 0
         told.append(json.loads(out))
     print("\n".join(f"{t['killed']} of {t['points']} points, seed {t['seed']}, {t['seconds']} s" for t in told))
-    assert [fault for part in told for fault in part["found"]] == []
-    kinds = told[0]["kinds"]
+    return told
+
+
+@pytest.fixture(scope="module")
+def road(ehr: EhrProcess, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    return swept(ehr, tmp_path_factory.mktemp("road"))
+
+
+@pytest.fixture(scope="module")
+def mends(ehr: EhrProcess, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    return swept(ehr, tmp_path_factory.mktemp("mends"), "--mends")
+
+
+@pytest.mark.timeout(1800)
+def test_killed_at_any_point_of_the_road_the_next_run_leaves_every_event_write_and_merge_once(
+    road: list[dict[str, Any]],
+) -> None:
+    assert [fault for part in road for fault in part["found"]] == []
+    kinds = road[0]["kinds"]
     for place in WATCHED:
         seen = {when: sum(n for name, n in kinds.items() if name.startswith(f"{when} {place}")) for when in MOMENTS}
         assert seen["before"] == seen["after"] > 0, f"the tracer no longer sees {place}"
-    assert sum(t["killed"] for t in told) > 50
+    assert sum(t["killed"] for t in road) > 50
+
+
+@pytest.mark.timeout(1800)
+def test_killed_at_any_point_of_what_people_mend_with_it_is_done_once_and_the_ehr_is_as_before_the_mistake(
+    mends: list[dict[str, Any]],
+) -> None:
+    assert [fault for part in mends for fault in part["found"]] == []
+    assert sum(t["killed"] for t in mends) > 25
+
+
+def test_every_place_that_changes_the_world_is_walked_or_says_why_not(
+    road: list[dict[str, Any]], mends: list[dict[str, Any]]
+) -> None:
+    walked = {name.rpartition(" in adapters.")[2] for part in (*road, *mends) for name in part["kinds"]}
+    named = {*places.READS, *places.KILLED_BY, *places.BY_ITSELF}
+    assert places.places() - walked - named == set(), "walk it in crash/road.py or crash/mends.py"
+    assert named & walked == set(), "it is walked: it need not be named"
+    assert named - places.places() == set(), "it is there no more"
+    for test in places.KILLED_BY.values():
+        assert "SIGKILL" in (Path(__file__).parent / test).read_text("utf-8")
