@@ -6,6 +6,7 @@ Not here: any decision (`domain.alerts`).
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -125,6 +126,36 @@ def check(as_json: bool) -> None:
     show_or_json(as_json, found, lambda: [click.echo(f"{n.replace('_', ' '):26}{v}") for n, v in found.items()])
     if found["critical_and_unanswered"] or found["unmeasured"]:
         sys.exit(1)
+
+
+@alerts.command()
+@click.option("--every", type=click.FloatRange(min=0.1), default=15.0, show_default=True, help="Seconds between looks.")
+def watch(every: float) -> None:
+    """Stay, and call whoever is on call when our own database does not answer for long enough; looks at nothing else.
+
+    `glp1 up` keeps one running: Dagster's sensors and all other alerts are silent while the database is away.
+    """
+    from ..adapters.alerts import Absence, Channels
+    from ..adapters.settings import Settings
+    from ..adapters.store import connect
+    from ..adapters.variables import SettingsError
+    from ..contracts.alerts import load_alerts
+
+    try:
+        settings = Settings.from_env()
+        absence = Absence(settings.home / "run", load_alerts(), settings.ui_base_url())
+        click.echo("watching")
+        while True:
+            try:
+                with connect(settings.store_url(), "glp1 alerts watch") as connection:
+                    if absence.is_over(connection):
+                        click.echo("the database is back")
+            except ConnectionError:
+                sent = absence.lasts(Channels.from_settings(settings))
+                click.echo(f"the database is away; sent {sent.sent}, not taken {sum(sent.failed.values())}")
+            time.sleep(every)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
 
 
 @alerts.command()

@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 
 from ..adapters import alerts
-from ..adapters.alerts import Channels, Looked, Sent, World
+from ..adapters.alerts import Absence, Channels, Looked, Sent, World
 from ..adapters.variables import SettingsError
 from ..contracts.alerts import load_alerts
 from ..domain.alerts import Incident, figures
@@ -42,9 +42,17 @@ def world(road: Road) -> World:
 
 
 def look_and_send(road: Road, *, is_sensor: bool = False) -> tuple[Looked, Sent]:
-    """Look at everything that is due and send what there is to tell; the cheap and urgent first."""
+    """Look at everything that is due and send what there is to tell; the cheap and urgent first. That the store is away
+    is told as well, before the ConnectionError goes on."""
     book, ways, around = load_alerts(), Channels.from_settings(road.settings), world(road)
-    with road.connect("glp1 alerts") as connection:
+    absence = Absence(road.settings.home / "run", book, around.ui)
+    try:
+        store = road.connect("glp1 alerts")
+    except ConnectionError:
+        absence.lasts(ways)
+        raise
+    with store as connection:
+        absence.is_over(connection)
         found = alerts.look(connection, book, around, is_sensor=is_sensor)
         told = alerts.send(connection, ways)
         dear = alerts.look(connection, book, around, is_sensor=is_sensor, is_dear=True)

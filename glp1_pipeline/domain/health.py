@@ -41,6 +41,7 @@ PLACES: Mapping[str, tuple[Kind, str]] = {
     "refills_against_hold": ("queue", "refill requests"),
     "late_clocks": ("program", "patients' clocks"),
     "evaluator": ("program", "sensor of alerts"),
+    "store_access": ("program", "database"),
     "blind_alerts": ("program", "measuring"),
 }
 """What an alert watches -> the part that it is about; `{}` is its scope."""
@@ -68,6 +69,7 @@ STEPS: Mapping[str, tuple[str, str]] = {
                              "glp1 refill list --status approved --status dispensed"),
     "late_clocks": ("See whether the sensor patient_clocks runs; what was reached rings when it does.", "glp1 status"),
     "evaluator": ("See Deployment > Daemons in the UI; start the stack again if they are down.", "glp1 alerts check"),
+    "store_access": ("See why it was away: its log, its disk, who stopped it.", "glp1 status"),
     "blind_alerts": ("See whether the database is slow or full: until then that alert cannot fire.", "glp1 status"),
 }  # fmt: skip
 BLIND, UNSEEN = (

@@ -1,4 +1,5 @@
-"""The whole sandbox on one machine: Postgres, the EHR, the CRM, and Dagster's five processes, on loopback.
+"""The whole sandbox on one machine: Postgres and who watches it, the EHR, the CRM, and Dagster's five processes, on
+loopback.
 
 What does not belong here: keeping processes alive (supervisor.py), tables (a function is handed in), samples (demo.py).
 """
@@ -26,6 +27,7 @@ POSTGRES, EHR, CODE = "Postgres", "sandbox EHR", "code server"
 METRICS = "code server of the metrics"
 CRM, RECEIVER = "sandbox CRM", "receiver of webhooks"
 DAEMON, WORKER, WEB = "daemon", "worker", "web server"
+WATCH = "watch of the database"
 _OLD_RESULT = 86_400.0
 CODE_THREADS = 24
 
@@ -101,6 +103,8 @@ class Stack:
         self._launch_code_server(METRICS, "metrics_port", "GLP1_METRICS_PORT", self._modules.metrics, "glp1_metrics")
         self._migrate(self.settings)
         self._launch_receiver(hook_port)
+        watch = ["-m", "glp1_pipeline.cli", "alerts", "watch"]
+        self._launch(WATCH, watch, self._log_says(WATCH, "watching"))
         self._launch(DAEMON, ["-m", "dagster._daemon", "run", "-w", str(WORKSPACE)], self._has_begun(DAEMON))
         self._launch(WORKER, self._worker_arguments(), self._log_says(WORKER, "ready."), grace=20)
         web = ["-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(ui_port), "-w", str(WORKSPACE)]
@@ -109,7 +113,7 @@ class Stack:
             *([EHR] if self.settings.ehr_url is None else []),
             *([CRM] if self.settings.crm_url is None else []),
         ]
-        self.supervisor.wait_ready(*others, RECEIVER, CODE, METRICS, WORKER, WEB, DAEMON)
+        self.supervisor.wait_ready(*others, RECEIVER, WATCH, CODE, METRICS, WORKER, WEB, DAEMON)
 
     def wait(self, seconds: float | None = None) -> None:
         """Until Ctrl-C (which raises KeyboardInterrupt), or for so many seconds."""

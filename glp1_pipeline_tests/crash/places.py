@@ -24,6 +24,7 @@ READS = frozenset({
 })  # fmt: skip
 """A transaction in which nothing is changed, or all is taken back: a dry run."""
 KILLED_BY = {
+    "alerts.away.is_over": "test_store_away.py",
     "alerts.look._look": "test_alerts.py",
     "backup.make": "test_backup.py",
     "backup_file.__exit__": "test_backup.py",
@@ -31,6 +32,7 @@ KILLED_BY = {
 }
 """By the test that kills it there."""
 BY_ITSELF = {
+    "alerts.away._write": "replaced when it is whole; who is killed before tells once more, under the same id if it told",
     "charts.run._chart_next": "events that failed wait until they are marked, and fail again",
     "cipher.create": "the first start: whole or not there, and whoever comes second reads what is there",
     "dbt.build": "removes what the last build told; dbt replaces each table in a transaction of its own",

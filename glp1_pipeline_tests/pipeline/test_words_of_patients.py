@@ -243,6 +243,7 @@ def test_no_word_of_a_patient_is_in_dagsters_storage_in_a_run_or_any_log(running
         parts.EHR,
         parts.CRM,
         parts.RECEIVER,
+        parts.WATCH,
         parts.CODE,
         parts.METRICS,
         parts.DAEMON,

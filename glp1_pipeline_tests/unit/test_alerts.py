@@ -169,13 +169,13 @@ def test_somebody_is_on_call_at_every_instant_and_turns_change_at_nine_by_the_te
 
 
 def test_a_message_says_what_how_many_since_when_whose_and_what_to_do():
-    incident = look(BOOK, [], [Measured("write_dead", "ehr", 3, NOW - minutes(90))])[0].incident
+    incident = replace(look(BOOK, [], [Measured("write_dead", "ehr", 3, NOW - minutes(90))])[0].incident, incident_id=7)
     alert = BOOK.alerts["write_dead"]
     assert title_of(alert, incident, "opened") == "[critical] Changes were given up (ehr)"
     text = body_of(alert, incident, "opened", incident.called, "http://127.0.0.1:3000/assets/deliveries", NOW)
     assert text.splitlines()[0] == "3 changes; for 1.5 h"
     assert "docs/runbook.md#changes-were-given-up" in text
-    assert "glp1 alerts ack" in text
+    assert "glp1 alerts ack 7 --by" in text
 
 
 def test_time_to_detect_and_to_recover_come_from_the_incidents_and_open_ones_are_not_averaged_in():

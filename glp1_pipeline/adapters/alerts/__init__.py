@@ -3,6 +3,7 @@
 Here: what other rooms may use. Not here: when something fires (`domain.alerts`), thresholds (`contracts`).
 """
 
+from .away import Absence
 from .channels import Channels
 from .incidents import acknowledge, history, open_incidents, unheard
 from .look import Looked, look
@@ -10,6 +11,6 @@ from .measure import SENSOR, World
 from .messages import Sent, outcomes, send, unsent, write_test
 
 __all__ = [
-    "SENSOR", "Channels", "Looked", "Sent", "World", "acknowledge", "history", "look", "open_incidents", "outcomes",
-    "send", "unheard", "unsent", "write_test",
+    "SENSOR", "Absence", "Channels", "Looked", "Sent", "World", "acknowledge", "history", "look", "open_incidents",
+    "outcomes", "send", "unheard", "unsent", "write_test",
 ]  # fmt: skip

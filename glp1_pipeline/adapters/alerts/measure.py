@@ -138,6 +138,11 @@ def _landing_access(connection: Connection[Any], alert: Alert, world: World) -> 
     return [] if is_usable else [("", 1, None)]
 
 
+def _store_access(connection: Connection[Any], alert: Alert, world: World) -> list[Found]:
+    """Who can ask this has the store: that it is away is found by `away`."""
+    return []
+
+
 def _silent_feeds(connection: Connection[Any], alert: Alert, world: World) -> list[Found]:
     return silent_feeds(connection, alert.after_minutes, world.emitters)
 
@@ -148,4 +153,5 @@ OTHERS: dict[str, Callable[[Connection[Any], Alert, World], list[Found]]] = {
     "landing_space": _landing_space,
     "landing_access": _landing_access,
     "silent_feeds": _silent_feeds,
+    "store_access": _store_access,
 }

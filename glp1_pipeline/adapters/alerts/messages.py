@@ -75,21 +75,26 @@ def write(connection: Connection[Any], book: Book, change: Change, ui: str, now:
     one = change.incident
     if change.kind == "kept":
         return 0
-    team = called(book, one, is_escalation=change.kind == "escalated")
+    channels, title, text = letter(book, change, ui, now)
     if change.kind == "resolved":
         rows = connection.execute(
             "select distinct channel from ops.notifications where incident_id = %s order by 1", (one.incident_id,)
         ).fetchall()
         channels = [channel for (channel,) in rows]
-    else:
-        channels = list(dict.fromkeys(team.channels)) if team else []
-    alert = book.alerts.get(one.alert)
-    title = title_of(alert, one, change.kind)
-    who = on_call(team, now) if team else one.called
-    text = body_of(alert, one, change.kind, who, link(book, one, ui), now)
     for channel in channels:
         _insert(connection, one.incident_id, change.kind, channel, title, text)
     return len(channels)
+
+
+def letter(book: Book, change: Change, ui: str, now: datetime) -> tuple[list[str], str, str]:
+    """The channels of whoever is called for a change, and what they are told: title and text."""
+    one = change.incident
+    team = called(book, one, is_escalation=change.kind == "escalated")
+    alert = book.alerts.get(one.alert)
+    who = on_call(team, now) if team else one.called
+    news = "opened" if change.kind == "kept" else change.kind
+    text = body_of(alert, one, news, who, link(book, one, ui), now)
+    return list(dict.fromkeys(team.channels)) if team else [], title_of(alert, one, news), text
 
 
 def write_test(connection: Connection[Any], channels: Iterable[str]) -> dict[str, str]:

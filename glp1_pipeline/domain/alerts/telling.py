@@ -35,7 +35,8 @@ def body_of(alert: Alert | None, incident: Incident, news: str, called: str, lin
         if alert:
             lines.append(f"what to do: docs/runbook.md#{alert.runbook}")
         lines.append(f"look: {link}")
-        lines.append(f"answer: glp1 alerts ack {incident.incident_id} --by YOUR-NAME")
+        if incident.incident_id is not None:  # what the store does not know of yet, nobody can answer there
+            lines.append(f"answer: glp1 alerts ack {incident.incident_id} --by YOUR-NAME")
     return "\n".join(lines)
 
 

@@ -12,11 +12,17 @@ from pathlib import Path
 
 import psycopg
 
+from glp1_pipeline.adapters import alerts
+from glp1_pipeline.adapters.alerts import Absence, Channels
+from glp1_pipeline.adapters.alerts.channels import read_addresses
+
 from .disk import SmallDisk
-from .drill import Drill
+from .drill import Drill, DrillFailed
+from .programs import wait_until
+from .receiver import receiver
 from .scene import Scene
 
-AWAY = "alerts live in the database that is away: `glp1 alerts check` from cron fails, the stack starts Postgres again"
+SOON = "it is back before anybody is called; `database-away` is what lasts"
 
 
 def _goes(number: signal.Signals) -> Callable[[Scene], None]:
@@ -31,6 +37,41 @@ def _goes(number: signal.Signals) -> Callable[[Scene], None]:
         scene.until_settled()
 
     return run
+
+
+def _away(scene: Scene) -> None:
+    """Whoever is called hears it without the database, and its end as of any other incident."""
+    secret, alert = "a secret of this drill", str(scene.drill.alert)
+    channels = {channel for team in scene.book.teams.values() for channel in team.channels}
+    with receiver(secret) as heard:
+        ways = Channels(read_addresses(" ".join(map(heard.address, sorted(channels))), has_secret=True), secret)
+        absence = Absence(scene.home / "run", scene.book, scene.settings.ui_base_url())
+
+        def is_called() -> str | None:
+            """As `glp1 alerts watch` looks."""
+            absence.lasts(ways)
+            scene.is_raised = heard.has("opened", alert)
+            return f"alert {alert}, told without the database" if scene.is_raised else None
+
+        def is_end_told() -> bool:
+            with scene.connect() as connection:
+                scene.look(connection)
+                alerts.send(connection, ways, deadline=5.0)
+            return heard.has("resolved", alert)
+
+        scene.feed(6)
+        scene.until(lambda: scene.one("select count(*) from ops.writes") > 0)
+        scene.break_("Postgres is stopped, and nobody starts it", lambda: scene.site.stop_postgres(signal.SIGINT))
+        scene.feed(4)
+        scene.until_detected(is_called)
+        scene.heal("Postgres is started", scene.site.start_postgres)
+        with scene.connect() as connection:
+            absence.is_over(connection)
+        scene.until_settled()
+        wait_until(is_end_told, 15, "its end was not told")
+        if heard.n_forged or heard.n_twice():
+            raise DrillFailed("a message was forged, or told twice")
+        scene.step(f"{len(heard.got)} signed messages, none twice: that it is away, and that it is back")
 
 
 def _no_connection(scene: Scene) -> None:
@@ -76,11 +117,13 @@ def _full(scene: Scene) -> None:
 
 DRILLS = [
     Drill("database-restarted", "database", "Postgres is restarted while charts are on their way.", None,
-          _goes(signal.SIGINT), AWAY),
+          _goes(signal.SIGINT), SOON),
     Drill("database-killed", "database", "Postgres is killed with all its processes, and started a moment later.", None,
-          _goes(signal.SIGKILL), AWAY),
+          _goes(signal.SIGKILL), SOON),
+    Drill("database-away", "database", "Postgres is stopped, and nobody starts it until somebody is called.",
+          "store_away", _away),
     Drill("database-out-of-connections", "database", "Another program takes all connections of Postgres.", None,
-          _no_connection, AWAY),
+          _no_connection, SOON),
     Drill("database-disk-full", "database", "The disk under the tables of Postgres is full.", None, _full,
           "runs fail and say so in the UI; an incident could not be written either"),
 ]  # fmt: skip
