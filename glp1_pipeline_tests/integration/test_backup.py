@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from glp1_pipeline.adapters import backup
+from glp1_pipeline.adapters import backup, processes
 from glp1_pipeline.adapters.backup import Programs, check, make, restore, take_again, unknown_drops
 from glp1_pipeline.adapters.backup_file import BackupFault
 from glp1_pipeline.adapters.balance import balance, fingerprint
@@ -164,8 +164,12 @@ getattr(backup, what)(url, Cipher(RING), Path(file), programs, tell)
 
 
 def killed(url: str, file: Path, what: str, where: str) -> None:
-    died = subprocess.run([sys.executable, "-c", DIE, url, file, what, where], stderr=subprocess.PIPE)
-    assert died.returncode == -signal.SIGKILL, died.stderr.decode()
+    argv = [sys.executable, "-c", DIE, url, file, what, where]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, start_new_session=True) as dying:
+        _, said = dying.communicate()
+    assert dying.returncode == -signal.SIGKILL, said.decode()
+    while processes.family(dying.pid):  # its pg_dump or pg_restore notices that we are gone
+        time.sleep(0.05)
 
 
 def test_killed_while_it_is_made_there_is_no_file_of_that_name(road):
@@ -180,7 +184,7 @@ def test_killed_while_it_is_put_back_the_same_again_ends_it(made, where):
     file, _, was, _ = made
     target = migrated_database()  # as a new installation has it: tables and no row
     killed(target, file, "restore", where)
-    with connect(target) as watching:  # its pg_restore notices that we are gone
+    with connect(target) as watching:  # and so do its sessions
         others = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
         while watching.execute(others).fetchone() != (0,):
             time.sleep(0.05)

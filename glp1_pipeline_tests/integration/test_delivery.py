@@ -120,7 +120,7 @@ def test_a_then_b_then_a_is_written_three_times_in_order(world: World, server_id
 @KINDS
 @pytest.mark.parametrize(
     "fault",
-    [COMMIT_THEN_DROP, DROP, COMMIT_THEN_HTML, COMMIT_THEN_WRONG_JSON, HTML_PAGE, slow(2.6), status(500), status(503)],
+    [COMMIT_THEN_DROP, DROP, COMMIT_THEN_HTML, COMMIT_THEN_WRONG_JSON, HTML_PAGE, slow(2.2), status(500), status(503)],
     ids=["commits then drops", "drops", "commits then HTML", "commits then wrong JSON", "HTML", "slow", "500", "503"],
 )
 def test_an_unknown_outcome_is_read_back_and_ends_with_one_of_each(

@@ -150,7 +150,7 @@ def test_an_interrupted_supervisor_leaves_no_process(tmp_path: Path, number: sig
     read_until(stack, "up")
     until(lambda: len(at_home(tmp_path)) == 4)
     stack.send_signal(number)
-    assert stack.communicate(timeout=20)[0].strip() == "interrupted"
+    assert stack.communicate(timeout=60)[0].strip() == "interrupted"
     assert at_home(tmp_path) == []
 
 
@@ -160,7 +160,7 @@ def test_an_interrupt_in_the_middle_of_starting_leaves_no_process(tmp_path: Path
         until(lambda: (tmp_path / "run" / "supervisor.lock").exists())
         time.sleep(delay)
         stack.send_signal(signal.SIGINT)
-        stack.communicate(timeout=20)
+        stack.communicate(timeout=60)
         until(lambda: at_home(tmp_path) == [], 3)
 
 
@@ -177,7 +177,7 @@ def test_after_the_killing_of_a_supervisor_the_next_start_leaves_no_process_of_t
     assert not [p for p in old if processes.is_alive(p)]
     assert any("earlier start left behind" in line for line in lines)
     second.send_signal(signal.SIGINT)
-    second.communicate(timeout=20)
+    second.communicate(timeout=60)
     assert at_home(tmp_path) == []
 
 

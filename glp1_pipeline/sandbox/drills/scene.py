@@ -18,6 +18,7 @@ import psycopg
 
 from glp1_pipeline.adapters import alerts
 from glp1_pipeline.adapters.alerts import Channels, World
+from glp1_pipeline.adapters.balance import on_the_way
 from glp1_pipeline.adapters.ehr import Ehr, EhrSettings
 from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline.domain.alerts import Book, Incident
@@ -194,13 +195,11 @@ class Scene(Producer):
 
     def left(self) -> dict[str, int]:
         """What is on its way, in counts."""
-        rows = self.rows(
-            "select 'events', count(*) from phi.events where status = 'waiting'"
-            " union all select 'drops', count(*) from ops.drops where state = 'reading'"
-            " union all select 'changes', count(*) from ops.writes where status in ('ready', 'in_doubt')"
-            " union all select 'changes given up', count(*) from ops.writes where status = 'dead'"
-        )
-        return {name: n for name, n in rows if n} | ({"files": 1} if self.landing.ready(limit=1) else {})
+        with self.connect() as connection:
+            left = on_the_way(connection)
+        given_up = self.rows("select count(*) from ops.writes where status = 'dead'")[0][0]
+        files = 1 if self.landing.ready(limit=1) else 0
+        return left | {name: n for name, n in (("changes given up", given_up), ("files", files)) if n}
 
     def _is_settled(self) -> bool:
         known = {(str(a), str(b)) for a, b in self.rows("select source, source_id from phi.events")}
