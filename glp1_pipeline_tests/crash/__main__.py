@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import psycopg
 from psycopg import sql
@@ -21,6 +22,7 @@ from psycopg import sql
 from glp1_pipeline_tests.crash import mended, proof
 from glp1_pipeline_tests.crash.mends import MendWorld
 from glp1_pipeline_tests.crash.road import MORTAL, World
+from glp1_pipeline_tests.crash.tracer import Point
 from glp1_pipeline_tests.crm_process import CrmProcess
 from glp1_pipeline_tests.small_road import connect
 
@@ -30,8 +32,8 @@ MOST = 60
 
 @dataclass
 class Found:
-    point: int
-    name: str
+    point: str
+    n: int
     faults: list[str]
 
 
@@ -42,9 +44,9 @@ class Sweep:
         self.world, self.proof, self.connection = world, proof, connection
         self.most: dict[str, int] = {}
 
-    def attempt(self, at: int) -> tuple[list[str] | None, list[str]]:
+    def attempt(self, at: Point | None) -> tuple[list[str] | None, list[str]]:
         """One run that dies at a point, one that does not, and what is wrong then. Names of points if it never came."""
-        round_: Any = self.world.round(f"{uuid.uuid4().hex[:8]}-{at}")
+        round_: Any = self.world.round(f"{uuid.uuid4().hex[:8]}")
         self.world.prepare(self.connection, round_)
         reading, writing = os.pipe()
         child = os.fork()
@@ -87,27 +89,21 @@ class Sweep:
             time.sleep(0.005)
 
     def sweep(self, part: int, parts: int, wants_all: bool, seed: int) -> dict[str, Any]:
-        """Every `parts`-th point, until a run passes untouched."""
+        """One run untouched, and one for each point of this part's places."""
         began = time.monotonic()
-        names, faults = self.attempt(0)
+        names, faults = self.attempt(None)
         assert names is not None, faults
         self.most = self.proof.writes(self.world.road(self.connection))
-        found = [Found(0, "untouched", faults)] if faults else []
-        chosen = chosen_points(names, wants_all, seed, isinstance(self.world, MendWorld))[part::parts]
-        killed, at = 0, 0
-        for at in chosen:
-            left, faults = self.attempt(at)
-            killed += left is None
+        found = [Found("untouched", 0, faults)] if faults else []
+        # By their names, since another harness may come to a place once more or less, or in another order.
+        mine = [name for name in names if crc32(name.encode()) % parts == part]
+        chosen = chosen_points(mine, MOST // parts, wants_all, seed, isinstance(self.world, MendWorld))
+        killed = 0
+        for point in chosen:
+            left, faults = self.attempt(point)
+            killed += left is None  # threads may make one run a step shorter than another
             if faults:
-                found.append(Found(at, names[at - 1], faults))
-        while True:  # threads may make one run a step longer than another
-            at = max(at, len(names)) + 1
-            left, faults = self.attempt(at)
-            if faults:
-                found.append(Found(at, "later", faults))
-            if left is not None:
-                break
-            killed += 1
+                found.append(Found(*point, faults))
         return {
             "points": len(names),
             "killed": killed,
@@ -118,25 +114,25 @@ class Sweep:
         }
 
 
-def chosen_points(names: list[str], wants_all: bool, seed: int, is_one_by_one: bool = False) -> list[int]:
-    """All, or as many as `MOST`, by chance: a first one of each name, then a second one; counted from 1.
+def chosen_points(names: list[str], most: int, wants_all: bool, seed: int, is_one_by_one: bool) -> list[Point]:
+    """All, or as many as `most`, by chance: a first one of each name, then a second one.
 
     `is_one_by_one`: where no threads are at work, what is after one point is before the next: one before each place.
     """
-    points = list(range(1, len(names) + 1))
-    if wants_all or len(names) <= MOST:
+    times = Counter(names)
+    points = [Point(name, n) for name in times for n in range(1, times[name] + 1)]
+    if wants_all or len(names) <= most:
         return points
+    dice = random.Random(seed)
     if is_one_by_one:
-        places = {name: [p for p in points if names[p - 1] == name] for name in names if name.startswith("before ")}
-        dice = random.Random(seed)
-        return sorted(dice.choice(found) for found in places.values())
-    random.Random(seed).shuffle(points)
+        return [Point(name, dice.randint(1, times[name])) for name in times if name.startswith("before ")]
+    dice.shuffle(points)
     seen: Counter[str] = Counter()
-    turn: dict[int, int] = {}
+    turn: dict[Point, int] = {}
     for point in points:
-        turn[point] = seen[names[point - 1]]
-        seen[names[point - 1]] += 1
-    return sorted(sorted(points, key=turn.__getitem__)[: max(MOST, len(seen))])
+        turn[point] = seen[point.name]
+        seen[point.name] += 1
+    return sorted(points, key=turn.__getitem__)[: max(most, len(seen))]
 
 
 def main() -> None:
@@ -149,7 +145,8 @@ def main() -> None:
     parser.add_argument("--parts", type=int, default=1)
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", type=int, help="one point alone")
+    parser.add_argument("--only", help="one point alone, as the sweep names it")
+    parser.add_argument("--n", type=int, default=1, help="and the how manieth time that a run comes to it")
     told = parser.parse_args()
     (told.folder / "crm").mkdir(parents=True)
     with CrmProcess(told.folder / "crm") as crm, connect(told.url) as connection:
@@ -165,7 +162,7 @@ def main() -> None:
             world.ehr()
             one = Sweep(world, proof, connection)
         if told.only is not None:
-            print(one.attempt(told.only), file=sys.stdout)
+            print(one.attempt(Point(told.only, told.n)), file=sys.stdout)
             return
         print(json.dumps(one.sweep(told.part, told.parts, told.all, told.seed)))
 
