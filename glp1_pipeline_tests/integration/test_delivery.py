@@ -631,7 +631,7 @@ def test_a_deadline_gives_back_what_was_not_begun(world: World) -> None:
         world.plan(patient, patient.chart(1, "Anna"))
     with FaultProxy(world.ehr_url) as proxy:
         proxy.rule = lambda _: slow(0.4)
-        report = world.deliver(world.ehr(proxy.url), workers=1, deadline=0.2)
+        report = world.deliver(world.ehr(proxy.url), workers=1, deadline=1.0)
         assert report.stopped == "deadline"
         done = report.delivered
         assert 1 <= done <= 3
