@@ -36,7 +36,7 @@ up: runtime
 # Several files at a time, each process with servers of its own. Tests wait for servers half of their time: three
 # processes keep two cores busy. In the order of `testpaths`: else the few long ones come last, one after the other.
 test: dev
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: dev
 	@$(BIN)/ruff check .

@@ -1,15 +1,19 @@
 """Which tests one process runs. Not here: what tests are given (each tier's own `conftest`)."""
 
-from pathlib import Path
-
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
-STACK = Path(__file__).parent / "pipeline"
+STACK = "glp1_pipeline_tests/pipeline/"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class ByServers(LoadFileScheduling):
     """A file's tests stay together, since they share servers; those of a whole running stack, since they share that."""
-    for item in items:
-        group = STACK if item.path.is_relative_to(STACK) else item.path
-        item.add_marker(pytest.mark.xdist_group(str(group.relative_to(STACK.parent))))
+
+    def _split_scope(self, nodeid: str) -> str:
+        return STACK if nodeid.startswith(STACK) else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByServers:
+    return ByServers(config, log)
