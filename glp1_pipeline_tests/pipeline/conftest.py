@@ -43,6 +43,8 @@ class Running:
         answer = requests.post(
             f"{self.stack.ui_url}/graphql", json={"query": query, "variables": variables or {}}, timeout=30
         ).json()
+        if "OperationalError" in str(answer.get("errors")):
+            raise ConnectionError("the UI held a connection to a Postgres that was killed since")
         assert "errors" not in answer, answer["errors"]
         return answer["data"]
 
