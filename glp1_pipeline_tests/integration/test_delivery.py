@@ -132,9 +132,9 @@ def test_an_unknown_outcome_is_read_back_and_ends_with_one_of_each(
     with FaultProxy(world.ehr_url, server_ids) as proxy:
         proxy.plan(fault)
         client = world.ehr(proxy.url)
-        report = world.deliver(client)
+        report = world.deliver(client, deadline=1.0)  # over when the slow one is given up
         assert report.outcomes["in_doubt"] == 1
-        while not proxy.writes:  # what is slow lands while we wait for our next try, not long after it
+        while not proxy.writes:  # what is slow lands before our next try, as where minutes lie between them
             time.sleep(0.02)
         world.drain(client)
         assert world.statuses() == {"delivered": 2}
