@@ -7,45 +7,29 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 import pytest
 import requests
 import yaml
 
-from glp1_pipeline.adapters.postgres import EmbeddedPostgres
-from glp1_pipeline.adapters.schema import migrate
-from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline.adapters.state import free_port
+from glp1_pipeline_tests.small_road import SmallRoad, migrated_database, small_road
 
 
-@pytest.fixture(scope="session")
-def database_url() -> Iterator[str]:
-    """A migrated database of the session's own: in the server of GLP1_TEST_DATABASE_URL, else in an embedded one."""
-    if given := os.environ.get("GLP1_TEST_DATABASE_URL"):
-        name = f"test_{uuid.uuid4().hex[:12]}"
-        with psycopg.connect(given, autocommit=True) as connection:
-            connection.execute(f'create database "{name}"')  # type: ignore[arg-type]
-        url = given.rsplit("/", 1)[0] + f"/{name}"
-        migrate(url)
-        yield url
-        with psycopg.connect(given, autocommit=True) as connection:
-            connection.execute(f'drop database "{name}" with (force)')  # type: ignore[arg-type]
-        return
-    with tempfile.TemporaryDirectory(prefix="glp1_") as folder:
-        settings = Settings.from_env({"GLP1_HOME": folder})
-        settings.make_home()
-        server = EmbeddedPostgres(settings, say=lambda _: None)
-        server.start()
-        try:
-            migrate(settings.store_url())
-            yield settings.store_url()
-        finally:
-            server.remove()
+@pytest.fixture(scope="module")
+def url() -> str:
+    """An empty database of the file's own with our tables."""
+    return migrated_database()
+
+
+@pytest.fixture
+def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
+    """The road without Dagster, and no row on it."""
+    with small_road(url, tmp_path) as made:
+        yield made
 
 
 @dataclass(frozen=True)

@@ -25,14 +25,9 @@ from glp1_pipeline.cli import main
 from glp1_pipeline.defs import alerts as wiring
 from glp1_pipeline.defs.resources import Road
 from glp1_pipeline_tests.alert_world import SECRET, AlertWorld, Receiver, receiver
-from glp1_pipeline_tests.small_road import connect, empty_tables, migrated_database
+from glp1_pipeline_tests.small_road import connect, empty_tables
 
 CANARIES = ("canary", "1980-02-03", "555-0142", "jane")
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
 
 
 @pytest.fixture

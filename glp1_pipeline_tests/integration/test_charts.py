@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +25,8 @@ from glp1_pipeline_tests.small_road import (
     amendment,
     connect,
     empty_tables,
-    migrated_database,
-    small_road,
     submission,
 )
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
-
-
-@pytest.fixture
-def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
-    with small_road(url, tmp_path) as made:
-        yield made
 
 
 def event_id(event: dict[str, Any]) -> uuid.UUID:

@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,19 +24,8 @@ from glp1_pipeline.sandbox.stack import CODE_THREADS
 from glp1_pipeline_tests import treatments
 from glp1_pipeline_tests.refill_road import Store, begin, begin_lately, of, patient_of, ring
 from glp1_pipeline_tests.refills import checkin
-from glp1_pipeline_tests.small_road import SmallRoad, connect, migrated_database, small_road
+from glp1_pipeline_tests.small_road import SmallRoad, connect
 from glp1_pipeline_tests.treatments import dispensed, message, ordered
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
-
-
-@pytest.fixture
-def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
-    with small_road(url, tmp_path) as made:
-        yield made
 
 
 def moments(road: SmallRoad) -> list[tuple]:

@@ -20,14 +20,9 @@ from glp1_pipeline.adapters.hooks import LONGEST_BODY, make_app
 from glp1_pipeline.adapters.state import free_port
 from glp1_pipeline_tests.crm_process import CrmProcess
 from glp1_pipeline_tests.crm_world import CrmWorld, new_key
-from glp1_pipeline_tests.small_road import migrated_database, small_road
+from glp1_pipeline_tests.small_road import small_road
 
 SECRET = "what-webhooks-are-signed-with"
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
 
 
 @pytest.fixture

@@ -13,14 +13,9 @@ from glp1_pipeline.adapters.crm import Crm, CrmSettings
 from glp1_pipeline.domain.crm import CHANGE, KEY
 from glp1_pipeline_tests.crm_process import CrmProcess
 from glp1_pipeline_tests.crm_world import CrmWorld, new_key
-from glp1_pipeline_tests.small_road import migrated_database, small_road
+from glp1_pipeline_tests.small_road import small_road
 
 VERSIONS = pytest.mark.parametrize("has_versions", [True, False], ids=["counts versions", "counts none"])
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
 
 
 @pytest.fixture

@@ -17,12 +17,7 @@ from glp1_pipeline.cli import telling
 from glp1_pipeline.domain.crm import KEY
 from glp1_pipeline_tests.crm_process import CrmProcess
 from glp1_pipeline_tests.crm_world import CrmWorld
-from glp1_pipeline_tests.small_road import amendment, connect, migrated_database, small_road, submission
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
+from glp1_pipeline_tests.small_road import amendment, connect, small_road, submission
 
 
 @pytest.fixture

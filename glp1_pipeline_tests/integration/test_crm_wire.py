@@ -23,7 +23,7 @@ from glp1_pipeline_tests.crm_process import CrmProcess
 from glp1_pipeline_tests.crm_world import CrmWorld, new_key
 from glp1_pipeline_tests.refills import checkin, intake, overridden, requested
 from glp1_pipeline_tests.sample_inputs import contract
-from glp1_pipeline_tests.small_road import migrated_database, small_road
+from glp1_pipeline_tests.small_road import small_road
 from glp1_pipeline_tests.treatments import BEGAN, dispensed, ordered
 
 pytestmark = pytest.mark.timeout(300)
@@ -31,11 +31,6 @@ CONTRACT = contract()
 TOLD = {p.field for p in CONTRACT.crm.values() if p.flows != "in" and p.field}
 LARGE = "bulk_thousand_lines"
 """Many of one kind: the first of them are as good as all."""
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
 
 
 @pytest.fixture

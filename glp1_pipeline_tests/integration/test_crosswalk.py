@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,25 +16,12 @@ from glp1_pipeline_tests.small_road import (
     amendment,
     connect,
     empty_tables,
-    migrated_database,
-    small_road,
     submission,
 )
 from glp1_pipeline_tests.treatments import dispensed
 
 CARD = {"ins.has_coverage": True, "ins.member_id": "W-55 01", "ins.bin_pcn_group": {"group": "RX9"}}
 ACCOUNT = [{"system": "intake-account:/intake/web", "value": "canary-0000001"}]
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
-
-
-@pytest.fixture
-def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
-    with small_road(url, tmp_path) as made:
-        yield made
 
 
 def in_ehr(*identifiers: dict[str, Any], account: str = "canary-0000001", version: int = 1) -> dict[str, Any]:

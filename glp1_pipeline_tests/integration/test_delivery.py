@@ -37,8 +37,8 @@ KINDS = pytest.mark.parametrize("server_ids", [False, True], ids=["takes our ids
 
 
 @pytest.fixture
-def world(database_url: str, ehr: EhrProcess) -> Iterator[World]:
-    world = World(database_url, ehr.url)
+def world(url: str, ehr: EhrProcess) -> Iterator[World]:
+    world = World(url, ehr.url)
     yield world
     world.close()
 
@@ -317,14 +317,14 @@ def test_a_poison_patient_blocks_nobody_else(world: World, server_ids: bool, cod
     assert world.statuses() == {"delivered": 8}
 
 
-def test_a_revoked_secret_opens_the_breaker_and_burns_no_try(database_url: str, tmp_path: Path) -> None:
+def test_a_revoked_secret_opens_the_breaker_and_burns_no_try(url: str, tmp_path: Path) -> None:
     smart = {
         "types": ["smart"],
         "token_lifetime": 300,
         "smart_clients": [{"client_id": "glp1-pipeline", "scopes": "system/*.*", "client_secret": "right"}],
     }
     with run_ehr(tmp_path, smart) as process:
-        world = World(database_url, process.url)
+        world = World(url, process.url)
         (patient,) = world.patients(1)
         world.plan(patient, patient.chart(1, "Anna"))
         wrong = world.ehr(client_id="glp1-pipeline", client_secret="wrong")

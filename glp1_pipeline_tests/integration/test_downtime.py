@@ -10,7 +10,6 @@ import signal
 import stat
 import sys
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,21 +27,10 @@ from glp1_pipeline.defs import resources
 from glp1_pipeline.domain.charting import GATE
 from glp1_pipeline.domain.downtime import cells
 from glp1_pipeline_tests.sample_inputs import contract
-from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, migrated_database, small_road, submission
+from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, submission
 
 DONE_AT = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=2)
 REVIEW = "provider-review-initial"
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
-
-
-@pytest.fixture
-def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
-    with small_road(url, tmp_path) as made:
-        yield made
 
 
 def worklist(road: SmallRoad) -> list[dict[str, str]]:

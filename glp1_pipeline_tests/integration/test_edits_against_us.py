@@ -14,18 +14,13 @@ from glp1_pipeline.adapters.charts import Scope, attend_disputes, chart_events
 from glp1_pipeline.adapters.outbox import conflicts, settle_conflict
 from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.circle import Circle
-from glp1_pipeline_tests.small_road import amendment, migrated_database, small_road, submission
+from glp1_pipeline_tests.small_road import amendment, small_road, submission
 
 from .conftest import EhrProcess, run_ehr
 
 PEOPLE = count(1)
 WEIGHT = "29463-7"
 NOTE = [{"text": "weighed again by the nurse"}]
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
 
 
 @pytest.fixture(scope="module")

@@ -37,8 +37,8 @@ KINDS = pytest.mark.parametrize("server_ids", [False, True], ids=["takes our ids
 
 
 @pytest.fixture
-def world(database_url: str, ehr: EhrProcess) -> Iterator[World]:
-    world = World(database_url, ehr.url)
+def world(url: str, ehr: EhrProcess) -> Iterator[World]:
+    world = World(url, ehr.url)
     begin_now(world)
     yield world
     world.close()

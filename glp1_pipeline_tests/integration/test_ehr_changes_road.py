@@ -21,17 +21,12 @@ from glp1_pipeline.adapters.matches import decide
 from glp1_pipeline.defs import ehr_changes
 from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.circle import Circle
-from glp1_pipeline_tests.small_road import amendment, migrated_database, small_road, submission
+from glp1_pipeline_tests.small_road import amendment, small_road, submission
 
 from .conftest import EhrProcess, run_ehr
 
 PEOPLE = count(1)
 """The EHR is shared by the tests, so each has a person of its own."""
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
 
 
 @pytest.fixture(scope="module")

@@ -30,17 +30,12 @@ from glp1_pipeline.adapters.state import free_port
 from glp1_pipeline.defs import ehr_changes
 from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.circle import Circle
-from glp1_pipeline_tests.small_road import migrated_database, small_road, submission
+from glp1_pipeline_tests.small_road import small_road, submission
 
 from .conftest import EhrProcess, run_ehr
 from .test_ehr_changes_road import PEOPLE, given_road
 
 SECRET = "what-the-ehr-says-to-be-known"
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
 
 
 @pytest.fixture

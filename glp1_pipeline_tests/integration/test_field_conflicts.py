@@ -19,16 +19,11 @@ from glp1_pipeline.domain.chart import Chart, Conflict
 from glp1_pipeline.domain.charting import Known, PatientOutcome
 from glp1_pipeline.domain.gates import GateResult
 from glp1_pipeline_tests.sample_inputs import contract
-from glp1_pipeline_tests.small_road import RING, migrated_database
+from glp1_pipeline_tests.small_road import RING
 
 DAY = datetime(2026, 11, 20, 12, tzinfo=UTC)
 PATIENT, OTHER = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
 KNOWN = Known(patients={PATIENT, OTHER})
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
 
 
 @pytest.fixture

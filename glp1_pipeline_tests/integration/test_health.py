@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import stat
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,18 +22,7 @@ from glp1_pipeline.defs import health as wiring
 from glp1_pipeline.defs.resources import Road
 from glp1_pipeline.domain.health import Health
 from glp1_pipeline_tests.alert_world import AlertWorld
-from glp1_pipeline_tests.small_road import SmallRoad, contract, empty_tables, migrated_database, small_road, submission
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
-
-
-@pytest.fixture
-def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
-    with small_road(url, tmp_path) as made:
-        yield made
+from glp1_pipeline_tests.small_road import SmallRoad, contract, empty_tables, submission
 
 
 @pytest.fixture

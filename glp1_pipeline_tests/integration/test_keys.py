@@ -24,12 +24,12 @@ WHO = ("security-1", "yearly rotation")
 
 
 @pytest.fixture
-def road(database_url, tmp_path):
+def road(url, tmp_path):
     """A road whose ring is a file that can change."""
-    with connect(database_url) as connection:
+    with connect(url) as connection:
         empty_tables(connection)
         KeyRing.create(ring_of(tmp_path))
-        yield SmallRoad(database_url, tmp_path, connection, cipher=Cipher(KeyRing.load(ring_of(tmp_path))))
+        yield SmallRoad(url, tmp_path, connection, cipher=Cipher(KeyRing.load(ring_of(tmp_path))))
 
 
 def ring_of(folder: Path) -> Path:

@@ -14,14 +14,9 @@ from glp1_pipeline.adapters import ledger
 from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline.adapters.variables import SettingsError
 from glp1_pipeline.sandbox.dagster_home import dagster_env
-from glp1_pipeline_tests.small_road import SmallRoad, migrated_database, small_road, submission
+from glp1_pipeline_tests.small_road import SmallRoad, small_road, submission
 
 REFUSED = "rejected:not_by_this_door"
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
 
 
 @pytest.fixture

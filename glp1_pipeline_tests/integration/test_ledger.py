@@ -10,7 +10,6 @@ import os
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,18 +24,7 @@ from glp1_pipeline.adapters import documents, ledger
 from glp1_pipeline.adapters import landing as zone
 from glp1_pipeline.adapters.archive import open_archived
 from glp1_pipeline.adapters.landing import MAX_LINE_BYTES
-from glp1_pipeline_tests.small_road import SmallRoad, connect, migrated_database, small_road, submission
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
-
-
-@pytest.fixture
-def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
-    with small_road(url, tmp_path) as made:
-        yield made
+from glp1_pipeline_tests.small_road import SmallRoad, connect, submission
 
 
 def archived(road: SmallRoad) -> list[bytes]:

@@ -6,8 +6,6 @@ import itertools
 import json
 import random
 import uuid
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -22,24 +20,13 @@ from glp1_pipeline.defs import medication as wiring
 from glp1_pipeline.domain.fhir.elements import RXNORM, UCUM
 from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.circle import Circle
-from glp1_pipeline_tests.small_road import SmallRoad, empty_tables, migrated_database, small_road, submission
+from glp1_pipeline_tests.small_road import SmallRoad, empty_tables, submission
 from glp1_pipeline_tests.treatments import at, dispensed, message, ordered, taken
 
 from .conftest import EhrProcess
 
 START = [ordered(0, 0.25), dispensed(3, 0.25)]
 SKIP = [*START, ordered(28, 1.0), taken(20, 0.25)]
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
-
-
-@pytest.fixture
-def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
-    with small_road(url, tmp_path) as made:
-        yield made
 
 
 def courses(road: SmallRoad) -> list[tuple]:

@@ -14,16 +14,11 @@ from glp1_pipeline.adapters.charts import TARGET
 from glp1_pipeline.adapters.outbox import conflicts
 from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.circle import Circle
-from glp1_pipeline_tests.small_road import migrated_database, small_road, submission
+from glp1_pipeline_tests.small_road import small_road, submission
 
 from .conftest import EhrProcess, run_ehr
 
 PEOPLE = count(1)
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
 
 
 @pytest.fixture(scope="module")

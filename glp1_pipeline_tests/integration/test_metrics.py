@@ -21,7 +21,6 @@ from glp1_pipeline.defs import metrics
 from glp1_pipeline_tests.sample_inputs import ABSENT
 from glp1_pipeline_tests.small_road import (
     SmallRoad,
-    migrated_database,
     small_road,
     submission,
     url_of_who_counts,
@@ -116,11 +115,6 @@ def fill_sync(road: SmallRoad) -> None:
             " detected_at, resolved_at) values (%s, 'ehr', 'critical', 'integration', 'x', '', 1, 1, %s, %s, %s)",
             (alert, at(0, opened), at(0, detected), None if resolved is None else at(0, resolved)),
         )
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,18 +13,7 @@ from hypothesis import strategies as st
 from glp1_pipeline.adapters import matches
 from glp1_pipeline.adapters.settling import settle_field
 from glp1_pipeline_tests.sample_inputs import contract
-from glp1_pipeline_tests.small_road import SmallRoad, amendment, empty_tables, migrated_database, small_road, submission
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
-
-
-@pytest.fixture
-def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
-    with small_road(url, tmp_path) as made:
-        yield made
+from glp1_pipeline_tests.small_road import SmallRoad, amendment, empty_tables, submission
 
 
 def record(road: SmallRoad, subject: str) -> str:

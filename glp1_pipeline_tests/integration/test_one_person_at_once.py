@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,21 +17,8 @@ from glp1_pipeline_tests.small_road import (
     SmallRoad,
     amendment,
     connect,
-    migrated_database,
-    small_road,
     submission,
 )
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
-
-
-@pytest.fixture
-def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
-    with small_road(url, tmp_path) as made:
-        yield made
 
 
 def record(road: SmallRoad, subject: str) -> str:

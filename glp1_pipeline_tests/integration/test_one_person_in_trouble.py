@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -18,18 +16,7 @@ from glp1_pipeline.cli import mend
 from glp1_pipeline.domain import flags
 from glp1_pipeline.domain.fhir import patient_key, response_key
 from glp1_pipeline_tests.sample_inputs import contract
-from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, migrated_database, small_road, submission
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
-
-
-@pytest.fixture
-def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
-    with small_road(url, tmp_path) as made:
-        yield made
+from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, small_road, submission
 
 
 def record(road: SmallRoad, subject: str) -> str:

@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,24 +19,13 @@ from glp1_pipeline.sandbox.drills.proxy import COMMIT_THEN_DROP, FaultProxy
 from glp1_pipeline_tests.circle import Circle
 from glp1_pipeline_tests.refills import by_provider, checkin, intake, overridden, requested
 from glp1_pipeline_tests.rollbacks import Told
-from glp1_pipeline_tests.small_road import SmallRoad, migrated_database, small_road
+from glp1_pipeline_tests.small_road import SmallRoad
 from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, message, ordered
 
 from .conftest import EhrProcess
 
 KINDS = pytest.mark.parametrize("server_ids", [False, True], ids=["takes our ids", "makes its own ids"])
 NEW = ("MedicationRequest", "DetectedIssue", "CommunicationRequest", "AuditEvent", "QuestionnaireResponse")
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
-
-
-@pytest.fixture
-def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
-    with small_road(url, tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

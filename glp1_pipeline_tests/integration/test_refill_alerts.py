@@ -21,12 +21,7 @@ from glp1_pipeline_tests.refill_road import (
     ring,
 )
 from glp1_pipeline_tests.refills import by_provider, checkin, requested
-from glp1_pipeline_tests.small_road import SmallRoad, contract, migrated_database, small_road
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
+from glp1_pipeline_tests.small_road import SmallRoad, contract, small_road
 
 
 @pytest.fixture

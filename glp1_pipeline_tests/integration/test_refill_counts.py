@@ -21,13 +21,8 @@ from glp1_pipeline_tests.refill_road import (
     ring,
 )
 from glp1_pipeline_tests.refills import by_provider, checkin, overridden, requested
-from glp1_pipeline_tests.small_road import SmallRoad, migrated_database, small_road
+from glp1_pipeline_tests.small_road import SmallRoad, small_road
 from glp1_pipeline_tests.treatments import dispensed
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
 
 
 @pytest.fixture

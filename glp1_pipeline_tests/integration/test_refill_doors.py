@@ -33,14 +33,9 @@ from glp1_pipeline_tests.refill_road import (
     stands,
 )
 from glp1_pipeline_tests.refills import by_provider, checkin, requested
-from glp1_pipeline_tests.small_road import SmallRoad, migrated_database, submission
+from glp1_pipeline_tests.small_road import SmallRoad, submission
 from glp1_pipeline_tests.test_house import ROOT
 from glp1_pipeline_tests.treatments import dispensed, ordered
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
 
 
 @pytest.fixture

@@ -35,13 +35,8 @@ from glp1_pipeline_tests.refill_road import (
     stands,
 )
 from glp1_pipeline_tests.refills import overridden, requested
-from glp1_pipeline_tests.small_road import SmallRoad, connect, empty_database, migrated_database
+from glp1_pipeline_tests.small_road import SmallRoad, connect, empty_database
 from glp1_pipeline_tests.treatments import ordered
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
 
 
 @pytest.fixture

@@ -6,9 +6,7 @@ import hashlib
 import random
 import threading
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -20,24 +18,13 @@ from glp1_pipeline.adapters.charts import save
 from glp1_pipeline.adapters.cipher import Cipher, KeyRing
 from glp1_pipeline.adapters.resealing import reseal
 from glp1_pipeline_tests.refills import by_provider, checkin, intake, overridden, requested
-from glp1_pipeline_tests.small_road import RING, SmallRoad, connect, empty_tables, migrated_database, small_road
+from glp1_pipeline_tests.small_road import RING, SmallRoad, connect, empty_tables
 from glp1_pipeline_tests.treatments import at, dispensed, message, ordered
 
 START = [intake(), ordered(0, 0.25), dispensed(3, 0.25)]
 SEVERE = checkin(24, side_effects=[{"symptom": "nausea", "severity": "severe"}])
 TABLES = ("follow_ups", "refills", "refill_overrides", "clocks", "tasks", "medication_courses", "risk_flags")
 OTHER = "canary-0000002"
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
-
-
-@pytest.fixture
-def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
-    with small_road(url, tmp_path) as made:
-        yield made
 
 
 def when(day: float) -> datetime:

@@ -30,15 +30,10 @@ from glp1_pipeline_tests.refill_road import (
     stands,
 )
 from glp1_pipeline_tests.refills import by_provider, checkin, overridden
-from glp1_pipeline_tests.small_road import SmallRoad, migrated_database
+from glp1_pipeline_tests.small_road import SmallRoad
 
 CONTRACT = contracts.load()
 TEXT = "seen by video, Wendell Canary eats and drinks"
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
 
 
 @pytest.fixture

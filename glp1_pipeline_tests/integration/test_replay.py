@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,20 +20,9 @@ from glp1_pipeline.adapters import replay
 from glp1_pipeline.adapters.plans import alone
 from glp1_pipeline.adapters.replay import plan as plans
 from glp1_pipeline.domain import charting
-from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, migrated_database, small_road, submission
+from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, submission
 
 BY = ("steward-7", "a spelling was added")
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
-
-
-@pytest.fixture
-def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
-    with small_road(url, tmp_path) as made:
-        yield made
 
 
 def choose(road: SmallRoad, **selection: Any) -> uuid.UUID:

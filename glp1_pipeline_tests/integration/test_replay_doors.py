@@ -27,15 +27,9 @@ from glp1_pipeline_tests.small_road import (
     SmallRoad,
     amendment,
     connect,
-    migrated_database,
     small_road,
     submission,
 )
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
 
 
 @pytest.fixture

@@ -41,7 +41,6 @@ from glp1_pipeline_tests.small_road import (
     amendment,
     connect,
     empty_database,
-    migrated_database,
     small_road,
     submission,
 )
@@ -50,17 +49,6 @@ from .conftest import EhrProcess
 
 PEOPLE = count(1)
 KEEP = Keep(bodies=30, attempts=30, alerts=30, plans=30, drops=30, runs=30, logs=30)
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
-
-
-@pytest.fixture
-def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
-    with small_road(url, tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,24 +22,13 @@ from glp1_pipeline.domain.contract import Contract
 from glp1_pipeline.sandbox.drills.proxy import COMMIT_THEN_DROP, FaultProxy
 from glp1_pipeline_tests.rollbacks import BY, Told
 from glp1_pipeline_tests.sample_inputs import contract
-from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, migrated_database, small_road, submission
+from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, submission
 
 from .conftest import EhrProcess
 
 KINDS = pytest.mark.parametrize("server_ids", [False, True], ids=["takes our ids", "makes its own ids"])
 WRONG = "wrong0000000"
 WEIGHT = {"anthro.weight": {"value": 99.5, "unit": "kg"}}
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
-
-
-@pytest.fixture
-def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
-    with small_road(url, tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from glp1_pipeline.defs.rollback import rollback_writes, rollbacks_due
 from glp1_pipeline_tests.rollbacks import Told
 from glp1_pipeline_tests.small_road import (
     RING,
-    migrated_database,
     small_road,
     submission,
 )
@@ -28,11 +27,6 @@ from glp1_pipeline_tests.small_road import (
 from .conftest import EhrProcess
 
 BY = ("--actor", "steward-7", "--reason", "wrong spelling")
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
 
 
 @pytest.fixture

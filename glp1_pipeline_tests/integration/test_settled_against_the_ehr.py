@@ -15,7 +15,7 @@ from glp1_pipeline.adapters.settling import settle_field
 from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.circle import Circle
 from glp1_pipeline_tests.sample_inputs import ABSENT
-from glp1_pipeline_tests.small_road import amendment, migrated_database, small_road, submission
+from glp1_pipeline_tests.small_road import amendment, small_road, submission
 
 from .conftest import EhrProcess, run_ehr
 from .test_two_editors import SOME, deliver_dying
@@ -28,11 +28,6 @@ RACE = {
     "url": "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race",
     "extension": [{"url": "text", "valueString": "x"}],
 }
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
 
 
 @pytest.fixture(scope="module")

@@ -33,8 +33,8 @@ NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
         ("text", [["a", "b"], ["c", 'd"']]),
     ],
 )
-def test_a_list_arrives_as_it_was_sent(database_url: str, kind: str, told: list[Any]):
-    with connect(database_url, "test") as connection:
+def test_a_list_arrives_as_it_was_sent(url: str, kind: str, told: list[Any]):
+    with connect(url, "test") as connection:
         row = connection.execute(f"select %s::{kind}[]", (told,)).fetchone()  # pyright: ignore[reportArgumentType]
     assert row is not None
     assert row[0] == [item.obj if isinstance(item, Jsonb) else item for item in told]

@@ -20,16 +20,11 @@ from glp1_pipeline.adapters.alerts.messages import Message
 from glp1_pipeline.adapters.state import free_port
 from glp1_pipeline.cli import main
 from glp1_pipeline_tests.alert_world import SECRET, AlertWorld, Receiver, receiver
-from glp1_pipeline_tests.small_road import connect, empty_tables, migrated_database
+from glp1_pipeline_tests.small_road import connect, empty_tables
 
 OPENED, ESCALATED = "integration:opened:store_away", "leads:escalated:store_away"
 RESOLVED = ["integration:resolved:store_away", "leads:resolved:store_away"]
 LONG_AGO = datetime.now(UTC) - timedelta(hours=1)
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
 
 
 @pytest.fixture

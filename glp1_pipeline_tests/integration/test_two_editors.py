@@ -13,7 +13,7 @@ from glp1_pipeline.adapters.ehr_compare import compare
 from glp1_pipeline.adapters.outbox import conflicts
 from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.circle import Circle
-from glp1_pipeline_tests.small_road import amendment, migrated_database, small_road, submission
+from glp1_pipeline_tests.small_road import amendment, small_road, submission
 
 from .conftest import EhrProcess, run_ehr
 
@@ -22,11 +22,6 @@ MOBILE, OTHER_MOBILE = "+12065550177", "+12065550188"
 SPOKEN = {"language": {"coding": [{"system": "urn:ietf:bcp:47", "code": "vi"}]}, "preferred": True}
 DESK = {"system": "phone", "value": "+12065550199", "use": "work"}
 WEDDED = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus", "code": "M"}]}
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
 
 
 @pytest.fixture(scope="module")

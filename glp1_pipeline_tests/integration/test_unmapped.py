@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
-import pytest
 from click.testing import CliRunner
 
 from glp1_pipeline import contracts
 from glp1_pipeline.adapters.unmapped import count_unmapped, unmapped_spellings
 from glp1_pipeline.cli import mapping as cli
 from glp1_pipeline.defs.mapping import count_unmapped_codes, grown_sets, told
-from glp1_pipeline_tests.small_road import SmallRoad, connect, migrated_database, small_road, submission
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
-
-
-@pytest.fixture
-def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
-    with small_road(url, tmp_path) as made:
-        yield made
+from glp1_pipeline_tests.small_road import SmallRoad, connect, submission
 
 
 def with_lines(folder: Path, *lines: str) -> Path:

@@ -15,7 +15,7 @@ from glp1_pipeline.adapters.outbox import conflicts
 from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.circle import Circle
 from glp1_pipeline_tests.refills import checkin, intake, requested
-from glp1_pipeline_tests.small_road import migrated_database, small_road
+from glp1_pipeline_tests.small_road import small_road
 from glp1_pipeline_tests.treatments import BEGAN, dispensed, ordered
 
 from .conftest import EhrProcess, run_ehr
@@ -24,11 +24,6 @@ PEOPLE = count(401)
 TODAY = (datetime.now(UTC) - BEGAN).total_seconds() / 86400
 FIRST = TODAY - 29
 """Day of the order: what a provider does in the EHR, they do now."""
-
-
-@pytest.fixture(scope="module")
-def url() -> str:
-    return migrated_database()
 
 
 @pytest.fixture(scope="module")
