@@ -29,7 +29,7 @@ COLUMNS = {
     "changed": "What was another afterwards, by path and count, never a value.",
     "changed_at": "When the breaker last moved.",
     "changes": "How many changes were noticed since ever.",
-    "channel": "By whom a refill was asked for; of a message over which channel of the contract: its address is secret.",
+    "channel": "By whom a refill was asked for; of a message by which channel of the contract; its address is secret.",
     "chosen": "How many events it chose.",
     "chunk": "Which part of the plan it is in; a part is one transaction.",
     "closed_at": "When the task closed, by a person or by itself.",

@@ -46,9 +46,11 @@ TROUBLES = (psycopg.Error, OSError, StoreFault)
 
 
 def connect(url: str, name: str) -> Store:
-    """In autocommit: every piece of work opens its own transaction. ConnectionError where no server answers."""
+    """In autocommit: every piece of work opens its own transaction. Times are read in UTC, whatever the server or the
+    shell says: a day begins when it begins for everybody. ConnectionError where no server answers."""
     try:
         store = Store.connect(url, autocommit=True, application_name=name, connect_timeout=10)
+        store.execute("set time zone 'UTC'")
     except psycopg.OperationalError:
         # The driver's text names the server and the account: say what to do instead.
         raise ConnectionError(

@@ -24,7 +24,12 @@ INSTANT = click.DateTime(["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d", "%Y
 @click.option("--rule", "rules", required=True, multiple=True, help="A rule that is let through; again for more.")
 @click.option("--flag", "flags", multiple=True, help="A risk flag that is meant, where the rule holds for flags.")
 @click.option("--reason", "reason", required=True, metavar="CODE", help="A code of contracts/override_reasons.csv.")
-@click.option("--text", required=True, help="Why, in a sentence of your own. It is kept sealed, with the event alone.")
+@click.option(
+    "--text",
+    prompt="Why, in a sentence",
+    help="Why, in a sentence of your own; asked for when left out, so that no shell"
+    " remembers it. It is kept sealed, with the event alone.",
+)
 @click.option(
     "--until", required=True, type=INSTANT, help="When it ends by itself: 2026-12-24 or 2026-12-24T15:00 (UTC)."
 )
@@ -47,7 +52,8 @@ def override(refill_id, rules, flags, reason, text, until, actor, role, dry_run:
 
     \b
     glp1 refill override 092b29ae-... --rule side_effect --reason ASSESSED_PATIENT \\
-        --text "seen by video, eats and drinks" --until 2026-12-24 --actor provider-7 --role provider
+        --until 2026-12-24 --actor provider-7 --role provider
+    Why, in a sentence: seen by video, eats and drinks
     """
     from ..adapters import refills
 

@@ -5,8 +5,9 @@ what an override does (`adapters.refills`, `domain.refill`).
 """
 
 import enum
+import re
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import dagster as dg
 from pydantic import Field
@@ -124,7 +125,7 @@ def let_through(context: dg.OpExecutionContext, config: OverrideConfig, road: Ro
         raise dg.Failure("`refill_id` and `decision_id` must be ids: copy them from `glp1 refill show`") from None
     with road.connect("glp1 override refill") as connection:
         try:
-            word = _word(config, _flags(connection, road, refill_id, decision_id))
+            word = _word(connection, config, _flags(connection, road, refill_id, decision_id))
             before, after = requests.foresee(connection, road.contract, road.cipher, refill_id, word)
             told = {"dry run": config.dry_run, "stood": before.outcome}
             if config.dry_run:
@@ -132,7 +133,7 @@ def let_through(context: dg.OpExecutionContext, config: OverrideConfig, road: Ro
                 return
             event_id = requests.override(connection, road.contract, road.cipher, refill_id, word)
         except (ValueError, requests.RecordFault) as error:
-            raise dg.Failure(_without_flags(road.contract, str(error)), allow_retries=False) from None
+            raise dg.Failure(_without_names(road.contract, str(error)), allow_retries=False) from None
         done = charts.chart_events(connection, road.contract, road.cipher, charts.Scope(event_ids=(event_id,)))
         stands = connection.execute("select outcome from ops.refills where refill_id = %s", (refill_id,)).fetchone()
     context.add_output_metadata(
@@ -159,23 +160,26 @@ def _flags(connection, road: Road, refill_id: str, decision_id: str) -> tuple[st
     return tuple(holding_flags(made["rule"], made["reasons"]))
 
 
-def _word(config: OverrideConfig, flags: tuple[str, ...]) -> requests.Word:
+def _word(connection, config: OverrideConfig, flags: tuple[str, ...]) -> requests.Word:
+    # By the clock that the days are judged by: the longest time that a reason allows must not be a moment too long.
+    (now,) = connection.execute("select now()").fetchone()
     return requests.Word(
         tuple(rule.value for rule in config.rules),
         flags,
         config.reason.value,
         config.ground.value,
-        datetime.now(UTC) + timedelta(days=config.days),
+        now + timedelta(days=config.days),
         config.actor,
         config.role.value,
     )
 
 
-def _without_flags(contract: Contract, text: str) -> str:
-    """What stands on a chart is not told to Dagster, which keeps every message."""
-    for flag in sorted([*contract.flags, ADDRESS_CHANGED], key=len, reverse=True):
-        text = text.replace(flag, "a flag")
-    return text
+def _without_names(contract: Contract, text: str) -> str:
+    """What stands on a chart, and which rule holds for it, is not told to Dagster, which keeps every message."""
+    instead = dict.fromkeys(contract.refills.by_name, "(`glp1 refill show` says which)")
+    instead |= dict.fromkeys([*contract.flags, ADDRESS_CHANGED], "a flag")
+    names = "|".join(map(re.escape, sorted(instead, key=len, reverse=True)))
+    return re.sub(rf"\b({names})\b", lambda found: instead[found[0]], text)
 
 
 @dg.job(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from glp1_pipeline.adapters import clock, health
 from glp1_pipeline.adapters.alerts.feeds import silent_feeds
+from glp1_pipeline.adapters.refills import Word, override
 from glp1_pipeline_tests.alert_world import AlertWorld
 from glp1_pipeline_tests.refill_road import (
     NEW_FLAG,
@@ -164,17 +166,29 @@ def test_health_says_how_check_ins_requests_and_clocks_stand(road: SmallRoad, wo
     assert patient_of(road) not in says(world, "refill requests")
 
 
+def feeds(road: SmallRoad) -> dict[str, str]:
+    silent_feeds(road.connection, 15, {name: kind.emitter for name, kind in road.contract.event_types.items()})
+    return dict(road.rows("select source, feed from phi.feeds"))
+
+
 def test_our_own_clock_is_no_feed_and_a_pharmacy_that_only_asks_for_refills_is_one(road: SmallRoad):
     """On a day on which nothing is due our clock says nothing, and nobody is to be called for that."""
     begin(road)
     ring(road, 25)
     asked = {**requested(25), "source": "/pharmacy/second", "subject": "rx-9"}
     road.send(asked)
-    emitters = {name: kind.emitter for name, kind in road.contract.event_types.items()}
-    silent_feeds(road.connection, 15, emitters)
-    assert dict(road.rows("select source, feed from phi.feeds")) == {
+    assert feeds(road) == {
         "/intake/web": "intake",
         "/ehr/clinic": "ehr",
         "/pharmacy/mail-order": "pharmacy",
         "/pharmacy/second": "pharmacy-2",
     }
+
+
+def test_what_a_person_says_of_a_refill_is_no_sign_of_life_of_the_ehr(road: SmallRoad):
+    refill_id = held(road, **SIDE_EFFECT)
+    until = datetime.now(UTC) + timedelta(days=1)
+    word = Word(("side_effect",), (), "ASSESSED_PATIENT", "seen by video", until, "provider-7", "provider")
+    override(road.connection, road.contract, road.cipher, refill_id, word)
+    told = feeds(road)
+    assert (told["/ehr/clinic"], told["/steward/glp1"]) == ("ehr", "steward")

@@ -283,6 +283,16 @@ def test_what_may_not_be_is_told_without_a_flag_of_the_patient(road: SmallRoad):
         assert says in failure(launch(**chosen(road, refill_id, **config))), config
 
 
+@pytest.mark.parametrize("told", [{"suicidal": "yes"}, {"pregnant": "yes"}, {"side_effects": ["pancreatitis_pain"]}])
+def test_which_rule_holds_a_patient_is_not_told_to_dagster(road: SmallRoad, told: dict[str, Any]):
+    refill_id = held(road, **told)
+    _, rule = stands(road, refill_id)
+    said = failure(launch(**chosen(road, refill_id, rules=["SIDE_EFFECT" if rule != "side_effect" else "RED_FLAG"])))
+    assert "it would change nothing" in said
+    assert "glp1 refill show" in said
+    assert rule not in said
+
+
 def test_no_words_of_ones_own_and_no_name_of_another_rule_reach_dagster(road: SmallRoad):
     refill_id = held(road, **SIDE_EFFECT)
     for config in (

@@ -38,3 +38,11 @@ def test_a_list_arrives_as_it_was_sent(url: str, kind: str, told: list[Any]):
         row = connection.execute(f"select %s::{kind}[]", (told,)).fetchone()  # pyright: ignore[reportArgumentType]
     assert row is not None
     assert row[0] == [item.obj if isinstance(item, Jsonb) else item for item in told]
+
+
+def test_times_are_read_in_utc_whatever_the_shell_says(url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PGTZ", "America/New_York")
+    with connect(url, "test") as connection:
+        row = connection.execute("select %s::timestamptz, '2026-11-28'::date::timestamptz", (NOON,)).fetchone()
+    assert row is not None
+    assert [at.isoformat() for at in row] == [NOON.isoformat(), "2026-11-28T00:00:00+00:00"]

@@ -113,6 +113,30 @@ def test_what_a_channel_does_not_take_is_tried_at_the_next_look_and_by_the_datab
     assert channel.news() == [OPENED]
 
 
+def test_a_channel_that_does_not_take_it_is_asked_with_growing_pauses(
+    world: AlertWorld, absence: Absence, channel: Receiver
+):
+    ways = world.ways(channel.address("integration"))
+    channel.answers = [503] * 100
+    tries = [sum(absence.lasts(ways, after(quarter / 4)).failed.values()) for quarter in range(40)]  # ten minutes
+    assert sum(tries) == 6  # after 15, 30, 60, 120 and 240 seconds more
+
+
+@pytest.mark.parametrize("found", [b"", b'{"since": "2026', b'{"since": 7, "incident": null, "letters": []}', b"[]"])
+def test_a_note_that_cannot_be_read_is_written_anew_and_keeps_no_look_from_its_work(
+    world: AlertWorld, absence: Absence, channel: Receiver, tmp_path: Path, found: bytes
+):
+    ways, note = world.ways(channel.address("integration")), tmp_path / "run" / "store-away.json"
+    absence.lasts(ways, after(0))
+    note.write_bytes(found)
+    absence.lasts(ways, after(1))
+    absence.lasts(ways, after(3))
+    assert channel.news() == [OPENED]
+    note.write_bytes(found)
+    assert not absence.is_over(world.connection)
+    assert not note.exists()
+
+
 @pytest.mark.parametrize(("when", "times"), [("before the call", 1), ("after the call", 2)])
 def test_killed_while_it_tells_the_next_look_tells_under_the_same_id(
     world: AlertWorld, absence: Absence, channel: Receiver, when: str, times: int

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from psycopg import Connection
 from glp1_pipeline.domain.alerts import Book, Change, Incident, Measured, judge
 
 from .incidents import link, save
-from .messages import SENT, Message, Sent, Ways, letter
+from .messages import SENT, Message, Sent, Ways, letter, retry_seconds
 
 WATCH = "store_access"
 """Of the alert that this is about: the one question that no statement can answer."""
@@ -51,7 +51,11 @@ class Letter:
     text: str
     written_at: datetime
     tries: int = 0
+    next_at: datetime | None = None
     sent_at: datetime | None = None
+
+    def is_due(self, now: datetime) -> bool:
+        return self.sent_at is None and (self.next_at is None or self.next_at <= now)
 
 
 @dataclass
@@ -82,9 +86,10 @@ class Absence:
                 note.letters += self._letters(change, now)
             self._write(note)
             for letter_ in note.letters:
-                if letter_.sent_at is None and letter_.channel in ways.names:
+                if letter_.is_due(now) and letter_.channel in ways.names:
                     outcome = ways.send(letter_.channel, self._message(letter_, note))
                     letter_.tries += 1
+                    letter_.next_at = now + timedelta(seconds=retry_seconds(letter_.tries))
                     letter_.sent_at = datetime.now(UTC) if outcome == SENT else None
                     self._write(note)
                     done.sent += outcome == SENT
@@ -100,14 +105,12 @@ class Absence:
             return False
         with self._alone(waits=True):
             note = self._read()
-            if note is None:
-                return False
-            if note.incident is not None:
+            if note and note.incident:
                 with connection.transaction():
                     self._keep(connection, note, note.incident)
             self._path.unlink(missing_ok=True)
             self._unwritten = None
-        return note.incident is not None
+        return note is not None and note.incident is not None
 
     # ---- what follows from it
 
@@ -176,15 +179,22 @@ class Absence:
     def _read(self) -> Note | None:
         if self._unwritten is not None or not self._path.exists():
             return self._unwritten
-        told = orjson.loads(self._path.read_bytes())
-        incident = told["incident"] and Incident(**_instants(told["incident"]))
-        letters = [Letter(**_instants(one)) for one in told["letters"]]
-        return Note(datetime.fromisoformat(told["since"]), incident, letters)
+        try:
+            told = orjson.loads(self._path.read_bytes())
+            incident = told["incident"] and Incident(**_instants(told["incident"]))
+            letters = [Letter(**_instants(one)) for one in told["letters"]]
+            return Note(datetime.fromisoformat(told["since"]), incident, letters)
+        except (ValueError, TypeError, KeyError):
+            # Of another release, or broken: what it tells is told anew, and no look may fail for it.
+            return None
 
     def _write(self, note: Note) -> None:
         draft = self._path.with_suffix(".new")
         try:
-            draft.write_bytes(orjson.dumps(asdict(note)))
+            with draft.open("wb") as file:
+                file.write(orjson.dumps(asdict(note)))
+                file.flush()
+                os.fsync(file.fileno())
             draft.chmod(0o600)
             draft.replace(self._path)
         except OSError:

@@ -13,7 +13,7 @@ from typing import Any
 from psycopg import Connection
 
 from glp1_pipeline.domain.alerts.silence import expected, window
-from glp1_pipeline.domain.events.refill import PIPELINE
+from glp1_pipeline.domain.events.refill import PIPELINE, STEWARD
 
 
 def silent_feeds(
@@ -70,10 +70,11 @@ def _note_sources(connection: Connection[Any], emitters: Mapping[str, str]) -> N
 
 
 def _emitter(declared: str, source: str) -> str:
-    """Who emits it, where the contract names several: the one that the source begins with, else the first."""
+    """Who emits it, where the contract names several: the one that the source begins with, else the first. A steward
+    may say what a system says."""
     several = declared.split("|")
     begins = source.removeprefix("/").partition("/")[0]
-    return begins if begins in several else several[0]
+    return begins if begins in (*several, STEWARD) else several[0]
 
 
 def _new_name(connection: Connection[Any], emitter: str) -> str:

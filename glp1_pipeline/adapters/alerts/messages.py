@@ -27,6 +27,11 @@ GIVE_UP_HOURS = 24
 SENT = "sent"
 
 
+def retry_seconds(tries: int) -> float:
+    """How long after so many tries the next one is due."""
+    return min(FIRST_RETRY_SECONDS * 2.0 ** min(tries - 1, 20), MAX_RETRY_SECONDS)
+
+
 class Message(NamedTuple):
     """What a channel is given. Names, counts, ages and links alone."""
 

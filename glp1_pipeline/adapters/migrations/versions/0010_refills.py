@@ -25,12 +25,6 @@ def upgrade() -> None:
             comment="Our opaque id of a person as one system's account knows them.",
         ),
         sa.Column(
-            "set_at",
-            sa.DateTime(timezone=True),
-            nullable=False,
-            comment="When the moment was worked out; it may lie in the past already.",
-        ),
-        sa.Column(
             "rung_at",
             sa.DateTime(timezone=True),
             nullable=True,
@@ -262,9 +256,6 @@ def upgrade() -> None:
         comment="One row per decision on a refill, for ever: every input, the rules' version, the overrides and the outcome, sealed. A row is never changed, but for the key that seals it, and never deleted.",
     )
     op.create_index("refill_decisions_refill", "refill_decisions", ["refill_id", "as_of"], unique=False, schema="phi")
-    op.create_index(
-        "refill_decisions_made", "refill_decisions", ["made_at", "outcome", "decided_by"], unique=False, schema="phi"
-    )
     op.add_column(
         "tasks",
         sa.Column(
@@ -308,7 +299,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_column("patient_values", "refill", schema="phi")
     op.drop_column("tasks", "rests_on", schema="ops")
-    op.drop_index("refill_decisions_made", table_name="refill_decisions", schema="phi")
     op.drop_index("refill_decisions_refill", table_name="refill_decisions", schema="phi")
     op.drop_table("refill_decisions", schema="phi")
     op.drop_index("refills_patient", table_name="refills", schema="ops")
