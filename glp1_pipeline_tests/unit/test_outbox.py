@@ -171,6 +171,12 @@ def test_a_retry_waits_at_least_as_long_as_it_was_told() -> None:
     assert decide(KIND, "unavailable", tries=1, age_hours=0, random=1.0, retry_after=1).delay_seconds == 2
 
 
+@pytest.mark.parametrize("random", [0.0, 0.3, 1.0])
+def test_what_may_still_be_at_work_there_is_never_asked_about_at_once(random: float) -> None:
+    assert 1 <= decide(KIND, "no_answer", tries=1, age_hours=0, random=random).delay_seconds <= 2
+    assert 4 <= decide(KIND, "no_answer", tries=3, age_hours=0, random=random).delay_seconds <= 8
+
+
 def test_the_breaker_opens_after_five_failures_in_a_row_and_no_sooner() -> None:
     breaker = Breaker()
     for _ in range(4):

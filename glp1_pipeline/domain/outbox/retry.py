@@ -133,6 +133,8 @@ def decide(
     if policy.gives_up and (tried_enough or age_hours >= kind.give_up_after_hours):
         return Decision("dead", "dead", blocked=f"gave_up_{trouble}")
     in_doubt = policy.is_in_doubt or is_partial
+    if in_doubt:  # the request may still be at work there; looked for at once, it would land after the look
+        random = 0.5 + random / 2
     delay = backoff_seconds(kind.first_retry_seconds, kind.max_retry_seconds, tries, random)
     if trouble == "unreadable":  # no try is counted and no breaker slows it: a person must act first
         delay = kind.max_retry_seconds * (0.5 + random / 2)
