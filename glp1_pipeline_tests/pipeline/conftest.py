@@ -77,7 +77,7 @@ class Running:
         self.wait(is_settled, seconds, "not settled")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running(tmp_path_factory) -> Iterator[Running]:
     home = Path(os.environ.get("GLP1_TEST_HOME") or tmp_path_factory.mktemp("glp1"))
     before = {name: os.environ.get(name) for name in ("GLP1_HOME", "GLP1_UI_PORT")}
@@ -95,7 +95,7 @@ def running(tmp_path_factory) -> Iterator[Running]:
                 os.environ[name] = value
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stories(running: Running) -> list[Sample]:
     """All samples but the bulk, dropped and settled."""
     found = [s for s in samples() if not s.name.startswith("bulk")]
