@@ -23,9 +23,9 @@ from glp1_pipeline.adapters import alerts
 from glp1_pipeline.adapters.alerts import Channels, Looked, Sent, World
 from glp1_pipeline.contracts.alerts import load_alerts
 from glp1_pipeline.domain.alerts import Book
+from glp1_pipeline_tests.small_road import contract
 
 SECRET = "a secret of the tests"
-EMITTERS = {"intake.submitted": "intake", "chart.updated": "ehr"}
 
 
 @dataclass
@@ -90,7 +90,7 @@ class AlertWorld:
 
     @property
     def around(self) -> World:
-        return World(self.landing, EMITTERS, "http://127.0.0.1:3000")
+        return World(self.landing, contract().event_types, "http://127.0.0.1:3000")
 
     def look(self, **how: bool) -> Looked:
         return alerts.look(self.connection, self.book, self.around, **how)

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from glp1_pipeline.adapters import store
-from glp1_pipeline.adapters.charts import TARGET, attend_disputes
+from glp1_pipeline.adapters.charts import attend_disputes
 from glp1_pipeline.adapters.ehr import Entry, polling
 from glp1_pipeline.adapters.outbox import Heard
+from glp1_pipeline.domain.contract import EHR
 from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.deliveries import World
 from glp1_pipeline_tests.ehr_changes import Provider, begin_now
@@ -22,7 +23,7 @@ class Circle:
 
     def __init__(self, road: SmallRoad, ehr_url: str, proxy: FaultProxy) -> None:
         self.road, self.proxy = road, proxy
-        self.world = World(road.url, ehr_url, TARGET)
+        self.world = World(road.url, ehr_url, EHR)
         self.world.cipher = road.cipher
         self.client = self.world.ehr(proxy.url, read_timeout=20.0)
         self.provider = Provider(self.world)
@@ -37,10 +38,10 @@ class Circle:
     def hear(self, change: Entry, ours: dict[str, Any]) -> None:
         road = self.road
         with store.connect(road.url, "glp1 ehr edits") as connection:
-            polling.hear(connection, self.client, road.contract, road.cipher, TARGET, change, ours)
+            polling.hear(connection, self.client, road.contract, road.cipher, EHR, change, ours)
 
     def poll(self) -> Any:
-        return polling.poll_changes(self.road.connection, self.client, self.road.contract, self.road.cipher, TARGET)
+        return polling.poll_changes(self.road.connection, self.client, self.road.contract, self.road.cipher, EHR)
 
     def round(self) -> int:
         """Notice, chart, deliver; how many changes there were."""
@@ -52,7 +53,7 @@ class Circle:
 
     def place(self, kind: str, field: str = "") -> str:
         """Where the EHR holds our resource of a kind: the only one, or that which says this of itself."""
-        ((remote,),) = self.road.rows("select remote from ops.copies where target = %s", TARGET)
+        ((remote,),) = self.road.rows("select remote from ops.copies where target = %s", EHR)
         places = [f"{kind}/{known[0]}" for key, known in remote.items() if key.startswith(f"{kind}/")]
         (found,) = [place for place in places if not field or field in str(self.provider.read(place)["code"])]
         return found

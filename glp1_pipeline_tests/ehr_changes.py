@@ -233,9 +233,9 @@ class PlainServer(FaultProxy):
 
 if __name__ == "__main__":
     # A poller to be killed: of the database and the EHR that it is told.
-    from glp1_pipeline.adapters.charts import TARGET
     from glp1_pipeline.adapters.cipher import Cipher
     from glp1_pipeline.adapters.ehr import EhrSettings
+    from glp1_pipeline.domain.contract import EHR
     from glp1_pipeline_tests.small_road import RING
 
     own, door = Cipher(RING), Ehr(EhrSettings(sys.argv[2], read_timeout=5.0))
@@ -243,4 +243,4 @@ if __name__ == "__main__":
     with psycopg.connect(sys.argv[1], autocommit=True) as mine:
         print("ready", flush=True)
         while True:
-            poll_changes(mine, door, CONTRACT, own, TARGET)
+            poll_changes(mine, door, CONTRACT, own, EHR)

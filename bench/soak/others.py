@@ -16,8 +16,8 @@ import psycopg
 import requests
 
 from glp1_pipeline.adapters import matches
-from glp1_pipeline.adapters.charts import TARGET
 from glp1_pipeline.defs.resources import Road
+from glp1_pipeline.domain.contract import EHR
 from glp1_pipeline.domain.crm import COPY
 from glp1_pipeline.sandbox.crm.server import page_key
 from glp1_pipeline.sandbox.drills.site import Site
@@ -77,7 +77,7 @@ class Others:
         spoken = [{"language": {"coding": [{"system": "urn:ietf:bcp:47", "code": language}]}, "preferred": True}]
         if len(self.done.languages) >= REMEMBERED and subject not in self.done.languages:
             return False
-        remote = self._known(subject, TARGET)
+        remote = self._known(subject, EHR)
         place = next((f"Patient/{ids[0]}" for key, ids in remote.items() if key.startswith("Patient/")), None)
         if place is None:
             return False

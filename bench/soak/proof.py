@@ -15,10 +15,10 @@ import psycopg
 
 from glp1_pipeline.adapters import replay
 from glp1_pipeline.adapters.balance import balance, fingerprint
-from glp1_pipeline.adapters.charts import TARGET
 from glp1_pipeline.adapters.ehr import Ehr, EhrSettings
 from glp1_pipeline.adapters.ehr_compare import compare
 from glp1_pipeline.defs.resources import Road
+from glp1_pipeline.domain.contract import EHR
 from glp1_pipeline.domain.fhir.writes import WRITE_SYSTEM
 from glp1_pipeline.sandbox.drills.proof import compare_contacts
 from glp1_pipeline.sandbox.drills.site import Site
@@ -120,7 +120,7 @@ def of_ehr(site: Site, connection: psycopg.Connection, road: Road, seed: int) ->
     pairs = connection.execute(
         "select write_id, patient_id, n, last_class from ops.writes where target = %s"
         " order by hashtextextended(write_id::text, %s) limit %s",
-        (TARGET, random.Random(seed).getrandbits(31), TOLD),
+        (EHR, random.Random(seed).getrandbits(31), TOLD),
     ).fetchall()
     odd: dict[int, int] = {}
     for start in range(0, len(pairs), 200):

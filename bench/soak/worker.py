@@ -13,11 +13,11 @@ from collections.abc import Callable
 from typing import Any
 
 from glp1_pipeline.adapters import charts, ledger, outbox
-from glp1_pipeline.adapters.charts import TARGET
 from glp1_pipeline.adapters.crm.changes import notice
 from glp1_pipeline.adapters.ehr import polling
 from glp1_pipeline.defs.delivery import CRM_KIND, KIND
 from glp1_pipeline.defs.resources import Road
+from glp1_pipeline.domain.contract import EHR
 
 TURN_SECONDS = 10.0
 LISTENS_EVERY_SECONDS = 2.0
@@ -33,7 +33,7 @@ def intake(road: Road) -> bool:
 def delivery(road: Road) -> bool:
     def hear(*change: Any) -> None:
         with road.connect("soak ehr edits") as connection:
-            polling.hear(connection, road.ehr, road.contract, road.cipher, TARGET, *change)
+            polling.hear(connection, road.ehr, road.contract, road.cipher, EHR, *change)
 
     peer = outbox.Heard(road.ehr, hear)
     kind = road.contract.writes[KIND]
@@ -55,7 +55,7 @@ def contacts(road: Road) -> bool:
 
 def listening(road: Road) -> bool:
     with road.connect("soak listening") as connection:
-        polling.poll_changes(connection, road.ehr, road.contract, road.cipher, TARGET, seconds=TURN_SECONDS)
+        polling.poll_changes(connection, road.ehr, road.contract, road.cipher, EHR, seconds=TURN_SECONDS)
         notice(connection, road.crm, road.contract, lambda documents: road.append(connection, documents))
     time.sleep(LISTENS_EVERY_SECONDS)
     return True

@@ -12,7 +12,8 @@ from datetime import datetime
 
 from psycopg import Connection
 
-from ..domain.charting import EHR, Write
+from ..domain.charting import Write
+from ..domain.contract import EHR
 from .cipher import Cipher
 
 

@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from ..domain.charting import CRM, EHR
+from ..domain.contract import CRM, EHR
 from .hops import WINDOWS, Hops, measure
 
 TARGETS = (CRM, EHR)

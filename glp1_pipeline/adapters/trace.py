@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from ..domain.charting import CRM, EHR
+from ..domain.contract import CRM, EHR
 
 MERGED = (
     "select %(record)s::uuid union select patient_id from ops.patient_links where record_id = %(record)s"

@@ -10,9 +10,8 @@ from typing import Any
 
 import click
 
+from ..domain.contract import CRM
 from .telling import AS_JSON, age, open_road, show_or_json, told
-
-CRM = "crm"
 
 
 @click.group()

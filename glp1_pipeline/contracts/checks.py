@@ -170,7 +170,7 @@ def check_products(contract: Contract, folder: Folder) -> None:
 
 
 def check_identifiers(contract: Contract, folder: Folder) -> None:
-    emitters = {kind.emitter for kind in contract.event_types.values()}
+    emitters = {emitter for kind in contract.event_types.values() for emitter in kind.emitters}
     for name, kind in contract.identifiers.items():
         for emitter in sorted(set(kind.given_by) - emitters):
             what = f"identifier `{name}` is given by `{emitter}`, which sends no event"

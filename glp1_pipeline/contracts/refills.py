@@ -6,7 +6,6 @@ Here: which part of the files becomes what, and what they must agree on. Not her
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -37,7 +36,8 @@ def read_followups(folder: Folder) -> FollowUpRules | None:
     return folder.build(FollowUpRules, folder.tree(FOLLOWUPS), "followups", "rules", (FOLLOWUPS, 1))
 
 
-def read_refills(folder: Folder, gates: Mapping[str, Gate]) -> RefillRules | None:
+def read_refills(folder: Folder, gate: Gate | None) -> RefillRules | None:
+    """`gate`: the check-in's, which says how old a weight may be."""
     tree = folder.tree(REFILLS)
     if not tree:
         return None
@@ -46,7 +46,7 @@ def read_refills(folder: Folder, gates: Mapping[str, Gate]) -> RefillRules | Non
         entry = folder.branch(entries, name, REFILLS)
         if made := folder.build(RefillRule, {"rule": name, **entry}, "rule", name, (REFILLS, line)):
             found.append(made)
-    ages = (need.max_age_days for gate in gates.values() for need in gate.requirements if need.fields == (WEIGHED,))
+    ages = (need.max_age_days for need in (gate.requirements if gate else ()) if need.fields == (WEIGHED,))
     values: dict[str, Any] = {**tree, "rules": tuple(found), "weight_max_age_days": min(filter(None, ages), default=0)}
     return folder.build(RefillRules, values, "refills", "rules", (REFILLS, 1))
 

@@ -37,8 +37,7 @@ INCIDENTS = spec(
 def world(road: Road) -> World:
     settings = road.settings
     landing = None if "://" in settings.landing_url else Path(settings.landing_url)
-    emitters = {name: kind.emitter for name, kind in road.contract.event_types.items()}
-    return World(landing, emitters, settings.ui_base_url())
+    return World(landing, road.contract.event_types, settings.ui_base_url())
 
 
 def look_and_send(road: Road, *, is_sensor: bool = False) -> tuple[Looked, Sent]:

@@ -7,8 +7,9 @@ from typing import Any
 import dagster as dg
 
 from ..adapters import outbox
-from ..adapters.charts import TARGET, attend_disputes
+from ..adapters.charts import attend_disputes
 from ..adapters.ehr import Entry, polling
+from ..domain.contract import CRM, EHR
 from .chart import WRITES
 from .describe import OPS, spec
 from .intake import WAIT_SECONDS, has_just_failed, running, wait_until
@@ -16,7 +17,7 @@ from .partitions import DAYS, today
 from .resources import Road
 
 KIND = "ehr_chart"
-CRM_KIND, CRM = "crm_contact", "crm"
+CRM_KIND = "crm_contact"
 RUN_SECONDS = 120.0
 """A run delivers for so long at most; what is left is due for the next one."""
 
@@ -66,7 +67,7 @@ def deliver(context: dg.AssetExecutionContext, road: Road):
 
     def hear(change: Entry, ours: dict[str, Any]) -> None:
         with road.connect("glp1 ehr edits") as connection:
-            polling.hear(connection, road.ehr, road.contract, cipher, TARGET, change, ours)
+            polling.hear(connection, road.ehr, road.contract, cipher, EHR, change, ours)
 
     report = outbox.deliver_pending(
         road.connect,
@@ -77,7 +78,7 @@ def deliver(context: dg.AssetExecutionContext, road: Road):
     )
     with road.connect("glp1 delivery") as connection:
         asked = attend_disputes(connection, road.contract, cipher)
-        waiting = outbox.pending(connection, TARGET)
+        waiting = outbox.pending(connection, EHR)
     yield dg.MaterializeResult(
         "deliveries",
         metadata={
@@ -154,7 +155,7 @@ def deliver_to_crm(context: dg.AssetExecutionContext, road: Road):
 
 
 def delivery_sensor(job) -> dg.SensorDefinition:
-    return _writes_due("ehr_writes_due", TARGET, "EHR", job)
+    return _writes_due("ehr_writes_due", EHR, "EHR", job)
 
 
 def crm_delivery_sensor(job) -> dg.SensorDefinition:

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from ..adapters.charts import TARGET
 from ..adapters.ehr import EhrFailure
 from ..adapters.ehr.hints import hints, wait_for_hint
 from ..adapters.ehr.polling import has_news, lag_seconds, poll_changes, sweep_age_seconds
+from ..domain.contract import EHR
 from .describe import OPS
 from .intake import WAIT_SECONDS, has_just_failed, running, wait_until
 from .resources import Road
@@ -64,8 +64,8 @@ EHR_CHANGES = dg.AssetSpec(
 def notice_ehr_changes(context: dg.AssetExecutionContext, road: Road):
     """Look once, and bring what is new into the ledger."""
     with road.connect("glp1 ehr changes") as connection:
-        found = poll_changes(connection, road.ehr, road.contract, road.cipher, TARGET, seconds=ROUND_SECONDS)
-        lag, sweep_age = lag_seconds(connection, TARGET), sweep_age_seconds(connection, TARGET)
+        found = poll_changes(connection, road.ehr, road.contract, road.cipher, EHR, seconds=ROUND_SECONDS)
+        lag, sweep_age = lag_seconds(connection, EHR), sweep_age_seconds(connection, EHR)
     yield dg.MaterializeResult(
         "ehr_changes",
         metadata={
@@ -120,14 +120,14 @@ def ehr_changes_sensor(job) -> dg.SensorDefinition:
 
             def is_due(left: float) -> bool:
                 nonlocal has_looked, heard
-                if has_looked and not wait_for_hint(connection, TARGET, heard, min(left, 1.0)):
+                if has_looked and not wait_for_hint(connection, EHR, heard, min(left, 1.0)):
                     return False
                 if is_busy():  # what there is, that run takes: the EHR is not asked beside it
                     time.sleep(min(left, BUSY_SECONDS))
                     return False
                 has_looked, heard = True, hints(connection)  # a hint that comes while we ask has us ask again
                 is_round_due = asked is None or datetime.now(UTC) - asked >= WHOLE_ROUND_EVERY
-                return is_round_due or has_news(connection, road.ehr, TARGET)
+                return is_round_due or has_news(connection, road.ehr, EHR)
 
             try:
                 # One look at least, then it listens: ticks follow each other, so a look is never long off.

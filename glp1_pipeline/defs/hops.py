@@ -5,7 +5,7 @@ from datetime import timedelta
 import dagster as dg
 
 from ..adapters import hops
-from ..domain.charting import CRM, EHR
+from ..domain.contract import CRM, EHR
 from .chart import WRITES
 from .describe import OPS
 from .intake import EVENTS

@@ -18,7 +18,7 @@ import orjson
 from . import crm, crosswalk, fhir, flags, followup, gates, medication, outward, refill, tasks
 from .changes import flag_told, read_change, task_told
 from .chart import Chart, Reported
-from .contract import Contract, Stage
+from .contract import CRM, EHR, Contract, Stage
 from .events import Change, Content, Decision, Event, Submission
 from .events.refill import SPEAKERS
 from .failures import where
@@ -28,7 +28,6 @@ from .past import Past
 from .told import FOLLOWUP
 
 GATE = "clinical-minimum"
-EHR, CRM = "ehr", "crm"
 NOT_THEIRS = "identifiers:not_theirs_to_tell"
 """An event names a person as only another system may: passed over, and counted."""
 

@@ -34,6 +34,9 @@ ConflictRule = Literal[
     "most_cautious", "worst_status", "append", "immutable", "union", "red_sticks", "recomputed", "first_write",
     "per_encounter", "state_machine", "eligibility_wins", "true_wins",
 ]  # fmt: skip
+EHR, CRM, STEWARD, PIPELINE = "ehr", "crm", "steward", "pipeline"
+"""Systems as events, writes and identifiers name them: two that we write to, people who were asked who they are, and
+our own clock. Others are named in the contract's files alone."""
 RollbackRule = Literal["restore", "entered_in_error", "forbidden"]
 """restore: each resource says again what it said before the write, and what it did not say before is marked as entered
 in error. entered_in_error: always marked so. forbidden: what was said stays said."""
@@ -137,15 +140,13 @@ class Ownership(Declared):
 class Program(Declared):
     """Thresholds of the programme: configuration that a clinical lead signs, not law."""
 
-    bmi_min: float = 30
-    bmi_min_with_comorbidity: float = 27
-    age_min: int = 18
-    age_elderly: int = 75
-    bp_amber: tuple[int, int] = (160, 100)
-    bp_red: tuple[int, int] = (180, 120)
-    hr_amber: int = 110
-    weight_max_age_days: int = 30
-    low_effort_seconds: int = 60
+    bmi_min: float
+    bmi_min_with_comorbidity: float
+    age_min: int
+    age_elderly: int
+    bp_amber: tuple[int, int]
+    bp_red: tuple[int, int]
+    hr_amber: int
     verify: str = ""
 
 
@@ -203,6 +204,11 @@ class EventType(Declared):
     @property
     def emitters(self) -> tuple[str, ...]:
         return tuple(self.emitter.split("|"))
+
+    def emitter_of(self, source: str) -> str:
+        """Who emits it: the one that the source begins with, else the first. A steward may say what a system says."""
+        begins = source.removeprefix("/").partition("/")[0]
+        return begins if begins in (*self.emitters, STEWARD) else self.emitters[0]
 
 
 class IdentifierKind(Declared):
@@ -275,7 +281,7 @@ class Contract(Declared):
     writes: dict[str, WriteKind]
     products: dict[str, dict[str, str]]
     states_served: frozenset[str]
-    program: Program = Program()
+    program: Program
     ownership: dict[str, Ownership] = {}
     crm: dict[str, CrmProperty] = {}
     """Property of a contact -> what it is to us: all that the CRM may ever know."""

@@ -46,7 +46,7 @@ def told(contract: Contract, event: Event, content: Content, values: Mapping[str
         return Told(tuple(sorted(set(found)))) if found else NOTHING
     if not isinstance(content, Change) or content.is_deleted:
         return NOTHING
-    emitter = contract.event_types[event.type].emitter
+    emitter = contract.event_types[event.type].emitter_of(event.source)
     shown = list(_of_resource(contract, emitter, content.content)) if emitter == "ehr" else []
     named, refused = _named(contract, emitter, event, content)
     own = Identifier(f"{content.system}:{event.source}", event.subject)

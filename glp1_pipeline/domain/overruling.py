@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from .chart import Chart
+from .contract import CRM, EHR
 
-EHR, CRM = "ehr", "crm"
 ELEMENTS: Final = {
     "demo.legal_first": "name", "demo.legal_last": "name", "demo.preferred_name": "name", "demo.dob": "birthDate",
     "demo.gender": "gender", "demo.sex_at_birth": "extension", "demo.gender_identity": "extension",

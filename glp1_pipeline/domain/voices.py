@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from .contract import Contract, Ownership
+from .contract import STEWARD, Contract, Ownership
 from .ownership import (
     ADDED_UP,
     BLANK,
@@ -19,7 +19,6 @@ from .ownership import (
     EARLY,
     HELD_FOR_A_PERSON,
     RANKED,
-    STEWARD,
     Case,
     Ruling,
     Said,

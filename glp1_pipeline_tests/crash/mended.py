@@ -12,8 +12,8 @@ import psycopg
 
 from glp1_pipeline.adapters import replay, rollback
 from glp1_pipeline.adapters.balance import balance
-from glp1_pipeline.adapters.charts import TARGET
 from glp1_pipeline.adapters.resealing import SEALED, count_sealed
+from glp1_pipeline.domain.contract import EHR
 from glp1_pipeline.domain.fhir.writes import WRITE_SYSTEM
 from glp1_pipeline_tests.crash.mends import AMENDMENTS, FIRST_KEY, MendWorld, Mistake
 from glp1_pipeline_tests.small_road import SmallRoad
@@ -92,12 +92,12 @@ def _faults_of_ehr(world: MendWorld, road: SmallRoad, round_: Mistake, most: dic
     if not there.holds or there.not_sent_yet or there.edited_there != 1 or not there.resources:
         yield f"the EHR read back: {there.as_dict()}"
     first = world.records(road)[0]
-    mine = set(road.one("select remote from ops.copies where target = %s and patient_id = %s", TARGET, first))
+    mine = set(road.one("select remote from ops.copies where target = %s and patient_id = %s", EHR, first))
     now = told.says()
     # The tasks of the day are done meanwhile; all else of the first person is as it was.
     if other := [k for k, said in round_.before.items() if k in mine and not k.startswith("Task/") and now[k] != said]:
         yield f"not as before the mistake: {Counter(key.partition('/')[0] for key in other)}"
-    pairs = road.rows("select patient_id, n from ops.writes where target = %s", TARGET)
+    pairs = road.rows("select patient_id, n from ops.writes where target = %s", EHR)
     proofs = [f"Provenance?_summary=count&_tag={WRITE_SYSTEM}|{patient}.{n}" for patient, n in pairs]
     totals = Counter(entry["resource"]["total"] for entry in told.ehr.batch_get(proofs))
     # The conflict's write told of its others.

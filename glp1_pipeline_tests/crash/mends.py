@@ -20,7 +20,6 @@ from zoneinfo import ZoneInfo
 import psycopg
 
 from glp1_pipeline.adapters import keys, matches, replay, resealing, rollback
-from glp1_pipeline.adapters.charts import TARGET
 from glp1_pipeline.adapters.cipher import Cipher, KeyRing
 from glp1_pipeline.adapters.downtime import bring_back, read_worklist
 from glp1_pipeline.adapters.downtime.bring_back import Row
@@ -30,7 +29,7 @@ from glp1_pipeline.adapters.keep import Keep
 from glp1_pipeline.adapters.outbox import retry_dead, settle_conflict
 from glp1_pipeline.adapters.retention import prune
 from glp1_pipeline.domain.charting import GATE
-from glp1_pipeline.domain.contract import Contract
+from glp1_pipeline.domain.contract import EHR, Contract
 from glp1_pipeline.domain.downtime import cells
 from glp1_pipeline_tests.crash.road import MORTAL
 from glp1_pipeline_tests.crash.tracer import Point, Tracer
@@ -118,7 +117,7 @@ class MendWorld:
         """The resource that holds a person's weight."""
         (record,) = road.rows("select record_id from phi.identifiers where value = %s", second["subject"])[0]
         told = self.told(road)
-        remote = road.one("select remote from ops.copies where target = %s and patient_id = %s", TARGET, record)
+        remote = road.one("select remote from ops.copies where target = %s and patient_id = %s", EHR, record)
         (found,) = (
             key for key, place in remote.items() if key.startswith("Observation/")
             and "29463-7" in str(told.ehr.wire.call("GET", f"/Observation/{place[0]}").content["code"])
@@ -148,7 +147,7 @@ class MendWorld:
             if road.cipher.active == FIRST_KEY:
                 keys.rotate(self.ring, *BY)
             self.take_back(road, told)
-            retry_dead(connection, TARGET, "all")
+            retry_dead(connection, EHR, "all")
             self.decide(road)
             assert self.rounds is not None
             bring_back(connection, road.contract, road.cipher, GATE, self.rounds.rows, ZoneInfo("UTC"))
@@ -177,7 +176,7 @@ class MendWorld:
             matches.decide(road.connection, road.contract, road.cipher, "not_a_match", (first, second), *BY)
         road.chart()
         for patient_id, key in road.rows("select patient_id::text, jsonb_object_keys(conflicts) from ops.copies"):
-            settle_conflict(road.connection, TARGET, patient_id, key, "theirs")
+            settle_conflict(road.connection, EHR, patient_id, key, "theirs")
 
     def replay(self, road: SmallRoad) -> None:
         connection = road.connection

@@ -13,9 +13,9 @@ import psycopg
 
 from glp1_pipeline.adapters.archive import open_archived
 from glp1_pipeline.adapters.balance import balance
-from glp1_pipeline.adapters.charts import TARGET
 from glp1_pipeline.adapters.cipher import Cipher
 from glp1_pipeline.adapters.ehr_compare import compare
+from glp1_pipeline.domain.contract import EHR
 from glp1_pipeline.domain.fhir.writes import WRITE_SYSTEM
 from glp1_pipeline.sandbox.drills.proof import compare_contacts
 from glp1_pipeline_tests.crash.road import LANGUAGE, MOBILE, WEDDED, Round, Run, World
@@ -147,7 +147,7 @@ def _faults_of_delivery(world: World, road: SmallRoad, most: dict[str, int]) -> 
         yield f"the EHR read back: {there.as_dict()}"
     if run.edited_there().get("maritalStatus") != WEDDED:
         yield "what the EHR alone knows of a patient was written over"
-    pairs = road.rows("select patient_id, n from ops.writes where target = %s", TARGET)
+    pairs = road.rows("select patient_id, n from ops.writes where target = %s", EHR)
     proofs = [f"Provenance?_summary=count&_tag={WRITE_SYSTEM}|{patient}.{n}" for patient, n in pairs]
     totals = Counter(entry["resource"]["total"] for entry in run.ehr.batch_get(proofs))
     if totals != {1: len(pairs)}:

@@ -21,13 +21,13 @@ import orjson
 import psycopg
 
 from glp1_pipeline.adapters import charts, clock, ledger, matches
-from glp1_pipeline.adapters.charts import TARGET
 from glp1_pipeline.adapters.crm import Crm, CrmSettings
 from glp1_pipeline.adapters.crm.changes import notice
 from glp1_pipeline.adapters.ehr import Ehr, EhrSettings, Entry, polling
 from glp1_pipeline.adapters.ehr.ehr import Capability
 from glp1_pipeline.adapters.ehr.polling import KINDS, poll_changes
 from glp1_pipeline.adapters.outbox import Contacts, Heard, deliver_pending
+from glp1_pipeline.domain.contract import EHR
 from glp1_pipeline.domain.crm import COPY
 from glp1_pipeline_tests.crash.tracer import Point, Tracer
 from glp1_pipeline_tests.crm_process import CONTACTS, OTHER_TOKEN, TOKEN, CrmProcess
@@ -112,7 +112,7 @@ class World:
         began = datetime.now(UTC) - timedelta(milliseconds=1)
         for kind in KINDS:
             connection.execute(
-                "insert into ops.poll_cursors (system, kind, since) values (%s, %s, %s)", (TARGET, kind, began)
+                "insert into ops.poll_cursors (system, kind, since) values (%s, %s, %s)", (EHR, kind, began)
             )
 
     def road(self, connection: psycopg.Connection) -> SmallRoad:
@@ -195,7 +195,7 @@ class Run:
     def listen(self) -> int:
         """Look for changes in both systems; how many there were."""
         road = self.road
-        found = poll_changes(road.connection, self.ehr, road.contract, road.cipher, TARGET)
+        found = poll_changes(road.connection, self.ehr, road.contract, road.cipher, EHR)
         assert not found.trouble
         assert not found.is_elsewhere
         heard = notice(road.connection, self.crm, road.contract, self._append)
@@ -212,7 +212,7 @@ class Run:
     def _hear_apart(self, change: Entry, ours: dict[str, Any]) -> None:
         road = self.road
         with self.connect() as connection:
-            polling.hear(connection, self.ehr, road.contract, road.cipher, TARGET, change, ours)
+            polling.hear(connection, self.ehr, road.contract, road.cipher, EHR, change, ours)
 
     def ring(self, day: float) -> None:
         """What the clock reached by that day of the treatment; the next round charts it."""
@@ -244,7 +244,7 @@ class Run:
 
     def edited_there(self) -> dict[str, Any]:
         """The Patient that is edited in the EHR, as it stands."""
-        remote = self._remote(TARGET, self.records()[1])
+        remote = self._remote(EHR, self.records()[1])
         (place,) = [f"Patient/{ids[0]}" for key, ids in remote.items() if key.startswith("Patient/")]
         return _ask("GET", f"{self.world.ehr_url}/{place}")
 

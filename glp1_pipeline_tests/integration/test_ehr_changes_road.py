@@ -16,9 +16,9 @@ import dagster as dg
 import psycopg
 import pytest
 
-from glp1_pipeline.adapters.charts import TARGET
 from glp1_pipeline.adapters.matches import decide
 from glp1_pipeline.defs import ehr_changes
+from glp1_pipeline.domain.contract import EHR
 from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.circle import Circle
 from glp1_pipeline_tests.small_road import amendment, small_road, submission
@@ -104,7 +104,7 @@ def test_a_merge_done_in_the_ehr_joins_the_charts_and_its_echo_joins_nothing_aga
     assert circle.poll().changes == 0
     patients = {
         patient_id: f"Patient/{known[0]}"
-        for patient_id, remote in circle.road.rows("select patient_id::text, remote from ops.copies where target = %s", TARGET)
+        for patient_id, remote in circle.road.rows("select patient_id::text, remote from ops.copies where target = %s", EHR)
         for key, known in remote.items()
         if key.startswith("Patient/")
     }  # fmt: skip
@@ -135,7 +135,7 @@ def test_what_a_saved_patient_only_carries_along_goes_home_when_a_merge_is_undon
     decide(road.connection, road.contract, road.cipher, "merge", (later, first), "steward-7", "one person")
     road.chart()
     circle.deliver()
-    remote = road.one("select remote from ops.copies where target = %s and patient_id = %s", TARGET, later)
+    remote = road.one("select remote from ops.copies where target = %s and patient_id = %s", EHR, later)
     (place,) = [f"Patient/{known[0]}" for key, known in remote.items() if key.startswith("Patient/")]
     phone = [{"system": "phone", "value": "+13125550199", "use": "mobile"}]
     circle.provider.edit(place, telecom=phone)

@@ -20,7 +20,6 @@ import requests
 import uvicorn
 
 from glp1_pipeline.adapters import hooks
-from glp1_pipeline.adapters.charts import TARGET
 from glp1_pipeline.adapters.ehr import Ehr, EhrFailure, EhrSettings
 from glp1_pipeline.adapters.ehr import hints as hints_door
 from glp1_pipeline.adapters.ehr.hints import hints, wait_for_hint
@@ -28,6 +27,7 @@ from glp1_pipeline.adapters.ehr.subscription import TAG_SYSTEM, Subscriptions, t
 from glp1_pipeline.adapters.hooks import LONGEST_BODY, Keeper, make_app
 from glp1_pipeline.adapters.state import free_port
 from glp1_pipeline.defs import ehr_changes
+from glp1_pipeline.domain.contract import EHR
 from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.circle import Circle
 from glp1_pipeline_tests.small_road import small_road, submission
@@ -165,13 +165,13 @@ def test_what_another_made_is_told_too_and_what_we_deliver_is_no_hint(circle: Ci
         circle.deliver()
         until(lambda: hints(connection))  # the Patient at least
         time.sleep(0.5)
-        assert not wait_for_hint(connection, TARGET, 0, 0.0)
+        assert not wait_for_hint(connection, EHR, 0, 0.0)
         assert hints(connection) < 20  # not each of the chart's resources
         time.sleep(hints_door.ECHO_SECONDS + 1)
         seen = hints(connection)
         me = {"reference": circle.place("Patient")}
         circle.provider.create("AllergyIntolerance", patient=me, code={"text": "Penicillin"})
-        assert wait_for_hint(connection, TARGET, seen, 10.0)
+        assert wait_for_hint(connection, EHR, seen, 10.0)
 
 
 def test_with_the_receiver_dead_the_edit_is_found_by_asking(

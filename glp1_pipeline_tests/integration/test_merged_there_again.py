@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from glp1_pipeline.adapters import matches
-from glp1_pipeline.adapters.charts import TARGET
 from glp1_pipeline.adapters.outbox import conflicts
+from glp1_pipeline.domain.contract import EHR
 from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.circle import Circle
 from glp1_pipeline_tests.small_road import small_road, submission
@@ -56,7 +56,7 @@ def two_people(circle: Circle) -> Two:
     (kept, survivor), (gone, retired) = [
         (patient_id, f"Patient/{known[0]}")
         for patient_id, remote in circle.road.rows(
-            "select patient_id::text, remote from ops.copies where target = %s order by 1", TARGET
+            "select patient_id::text, remote from ops.copies where target = %s order by 1", EHR
         )
         for key, known in remote.items()
         if key.startswith("Patient/")
@@ -134,7 +134,7 @@ def test_who_says_that_they_are_two_has_the_ehr_told_so(circle: Circle, two: Two
     assert are_apart(circle)
     assert matches.reviews(circle.road.connection) == []
     assert work(circle) == set()
-    assert conflicts(circle.road.connection, TARGET) == []
+    assert conflicts(circle.road.connection, EHR) == []
     assert [circle.round() for _ in range(2)] == [0, 0]
     writes = circle.road.one("select count(*) from ops.writes")
     circle.road.replay()

@@ -167,7 +167,7 @@ def test_health_says_how_check_ins_requests_and_clocks_stand(road: SmallRoad, wo
 
 
 def feeds(road: SmallRoad) -> dict[str, str]:
-    silent_feeds(road.connection, 15, {name: kind.emitter for name, kind in road.contract.event_types.items()})
+    silent_feeds(road.connection, 15, road.contract.event_types)
     return dict(road.rows("select source, feed from phi.feeds"))
 
 

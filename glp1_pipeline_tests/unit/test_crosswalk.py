@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from glp1_pipeline.domain import crosswalk
 from glp1_pipeline.domain.events import Submission, parse_event
 from glp1_pipeline.domain.mapping import map_submission
+from glp1_pipeline_tests.refills import requested
 from glp1_pipeline_tests.sample_inputs import clean_submission, contract
 from glp1_pipeline_tests.treatments import dispensed
 
@@ -95,6 +96,14 @@ def test_a_coverage_tells_the_member_id_and_the_group():
 def test_a_pharmacy_tells_its_own_names_of_a_person_and_those_that_the_contract_lets_it(system: str, is_theirs: bool):
     told = named((system, "P-7"))
     assert (len(told.identifiers), told.refused) == ((1, 0) if is_theirs else (0, 1))
+
+
+def test_who_asks_for_a_refill_tells_what_they_may_of_the_person():
+    listed = [{"system": "payer-member", "value": "W1"}, {"system": "mrn:http://hospital.example", "value": "1"}]
+    for source in ("/pharmacy/mail-order", "/intake/web"):
+        event, content = parse_event(requested(25, identifiers=listed) | {"source": source}, contract())
+        told = crosswalk.told(contract(), event, content, {})
+        assert (told.identifiers, told.refused) == ((("payer-member", "W1"),), 1), source
 
 
 def test_the_ehr_tells_a_laboratorys_number_beside_a_change_or_in_the_patient_itself():

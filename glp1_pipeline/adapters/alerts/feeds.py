@@ -13,14 +13,14 @@ from typing import Any
 from psycopg import Connection
 
 from glp1_pipeline.domain.alerts.silence import expected, window
-from glp1_pipeline.domain.events.refill import PIPELINE, STEWARD
+from glp1_pipeline.domain.contract import PIPELINE, EventType
 
 
 def silent_feeds(
-    connection: Connection[Any], after_minutes: float, emitters: Mapping[str, str]
+    connection: Connection[Any], after_minutes: float, event_types: Mapping[str, EventType]
 ) -> list[tuple[str, int, datetime | None]]:
     """Of each feed that has been silent for so long: its name, the events expected since, and when the last came."""
-    _note_sources(connection, emitters)
+    _note_sources(connection, event_types)
     quiet = connection.execute(
         "select source, feed, first_at, last_at, now() from phi.feeds where last_at < now() - make_interval(secs => %s)"
         " and last_at > now() - interval '15 days' and last_at - first_at >= interval '1 day' order by feed",
@@ -39,7 +39,7 @@ def silent_feeds(
     return [one for one in found if one[1]]
 
 
-def _note_sources(connection: Connection[Any], emitters: Mapping[str, str]) -> None:
+def _note_sources(connection: Connection[Any], event_types: Mapping[str, EventType]) -> None:
     """Bring phi.feeds up to date: who sent since the last look. The first time everything is read, later an hour."""
     (since,) = connection.execute(
         "select coalesce(max(last_at) - interval '1 hour', '-infinity')::text from phi.feeds"
@@ -58,7 +58,7 @@ def _note_sources(connection: Connection[Any], emitters: Mapping[str, str]) -> N
         ).fetchall()
     )
     for source, kind, first_at, last_at in news:
-        emitter = _emitter(emitters.get(kind, "other"), source)
+        emitter = event_types[kind].emitter_of(source) if kind in event_types else "other"
         if emitter == PIPELINE:
             continue  # our own clock sends nothing on a day on which nothing is due; that it lives is asked of itself
         feed = known.get(source) or _new_name(connection, emitter)
@@ -67,14 +67,6 @@ def _note_sources(connection: Connection[Any], emitters: Mapping[str, str]) -> N
             " do update set last_at = greatest(f.last_at, excluded.last_at) where f.last_at < excluded.last_at",
             (source, feed, first_at, last_at),
         )
-
-
-def _emitter(declared: str, source: str) -> str:
-    """Who emits it, where the contract names several: the one that the source begins with, else the first. A steward
-    may say what a system says."""
-    several = declared.split("|")
-    begins = source.removeprefix("/").partition("/")[0]
-    return begins if begins in (*several, STEWARD) else several[0]
 
 
 def _new_name(connection: Connection[Any], emitter: str) -> str:

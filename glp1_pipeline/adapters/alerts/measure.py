@@ -18,6 +18,7 @@ from typing import Any, LiteralString
 from psycopg import Connection
 
 from glp1_pipeline.domain.alerts import Alert, Measured
+from glp1_pipeline.domain.contract import EventType
 
 from ..balance import balance
 from .feeds import silent_feeds
@@ -35,8 +36,8 @@ class World:
 
     landing: Path | None
     """None: it is no folder of this machine."""
-    emitters: Mapping[str, str]
-    """Event type -> who emits it, by a name that may be told."""
+    event_types: Mapping[str, EventType]
+    """They say who emits what, by a name that may be told."""
     ui: str
     """Address of the UI, for links."""
 
@@ -144,7 +145,7 @@ def _store_access(connection: Connection[Any], alert: Alert, world: World) -> li
 
 
 def _silent_feeds(connection: Connection[Any], alert: Alert, world: World) -> list[Found]:
-    return silent_feeds(connection, alert.after_minutes, world.emitters)
+    return silent_feeds(connection, alert.after_minutes, world.event_types)
 
 
 OTHERS: dict[str, Callable[[Connection[Any], Alert, World], list[Found]]] = {

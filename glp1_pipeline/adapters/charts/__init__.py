@@ -4,14 +4,12 @@ Here: one transaction per batch, so that values, chart, flags, gate, tasks, queu
 all. Not here: the decision (`domain.charting`), bytes into events (`ledger`), delivery (`outbox`).
 """
 
-from ...domain.charting import EHR as TARGET
 from .claim import Scope, count, is_backlog, pending_days
 from .disputes import attend_disputes
 from .run import ChartFault, chart_events
 from .save import Charted
 
 __all__ = [
-    "TARGET",
     "ChartFault",
     "Charted",
     "Scope",

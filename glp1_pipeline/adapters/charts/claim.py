@@ -12,7 +12,7 @@ from datetime import date
 
 import psycopg
 
-from ...domain.charting import EHR
+from ...domain.contract import EHR
 from ...domain.told import FOLLOWUP
 
 BATCH = 500

@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from ...domain.charting import CRM, EHR, Claimed, Copy, Known
-from ...domain.contract import Contract
+from ...domain.charting import Claimed, Copy, Known
+from ...domain.contract import CRM, EHR, Contract
 from ...domain.events import Decision
 from ...domain.outbox import keys_of
 from ..cipher import Cipher

@@ -14,8 +14,8 @@ from typing import Any
 import orjson
 from psycopg.errors import UntranslatableCharacter
 
-from ...domain.charting import CRM, EHR, Claimed, Decided, Known, PatientOutcome, Write
-from ...domain.contract import Contract
+from ...domain.charting import Claimed, Decided, Known, PatientOutcome, Write
+from ...domain.contract import CRM, EHR, Contract
 from ...domain.fhir import resource_id
 from ..cipher import Cipher
 from ..enqueue import enqueue

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from ...domain.charting import CRM, EHR
+from ...domain.contract import CRM, EHR
 from ...domain.crosswalk import ACCOUNT
 from ...domain.events.medication import SYSTEMS
 from ..plans import Course, PlanFault

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ..contract import Contract
+from ..contract import PIPELINE, STEWARD, Contract
 from .shapes import Event, Refused
 
-FORM, STEWARD, PIPELINE = "intake", "steward", "pipeline"
-"""Emitters: of what people say in the form, of decisions by people who were asked who they are, of our own clock."""
+FORM = "intake"
+"""Emits what people say in the form."""
 REASON = "not_by_this_door"
 
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from ..contract import Contract
+from ..contract import PIPELINE, Contract
 from ..refill_model import ADDRESS_CHANGED
 from .changes import read_actor, read_identifiers, read_record
 from .shapes import Change, Refused, read_time, read_token
 
 CHECKIN = "followup.completed"
-PIPELINE, STEWARD = "pipeline", "steward"
 SPEAKERS = {"intake-account": "portal"}
 """System of an identifier -> who speaks, where it is another. Not `intake`: that is who submits the form."""
 SYSTEMS = {"intake": "intake-account"}
@@ -38,10 +37,7 @@ def read_refill(
     for key in TOKENS:
         if data.get(key) is not None:
             read_token(data[key], f"data.{key}", "wrong_shape")
-    emitters = contract.event_types[kind].emitters
-    system = source.removeprefix("/").partition("/")[0]
-    if system not in (*emitters, STEWARD):
-        system = emitters[0]
+    system = contract.event_types[kind].emitter_of(source)
     if system == PIPELINE:
         read_time(data["at"], "data.at")
     if kind == "refill.overridden":

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from ..chart import Chart, Passes, Value, resolve, spoken
-from ..contract import Contract
+from ..contract import EHR, Contract
 from ..ownership import adds
 from ..told import INTAKE
 from .medicines import allergy_keys
-
-EHR: Final = "ehr"
 
 
 def own_word(contract: Contract, chart: Chart) -> Chart:

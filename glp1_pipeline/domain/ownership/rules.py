@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, get_args
 
-from ..contract import ConflictRule
-from .words import RESOLVERS, STEWARD, Case, Outcome, Ruling, join, rank, same
+from ..contract import STEWARD, ConflictRule
+from .words import RESOLVERS, Case, Outcome, Ruling, join, rank, same
 
 Rule = Callable[[Case], Ruling]
 

@@ -8,18 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from ..contract import Contract, Ownership, Stage, fold
+from ..contract import CRM, EHR, STEWARD, Contract, Ownership, Stage, fold
 from ..told import Outcome, Value
 
 BLANK: Final[Value] = {"null": "absent"}
-
-STEWARD: Final = "steward"
-"""A person who settles what was held: their word is applied in every stage."""
 EARLY: Final[tuple[Stage, ...]] = ("lead", "intake")
 """Before a provider reviews the chart."""
-COPYING: Final = ("crm", "ehr")
+COPYING: Final = (CRM, EHR)
 """Systems that send a record whole: a field that stands as it stood before is carried along, not said again."""
-RESOLVERS: Final = ("ehr", STEWARD)
+RESOLVERS: Final = (EHR, STEWARD)
 """Where a provider speaks, who alone may ease what is most cautious."""
 HELD_FOR_A_PERSON: Final = ("hold_for_steward", "hold_and_block")
 RANKED: Final = ("most_restrictive", "most_cautious", "worst_status", "true_wins")

@@ -23,11 +23,10 @@ from glp1_pipeline.adapters.ehr.polling import poll_changes
 from glp1_pipeline.adapters.landing import Folder, landing_zone
 from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline.contracts import load
-from glp1_pipeline.domain.contract import Contract
+from glp1_pipeline.domain.contract import EHR, Contract
 
 from .powers import give_up
 
-EHR, CRM = "ehr", "crm"
 AS_ANYBODY = "--as-anybody"
 """Without root's power to read what it may not."""
 PATIENCE = 2.5

@@ -126,9 +126,8 @@ class Scene(Producer):
 
     def look(self, connection: psycopg.Connection) -> list[Incident]:
         """One look at everything that is watched, by the real rules; incidents since the drill began."""
-        emitters = {}
         landing = Path(self.settings.landing_url)
-        alerts.look(connection, self.book, World(landing, emitters, self.settings.ui_base_url()))
+        alerts.look(connection, self.book, World(landing, {}, self.settings.ui_base_url()))
         if self.settings.alert_urls:
             alerts.send(connection, Channels.from_settings(self.settings), deadline=5.0)
         return [one for one in alerts.history(connection, timedelta(days=1)) if one.detected_at >= self.began_at]

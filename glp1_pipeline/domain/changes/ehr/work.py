@@ -17,7 +17,7 @@ from ...tasks import BY_HAND
 
 DONE = ("completed",)
 REFUTED = ("inactive", "entered-in-error")
-EHR = "EHR"
+THERE = "EHR"
 """As the reason of what was settled there: the EHR keeps the words."""
 
 
@@ -40,7 +40,13 @@ def flag_told(contract: Contract, change: Change) -> dict[str, Any] | None:
     if flag_id not in contract.flags:
         return None
     resolution = "refuted" if change.content.get("status") in REFUTED else "confirmed"
-    return {"kind": "resolved", "flag_id": flag_id, "resolution": resolution, "reason_code": EHR, "actor": change.actor}
+    return {
+        "kind": "resolved",
+        "flag_id": flag_id,
+        "resolution": resolution,
+        "reason_code": THERE,
+        "actor": change.actor,
+    }
 
 
 def _is_ours(resource: Mapping[str, Any]) -> bool:
