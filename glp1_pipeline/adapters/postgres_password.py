@@ -14,9 +14,8 @@ from glp1_pipeline.adapters.secrets import Secrets
 from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline.adapters.variables import embedded_url
 
-LIVE_ROLES = ("glp1", "glp1_metrics", SETUP_ROLE)
-"""Whose password is read anew for each connection. Dagster's processes are told theirs when they start."""
 AT_START_ROLES = ("dagster",)
+"""Dagster's processes are told their password when they start; the others read theirs anew for each connection."""
 
 
 def change_password(settings: Settings, role: str, *, ends_sessions: bool = False) -> int | None:

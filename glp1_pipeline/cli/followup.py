@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from .telling import AS_JSON, age, question, show_or_json, told, when
+from .telling import AS_JSON, age, patient_of, question, show_or_json, told, when
 
 STATUSES = ("planned", "open", "due", "missed", "completed")
 MOMENTS = {
@@ -73,15 +73,8 @@ def show(patient: str, as_json: bool) -> None:
     PATIENT is our id, or an id that another system gave.
     """
     from ..adapters import followups
-    from ..adapters.crosswalk import find_patient
 
-    def work(connection) -> list[dict[str, Any]] | None:
-        patient_id = find_patient(connection, patient)
-        return None if patient_id is None else followups.show(connection, patient_id)
-
-    found = told(lambda: question(work))
-    if found is None:
-        raise click.ClickException("no patient is known by this id")
+    found = told(lambda: question(lambda connection: followups.show(connection, patient_of(connection, patient))))
 
     def lines() -> None:
         for one in found:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from . import why_refill
-from .telling import AS_JSON, age, open_road, question, show_or_json, told
+from .telling import AS_JSON, age, open_road, patient_of, question, show_or_json, told
 
 
 @click.command()
@@ -77,23 +77,16 @@ def why(patient: str, as_json: bool) -> None:
     It prints names and times, no value.
     """
     from ..adapters import followups, refills
-    from ..adapters.crosswalk import find_patient
     from ..adapters.status import why as ask
 
     def work(connection):
-        patient_id = find_patient(connection, patient)
-        if patient_id is None:
-            return None
+        patient_id = patient_of(connection, patient)
         return ask(connection, patient_id) | {
             "check_ins": followups.waiting(connection, patient_id),
             "refills": refills.holding(connection, open_road().contract, patient_id),
         }
 
     found = told(lambda: question(work))
-    if found is None:
-        raise click.ClickException(
-            "no patient is known by this id: check it, or ask `glp1 status` what is still waiting"
-        )
     show_or_json(as_json, found, lambda: _show_why(found))
 
 

@@ -38,12 +38,9 @@ def dictionary() -> None:
 
 def _contract() -> Contract:
     """As it lies on disk; nothing else is needed, so nothing else is started or imported."""
-    from ..contracts import ContractError, load
+    from ..contracts import load
 
-    try:
-        return load()
-    except ContractError as error:
-        raise click.ClickException(str(error)) from None
+    return told(load)
 
 
 @click.group()

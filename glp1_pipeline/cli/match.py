@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .telling import AS_JSON, age, open_road, question, show_or_json, told
+from .telling import AS_JSON, age, chart_now, open_road, or_say, question, show_or_json, told
 
 ACTOR = click.option("--actor", required=True, help="Who decides: an opaque name, like a staff id.")
 REASON = click.option("--reason", required=True, help="Why, in a sentence. It is kept with the event.")
@@ -68,32 +68,20 @@ def show(record, other, as_json: bool) -> None:
 
 
 def _decide(action, first, second, actor: str, reason: str, as_json: bool) -> None:
-    from ..adapters import charts, matches
+    from ..adapters import matches
 
     def work() -> dict[str, Any]:
         road = open_road()
         with road.connect("glp1 match") as connection:
-            try:
-                event_id = matches.decide(
-                    connection, road.contract, road.cipher, action, (str(first), str(second)), actor, reason
-                )
-            except ValueError as error:
-                raise click.ClickException(str(error)) from None
-            # Not left to the sensor: who decides wants to see what came of it. A run that is faster does the same.
-            scope = charts.Scope(event_ids=(event_id,))
-            done = charts.chart_events(connection, road.contract, road.cipher, scope)
-            row = connection.execute(
-                "select status, reason, hint from phi.events where event_id = %s", (event_id,)
-            ).fetchone()
-        status, why, hint = row or ("waiting", None, None)
-        return {"event_id": str(event_id), "status": status, "reason": why, "hint": hint, "new_writes": done.writes}
+            pair = (str(first), str(second))
+            event_id = or_say(
+                lambda: matches.decide(connection, road.contract, road.cipher, action, pair, actor, reason)
+            )
+            return chart_now(connection, road, event_id)
 
     found = told(work)
-    if found["status"] in ("rejected", "dead"):
-        raise click.ClickException(f"{found['reason']}: {found['hint']}")
-    show_or_json(
-        as_json, found, lambda: click.echo(f"done by event {found['event_id']}, {found['new_writes']} write(s)")
-    )
+    said = f"done by event {found['event_id']}, {found['new_writes']} write(s)"
+    show_or_json(as_json, found, lambda: click.echo(said))
 
 
 @match.command()

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from .telling import AS_JSON, age, open_road, question, show_or_json, told, when
+from .telling import AS_JSON, age, open_road, patient_of, question, show_or_json, told, when
 
 
 @click.group()
@@ -33,17 +33,12 @@ def show(patient: str, as_json: bool) -> None:
     and times, no dose. The event ids are what `glp1 trace` takes.
     """
     from ..adapters.charts.medication import show as ask
-    from ..adapters.crosswalk import find_patient
 
-    def work(connection) -> dict[str, Any] | None:
-        patient_id = find_patient(connection, patient)
-        return None if patient_id is None else {"patient_id": patient_id, "courses": ask(connection, patient_id)}
+    def work(connection) -> dict[str, Any]:
+        patient_id = patient_of(connection, patient)
+        return {"patient_id": patient_id, "courses": ask(connection, patient_id)}
 
     found = told(lambda: question(work))
-    if found is None:
-        raise click.ClickException(
-            "no patient is known by this id: check it, or ask `glp1 status` what is still waiting"
-        )
     declared = told(lambda: open_road().contract).medication.findings
     for finding in (one for course in found["courses"] for one in course["findings"]):
         kind = declared[finding["finding"]]

@@ -130,26 +130,19 @@ def what_if(folder: Path, since: datetime | None, limit: int, as_json: bool) -> 
     """
     from .. import contracts
     from ..adapters import refills
-    from ..contracts.reading import ContractError
 
     def work() -> dict[str, Any]:
-        try:
-            rules = contracts.load(folder).refills
-        except ContractError as error:
-            raise click.ClickException(str(error)) from None
+        rules = contracts.load(folder).refills
         road = open_road()
         with road.connect("glp1 refill what-if") as connection:
-            try:
-                found = refills.what_if(connection, road.cipher, rules, since.date() if since else None)
-            except refills.RecordFault as fault:
-                raise click.ClickException(str(fault)) from None
+            found = refills.what_if(connection, road.cipher, rules, since.date() if since else None)
         return {
             "since": since.date().isoformat() if since else None,
             "is_as_now": rules.version == road.contract.refills.version,
             **found,
         }
 
-    found = told(work)
+    found = told(work, refills.RecordFault)
 
     def show() -> None:
         if found["is_as_now"]:

@@ -5,14 +5,12 @@ Not here: looking (`refill`), who may (contracts/access.yaml, override_reasons.c
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable
 from datetime import UTC
 from typing import Any
 
 import click
 
-from .telling import AS_JSON, open_road, show_or_json, told
+from .telling import AS_JSON, chart_now, open_road, or_say, patient_of, show_or_json, told
 
 RESOLUTIONS = ("refuted", "confirmed")
 ACTOR = click.option("--actor", required=True, help="Who decides: an opaque name, like a staff id.")
@@ -63,13 +61,13 @@ def override(refill_id, rules, flags, reason, text, until, actor, role, dry_run:
         road = open_road()
         with road.connect("glp1 refill override") as connection:
             if dry_run:
-                before, after = _or_say(
+                before, after = or_say(
                     lambda: refills.foresee(connection, road.contract, road.cipher, str(refill_id), word)
                 )
                 told_of = {"outcome": before.outcome, "rule": before.rule}
                 return {"dry_run": True, "before": told_of, "after": {"outcome": after.outcome, "rule": after.rule}}
-            event_id = _or_say(lambda: refills.override(connection, road.contract, road.cipher, str(refill_id), word))
-            return {"dry_run": False, **_chart(connection, road, event_id), **_stands(connection, str(refill_id))}
+            event_id = or_say(lambda: refills.override(connection, road.contract, road.cipher, str(refill_id), word))
+            return {"dry_run": False, **chart_now(connection, road, event_id), **_stands(connection, str(refill_id))}
 
     found = told(work)
 
@@ -102,20 +100,17 @@ def resolve(patient: str, flag: str, resolution: str, reason: str, actor: str, a
     override this is the only way past them.
     """
     from ..adapters import refills
-    from ..adapters.crosswalk import find_patient
 
     def work() -> dict[str, Any]:
         road = open_road()
         with road.connect("glp1 refill resolve") as connection:
-            patient_id = find_patient(connection, patient)
-            if patient_id is None:
-                raise click.ClickException("no patient is known by this id")
-            event_id = _or_say(
+            patient_id = patient_of(connection, patient)
+            event_id = or_say(
                 lambda: refills.resolve(
                     connection, road.contract, road.cipher, patient_id, flag, resolution, reason, actor
                 )
             )
-            charted = _chart(connection, road, event_id)
+            charted = chart_now(connection, road, event_id)
             row = connection.execute(
                 "select status from phi.risk_flags where patient_id = %s and flag_id = %s", (patient_id, flag)
             ).fetchone()
@@ -123,25 +118,6 @@ def resolve(patient: str, flag: str, resolution: str, reason: str, actor: str, a
 
     found = told(work)
     show_or_json(as_json, found, lambda: click.echo(f"said by event {found['event_id']}: {flag} is {found['status']}"))
-
-
-def _or_say(work: Callable[[], Any]) -> Any:
-    try:
-        return work()
-    except ValueError as error:
-        raise click.ClickException(str(error)) from None
-
-
-def _chart(connection, road, event_id: uuid.UUID) -> dict[str, Any]:
-    """Not left to the sensor: who decides wants to see what came of it. A run that is faster does the same."""
-    from ..adapters import charts
-
-    done = charts.chart_events(connection, road.contract, road.cipher, charts.Scope(event_ids=(event_id,)))
-    row = connection.execute("select status, reason, hint from phi.events where event_id = %s", (event_id,)).fetchone()
-    status, why, hint = row or ("waiting", None, None)
-    if status in ("rejected", "dead"):
-        raise click.ClickException(f"{why}: {hint}")
-    return {"event_id": str(event_id), "status": status, "new_writes": done.writes + done.contacts}
 
 
 def _stands(connection, refill_id: str) -> dict[str, Any]:

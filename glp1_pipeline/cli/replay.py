@@ -10,11 +10,9 @@ from typing import Any
 
 import click
 
-from .telling import AS_JSON, age, open_road, show_or_json, told
+from .plan import ACTOR, MANY, REASON, tell, tell_list
+from .telling import AS_JSON, open_road, patient_of, show_or_json, told
 
-ACTOR = click.option("--actor", default="", help="Who wants it, as an opaque name.")
-REASON = click.option("--reason", default="", help="Why, in words without a value.")
-MANY: dict[str, Any] = {"multiple": True}
 STATUS = click.Choice(["waiting", "charted", "rejected", "dead"])
 
 
@@ -71,7 +69,7 @@ def replay(
             if asked:
                 selection = plans.Selection(
                     tuple(events), tuple(day.date() for day in days), sources, types, statuses, reasons, versions,
-                    tuple(_patient(connection, name) for name in patients),
+                    tuple(uuid.UUID(patient_of(connection, name)) for name in patients),
                 )  # fmt: skip
                 plan_id = plans.choose(connection, selection, road.contract.version)
                 found |= (
@@ -82,7 +80,7 @@ def replay(
                 return {"new_writes": 0, "state_changed": False} | found | {"writes_tried_again": retried}
             return found | {"dead_writes": dead}
 
-    _tell(told(_sentences(work)), as_json)
+    tell(_told(work), as_json)
 
 
 def _look(road, connection, plan_id: uuid.UUID) -> dict[str, Any]:
@@ -121,20 +119,8 @@ def _apply(road, connection, plan_id: uuid.UUID, actor: str, reason: str) -> dic
 @AS_JSON
 def list_plans(as_json: bool) -> None:
     """The newest plans: where each stands, how far it is, who wanted it and why."""
-    found = told(_sentences(lambda: _ask(lambda plans, connection: plans.listed(connection))))
-
-    def show() -> None:
-        for plan in found:
-            asked = ", ".join(f"{name} {' '.join(values[:3])}" for name, values in plan["selection"].items())
-            by = f", by {plan['actor']}: {plan['reason']}" if plan["actor"] else ""
-            click.echo(
-                f"{plan['plan_id']}  {plan['state']:9} {plan['done']} of {plan['chosen']} events, made"
-                f" {age(plan['made_at'])} ago ({asked}){by}"
-            )
-        if not found:
-            click.echo("no plan yet: `glp1 replay --help`")
-
-    show_or_json(as_json, found, show)
+    found = _told(lambda: _ask(lambda plans, connection: plans.listed(connection)))
+    tell_list(found, "events", "chosen", "no plan yet: `glp1 replay --help`", as_json)
 
 
 @replay.command()
@@ -142,7 +128,7 @@ def list_plans(as_json: bool) -> None:
 @AS_JSON
 def show(plan: uuid.UUID, as_json: bool) -> None:
     """PLAN whole: its receipt, once it is applied."""
-    _tell(told(_sentences(lambda: _ask(lambda plans, connection: plans.receipt(connection, plan)))), as_json)
+    tell(_told(lambda: _ask(lambda plans, connection: plans.receipt(connection, plan))), as_json)
 
 
 @replay.command()
@@ -158,7 +144,7 @@ def approve(plan: uuid.UUID, actor: str, reason: str, as_json: bool) -> None:
         with road.connect("glp1 replay") as connection:
             return {"dry_run": False} | _apply(road, connection, plan, actor, reason)
 
-    _tell(told(_sentences(work)), as_json)
+    tell(_told(work), as_json)
 
 
 @replay.command()
@@ -171,7 +157,7 @@ def stop(plan: uuid.UUID, as_json: bool) -> None:
         plans.stop(connection, plan)
         return plans.receipt(connection, plan)
 
-    found = told(_sentences(lambda: _ask(work)))
+    found = _told(lambda: _ask(work))
     show_or_json(
         as_json, found, lambda: click.echo(f"{found['state']}: {found['done']} of {found['chosen']} events done")
     )
@@ -184,44 +170,15 @@ def _ask(asked) -> Any:
         return asked(plans, connection)
 
 
-def _patient(connection, name: str) -> uuid.UUID:
-    from ..adapters.crosswalk import find_patient
-
-    found = find_patient(connection, name)
-    if found is None:
-        raise click.ClickException("no patient is known by this id")
-    return uuid.UUID(found)
-
-
-def _sentences(work):
+def _told(work) -> Any:
     """What a plan refuses is a sentence, not a trace."""
+    from ..adapters.charts import ChartFault
+    from ..adapters.replay import PlanFault
 
-    def asked() -> Any:
-        from ..adapters.charts import ChartFault
-        from ..adapters.replay import PlanFault
-
-        try:
-            return work()
-        except (PlanFault, ChartFault) as fault:
-            raise click.ClickException(str(fault)) from None
-
-    return asked
+    return told(work, PlanFault, ChartFault)
 
 
 def _progress():
     from ..defs.intake import every_few_seconds
 
     return every_few_seconds(lambda now: click.echo(f"{now.done} of {now.chosen} events …", err=True))
-
-
-def _tell(found: dict[str, Any], as_json: bool) -> None:
-    def lines(branch: dict[str, Any], depth: int) -> None:
-        for name, value in branch.items():
-            title = f"{'  ' * depth}{name.replace('_', ' ') if depth == 0 else name}"
-            if isinstance(value, dict):
-                click.echo(title if value else f"{title:34}none")
-                lines(value, depth + 1)
-            elif value is not None:
-                click.echo(f"{title:34}{', '.join(value) if isinstance(value, list) else value}")
-
-    show_or_json(as_json, found, lambda: lines(found, 0))

@@ -11,15 +11,11 @@ from typing import Any
 
 import click
 
-from .telling import AS_JSON, age, open_road, show_or_json, told
+from .plan import ACTOR, MANY, REASON, tell, tell_list
+from .telling import AS_JSON, open_road, patient_of, show_or_json, told
 
-ACTOR = click.option("--actor", default="", help="Who wants it, as an opaque name.")
-REASON = click.option("--reason", default="", help="Why, in words without a value.")
 PLAN = click.argument("plan_id", metavar="PLAN", type=click.UUID)
 INSTANT = click.DateTime(["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"])
-MANY: dict[str, Any] = {"multiple": True}
-SHOWN = 30
-"""Resources left that are printed; --json has all."""
 
 
 @click.group()
@@ -76,7 +72,7 @@ def plan(writes, runs, since, until, versions, patients, targets, as_json: bool)
         with road.connect("glp1 rollback") as connection:
             selection = plans.Selection(
                 writes, runs, _utc(since), _utc(until), versions,
-                tuple(_patient(connection, name) for name in patients), targets,
+                tuple(uuid.UUID(patient_of(connection, name)) for name in patients), targets,
             )  # fmt: skip
             plan_id = plans.choose(connection, selection)
             seen = plans.dry_run(connection, road.contract, road.cipher, road.ehr, plan_id, _progress())
@@ -90,27 +86,15 @@ def plan(writes, runs, since, until, versions, patients, targets, as_json: bool)
             "difference": receipt["predicted"],
         }
 
-    _tell(told(_sentences(work)), as_json)
+    tell(_told(work), as_json)
 
 
 @rollback.command(name="list")
 @AS_JSON
 def list_plans(as_json: bool) -> None:
     """The newest plans: where each stands, how far it is, who wanted it and why."""
-    found = told(_sentences(lambda: _ask(lambda plans, connection: plans.listed(connection))))
-
-    def show() -> None:
-        for one in found:
-            asked = ", ".join(f"{name} {' '.join(values[:3])}" for name, values in one["selection"].items())
-            by = f", by {one['actor']}: {one['reason']}" if one["actor"] else ""
-            click.echo(
-                f"{one['plan_id']}  {one['state']:9} {one['done']} of {one['writes']} writes, made"
-                f" {age(one['made_at'])} ago ({asked}){by}"
-            )
-        if not found:
-            click.echo("no plan yet: `glp1 rollback plan --help`")
-
-    show_or_json(as_json, found, show)
+    found = _told(lambda: _ask(lambda plans, connection: plans.listed(connection)))
+    tell_list(found, "writes", "writes", "no plan yet: `glp1 rollback plan --help`", as_json)
 
 
 @rollback.command()
@@ -122,7 +106,7 @@ def show(plan_id: uuid.UUID, as_json: bool) -> None:
     def work(plans, connection) -> dict[str, Any]:
         return plans.receipt(connection, plan_id) | {"left": plans.left(connection, plan_id)}
 
-    _tell(told(_sentences(lambda: _ask(work))), as_json)
+    tell(_told(lambda: _ask(work)), as_json)
 
 
 @rollback.command()
@@ -137,7 +121,7 @@ def approve(plan_id: uuid.UUID, actor: str, reason: str, as_json: bool) -> None:
         plans.approve(connection, plan_id, actor, reason)
         return plans.receipt(connection, plan_id)
 
-    _tell(told(_sentences(lambda: _ask(work))), as_json)
+    tell(_told(lambda: _ask(work)), as_json)
 
 
 @rollback.command()
@@ -172,7 +156,7 @@ def apply(plan_id: uuid.UUID, actor: str, reason: str, wait: float, as_json: boo
             waiting = {} if seen.is_stopped else {"waiting": seen.waiting}
             return receipt | _counts(plans.by_outcome(receipt["changed"])) | waiting
 
-    _tell(told(_sentences(work)), as_json)
+    tell(_told(work), as_json)
 
 
 @rollback.command()
@@ -185,7 +169,7 @@ def stop(plan_id: uuid.UUID, as_json: bool) -> None:
         plans.stop(connection, plan_id)
         return plans.receipt(connection, plan_id)
 
-    found = told(_sentences(lambda: _ask(work)))
+    found = _told(lambda: _ask(work))
     show_or_json(
         as_json, found, lambda: click.echo(f"{found['state']}: {found['done']} of {found['writes']} writes done")
     )
@@ -205,7 +189,7 @@ def release(plan_id: uuid.UUID, actor: str, reason: str, as_json: bool) -> None:
     def work(plans, connection) -> dict[str, Any]:
         return {"plan_id": str(plan_id), "released": plans.release(connection, plan_id, actor, reason)}
 
-    found = told(_sentences(lambda: _ask(work)))
+    found = _told(lambda: _ask(work))
     show_or_json(
         as_json, found, lambda: click.echo(f"{found['released']} resources may be sent again: `glp1 replay` sends them")
     )
@@ -218,15 +202,6 @@ def _ask(asked) -> Any:
         return asked(plans, connection)
 
 
-def _patient(connection, name: str) -> uuid.UUID:
-    from ..adapters.crosswalk import find_patient
-
-    found = find_patient(connection, name)
-    if found is None:
-        raise click.ClickException("no patient is known by this id")
-    return uuid.UUID(found)
-
-
 def _utc(at: datetime | None) -> datetime | None:
     return None if at is None else at.replace(tzinfo=UTC)
 
@@ -235,43 +210,23 @@ def _counts(outcomes: dict[str, int]) -> dict[str, int]:
     return {name.replace(" ", "_"): count for name, count in outcomes.items()}
 
 
-def _sentences(work):
-    """What a plan refuses is a sentence, not a trace."""
+def _told(work) -> Any:
+    """What a plan or the EHR refuses is a sentence, not a trace."""
+    from ..adapters.ehr import EhrFailure
+    from ..adapters.rollback import PlanFault
 
     def asked() -> Any:
-        from ..adapters.ehr import EhrFailure
-        from ..adapters.rollback import PlanFault
-
         try:
             return work()
-        except PlanFault as fault:
-            raise click.ClickException(str(fault)) from None
         except EhrFailure as failure:
             raise click.ClickException(
                 f"the EHR does not tell what stands there ({failure.trouble}): try again; what is done stays done"
             ) from None
 
-    return asked
+    return told(asked, PlanFault)
 
 
 def _progress():
     from ..defs.intake import every_few_seconds
 
     return every_few_seconds(lambda now: click.echo(f"{now.done} of {now.chosen} writes …", err=True))
-
-
-def _tell(found: dict[str, Any], as_json: bool) -> None:
-    def lines(branch: dict[str, Any], depth: int) -> None:
-        for name, value in branch.items():
-            title = f"{'  ' * depth}{name.replace('_', ' ') if depth == 0 else name}"
-            if isinstance(value, dict):
-                click.echo(title if value else f"{title:34}none")
-                lines(value, depth + 1)
-            elif name == "left" and isinstance(value, list):
-                click.echo(f"{title:34}{len(value)}")
-                for one in value[:SHOWN]:
-                    click.echo(f"  {one['why']:20} {one['target']} {one['patient_id']} {one['resource']}")
-            elif value is not None:
-                click.echo(f"{title:34}{', '.join(value) if isinstance(value, list) else value}")
-
-    show_or_json(as_json, found, lambda: lines(found, 0))

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .telling import AS_JSON, open_road, show_or_json, told
+from .telling import AS_JSON, chart_now, open_road, or_say, patient_of, show_or_json, told
 
 
 @click.command()
@@ -27,24 +27,18 @@ from .telling import AS_JSON, open_road, show_or_json, told
 @AS_JSON
 def settle(patient: str, field: str, keep, source, actor: str, reason: str, as_json: bool) -> None:
     """Settle a conflict about FIELD of PATIENT, as `glp1 why` lists it. The word is an event of its own."""
-    from ..adapters import charts
-    from ..adapters.crosswalk import find_patient
     from ..adapters.settling import settle_field
 
     def work() -> dict[str, Any]:
         road = open_road()
         with road.connect("glp1 settle") as connection:
-            patient_id = find_patient(connection, patient)
-            if patient_id is None:
-                raise click.ClickException("no patient is known by this id")
-            try:
-                event_id = settle_field(
+            patient_id = patient_of(connection, patient)
+            event_id = or_say(
+                lambda: settle_field(
                     connection, road.contract, road.cipher, patient_id, field, keep, actor, reason, source
                 )
-            except ValueError as error:
-                raise click.ClickException(str(error)) from None
-            done = charts.chart_events(connection, road.contract, road.cipher, charts.Scope(event_ids=(event_id,)))
-        return {"event_id": str(event_id), "new_writes": done.writes + done.contacts}
+            )
+            return chart_now(connection, road, event_id)
 
     found = told(work)
     said = f"settled by event {found['event_id']}, {found['new_writes']} write(s)"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -28,15 +29,63 @@ def question(asked: Callable):
         return asked(connection)
 
 
-def told(work: Callable):
-    """Run it; what a person can mend is said in one sentence and never as a trace."""
-    from ..adapters.crosswalk import SeveralPatients
-    from ..sandbox.demo import TELLING
-
+def told(work: Callable, *also: type[Exception]):
+    """Run it; what a person can mend is said in one sentence and never as a trace. `also`: errors of this command's
+    own whose text tells what to do."""
     try:
         return work()
-    except (*TELLING, SeveralPatients) as error:
+    except Exception as error:
+        if not isinstance(error, (*_telling(), *also)):
+            raise
         raise click.ClickException(str(error)) from None
+
+
+def _telling() -> tuple[type[Exception], ...]:
+    """Errors whose text tells a person what to do."""
+    from ..adapters.cipher import KeyMissing
+    from ..adapters.crosswalk import SeveralPatients
+    from ..adapters.landing import LandingFault
+    from ..adapters.postgres import PostgresError
+    from ..adapters.secrets import SecretError
+    from ..adapters.variables import SettingsError
+    from ..contracts import ContractError
+    from ..sandbox.supervisor import StackError
+
+    return (
+        ConnectionError, ContractError, KeyMissing, LandingFault, PostgresError, SecretError, SettingsError,
+        SeveralPatients, StackError,
+    )  # fmt: skip
+
+
+def or_say(work: Callable):
+    """Of work that refuses by a ValueError whose text tells why: that sentence."""
+    try:
+        return work()
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def patient_of(connection, name: str) -> str:
+    """Our id of whom a person names, by it or by an id that another system gave."""
+    from ..adapters.crosswalk import find_patient
+
+    if (found := find_patient(connection, name)) is None:
+        raise click.ClickException(
+            "no patient is known by this id: check it, or ask `glp1 status` what is still waiting"
+        )
+    return found
+
+
+def chart_now(connection, road, event_id: uuid.UUID) -> dict[str, Any]:
+    """Chart somebody's word at once: who decides wants to see what came of it. A run that is faster does the same."""
+    from ..adapters import charts
+
+    done = charts.chart_events(connection, road.contract, road.cipher, charts.Scope(event_ids=(event_id,)))
+    row = connection.execute("select status, reason, hint from phi.events where event_id = %s", (event_id,)).fetchone()
+    status, why, hint = row or ("waiting", None, None)
+    if status in ("rejected", "dead"):
+        raise click.ClickException(f"{why}: {hint}")
+    return {"event_id": str(event_id), "status": status, "new_writes": done.all_writes}
 
 
 def show_or_json(as_json: bool, found: Any, show: Callable[[], Any]) -> None:

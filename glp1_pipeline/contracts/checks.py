@@ -46,7 +46,7 @@ def check_sets(contract: Contract, folder: Folder) -> None:
     nulls = {code.code for code in contract.codes.get("null_answers", {}).values()}
     for code in sorted(nulls - {"unknown", "declined", "not_applicable", "absent"}):
         at = next(c.spelling for c in contract.codes["null_answers"].values() if c.code == code)
-        folder.fault_at("code", f"null_answers {fold(at)}", f"`{code}` is no kind of null", "see IFACE: four kinds")
+        folder.fault_at("code", f"null_answers {fold(at)}", f"`{code}` is no kind of null", "use one of the four")
 
 
 def check_fields(contract: Contract, folder: Folder) -> None:
@@ -119,7 +119,7 @@ def check_ownership(contract: Contract, folder: Folder) -> None:
             if not re.fullmatch("[a-z_]+", record.owner[stage]):
                 wrong(f"must have one owner in stage {stage}", "name one system, or `nobody`")
         if record.conflict in UNWRITTEN:
-            wrong(f"follows rule `{record.conflict}`, which nobody wrote", "write it in domain/ownership.py")
+            wrong(f"follows rule `{record.conflict}`, which nobody wrote", "write it in domain/ownership/rules.py")
         if (name in used) == bool(record.kept_in):
             wrong(
                 "is in no field, and does not say where it is" if not record.kept_in else "is in a field after all",

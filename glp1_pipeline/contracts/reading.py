@@ -144,9 +144,10 @@ class Folder:
         try:
             return model.model_validate(values)
         except ValidationError as error:
+            shapes = f"see {model.__module__.partition('.')[2].replace('.', '/')}.py"
             for one in error.errors(include_url=False, include_input=False, include_context=False):
                 part = str(one["loc"][0]) if one["loc"] else ""
                 line = values.lines.get(part, at[1]) if isinstance(values, Lined) else at[1]
                 path = ".".join(str(p) for p in one["loc"])
-                self.fault(at[0], line, f"{kind} `{name}`, `{path}`: {one['msg'].lower()}", "see domain/contract.py")
+                self.fault(at[0], line, f"{kind} `{name}`, `{path}`: {one['msg'].lower()}", shapes)
             return None

@@ -66,8 +66,8 @@ WRITES = spec(
     group="delivery",
     deps=(TASKS,),
     kinds=("fhir",),
-    why="The outbox: every change that the EHR must hear, made in the transaction of the change itself. A replay that "
-    "changes nothing makes none.",
+    why="The outbox: every change that the EHR or the CRM must hear, made in the transaction of the change itself. A"
+    " replay that changes nothing makes none.",
 )
 
 

@@ -73,7 +73,7 @@ def deliver(context: dg.AssetExecutionContext, road: Road):
         road.connect,
         outbox.Heard(road.ehr, hear),
         road.contract.writes[KIND],
-        lambda kid, body, place: cipher.open(kid, body, place),
+        cipher.open,
         deadline=RUN_SECONDS,
     )
     with road.connect("glp1 delivery") as connection:
@@ -127,7 +127,7 @@ def deliver_to_crm(context: dg.AssetExecutionContext, road: Road):
         road.connect,
         outbox.Contacts(road.crm, road.contract, append),
         road.contract.writes[CRM_KIND],
-        lambda kid, body, place: cipher.open(kid, body, place),
+        cipher.open,
         deadline=RUN_SECONDS,
     )
     with road.connect("glp1 crm delivery") as connection:

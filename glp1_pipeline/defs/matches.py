@@ -124,7 +124,7 @@ def decide(context: dg.OpExecutionContext, config: DecisionConfig, road: Road) -
             raise dg.Failure(str(error), allow_retries=False) from None
         done = charts.chart_events(connection, road.contract, road.cipher, charts.Scope(event_ids=(event_id,)))
     context.add_output_metadata(
-        {"event": str(event_id), "patients that changed": done.merged, "new writes": done.writes, "dead": done.dead}
+        {"event": str(event_id), "patients that changed": done.merged, "new writes": done.all_writes, "dead": done.dead}
     )
 
 

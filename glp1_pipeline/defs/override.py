@@ -141,7 +141,7 @@ def let_through(context: dg.OpExecutionContext, config: OverrideConfig, road: Ro
             **told,
             "event": str(event_id),
             "is now": stands[0] if stands else "nothing",
-            "new writes": done.writes + done.contacts,
+            "new writes": done.all_writes,
             "dead": done.dead,
         }
     )

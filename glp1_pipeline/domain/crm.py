@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import orjson
 
@@ -27,10 +27,6 @@ CHANGE: Final = "glp1_change"
 """Property that holds the number of our last write, so that a version is known as the one that we made."""
 MERGED: Final = "merged"
 """Pipeline status of a contact whose person is told of by another one."""
-
-Conflict = Literal["deleted_in_crm", "same_email", "already_linked"]
-"""deleted_in_crm: the contact is gone. same_email: a contact that is not ours has the address. already_linked: a
-contact of another patient has it."""
 
 
 @dataclass(frozen=True, slots=True)

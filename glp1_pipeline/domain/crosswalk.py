@@ -20,7 +20,6 @@ ACCOUNT: Final = "intake-account"
 """Kind of the identifier that the intake form's own account gives a person: it says whose an event is."""
 OURS: Final = "urn:glp1-pipeline:"
 RECORD, MEMBER, GROUP = "mrn", "payer-member", "payer-group"
-FORM: Final = "intake"
 LONGEST: Final = 128
 
 

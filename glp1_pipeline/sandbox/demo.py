@@ -12,20 +12,13 @@ import psycopg
 
 from ..adapters.balance import balance, on_the_way
 from ..adapters.cipher import KeyMissing, KeyRing
-from ..adapters.landing import LandingFault
-from ..adapters.postgres import PostgresError
 from ..adapters.schema import migrate
-from ..adapters.secrets import SecretError
 from ..adapters.settings import Settings
 from ..adapters.status import status
-from ..adapters.variables import SettingsError
 from ..defs.resources import KEYS, Road, connect
 from .samples import Sample, differences, samples
 from .stack import Stack
-from .supervisor import StackError
 
-TELLING = (SettingsError, SecretError, StackError, PostgresError, KeyMissing, LandingFault, ConnectionError)
-"""Errors whose text tells a person what to do."""
 SETTLE_SECONDS = 900.0
 
 

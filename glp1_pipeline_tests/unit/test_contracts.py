@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,15 +118,6 @@ def test_the_version_is_the_content(contract: Contract, tmp_path: Path) -> None:
     shutil.copytree(HERE, folder)
     (folder / "codes.csv").write_text((folder / "codes.csv").read_text() + "goals,feel lighter,health_risk,,,,\n")
     assert load(folder).version != contract.version
-
-
-def test_the_contract_loads_fast_enough_for_every_command() -> None:
-    def seconds() -> float:
-        start = time.process_time()
-        load()
-        return time.process_time() - start
-
-    assert min(seconds() for _ in range(5)) < 0.15
 
 
 def test_a_typo_in_a_key_names_file_and_line(broken: Break) -> None:

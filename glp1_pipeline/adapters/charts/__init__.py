@@ -4,7 +4,7 @@ Here: one transaction per batch, so that values, chart, flags, gate, tasks, queu
 all. Not here: the decision (`domain.charting`), bytes into events (`ledger`), delivery (`outbox`).
 """
 
-from .claim import Scope, count, is_backlog, pending_days
+from .claim import Scope, is_backlog, pending_days
 from .disputes import attend_disputes
 from .run import ChartFault, chart_events
 from .save import Charted
@@ -15,7 +15,6 @@ __all__ = [
     "Scope",
     "attend_disputes",
     "chart_events",
-    "count",
     "is_backlog",
     "pending_days",
 ]

@@ -52,13 +52,6 @@ def is_backlog(connection: psycopg.Connection, size: int) -> bool:
     return row is not None and row[0] >= size
 
 
-def count(connection: psycopg.Connection, scope: Scope) -> int:
-    """How many events a scope holds now."""
-    condition, values = _condition(scope)
-    row = connection.execute(f"select count(*) from phi.events where {condition}".encode(), values).fetchone()
-    return row[0] if row else 0
-
-
 def _condition(scope: Scope) -> tuple[str, list]:
     condition, values = "true" if scope.is_replay else "status = 'waiting'", []
     if scope.event_ids:

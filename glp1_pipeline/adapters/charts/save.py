@@ -49,13 +49,18 @@ class Charted:
     """To the EHR."""
     resources: int = 0
     contacts: int = 0
-    """Writes to the CRM."""
+    """To the CRM."""
     missing: dict[str, int] = field(default_factory=dict)
     problems: dict[str, int] = field(default_factory=dict)
     changes: dict[str, int] = field(default_factory=dict)
     """What is another than before, by path (`domain.difference`); where the scope asks for it."""
     queue_seconds: list[float] = field(default_factory=list)
     """Receipt to queue, for those who entered it now."""
+
+    @property
+    def all_writes(self) -> int:
+        """To every system that must hear of it."""
+        return self.writes + self.contacts
 
     def add(self, other: Charted) -> None:
         for name, more in vars(other).items():

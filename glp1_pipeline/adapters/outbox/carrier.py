@@ -63,7 +63,6 @@ class Carrier(ABC):
         self.connect = connect
         self.target = target
         self.open_body = open_body
-        self._opening = threading.Lock()
         self._is_told_off = threading.Event()
         self.send_before = send_before
         """Seconds after the claim when no try is begun any more, and each call of a try must be over in twice that."""
@@ -129,9 +128,7 @@ class Carrier(ABC):
         if kid is None or body is None:
             raise Unreadable("a write without a body")
         try:
-            with self._opening:  # the cipher's decompressor is not made for several threads
-                content = self.open_body(kid, body, place)
-            return orjson.loads(content)
+            return orjson.loads(self.open_body(kid, body, place))
         except Exception:  # noqa: BLE001 - whatever the cipher raises must not carry a body upwards
             raise Unreadable("a body that does not open") from None
 

@@ -41,7 +41,7 @@ class Told:
         self.done += events
         self.dead += charted.dead
         self.rejected += charted.rejected
-        self.new_writes += charted.writes + charted.contacts
+        self.new_writes += charted.all_writes
         for name, count in charted.changes.items():
             self.changes[name] = self.changes.get(name, 0) + count
 

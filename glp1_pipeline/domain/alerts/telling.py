@@ -6,11 +6,9 @@ Not here: to whom they go (`judging.called`), and sending.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Literal
 
 from .shapes import Alert, Incident
 
-News = Literal["opened", "escalated", "resolved", "test"]
 _HEADS = {"opened": "{}", "escalated": "nobody answered, {}", "resolved": "resolved, {}"}
 
 

@@ -7,19 +7,16 @@ An answer that cannot be mapped without a guess is held: the document says why a
 why and does not.
 """
 
-from .contradictions import find_contradictions
-from .edges import EDGE_CASES, NOTES, EdgeCase
+from .edges import EDGE_CASES, NOTES
 from .plan import NO_FIELD, Mapped, Mapper, Problem, compile_mapper, map_submission
 
 __all__ = [
     "EDGE_CASES",
     "NOTES",
     "NO_FIELD",
-    "EdgeCase",
     "Mapped",
     "Mapper",
     "Problem",
     "compile_mapper",
-    "find_contradictions",
     "map_submission",
 ]

@@ -16,8 +16,6 @@ from .looping import AS_ANYBODY, LOOPS
 from .powers import given_up
 from .scene import Scene
 
-ITSELF = "what a dead process left is taken up by the next one within seconds"
-
 
 def _workers_killed(scene: Scene) -> None:
     scene.feed(10)
