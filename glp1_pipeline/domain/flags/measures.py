@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from itertools import islice
 
 from ..chart import Chart
 from .facts import BMI_PLAUSIBLE, Facts, number
@@ -126,11 +126,12 @@ def _held_implausible(chart: Chart, name: str) -> bool:
 
 def _jumped(chart: Chart, name: str) -> bool:
     now = number(chart.told(name))
-    readings = [(r.said_at, number(r.values[name].get("value"))) for r in chart.own_words if name in r.values]
-    earlier: list[tuple[datetime, float]] = [(at, value) for at, value in readings if value is not None]
-    if now is None or len(earlier) < 2:
+    # From the newest on, and no further than two: every save of a form asks this.
+    newest_first = ((r.said_at, number(r.values.get(name, {}).get("value"))) for r in reversed(chart.own_words))
+    readings = list(islice(((at, value) for at, value in newest_first if value is not None), 2))
+    if now is None or len(readings) < 2:
         return False
-    (before_at, before), (now_at, _) = earlier[-2:]
+    (now_at, _), (before_at, before) = readings
     change = abs(now - before)
     if name == "anthro.height":
         return change > HEIGHT_SLIP_CM
