@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from .chart import Chart, Reported
+from .chart import Chart
 from .contract import Contract
 from .flags import Facts, RaisedFlag
 from .flags.facts import unanswered
@@ -26,8 +26,10 @@ BY_FLAG = {
     "STATE_NOT_SERVED": "licensure-recheck",
     "IDENTITY_UNVERIFIED": "resolve-identity",
 }
-"""Flags that are somebody's work by themselves; all others are read by the provider at review."""
-URGENT = ("crisis-protocol", "urgent-safety-review")
+"""Flags that are somebody's work by themselves, beside the symptoms of check-ins (contracts/refills.yaml); all others
+are read by the provider at review."""
+SYMPTOM = "urgent-safety-review"
+URGENT = ("crisis-protocol", SYMPTOM)
 """Opened from a draft too: they cannot wait for the patient to press submit."""
 BY_HAND = "task/"
 """How a report begins that tells what became of a task: task/kind/cause/event it rested on/outcome. Of a task that was
@@ -70,29 +72,35 @@ def still_needed(
     contract: Contract, chart: Chart, flags: Mapping[str, RaisedFlag], needs: list[TaskNeed]
 ) -> list[TaskNeed]:
     """Those that nobody did by hand since what they rest on was said."""
+    done = done_by_hand(contract, chart, flags, needs)
+    return [need for need in needs if need not in done]
+
+
+def done_by_hand(
+    contract: Contract, chart: Chart, flags: Mapping[str, RaisedFlag], needs: Iterable[TaskNeed]
+) -> dict[TaskNeed, datetime]:
+    """Those that somebody did by hand since what they rest on was said, and when."""
     words = [report for report in chart.submissions if report.submission_id.startswith(BY_HAND)]
-    if not words:
-        return needs
-    done = done_by_hand(words)
+    done: dict[tuple[str, str, str], datetime] = {}
+    """By kind, cause, and the event that it rested on."""
     done_at: dict[tuple[str, str], datetime | None] = {}
     for report in words:
         _, code, cause, event_id, outcome = report.submission_id.split("/")
         if not event_id:  # told of the task as it stands in the EHR: it knows when, and not what it rested on
             done_at[code, cause] = report.said_at if outcome == "done" else None
+        elif outcome == "done":
+            done[code, cause, event_id] = report.said_at
     said_at = {report.event_id: report.received_at for report in chart.submissions} if done_at else {}
-
-    def stands(need: TaskNeed) -> bool:
+    found: dict[TaskNeed, datetime] = {}
+    for need in needs if words else ():
         basis = basis_of(contract, chart, flags, need)
         since, at = said_at.get(basis, need.since), done_at.get((need.code, need.cause))
-        return (need.code, need.cause, basis) not in done and (at is None or since is None or since > at)
-
-    return [need for need in needs if stands(need)]
-
-
-def done_by_hand(words: Iterable[Reported]) -> frozenset[tuple[str, str, str]]:
-    """Kind, cause, and the event that it rested on, of all tasks that somebody did by hand."""
-    told = [report.submission_id.split("/") for report in words]
-    return frozenset((code, cause, event_id) for _, code, cause, event_id, outcome in told if outcome == "done")
+        by_hand = done.get((need.code, need.cause, basis))
+        if by_hand is not None:
+            found[need] = by_hand
+        elif at is not None and since is not None and since <= at:
+            found[need] = at
+    return found
 
 
 def basis_of(contract: Contract, chart: Chart, flags: Mapping[str, RaisedFlag], need: TaskNeed) -> str:
@@ -131,9 +139,8 @@ def _needs(
         kind, whose = contract.tasks[code], contract.tasks[like or code]
         needs.setdefault((code, cause), TaskNeed(code, cause, whose.queue, whose.owner, kind.due_minutes))
 
-    for flag_id, code in BY_FLAG.items():
-        if flag_id in flags and (chart.is_complete or code in URGENT):
-            need(code, flag_id)
+    for one in of_flags(contract, chart, flags):
+        need(one.code, one.cause)
     if not chart.is_complete:
         return sorted(needs.values())
 
@@ -160,6 +167,17 @@ def _needs(
     if gate_result.outcome == "passed" and not chart.treated:  # who ordered has reviewed
         need("provider-review-initial", gate_result.gate_id)
     return sorted(needs.values())
+
+
+def of_flags(contract: Contract, chart: Chart, flags: Iterable[str]) -> list[TaskNeed]:
+    """The work that flags are by themselves, whether or not anybody did it."""
+    codes = BY_FLAG | dict.fromkeys(contract.refills.symptom_flags, SYMPTOM)
+    found = [(contract.tasks[codes[f]], f) for f in codes if f in flags]
+    return [
+        TaskNeed(kind.code, flag_id, kind.queue, kind.owner, kind.due_minutes)
+        for kind, flag_id in found
+        if chart.is_complete or kind.code in URGENT
+    ]
 
 
 def who_is_who(contract: Contract, others: Iterable[str]) -> list[TaskNeed]:

@@ -91,6 +91,29 @@ def test_a_red_symptom_calls_the_clinical_team_at_once_and_ends_with_a_providers
     assert open_now(world) == set()
 
 
+def test_a_check_in_without_any_request_calls_the_clinical_team_until_a_provider_refutes_it(
+    road: SmallRoad, world: AlertWorld
+):
+    begin(road)
+    ring(road, 20)
+    road.send(checkin(22, suicidal="not sure"))
+    assert road.one("select count(*) from ops.refills") == 0
+    world.look()
+    assert open_now(world) == {("urgent_task", "crisis-protocol", "clinical")}
+    assert road.rows("select cause, due_at - opened_at from ops.tasks where queue = 'on-call'") == [
+        ("SUICIDAL_ACTIVE", timedelta(minutes=15))
+    ]
+    road.send(checkin(23, suicidal="no"))
+    road.replay()
+    assert road.one("select count(*) from ops.tasks where queue = 'on-call' and status = 'open'") == 1
+    told = {"flag_id": "SUICIDAL_ACTIVE", "resolution": "refuted", "reason_code": "seen", "actor": "provider-7"}
+    road.send(by_provider("flag.resolved", 23.5, **told))
+    world.look()
+    world.pass_time(3)
+    world.look()
+    assert open_now(world) == set()
+
+
 def test_thoughts_of_suicide_are_another_incident_than_a_red_symptom(road: SmallRoad, world: AlertWorld):
     begin(road)
     ring(road, 20)

@@ -18,7 +18,7 @@ from glp1_pipeline.domain.past import Past, judge
 from glp1_pipeline.domain.refill import Snapshot, gather
 from glp1_pipeline.sandbox.program import STORIES, build
 from glp1_pipeline_tests.one_patient import CONTRACT
-from glp1_pipeline_tests.refills import checkin, intake, requested
+from glp1_pipeline_tests.refills import by_provider, checkin, intake, requested
 from glp1_pipeline_tests.treatments import dispensed, ordered
 
 PASSES = passes(CONTRACT, CONTRACT.gates[GATE])
@@ -96,6 +96,20 @@ def test_also_where_drafts_were_saved_before():
     half["data"]["status"] = "in-progress"
     hold_together(reports_of([draft, first, ordered(0, 0.25), dispensed(3, 0.25), half, checkin(20), requested(25)]))
     hold_together(reports_of([draft, ordered(0, 0.25), dispensed(3, 0.25), half, requested(25)]))
+
+
+def test_also_where_a_check_in_calls_somebody_and_a_provider_refutes_it():
+    worst = checkin(18, suicidal="yes", neck_mass="yes", vomiting_24h="yes")
+    half = {**checkin(21, suicidal="unsure"), "id": "half"}
+    half["data"] = half["data"] | {"status": "in-progress", "submission_id": "half"}
+    refuted = [
+        by_provider("flag.resolved", on, flag_id=flag, resolution="refuted", reason_code="SEEN", actor="provider-7")
+        for on, flag in ((19, "SUICIDAL_ACTIVE"), (20, "NECK_MASS"))
+    ]
+    told = [intake(), ordered(0, 0.25), dispensed(3, 0.25), worst, *refuted, checkin(22), requested(23)]
+    hold_together(reports_of([*told, checkin(24, suicidal="unsure", neck_mass="yes"), checkin(25)]))
+    hold_together(reports_of([*told[1:], half]))
+    hold_together(reports_of([*told, half]))
 
 
 def test_a_look_back_at_a_year_walks_it_once(monkeypatch):

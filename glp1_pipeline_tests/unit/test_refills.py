@@ -153,15 +153,16 @@ def test_the_same_request_from_portal_and_pharmacy_is_one():
 def test_red_symptoms_hold_it_at_once_and_somebody_is_called_within_the_hour():
     patient = heard(checkin(24, severe_abdominal_pain="yes"), requested(25))
     assert verdict(patient) == ("hold_urgent", "red_symptom")
-    (task,) = [t for t in patient.outcome.tasks if t.cause.startswith("refill.")]  # type: ignore[union-attr]
+    (task,) = patient.outcome.tasks  # type: ignore[union-attr]
     assert (task.code, task.queue, task.due_minutes) == ("urgent-safety-review", "on-call", 60)
 
 
 def test_thoughts_of_suicide_come_first_and_within_a_quarter_of_an_hour():
     patient = heard(checkin(24, suicidal="yes", severe_abdominal_pain="yes", side_effects=None), requested(25))
     assert verdict(patient) == ("hold_urgent", "suicidal")
-    (task,) = [t for t in patient.outcome.tasks if t.cause.startswith("refill.")]  # type: ignore[union-attr]
-    assert (task.code, task.due_minutes) == ("crisis-protocol", 15)
+    first, *others = sorted(patient.outcome.tasks, key=lambda task: task.due_minutes)  # type: ignore[union-attr]
+    assert (first.code, first.queue, first.due_minutes) == ("crisis-protocol", "on-call", 15)
+    assert ("urgent-safety-review", "ABD_PAIN_SEVERE") in {(task.code, task.cause) for task in others}
 
 
 def test_a_symptom_holds_the_next_request_too_until_a_provider_says_that_it_is_none():
@@ -259,6 +260,17 @@ def test_a_record_is_decided_again_to_the_same_and_says_what_differs_under_other
     assert "outcome" in differences(doc, again)
 
 
+def test_a_record_from_before_a_check_in_raised_a_flag_for_thoughts_of_suicide_is_decided_again_to_the_same():
+    patient = heard(checkin(24, suicidal="yes"), requested(25))
+    (made,) = refill(patient).made
+    doc = orjson.loads(record_of(refill(patient), made, CONTRACT.refills).body)
+    assert doc["inputs"].pop("suicidal")["value"] is True
+    doc["inputs"]["flags"]["value"] = []
+    assert differences(doc, decide_again(doc, CONTRACT.refills)) == []
+    doc["inputs"]["checkin.suicidal"]["value"] = "no"
+    assert "rule" in differences(doc, decide_again(doc, CONTRACT.refills))
+
+
 def test_a_record_says_of_each_answer_who_gave_it_in_which_voice_and_when():
     (made,) = refill(heard(checkin(24), requested(25))).made
     for name, one in made.inputs.items():
@@ -281,6 +293,9 @@ YEAR = [
     dispensed(56, 0.5, "third"), requested(78), checkin(80, side_effects=[{"symptom": "reflux", "severity": "severe"}]),
     overridden(81, "request-78", ["side_effect"], days=3), said("paused", 90), said("resumed", 93), requested(94),
     message("shipment_exception", 60, "lost", dispense_ref="third", reason="lost"),
+    checkin(96, suicidal="unsure", neck_mass="yes"), checkin(97),
+    by_provider("flag.resolved", 98, flag_id="SUICIDAL_ACTIVE", resolution="refuted", reason_code="SEEN",
+                actor="provider-7"),
 ]  # fmt: skip
 
 

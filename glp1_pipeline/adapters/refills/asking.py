@@ -102,17 +102,19 @@ def holding(connection: psycopg.Connection, contract: Contract, patient_id: str)
                 "changes_by": clock[2] if clock is not None and is_next else None,
                 "may_override": roles,
                 "overrides": [given for given in one["overrides"] if given["is_in_force"]],
-                "tasks": _tasks(connection, patient_id, one["refill_id"], one["family"], one["outcome"]),
+                "tasks": _tasks(connection, patient_id, one, rule.task if rule is not None else ""),
             }
         )
     return found
 
 
-def _tasks(connection, patient_id: str, refill_id: str, family: str, outcome: str) -> list[dict[str, Any]]:
-    """Whose it is. Somebody who calls about the check-in already is not told of the request again."""
+def _tasks(connection, patient_id: str, one: dict[str, Any], task: str) -> list[dict[str, Any]]:
+    """Whose it is. Somebody who calls about the check-in already, or about the flag that the rule holds for, is not
+    told of the request again."""
     rows = connection.execute(
         "select code, cause, queue, owner, opened_at, due_at from ops.tasks where patient_id = %s and status = 'open'"
-        " and (rests_on = %s or (%s = 'not_eligible' and cause = %s)) order by due_at, code",
-        (patient_id, refill_id, outcome, f"followup.missed:{family}"),
+        " and (rests_on = %s or (%s = 'not_eligible' and cause = %s) or (code = %s and cause = any(%s)))"
+        " order by due_at, code",
+        (patient_id, one["refill_id"], one["outcome"], f"followup.missed:{one['family']}", task, one["reasons"]),
     ).fetchall()
     return [dict(zip(("task", "cause", "queue", "owner", "since", "due"), row, strict=True)) for row in rows]

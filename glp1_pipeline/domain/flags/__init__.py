@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 from ..chart import Chart, Passes, Reported, Treated, in_order, spoken, stages
 from ..contract import Contract, Severity
+from ..told import FOLLOWUP
 from . import answers, checkins, measures  # importing them registers their rules
 from .facts import Facts, bmi, kept
 from .registry import RULES, Rule
 
 __all__ = [
     "RULES",
+    "SUICIDAL",
     "Facts",
     "History",
     "RaisedFlag",
@@ -31,6 +33,7 @@ __all__ = [
     "walk",
 ]
 
+SUICIDAL = "SUICIDAL_ACTIVE"
 FLEETING_IN_DRAFTS = frozenset({"BMI_BELOW", "AGE_OUT"})
 """Red flags worked out of numbers and dates: a draft's are gone with the draft."""
 
@@ -48,23 +51,33 @@ class RaisedFlag:
 
 
 @kept
-def _plan(contract: Contract) -> tuple[tuple[str, Severity, Rule], ...]:
+def _plan(contract: Contract) -> tuple[tuple[str, Severity, Rule, bool], ...]:
+    """Each flag with its severity, its rule, and whether a check-in alone raises it."""
     wanted = [
         f for f in contract.flags.values() if f.input == "intake" or (f.input == "followup" and f.flag_id in RULES)
     ]
     if lacking := sorted(f.flag_id for f in wanted if f.flag_id not in RULES):
         raise LookupError(f"flags.csv has intake flags without a rule in domain.flags: {', '.join(lacking)}")
-    return tuple((flag.flag_id, flag.severity, RULES[flag.flag_id]) for flag in wanted)
+    urgent = _urgent(contract)
+    return tuple((f.flag_id, f.severity, RULES[f.flag_id], f.flag_id in urgent) for f in wanted)
+
+
+@kept
+def _urgent(contract: Contract) -> frozenset[str]:
+    """Flags that a check-in raises and that somebody is called for at once: they stay until a provider refutes them."""
+    return frozenset((*contract.refills.symptom_flags, SUICIDAL))
 
 
 def evaluate(contract: Contract, chart: Chart) -> dict[str, RaisedFlag]:
-    """The flags that this chart raises by itself, in the order of flags.csv; none where the patient never spoke."""
-    if not chart.counted:
+    """The flags that this chart raises by itself, in the order of flags.csv; none where the patient never spoke. Of who
+    answered a check-in and never an intake, those that cannot wait for one."""
+    has_intake = bool(chart.counted)
+    if not has_intake and not any(report.source == FOLLOWUP for report in chart.submissions):
         return {}
     facts = Facts(contract, chart)
     raised: dict[str, RaisedFlag] = {}
-    for flag_id, severity, fires in _plan(contract):
-        hit = fires(chart, facts)
+    for flag_id, severity, fires, is_urgent in _plan(contract):
+        hit = fires(chart, facts) if has_intake or is_urgent else None
         if hit is not None:
             event_id = next((event for n in hit[1] if (event := chart.event_of(n))), chart.latest.event_id)
             raised[flag_id] = RaisedFlag(flag_id, hit[0] or severity, hit[1], event_id)
@@ -86,7 +99,8 @@ def evaluate_history(
     passes: Passes | None = None,
     treated: Treated = (),
 ) -> History:
-    """The chart after all reports and its flags: red ones of every earlier chart, amber and info of the last alone.
+    """The chart after all reports and its flags: red ones and symptoms of every earlier chart, else amber and info of
+    the last alone.
 
     Flags of basis `administrative` (state, identity, consent) follow the last chart: they are about paperwork, which
     a patient may mend. Of a draft only what is urgent or tells of the patient's history stays: a number half typed
@@ -111,13 +125,14 @@ class Walked:
     seen: set[str]
     """All that any earlier chart raised."""
     red: dict[str, RaisedFlag]
-    """Of the red clinical ones of earlier charts the last that was seen of each."""
+    """Of the red clinical ones, and the symptoms, of earlier charts the last that was seen of each."""
 
     def reds(self, contract: Contract) -> dict[str, RaisedFlag]:
+        urgent = _urgent(contract)
         return {
             f: flag
             for f, flag in self.present.items()
-            if flag.severity == "red" and not contract.flags[f].basis.startswith("administrative")
+            if f in urgent or (flag.severity == "red" and not contract.flags[f].basis.startswith("administrative"))
         }
 
     def history(
@@ -137,7 +152,7 @@ class Walked:
             stays = {f: flag for f, flag in drafted.items() if f not in FLEETING_IN_DRAFTS} | stays
         for flag_id, flag in stays.items():
             shown = present.get(flag_id)
-            if shown is None or shown.severity != "red":
+            if shown is None or (flag.severity == "red" and shown.severity != "red"):
                 present[flag_id] = replace(flag, sticky=True)
         standing = {flag_id: flag for flag_id, flag in present.items() if flag_id not in refuted}
         ended = frozenset((self.seen if chart.is_complete else present.keys()) | present.keys()) - standing.keys()

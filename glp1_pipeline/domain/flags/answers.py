@@ -13,10 +13,11 @@ from ..chart import Chart
 from ..contract import Severity
 from . import medicines as med
 from .facts import Facts, day, unanswered
-from .registry import Hit, rule, says, takes
+from .registry import Hit, newest_first, rule, says, takes
 
 CONSENTS = ("consent.telehealth", "consent.treatment", "consent.privacy_npp")
 NOT_SUICIDAL = ("none", "past")
+IN_CHECKIN = "checkin.suicidal"
 _MILD_REACTIONS = re.compile(
     r"\b(?:nause(?:a|ous)|vomit(?:ed|ing|s)?|threw up|diarrh(?:o?ea)|constipat(?:ed|ion)|headaches?"
     r"|(?:injection|shot)[ -]site(?: (?:reaction|redness|pain|itch(?:ing)?|bruis(?:e|ing)))?)\b"
@@ -60,9 +61,13 @@ for _flag, _rule in {
 
 @rule("SUICIDAL_ACTIVE")
 def suicidal(chart: Chart, facts: Facts) -> Hit:
-    """Any answer that is not known to be none or past: words that we cannot read are no reason to wait."""
-    told = chart.values.get("hx.suicide", {})
-    return (None, ("hx.suicide",)) if "held" in told or told.get("value", "none") not in NOT_SUICIDAL else None
+    """Any answer that is not known to be none or past: words that we cannot read are no reason to wait. Of who is asked
+    in a check-in, not being sure and not wanting to say are none either."""
+    told, asked = chart.values.get("hx.suicide", {}), chart.values.get(IN_CHECKIN, {})
+    fields = ("hx.suicide",) if "held" in told or told.get("value", "none") not in NOT_SUICIDAL else ()
+    if "held" in asked or asked.get("value", "no") != "no" or asked.get("null") in ("unknown", "declined"):
+        fields += (IN_CHECKIN,)
+    return (None, newest_first(chart, *fields)) if fields else None
 
 
 @rule("MTC_FAMILY")

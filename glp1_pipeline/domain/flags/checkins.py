@@ -10,7 +10,7 @@ from datetime import date, timedelta
 
 from ..chart import Chart
 from .facts import Facts, day, number
-from .registry import Hit, rule, says
+from .registry import Hit, newest_first, rule, says
 
 BMI_LEAST = 22
 FAST_SHARE_A_WEEK, SUSTAINED = 0.01, timedelta(days=28)
@@ -29,13 +29,13 @@ for _flag, _symptom in {
 @rule("GI_SEVERE")
 def gi_severe(chart: Chart, facts: Facts) -> Hit:
     """No fluids for a day, or a severe loss of them."""
-    if chart.get("checkin.vomiting_24h") == "yes":
-        return None, ("checkin.vomiting_24h",)
+    fields = ("checkin.vomiting_24h",) if chart.get("checkin.vomiting_24h") == "yes" else ()
     rows = chart.get("checkin.side_effects")
     for row in rows if isinstance(rows, list) else ():
         if isinstance(row, dict) and row.get("symptom") in ("vomiting", "diarrhea") and row.get("severity") == "severe":
-            return None, ("checkin.side_effects",)
-    return None
+            fields += ("checkin.side_effects",)
+            break
+    return (None, newest_first(chart, *fields)) if fields else None
 
 
 @rule("WEIGHT_LOSS_TOO_FAST")

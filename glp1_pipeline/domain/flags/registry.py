@@ -1,7 +1,7 @@
 """Where the rules of risk flags are kept, and the two shapes that most of them have.
 
-Here: registration, "the answer is one of these codes", "takes a medicine of this group". Not here: any one rule
-(`answers`, `measures`).
+Here: registration, "the answer is one of these codes", "takes a medicine of this group", which answer is the newest.
+Not here: any one rule (`answers`, `measures`).
 """
 
 from __future__ import annotations
@@ -33,6 +33,13 @@ def says(name: str, *codes: str) -> Rule:
     """Fires where the field's value is one of the codes."""
     hit: Hit = (None, (name,))
     return lambda chart, facts: hit if chart.get(name) in codes else None
+
+
+def newest_first(chart: Chart, *names: str) -> tuple[str, ...]:
+    """The fields that a flag rests on, what was said last at the front: a flag is as new as that. Else who says it anew
+    would be taken for who said it before a provider refuted it."""
+    place = {report.event_id: n for n, report in enumerate(chart.submissions)}
+    return tuple(sorted(names, key=lambda name: -place.get(chart.event_of(name) or "", -1)))
 
 
 def takes(group: str) -> Rule:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
+from ..flags import SUICIDAL
 from ..refill_model import ADDRESS_CHANGED, CONDITIONS, RefillRules
 from .inputs import Inputs
 
@@ -59,9 +60,10 @@ def _by_flag(names: list[str]) -> Held | None:
 
 @condition("suicidal")
 def suicidal(rules: RefillRules, inputs: Inputs, as_of: datetime) -> Held | None:
-    told = value(inputs, "checkin.suicidal") == "yes"
-    flagged = any(flag["flag"] == "SUICIDAL_ACTIVE" for flag in _flags(inputs))
-    return Held(("SUICIDAL_ACTIVE",)) if told or flagged else None
+    """While the flag stands. Records that were made before a check-in raised it rest on the answer too."""
+    told = "suicidal" not in inputs and value(inputs, "checkin.suicidal") == "yes"
+    flagged = any(flag["flag"] == SUICIDAL for flag in _flags(inputs))
+    return Held((SUICIDAL,)) if told or flagged or value(inputs, "suicidal") is True else None
 
 
 @condition("red_symptom")
@@ -79,7 +81,7 @@ def pregnant(rules: RefillRules, inputs: Inputs, as_of: datetime) -> Held | None
 @condition("red_flag")
 def red_flag(rules: RefillRules, inputs: Inputs, as_of: datetime) -> Held | None:
     """A red one that no provider saw when they ordered, and always one that nobody may override."""
-    others = {*rules.symptom_flags, *rules.administrative_flags, "SUICIDAL_ACTIVE", "PREGNANT"}
+    others = {*rules.symptom_flags, *rules.administrative_flags, SUICIDAL, "PREGNANT"}
     return _by_flag(
         [
             flag["flag"]

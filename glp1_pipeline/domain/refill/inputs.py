@@ -14,7 +14,7 @@ from typing import Any
 
 from ..chart import Chart, Reported
 from ..contract import Contract
-from ..flags import RaisedFlag
+from ..flags import SUICIDAL, RaisedFlag
 from ..flags.checkins import weights
 from ..flags.medicines import groups_in
 from ..followup import FollowUp, day_of, value_of, zone_of
@@ -140,6 +140,7 @@ def _of_chart(contract: Contract, known: Snapshot, course: Course | None, own: S
                 if flag.severity == "red" or flag.flag_id in contract.refills.symptom_flags
             ]
         },
+        "suicidal": _of_flag(chart, known.flags.get(SUICIDAL)),
         "preg.status": {"value": chart.get("preg.status"), **_where(chart, "preg.status")},
     }
     rows = value_of(chart.values, "checkin.new_medicines")
@@ -172,6 +173,12 @@ def _of_report(report: Reported, values: Mapping[str, Any], name: str) -> Input:
     measured = value_of(values, DAY_OF.get(name, ""))
     at = measured if isinstance(measured, str) else report.said_at.isoformat()
     return {"source": report.source, "voice": report.voice, "event_id": report.event_id, "at": at}
+
+
+def _of_flag(chart: Chart, flag: RaisedFlag | None) -> Input:
+    """Whether a flag stands, and by whose word."""
+    report = next((r for r in chart.submissions if flag is not None and r.event_id == flag.event_id), None)
+    return {"value": flag is not None} | ({} if report is None else _of_report(report, {}, ""))
 
 
 def _where(chart: Chart, name: str) -> Input:

@@ -108,15 +108,19 @@ def without_an_answer(connection: psycopg.Connection) -> tuple[int, list[str]]:
     """How many patients wait for somebody, with a check-in or a refill; and those of whom `glp1 why` does not say so. A
     request whose window has not opened waits for a day, and for nobody."""
     waiting = connection.execute(
-        "select patient_id::text, array_agg(cause) from (select patient_id, 'refill.' || decided_by || ':' || family as"
-        " cause from ops.refills where status = 'open' and outcome <> 'wait_until' union all select patient_id,"
-        " 'followup.missed:' || family from ops.follow_ups where status = 'missed' and ended_at is null) w group by 1"
+        "select patient_id::text, array_agg(cause), array_agg(reasons) from (select patient_id, 'refill.' || decided_by"
+        " || ':' || family as cause, array_to_string(reasons, ' ') as reasons from ops.refills where status = 'open'"
+        " and outcome <> 'wait_until' union all select patient_id, 'followup.missed:' || family, '' from ops.follow_ups"
+        " where status = 'missed' and ended_at is null) w group by 1"
     ).fetchall()
     silent = []
-    for patient_id, causes in waiting:
+    for patient_id, causes, reasons in waiting:
         told = {task["cause"] for task in why(connection, patient_id)["tasks"]}
         overdue = {cause for cause in told if cause.startswith("followup.missed:")}
-        # Somebody who calls about a missed check-in is not told of the same refill again.
-        if any(cause not in told and not (overdue and ".followup_" in cause) for cause in causes):
-            silent.append(patient_id)
+        # Somebody who calls about a missed check-in or a flag is not told of the same refill again.
+        for cause, because in zip(causes, reasons, strict=True):
+            is_of_flags = bool(because) and told >= {*because.split()}
+            if cause not in told and not is_of_flags and not (overdue and ".followup_" in cause):
+                silent.append(patient_id)
+                break
     return len(waiting), silent

@@ -25,6 +25,10 @@ OUTCOMES = {
 }  # fmt: skip
 """Rule -> what it leads to, and the task that it makes."""
 
+SUICIDAL = "SUICIDAL_ACTIVE"
+CALLS = {SUICIDAL: "crisis-protocol", "BILIARY_SYMPTOMS": "urgent-safety-review"}
+"""Flag of a story -> its task: somebody is called for the flag, whether or not there is a request."""
+
 
 @dataclass(frozen=True)
 class Product:
@@ -257,8 +261,10 @@ class Life:
             rule = one["trail"][-1]
             outcome, task = OUTCOMES[rule]
             told.append({**one, "outcome": outcome, "rule": rule, "decisions": len(one["trail"])})
-            if one["status"] == "open" and task and not (overdue and task == "checkin-overdue"):
+            is_called = task in CALLS.values() or (overdue and task == "checkin-overdue")
+            if one["status"] == "open" and task and not is_called:
                 tasks.add(f"{task}/refill.{rule}:{family}")
+        tasks |= {f"{CALLS[flag]}/{flag}" for flag in self.flags & CALLS.keys()}
         active = any(state not in ("paused", "discontinued") for state in self.states.values())
         return {
             "stage": "active_treatment" if active else "paused_or_discontinued",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..days import A_DAY
-from ..life import Life
+from ..life import SUICIDAL, Life
 from .telling import story
 
 SEVERE = [{"symptom": "nausea", "severity": "severe", "persistent": "no"}]
@@ -78,6 +78,7 @@ def suicidal(life: Life) -> None:
     days = life.now
     on = days.opens_on + 2 * A_DAY
     life.check_in(on, hour=10, suicidal="yes")
+    life.flags.add(SUICIDAL)
     refill_id = life.ask(days.at(on, 12), "suicidal")
     life.override(days.at(on, 13), refill_id, "suicidal")
     life.refused += 1
