@@ -235,9 +235,9 @@ def test_a_flag_of_a_check_in_is_raised_there_and_ends_when_a_provider_refutes_i
         circle.deliver()
         assert flags() == {"BILIARY_SYMPTOMS": "active"}
         tasks = {one["code"]["coding"][0]["code"]: one for one in live(circle, "Task")}
-        assert datetime.fromisoformat(tasks["urgent-safety-review"]["authoredOn"]) == BEGAN + timedelta(days=25)
+        assert datetime.fromisoformat(tasks["urgent-safety-review"]["authoredOn"]) == BEGAN + timedelta(days=24)
         ends = datetime.fromisoformat(tasks["urgent-safety-review"]["restriction"]["period"]["end"])
-        assert ends == BEGAN + timedelta(days=25, minutes=60)
+        assert ends == BEGAN + timedelta(days=24, minutes=60)
         refuted = {"flag_id": "BILIARY_SYMPTOMS", "resolution": "refuted", "reason_code": "seen", "actor": "provider-7"}
         road.send(by_provider("flag.resolved", 26, account=who, **refuted))
         circle.deliver()

@@ -19,6 +19,8 @@ from glp1_pipeline_tests.one_patient import CONTRACT, Patient, charted, reached
 from glp1_pipeline_tests.refills import by_provider, checkin, intake, overridden, requested
 from glp1_pipeline_tests.treatments import at, dispensed, message, ordered, said
 
+from .test_refill_rules import amended
+
 START = [intake(), ordered(0, 0.25), dispensed(3, 0.25)]
 FOREVER = datetime(2027, 6, 1, tzinfo=UTC)
 
@@ -132,6 +134,29 @@ def test_a_request_ends_by_the_first_word_that_ends_it(word, status: str):
     first = min(patient.refills.values(), key=lambda one: one.requested_at)
     assert first.status == status
     assert not {task for task in patient.tasks if "refill.complete" in task} or status == "replaced"
+
+
+def test_an_order_that_is_refused_ends_no_request_and_the_one_that_is_mended_does():
+    patient = heard(checkin(24), requested(25), ordered(26, 1.7, "two-steps-at-once"))
+    assert [move.outcome for move in patient.outcome.courses[0].history][-1] == "rejected"  # type: ignore[union-attr]
+    assert (refill(patient).status, refill(patient).is_against_hold) == ("open", False)
+    held = heard(requested(25), ordered(26, 1.7, "two-steps-at-once"))
+    assert (refill(held).status, verdict(held)) == ("open", ("not_eligible", "followup_missing"))
+    patient.hear(ordered(27, 0.25, "mended"))
+    assert (refill(patient).status, refill(patient).ended_at) == ("approved", datetime.fromisoformat(at(27)))
+
+
+def test_an_order_that_says_it_is_of_next_month_hides_no_red_flag_that_is_told_until_then():
+    ahead = ordered(0.5, 0.25, "ahead", authored_at=at(60))
+    new = amended(26, **{"hx.t1dm": "yes"})
+    patient = heard(checkin(24), requested(25), ahead, new)
+    assert verdict(patient) == ("hold", "red_flag")
+    assert refill(patient).status == "open"
+    (course,) = patient.outcome.courses  # type: ignore[union-attr]
+    assert [move.rule for move in course.history if move.outcome == "held"] == ["time_unreadable"]
+    assert verdict(heard(checkin(24), requested(25), new)) == ("hold", "red_flag")
+    tomorrow = ordered(26, 0.25, "tomorrow", authored_at=at(26.9))  # a clock that runs ahead, or a zone
+    assert refill(heard(checkin(24), requested(25), tomorrow)).status == "approved"
 
 
 def test_a_supply_that_came_although_the_request_was_held_is_told():

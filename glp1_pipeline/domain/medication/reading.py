@@ -32,7 +32,7 @@ KIND_OF: Mapping[str, Kind] = {
 }
 OF_A_DOSE, OF_A_WHOLE_ONE = ("ordered", "planned"), ("ordered", "planned", "dispensed")
 """Kinds that say nothing without a dose; and without mass, concentration and volume, where it is compounded."""
-PAST = ("dispensed", "taken")
+PAST = ("ordered", "dispensed", "taken")
 A_DAY = timedelta(days=1)
 NOON = timedelta(hours=12)
 
