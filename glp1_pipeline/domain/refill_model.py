@@ -18,9 +18,9 @@ Outcome = Literal["not_eligible", "hold", "hold_urgent", "escalate", "wait_until
 Moment = Literal["opens", "due", "missed"]
 ReasonClass = Literal["clinical", "administrative", "break_glass", "data_quality", "other"]
 CONDITIONS = (
-    "suicidal", "red_symptom", "pregnant", "red_flag", "administrative", "no_treatment", "followup_missing",
-    "followup_stale", "missed_doses", "side_effect", "early_step_up", "weight_change", "interaction", "new_condition",
-    "surgery", "too_early", "complete",
+    "stop_wanted", "suicidal", "red_symptom", "pregnant", "red_flag", "administrative", "no_treatment",
+    "followup_missing", "followup_stale", "missed_doses", "side_effect", "early_step_up", "weight_change",
+    "interaction", "new_condition", "surgery", "too_early", "complete",
 )  # fmt: skip
 """The names that `domain.refill.conditions` decides by: each must be declared, and no other unless it waits for what
 brings its inputs."""

@@ -132,6 +132,7 @@ ROWS = [
         [*START, checkin(27, wants="step_up"), requested(31)],
     ),
     Row("early_step_up", told(wants="step_up"), told(wants="same_dose")),
+    *(Row("stop_wanted", told(wants="stop"), told(wants=other)) for other in ("same_dose", "step_down", "unsure")),
     *(
         Row("weight_change", weighed(inside, before), weighed(outside, before))
         # 98.2 to 88.38 is a tenth, whatever a computer's fractions make of it.
@@ -234,6 +235,25 @@ def test_every_way_of_counting_missed_doses_has_a_product_here():
 def test_a_reason_is_a_name_and_never_a_value(events: Events, reasons: tuple[str, ...], proposal: str):
     found = decision(events)
     assert (found.reasons, found.proposal) == (reasons, proposal)
+
+
+@pytest.mark.parametrize(
+    ("more", "rule"),
+    [
+        ({}, "complete"),
+        ({"side_effects": None}, "followup_missing"),
+        ({"suicidal": "yes"}, "suicidal"),
+        ({"address_unchanged": "no"}, "administrative"),
+    ],
+)
+def test_who_wants_to_stop_is_read_by_a_provider_whatever_holds_the_request(more: dict[str, Any], rule: str):
+    patient = charted([told(wants="stop", **more)])
+    (one,) = patient.refills.values()
+    assert (one.decision.rule, one.decision.also[0]) == (rule, ("stop_wanted", ("stop_wanted",)))
+    assert one.decision.proposal == "discontinue"
+    of_the_refill = {task for task in patient.tasks if task.startswith("provider-review-refill/")}
+    name = "complete" if rule == "complete" else "stop_wanted"
+    assert of_the_refill == {f"provider-review-refill/refill.{name}:wegovy_inj"}  # read once, and not twice
 
 
 def test_rows_that_only_add_leave_the_refill_to_the_rows_after_them():

@@ -58,6 +58,11 @@ def _by_flag(names: list[str]) -> Held | None:
     return Held(tuple(names), tuple(names)) if names else None
 
 
+@condition("stop_wanted")
+def stop_wanted(rules: RefillRules, inputs: Inputs, as_of: datetime) -> Held | None:
+    return Held(("stop_wanted",)) if value(inputs, "checkin.wants") == "stop" else None
+
+
 @condition("suicidal")
 def suicidal(rules: RefillRules, inputs: Inputs, as_of: datetime) -> Held | None:
     """While the flag stands. Records that were made before a check-in raised it rest on the answer too."""
