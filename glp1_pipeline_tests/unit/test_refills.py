@@ -19,7 +19,7 @@ from glp1_pipeline_tests.one_patient import CONTRACT, Patient, charted, reached
 from glp1_pipeline_tests.refills import by_provider, checkin, intake, overridden, requested
 from glp1_pipeline_tests.treatments import at, dispensed, message, ordered, said
 
-from .test_refill_rules import amended
+from .test_refill_rules import amended, treated
 
 START = [intake(), ordered(0, 0.25), dispensed(3, 0.25)]
 FOREVER = datetime(2027, 6, 1, tzinfo=UTC)
@@ -227,6 +227,91 @@ def test_an_override_means_the_flags_that_it_names_and_no_later_one():
     word = overridden(26, "request-25", ["red_symptom"], flags=["BILIARY_SYMPTOMS"])
     assert verdict(heard(*told, word)) == ("provider_queue", "complete")
     assert verdict(heard(*told, word, checkin(27, hypoglycemia="yes"))) == ("hold_urgent", "red_symptom")
+
+
+def effects(symptom: str, severity: str) -> dict[str, Any]:
+    return {"side_effects": [{"symptom": symptom, "severity": severity, "persistent": "yes"}]}
+
+
+def weighing(kg: float) -> dict[str, Any]:
+    return {"weight": {"value": kg, "unit": "kg"}}
+
+
+def gap(missed: int) -> dict[str, Any]:
+    return {"doses_missed": missed}
+
+
+LET_THROUGH = {
+    "a worse side effect": ("side_effect", effects("nausea", "moderate"), effects("nausea", "severe"), False),
+    "another side effect": ("side_effect", effects("nausea", "moderate"), effects("hypoglycemia", "severe"), False),
+    "the same side effect": ("side_effect", effects("nausea", "moderate"), effects("nausea", "moderate"), True),
+    "another medicine": ("interaction", {"new_medicines": ["warfarin"]}, {"new_medicines": ["insulin glargine"]}, False),
+    "one medicine more": (
+        "interaction", {"new_medicines": ["warfarin"]}, {"new_medicines": ["warfarin", "insulin glargine"]}, False,
+    ),
+    "the same medicine": ("interaction", {"new_medicines": ["warfarin"]}, {"new_medicines": ["Warfarin "]}, True),
+    "another one that nobody knows": (
+        "interaction", {"new_medicines": ["a powder"]}, {"new_medicines": ["a root from abroad"]}, False,
+    ),
+    "one of two medicines": ("interaction", {"new_medicines": ["warfarin", "a powder"]}, {"new_medicines": ["a powder"]},
+                             True),
+    "a weight further down": ("weight_change", weighing(90), weighing(80), False),
+    "a weight as far up": ("weight_change", weighing(90), weighing(122), False),
+    "a weight nearer": ("weight_change", weighing(90), weighing(91), True),
+    "one more missed dose": ("missed_doses", gap(3), gap(4), True),
+    "twice as many missed doses": ("missed_doses", gap(3), gap(6), False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "known", "later", "is_let"), LET_THROUGH.values(), ids=LET_THROUGH)
+def test_an_override_lets_through_what_was_known_when_it_was_given_and_nothing_worse(
+    rule: str, known: dict, later: dict, is_let: bool
+):
+    told = [*START, checkin(24, **{**weighing(104), **known}), requested(25)]
+    word = overridden(26, "request-25", [rule], days=80)
+    worse = checkin(26.5, **{**weighing(104), **later})
+    assert verdict(charted([told]))[1] == rule
+    assert verdict(charted([[*told, word]])) == ("provider_queue", "complete")
+    wanted = "complete" if is_let else rule
+    patient = charted([[*told, word, worse]])
+    assert verdict(patient)[1] == wanted
+    for batches in ([[worse], [word], told], [[*told, worse], [word]], [told, [word], [worse], [word]]):
+        assert charted(batches).state == patient.state
+    made = refill(patient).made[-1]
+    doc = orjson.loads(record_of(refill(patient), made, CONTRACT.refills).body)
+    assert differences(doc, decide_again(doc, CONTRACT.refills)) == []
+
+
+def test_an_override_that_was_given_before_there_was_anything_to_let_through_lets_nothing_through():
+    word = overridden(25.5, "request-25", ["side_effect", "interaction"], days=80)
+    told = [checkin(24), requested(25), word]
+    assert verdict(heard(*told))[1] == "complete"
+    assert verdict(heard(*told, checkin(26, **effects("nausea", "severe"))))[1] == "side_effect"
+
+
+def test_a_gap_that_grows_to_twice_what_was_let_through_is_the_providers_again_by_time_alone():
+    *start, asks = treated("saxenda", 0)
+    patient = charted([[*start[:-1], checkin(30), {**asks, "time": at(30.5)}]])
+    patient.ring(datetime.fromisoformat(at(33.4)))
+    assert way(patient) == ["complete", "missed_doses"]  # four of them
+    patient.hear(overridden(33.5, "request-25", ["missed_doses"], days=60))
+    patient.ring(datetime.fromisoformat(at(37.3)))
+    assert way(patient) == ["complete", "missed_doses", "complete"]
+    assert [tick.moment for tick in patient.ring(datetime.fromisoformat(at(37.4)))] == ["refill.input_expired"]
+    assert way(patient) == ["complete", "missed_doses", "complete", "missed_doses"]
+    assert refill(patient).made[-1].inputs["missed_doses"]["value"] == 8
+
+
+def test_a_record_from_before_overrides_kept_what_they_saw_is_decided_again_to_the_same():
+    told = [checkin(24, **effects("nausea", "moderate")), requested(25)]
+    word = overridden(26, "request-25", ["side_effect"], days=80)
+    patient = heard(*told, word)
+    made = refill(patient).made[-1]
+    doc = orjson.loads(record_of(refill(patient), made, CONTRACT.refills).body)
+    assert doc["overrides"][0].pop("saw") == {"side_effect": {"nausea:moderate": 0.0}}
+    assert differences(doc, decide_again(doc, CONTRACT.refills)) == []
+    doc["inputs"]["checkin.side_effects"]["value"][0]["severity"] = "severe"
+    assert decide_again(doc, CONTRACT.refills)["rule"] == "complete"  # as it was decided then
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ def foresee(
         raise ValueError(refusal.hint) from None
     given = [one for one in from_docs(record["overrides"]) if now < one.expires_at]
     more = Override("", word.rules, word.flags, word.reason_code, word.role, word.actor, now, word.expires_at)
+    more = more.seeing(contract.refills, record["inputs"])
 
     def stands(at: datetime, *new: Override) -> Decision:
         return decide(contract.refills, record["inputs"], [*given, *new], at)

@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from ..flags import SUICIDAL
+from ..flags.medicines import groups_in
 from ..refill_model import ADDRESS_CHANGED, CONDITIONS, RefillRules
 from .inputs import Inputs
 
@@ -26,6 +27,12 @@ class Held(NamedTuple):
     """Where it holds for flags: an override lets those through that it names, and no other."""
     proposal: str = ""
     until: datetime | None = None
+    how_much: Mapping[str, float] = {}
+    """What tells worse from the same, where the reasons do not: an override lets through what it saw, and no more."""
+
+    @property
+    def grounds(self) -> dict[str, float]:
+        return {**dict.fromkeys(self.reasons, 0.0), **self.how_much}
 
 
 Condition = Callable[[RefillRules, Inputs, datetime], Held | None]
@@ -139,7 +146,9 @@ def followup_stale(rules: RefillRules, inputs: Inputs, as_of: datetime) -> Held 
 def missed(rules: RefillRules, inputs: Inputs, as_of: datetime) -> Held | None:
     if not value(inputs, "is_restart"):
         return None
-    return Held(("restart_after_gap",), proposal=value(inputs, "missed_proposal") or "")
+    proposal, least = value(inputs, "missed_proposal") or "", value(inputs, "restart_from_doses")
+    times = value(inputs, "missed_doses") // least if least else 0
+    return Held(("restart_after_gap",), proposal=proposal, how_much={f"propose:{proposal}": float(times)})
 
 
 @condition("side_effect")
@@ -166,7 +175,9 @@ def weight_change(rules: RefillRules, inputs: Inputs, as_of: datetime) -> Held |
     if now is None or before is None:
         return None
     percent = round(abs(now - before) / before * 100, 6)  # else fractions of a computer make a tenth more than a tenth
-    return Held(("weight_change",)) if percent > rules.weight_change_percent else None
+    if percent <= rules.weight_change_percent:
+        return None
+    return Held(("weight_change",), how_much={"down" if now < before else "up": percent})
 
 
 @condition("interaction")
@@ -175,7 +186,14 @@ def interaction(rules: RefillRules, inputs: Inputs, as_of: datetime) -> Held | N
     groups = value(inputs, "interacting") or []
     rows = value(inputs, "checkin.new_medicines") or []
     unknown = ["unknown_medicine"] if any(not row.get("class") for row in rows) else []
-    return Held((*groups, *unknown)) if groups or unknown else None
+    if not groups and not unknown:
+        return None
+    asked = [row for row in rows if not row.get("class") or {*rules.interacting} & groups_in([row])]
+    return Held((*groups, *unknown), how_much={f"medicine:{_name(row)}": 0.0 for row in asked})
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return " ".join(str(row.get("name") or row.get("rxnorm") or row.get("class") or "").casefold().split())
 
 
 @condition("new_condition")

@@ -9,7 +9,7 @@ Here: walking the table. Not here: when a rule holds (`conditions`), gathering i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -30,11 +30,26 @@ class Override:
     actor: str
     since: datetime
     expires_at: datetime
+    saw: Mapping[str, Mapping[str, float]] | None = None
+    """Rule -> its grounds as they were known when it was given; none of a rule that did not hold. None in records that
+    were made before this was kept: there an override lets a rule through whatever it holds for."""
 
     def lets_through(self, rule: RefillRule, held: Held, as_of: datetime) -> bool:
-        """Whether it stands now, means this rule, and names every flag that the rule holds for."""
+        """Whether it stands now, means this rule, names every flag that the rule holds for, and where that is no flag
+        saw each ground of it, in no less measure."""
         is_now = self.since <= as_of < self.expires_at
-        return is_now and rule.rule in self.rules and {*held.flags} <= {*self.flags}
+        if not is_now or rule.rule not in self.rules or not {*held.flags} <= {*self.flags}:
+            return False
+        if held.flags or self.saw is None:
+            return True
+        seen = self.saw.get(rule.rule, {})
+        return all(ground in seen and much <= seen[ground] for ground, much in held.grounds.items())
+
+    def seeing(self, rules: RefillRules, inputs: Inputs) -> Override:
+        """With the grounds of what was known when it was given."""
+        known = {name: rules.by_name[name] for name in self.rules if name in rules.by_name}
+        held = {name: RULES[name](rules, inputs, self.since) for name, rule in known.items() if not rule.waits_for}
+        return replace(self, saw={name: one.grounds for name, one in held.items() if one is not None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +114,14 @@ def from_docs(docs: Iterable[Mapping[str, Any]]) -> list[Override]:
     return [
         Override(
             doc["event_id"], tuple(doc["rules"]), tuple(doc["flags"]), doc["reason_code"], doc["role"], doc["actor"],
-            datetime.fromisoformat(doc["since"]), datetime.fromisoformat(doc["expires_at"]),
+            datetime.fromisoformat(doc["since"]), datetime.fromisoformat(doc["expires_at"]), doc.get("saw"),
         )
         for doc in docs
     ]  # fmt: skip
 
 
 def to_doc(override: Override) -> dict[str, Any]:
-    return {
+    doc = {
         "event_id": override.event_id,
         "rules": list(override.rules),
         "flags": list(override.flags),
@@ -116,3 +131,4 @@ def to_doc(override: Override) -> dict[str, Any]:
         "since": override.since.isoformat(),
         "expires_at": override.expires_at.isoformat(),
     }
+    return doc if override.saw is None else doc | {"saw": override.saw}

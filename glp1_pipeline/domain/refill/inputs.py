@@ -73,6 +73,9 @@ def _of_time(contract: Contract, known: Snapshot, course: Course | None) -> Inpu
         found["missed_doses"] = {"value": missed}
         found["is_restart"] = {"value": proposal is not None and proposal.is_restart}
         found["missed_proposal"] = {"value": proposal.propose if proposal is not None else None}
+        found["restart_from_doses"] = {
+            "value": proposal.doses if proposal is not None and proposal.is_restart else None
+        }
     return found
 
 

@@ -159,6 +159,7 @@ def _end(one: Refill, courses: Iterable[Course], follow_ups: Iterable[FollowUp])
 
 def _decide_over_time(contract: Contract, one: Refill, moments: Sequence[datetime], look: Look) -> None:
     """Look at it when it came, whenever something came in, and when time alone changes it; until it ended."""
+    one.overrides = [_seeing(contract, one, override, look) for override in one.overrides]
     last = moments[-1]
     due = [at for at in moments if at >= one.requested_at and (one.ended_at is None or at < one.ended_at)]
     due = sorted({one.requested_at, *due})
@@ -177,6 +178,11 @@ def _decide_over_time(contract: Contract, one: Refill, moments: Sequence[datetim
             due = sorted({*due, following})
     held = one.made[-1].decision.outcome != "provider_queue"
     one.is_against_hold = held and one.status in ("approved", "dispensed")
+
+
+def _seeing(contract: Contract, one: Refill, override: Override, look: Look) -> Override:
+    """With what was known when it was given: it lets that through, and nothing worse that is told later."""
+    return override.seeing(contract.refills, gather(contract, look(override.since), one.product))
 
 
 def next_change(
@@ -201,6 +207,7 @@ def _turns(
 ) -> Iterator[datetime]:
     """When something that a decision rests on turns by itself: an override ends, the window opens, the days at the dose
     are full, a weight grows too old, so many doses are missed."""
+    given = list(given)
     yield from (override.expires_at for override in given)
     if (opens := conditions.at(inputs, "window_opens_at")) is not None:
         yield opens
@@ -212,5 +219,9 @@ def _turns(
     course = known.course_of(contract, product)
     family = contract.medication.family_of(product)
     if course is not None and family is not None:
-        found = (missed_from(family, course, proposal.doses) for proposal in family.missed_doses)
+        doses = [proposal.doses for proposal in family.missed_doses]
+        # More than an override saw: so many times as many as make a restart.
+        seen = [much for override in given for much in (override.saw or {}).get("missed_doses", {}).values() if much]
+        doses += [int(times + 1) * one.doses for times in seen for one in family.missed_doses if one.is_restart]
+        found = (missed_from(family, course, count) for count in doses)
         yield from (moment for moment in found if moment is not None)
