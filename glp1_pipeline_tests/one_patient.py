@@ -47,10 +47,11 @@ class Patient:
         self.known.reports[PATIENT] += self.outcome.reports
         self.known.patients.add(PATIENT)
         self.known.tasks[PATIENT] = [(task.code, task.cause) for task in self.outcome.tasks]
-        if self.outcome.write is not None:
-            copy = self.known.copies.setdefault(PATIENT, Copy(0, {}))
-            copy.n = self.outcome.write.n
-            copy.planned |= self.outcome.write.hashes
+        for write, copies in ((self.outcome.write, self.known.copies), (self.outcome.contact, self.known.contacts)):
+            if write is not None:
+                copy = copies.setdefault(PATIENT, Copy(0, {}))
+                copy.n = write.n
+                copy.planned |= write.hashes
         self.refills |= {one.refill_id: one for one in self.outcome.refills}
         return self.outcome
 

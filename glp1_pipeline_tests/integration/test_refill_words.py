@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from glp1_pipeline import contracts
+from glp1_pipeline.adapters.refills import explain
 from glp1_pipeline.cli import main
 from glp1_pipeline.cli.refill_word import RESOLUTIONS
 from glp1_pipeline.defs import override as wiring
@@ -92,6 +93,24 @@ def test_an_override_ends_by_itself_and_the_request_is_held_again(road: SmallRoa
     assert "let through by provider-7" in CliRunner().invoke(main, ["refill", "show", refill_id]).output
     ring(road, 25.4)
     assert stands(road, refill_id) == ("escalate", "side_effect")
+
+
+def test_a_worse_side_effect_is_not_let_through_by_the_override_of_another_and_needs_one_of_its_own(road: SmallRoad):
+    refill_id = held(road, **SIDE_EFFECT)
+    override(refill_id, "side_effect")
+    assert stands(road, refill_id) == ("provider_queue", "complete")
+    road.send(checkin(25.6, side_effects=[{"symptom": "hypoglycemia", "severity": "severe"}]))
+    assert stands(road, refill_id) == ("escalate", "side_effect")
+    decision_id = road.one("select decision_id::text from ops.refills where refill_id = %s", refill_id)
+    record, _, differs = explain(road.connection, road.cipher, decision_id)
+    assert (list(record.doc["overrides"][0]["saw"]), differs) == (["side_effect"], [])
+    seen = override(refill_id, "side_effect", "--dry-run")
+    assert (seen["before"]["outcome"], seen["after"]["outcome"]) == ("escalate", "provider_queue")
+    done = override(refill_id, "side_effect")
+    assert (done["outcome"], stands(road, refill_id)) == ("provider_queue", ("provider_queue", "complete"))
+    before = road.fingerprint()
+    road.replay()
+    assert road.fingerprint() == before
 
 
 def test_a_flag_that_is_raised_later_is_not_let_through_by_an_override_of_another(road: SmallRoad):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from glp1_pipeline.domain.refill import Decision
+from glp1_pipeline.domain.refill_model import ADDRESS_CHANGED
 from glp1_pipeline_tests.one_patient import CONTRACT, charted
 from glp1_pipeline_tests.refills import by_provider, checkin, day, intake, requested
 from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, ordered, said
@@ -96,12 +97,26 @@ ROWS = [
         [intake(**{"hx.men2": "yes"}), *told()[1:], resolved(26, "MEN2")],
     ),
     Row("administrative", told(address_unchanged="no"), told(address_unchanged="yes")),
-    Row(
-        "administrative",
-        [*told(), amended(26, **{"consent.treatment": SIGNED | {"status": "revoked", "at": at(26)}})],
-        [*told(), amended(26, **{"consent.treatment": SIGNED})],
+    *(
+        Row(
+            "administrative",
+            [*told(), amended(26, **{consent: SIGNED | {"status": status, "at": at(26)}})],
+            [*told(), amended(26, **{consent: SIGNED})],
+        )
+        for consent in ("consent.treatment", "consent.telehealth", "consent.privacy_npp")
+        for status in ("revoked", "refused")
     ),
     Row("administrative", moved("PR"), moved("TX")),
+    Row(
+        "administrative",
+        [*told(), amended(26, **{"id.verification_status": "failed"})],
+        [*told(), amended(26, **{"id.verification_status": "verified"})],
+    ),
+    Row(
+        "administrative",
+        [*told(), amended(26, **{"demo.state_at_visit": "GU"})],
+        [*told(), amended(26, **{"demo.state_at_visit": "TX"})],
+    ),
     Row("no_treatment", [intake(), checkin(24), requested(25)], told()),
     Row("no_treatment", [*told(), said("paused", 26)], [*told(), said("paused", 26), said("resumed", 27)]),
     Row("followup_missing", [*START, requested(25)], told()),
@@ -140,6 +155,9 @@ ROWS = [
     ),
     Row("interaction", told(new_medicines=["warfarin"]), told(new_medicines=["levothyroxine"])),
     Row("interaction", told(new_medicines=["insulin glargine"]), told(new_medicines="none")),
+    Row("interaction", told(new_medicines=["glipizide"]), told(new_medicines=["metformin"])),
+    Row("interaction", told(new_medicines=["ketoconazole"]), told(new_medicines=["levothyroxine"])),
+    Row("interaction", told(new_medicines=["Ozempic"]), told(new_medicines=["metformin"])),
     Row("interaction", told(new_medicines=["a powder from abroad"]), told(new_medicines=["birth control pill"])),
     Row("new_condition", told(new_conditions=["gout"]), told(new_conditions="none")),
     Row("surgery", told(surgery_planned="yes"), told(surgery_planned="no")),
@@ -180,6 +198,16 @@ def test_every_row_that_is_asked_has_somebody_inside_and_somebody_outside():
 def test_every_symptom_that_the_table_names_is_told_by_somebody():
     told_of = {reason for row in ROWS if row.rule == "red_symptom" for reason in decision(row.inside).reasons}
     assert told_of == {*CONTRACT.refills.symptom_flags}
+
+
+def test_every_administrative_flag_that_the_table_names_is_told_by_somebody():
+    told_of = {reason for row in ROWS if row.rule == "administrative" for reason in decision(row.inside).reasons}
+    assert told_of == {*CONTRACT.refills.administrative_flags, ADDRESS_CHANGED}
+
+
+def test_every_group_of_medicines_that_the_table_names_is_told_by_somebody():
+    told_of = {reason for row in ROWS if row.rule == "interaction" for reason in decision(row.inside).reasons}
+    assert told_of == {*CONTRACT.refills.interacting, "unknown_medicine"}
 
 
 # Missed doses: one product for each way of counting them

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from glp1_pipeline.domain.events import Refused, parse_event
 from glp1_pipeline.domain.refill import Refill, decide_again, differences, record_of
 from glp1_pipeline.domain.refill_model import RefillRules
-from glp1_pipeline_tests.one_patient import CONTRACT, Patient, charted, reached
+from glp1_pipeline_tests.one_patient import CONTRACT, PATIENT, Patient, charted, reached
 from glp1_pipeline_tests.refills import by_provider, checkin, intake, overridden, requested
 from glp1_pipeline_tests.treatments import at, dispensed, message, ordered, said
 
@@ -445,9 +445,14 @@ def test_charting_it_again_changes_nothing_and_writes_nothing():
     patient = charted([YEAR])
     patient.ring(FOREVER)
     before = patient.state
+    assert patient.known.copies[PATIENT].planned
+    assert patient.known.contacts[PATIENT].planned
     outcome = patient.hear(*YEAR)
     assert patient.state == before
-    assert (outcome.write, outcome.contact) == (None, None) or outcome.write is None
+    assert (outcome.write, outcome.contact, outcome.other_contacts) == (None, None, [])
+    again = patient.hear(checkin(99, jaundice="yes"), said("stopped", 100))
+    assert again.write is not None  # what is new is told
+    assert again.contact is not None
 
 
 def test_a_clock_that_was_late_says_so_and_the_state_is_the_same():
