@@ -38,6 +38,34 @@ def test_a_red_answer_softened_to_unknown_stays_red():
     assert (flag.severity, flag.sticky) == ("red", True)
 
 
+def test_a_symptom_that_calls_somebody_outlives_its_answer_whatever_its_colour():
+    urgent = {"GI_SEVERE": {"checkin__vomiting_24h": "yes"}, "NECK_MASS": {"checkin__neck_mass": "yes"},
+              "SUICIDAL_ACTIVE": {"checkin__suicidal": "yes"}}  # fmt: skip
+    for flag_id, said in urgent.items():
+        told = report(2, known(**said), source="followup")
+        unsaid = report(3, {name: {"value": "no"} for name in told.values}, source="followup")
+        (flag,) = history(report(1), told, unsaid).values()
+        assert (flag.flag_id, flag.sticky, flag.event_id) == (flag_id, True, "e2")
+        assert flag.severity == CONTRACT.flags[flag_id].severity
+        again = report(4, told.values, source="followup")
+        assert history(report(1), told, unsaid, again)[flag_id].event_id == "e4"
+        assert flag_id not in history(report(1), told, unsaid, refuted=frozenset({flag_id}))
+
+
+def test_a_flag_is_as_new_as_the_newest_answer_that_raises_it():
+    first = report(1, {**CLEAN, **known(hx__suicide="current")})
+    asked = report(2, known(checkin__suicidal="yes"), source="followup")
+    assert history(first)["SUICIDAL_ACTIVE"].event_id == "e1"
+    assert history(first, asked)["SUICIDAL_ACTIVE"].event_id == "e2"
+    assert history(first, asked, amend(3, hx__suicide="current"))["SUICIDAL_ACTIVE"].event_id == "e3"
+
+
+def test_of_who_answered_a_check_in_and_never_an_intake_only_what_cannot_wait_is_raised():
+    worst = known(checkin__suicidal="yes", checkin__neck_mass="yes", hx__men2="yes", demo__dob="2015-01-01")
+    assert history(report(1, worst, source="followup")).keys() == {"SUICIDAL_ACTIVE", "NECK_MASS"}
+    assert history(report(1, worst, source="ehr")) == {}
+
+
 def test_amber_and_administrative_flags_follow_the_present_chart():
     first = {**CLEAN, **known(hx__kidney="ckd", demo__state_at_visit="GU", consent__telehealth=REFUSED)}
     assert history(report(1, first)).keys() == {"RENAL_CKD4_5", "STATE_NOT_SERVED", "CONSENT_MISSING"}
@@ -57,6 +85,10 @@ ANSWERS = st.fixed_dictionaries(
         "anthro.weight": st.sampled_from([{"value": 60.0}, {"value": 95.0}, {"held": "implausible_weight"}]),
         "hx.suicide": st.sampled_from([{"value": "current"}, {"value": "none"}]),
         "demo.state_at_visit": st.sampled_from([{"value": "GU"}, {"value": "TX"}]),
+        "checkin.suicidal": st.sampled_from(
+            [{"value": "yes"}, {"value": "no"}, {"null": "unknown"}, {"null": "absent"}]
+        ),
+        "checkin.neck_mass": st.sampled_from([{"value": "yes"}, {"value": "no"}, {"null": "absent"}]),
     },
 )
 STATUS = st.sampled_from(["completed", "amended", "in-progress"])
@@ -76,11 +108,12 @@ def test_the_order_of_arrival_does_not_change_chart_or_flags(drawn, random):
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(ANSWERS, STATUS), min_size=1, max_size=4))
-def test_more_reports_never_clear_a_clinical_red_flag(drawn):
+def test_more_reports_never_clear_a_clinical_red_flag_nor_a_symptom(drawn):
     reports = [report(n, {**CLEAN, **v} if n == 1 else v, status=s) for n, (v, s) in enumerate(drawn, 1)]
     before: set[str] = set()
     for end in range(1, len(reports) + 1):
-        now = {f for f, flag in history(*reports[:end]).items() if flag.severity == "red"}
+        stays = {*CONTRACT.refills.symptom_flags}
+        now = {f for f, flag in history(*reports[:end]).items() if flag.severity == "red" or f in stays}
         if all(r.is_draft for r in reports[:end]):
             now -= flags.FLEETING_IN_DRAFTS
         assert before - {"STATE_NOT_SERVED", "CONSENT_MISSING", "IDENTITY_UNVERIFIED"} <= now
