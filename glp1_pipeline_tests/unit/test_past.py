@@ -18,7 +18,7 @@ from glp1_pipeline.domain.past import Past, judge
 from glp1_pipeline.domain.refill import Snapshot, gather
 from glp1_pipeline.sandbox.program import STORIES, build
 from glp1_pipeline_tests.one_patient import CONTRACT
-from glp1_pipeline_tests.refills import checkin, intake, requested
+from glp1_pipeline_tests.refills import by_provider, checkin, intake, requested
 from glp1_pipeline_tests.treatments import dispensed, ordered
 
 PASSES = passes(CONTRACT, CONTRACT.gates[GATE])
@@ -96,6 +96,14 @@ def test_also_where_drafts_were_saved_before():
     half["data"]["status"] = "in-progress"
     hold_together(reports_of([draft, first, ordered(0, 0.25), dispensed(3, 0.25), half, checkin(20), requested(25)]))
     hold_together(reports_of([draft, ordered(0, 0.25), dispensed(3, 0.25), half, requested(25)]))
+
+
+def test_also_where_only_an_order_is_known_at_first_and_weights_grow_too_old():
+    late = {**dispensed(3, 0.25), "time": requested(30)["time"]}
+    order = ordered(0, 0.25, days_supply=28)
+    approved = by_provider("refill.approved", 27, refill_id="request-22")
+    said = [intake(), order, checkin(18), requested(22), approved, late, checkin(45, weight=None), requested(50)]
+    hold_together(reports_of([*said, checkin(61), dispensed(80, 0.25), checkin(81), requested(97)]))
 
 
 def test_a_look_back_at_a_year_walks_it_once(monkeypatch):

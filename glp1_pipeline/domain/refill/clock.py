@@ -20,6 +20,8 @@ from .requests import Refill, next_change
 
 OPENS, DUE, MISSED = "followup.requested", "followup.due", "followup.missed"
 WINDOW, EXPIRED, OVERRIDE = "refill.window_opened", "refill.input_expired", "refill.override_expired"
+AGAIN = "weight_until"
+"""How the name of the exception begins that asks for a check-in again."""
 OF_MOMENT = {"opens": OPENS, "due": DUE, "missed": MISSED}
 
 
@@ -31,7 +33,8 @@ class Tick:
     of: str
     """Id of the check-in or the request."""
     name: str
-    """Which of its moments: of a check-in the reminder's name, else the moment's; of a request when it is."""
+    """Which of its moments: of a check-in the reminder's name, else the moment's, and until when its weight was recent;
+    of a request when it is."""
     record_id: str
     """To whose record the event will belong."""
 
@@ -47,8 +50,14 @@ def next_tick(
 
 
 def _of_followup(contract: Contract, one: FollowUp) -> Iterable[Tick]:
-    """While nobody answered: each reminder of it, the opening and the exception among them."""
-    if not one.is_live or one.is_answered:
+    """While nobody answered: each reminder of it, the opening and the exception among them. Of one that was answered
+    the exception alone, when its weight grows too old: its name is the last day of that weight, and no reminder's."""
+    if not one.is_live:
+        return
+    if one.answered_at is not None:
+        if one.again_at is not None and one.weight_until is not None:
+            name = f"{AGAIN}-{one.weight_until.isoformat()}"
+            yield Tick(one.again_at, MISSED, one.followup_id, name, one.record_id)
         return
     at = {"opens": one.moments.opens_at, "due": one.moments.due_at, "missed": one.moments.missed_at}
     named = {(reminder.moment, reminder.days_after): reminder.name for reminder in contract.followups.reminders}
