@@ -42,11 +42,13 @@ class Tick:
 def next_tick(
     contract: Contract, known: Snapshot, refills: Iterable[Refill], reports: Sequence[Reported]
 ) -> Tick | None:
-    """The earliest that no event tells of yet; it may lie in the past."""
+    """The earliest that no event tells of yet; it may lie in the past. At one hour requests come before check-ins, so
+    that who asks what a request waits for hears it."""
     reached = {(s.doc["moment"], s.doc["of"], s.doc["name"]) for s in said(reports) if s.kind == "reached"}
     ticks = {tick for one in known.follow_ups for tick in _of_followup(contract, one)}
     ticks |= {tick for one in refills for tick in _of_refill(contract, known, one)}
-    return min((tick for tick in ticks if (tick.moment, tick.of, tick.name) not in reached), default=None)
+    left = (tick for tick in ticks if (tick.moment, tick.of, tick.name) not in reached)
+    return min(left, key=lambda tick: (tick.at, tick.moment in OF_MOMENT.values(), tick), default=None)
 
 
 def _of_followup(contract: Contract, one: FollowUp) -> Iterable[Tick]:

@@ -24,6 +24,8 @@ OUTCOMES = {
     "too_early": ("wait_until", ""), "complete": ("provider_queue", "provider-review-refill"),
 }  # fmt: skip
 """Rule -> what it leads to, and the task that it makes."""
+RECENT = 14 * A_DAY
+"""So old a weight may be when a refill is decided. Where no refill follows a check-in by then, it is asked for again."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Life:
         self.run_out_at: datetime | None = None
         self.days: Days | None = None
         self.is_answered = self.is_over = False
+        self.recent_until: date | None = None
+        """Of an answered check-in that no refill followed: the last day on which its weight may be decided on."""
 
     # ---- time
 
@@ -105,6 +109,7 @@ class Life:
         if mg != self.mg or family not in self.states:
             self.dose_since, self.is_anchored = at, False
         self.mg, self.states[family] = mg, state
+        self._use(at)
         self._reach_maintenance(at)
 
     def hand_over(self, on: date, hour: int = 14, **more: Any) -> datetime:
@@ -122,6 +127,7 @@ class Life:
             self._close(at)
             self.days = days_of(self.who.zone, at, self.run_out_at, product.supply)
             self.is_answered = self.is_over = False
+            self.recent_until = None
             self.follow_ups.setdefault(product.family, []).append({"status": "missed", "was_missed": True})
         return at
 
@@ -137,9 +143,21 @@ class Life:
 
     def _close(self, at: datetime) -> None:
         """The check-in before ends, answered or not."""
+        self._use(at)
         if self.days is not None and not self.is_answered and not self.is_over and at < self.now.missed_at:
             self.follow_ups[self.product.family][-1] = {"status": "ended", "was_missed": False}
         self.is_over = True
+
+    def _use(self, at: datetime) -> None:
+        """A refill follows the check-in, or the treatment ends. Where its weight was too old by then, it had been asked
+        for again."""
+        if self.is_asked_again(at):
+            self.follow_ups[self.product.family][-1]["status"] = "missed"
+        self.recent_until = None
+
+    def is_asked_again(self, at: datetime) -> bool:
+        is_old = self.recent_until is not None and at.astimezone(self.who.zone).date() > self.recent_until
+        return is_old and self.is_answered and not self.is_over
 
     def end(self, at: datetime, kind: str, reason: str) -> None:
         """A provider holds or stops the treatment: nothing more is asked, and who stops needs no refill."""
@@ -167,6 +185,8 @@ class Life:
         told = {name: answer for name, answer in told.items() if answer is not None}
         received = received or at
         self.hear(received, self.say.checked_in(at, received, str(self.who.zone), told))
+        if None not in answers.values():
+            self.recent_until = weighed_on + RECENT
         if None not in answers.values() and not self.is_answered:
             self.is_answered = True
             was_missed = at >= self.now.missed_at
@@ -193,6 +213,8 @@ class Life:
         told = {"reason_code": reason} if reason else {}
         self.hear(at, self.say.of(EHR, f"refill.{kind}", at, refill_id=refill_id, **told))
         self.refill["status"] = kind
+        if kind == "approved":
+            self._use(at)
 
     def override(self, at: datetime, refill_id: str, rule: str, days: int = 30, **more: Any) -> None:
         told = {
@@ -246,10 +268,13 @@ class Life:
     # ---- the end
 
     def outcome(self) -> dict[str, Any]:
-        """What must stand once the patient's clock has rung for all that is due."""
+        """What must stand once the patient's clock has rung for all that is due: weights are too old by then."""
         tasks: set[str] = set()
         family = self.product.family
         overdue = not self.is_over and not self.is_answered and self.days is not None
+        if self.is_asked_again(self.until + RECENT):
+            overdue = True
+            self.follow_ups[family][-1]["status"] = "missed"
         if overdue:
             tasks.add(f"checkin-overdue/followup.missed:{family}")
         told = []

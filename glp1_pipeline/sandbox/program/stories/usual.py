@@ -105,7 +105,7 @@ def against_a_hold(life: Life) -> None:
 
 @story(6)
 def nobody_answers(life: Life) -> None:
-    """In the provider's queue until the weight is too old."""
+    """In the provider's queue until the weight is too old: then the check-in is asked for again."""
     life.begin()
     life.months(2)
     days = life.now
