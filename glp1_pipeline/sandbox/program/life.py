@@ -25,7 +25,7 @@ OUTCOMES = {
 }  # fmt: skip
 """Rule -> what it leads to, and the task that it makes."""
 RECENT = 14 * A_DAY
-"""So old a weight may be when a refill is decided. Where no refill follows a check-in by then, it is asked for again."""
+"""So old a weight may be when a refill is decided. A check-in that no refill follows by then is asked for again."""
 
 
 @dataclass(frozen=True)
