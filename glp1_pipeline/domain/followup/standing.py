@@ -98,7 +98,7 @@ class Standing:
             missing=heard.lacking if lapsed_at is None else heard.lacking or ((WEIGHED_ON, STALE),),
             was_missed=at >= missed_at and (first_at is None or first_at >= missed_at),
             weight_until=heard.until,
-            again_at=self._again_at(heard, lapsed_at, at),
+            again_at=self._again_at(heard, lapsed_at, at) if at == self.as_of else None,
             lapsed_at=lapsed_at,
             ended_at=one.ended_at if one.ended_at is not None and one.ended_at <= self.as_of else None,
         )
