@@ -137,6 +137,7 @@ def test_a_check_in_whose_weight_grew_too_old_is_asked_for_again_and_a_fresh_one
     again = live(patient)
     assert (again.status, again.missing, again.was_missed) == ("completed", (), False)
     assert patient.tasks == set()
+    assert (again.answered_at, again.whole_at) == tuple(map(datetime.fromisoformat, (at(20), at(36))))
     assert [name for _, name in days_of(patient)] == [f"weight_until-{day(50)}"]
 
 
@@ -199,6 +200,14 @@ def test_an_approval_is_known_by_our_id_of_the_request_too():
     (refill_id,) = patient.refills
     patient.hear(by_provider("refill.approved", 27, refill_id=refill_id))
     assert days_of(patient) == []
+
+
+def test_an_approval_of_a_request_that_another_took_the_place_of_uses_no_check_in():
+    """The newer one waits still."""
+    told = [checkin(24), requested(25), requested(26), by_provider("refill.approved", 27, refill_id="request-25")]
+    patient = heard(*told)
+    patient.ring(FOREVER)
+    assert (live(patient).status, OVERDUE in patient.tasks) == ("missed", True)
 
 
 def test_who_asks_again_after_an_approval_whose_supply_never_came_is_asked_for_a_fresh_check_in():

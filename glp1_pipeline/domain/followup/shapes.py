@@ -43,7 +43,9 @@ class FollowUp:
     """Id of the check-in that was asked for while only the order of this supply was known."""
     status: Status = "planned"
     answered_at: datetime | None = None
-    """When it was answered whole."""
+    """When it was answered whole first."""
+    whole_at: datetime | None = None
+    """When it was last: with the weight that counts."""
     answers: Mapping[str, Value] = field(default_factory=dict)
     """All that was said in it, also while it lacks something."""
     answer_ids: tuple[str, ...] = ()

@@ -93,6 +93,7 @@ class Standing:
             one,
             status="missed" if lapsed_at is not None else _status(one, answered_at, at),
             answered_at=answered_at,
+            whole_at=None if answered_at is None else heard.whole_at,
             answers=heard.told,
             answer_ids=tuple(heard.ids),
             missing=heard.lacking if lapsed_at is None else heard.lacking or ((WEIGHED_ON, STALE),),
