@@ -88,6 +88,12 @@ def test_what_ends_a_treatment_ends_the_check_in_of_its_order():
     assert check_ins(shown(said("stopped", 10))) == [(0.0, "ended")]
 
 
+def test_a_hand_over_of_which_nobody_knows_how_long_it_lasts_leaves_the_order_to_ask():
+    bare = dispensed(-1, 0.25, days_supply=None, quantity=None)  # before the order, which is told of later
+    patient = charted([[intake(), bare, ORDER]])
+    assert check_ins(patient) == [(0.0, "planned")]
+
+
 # ---- when the hand-over is told of
 
 

@@ -80,12 +80,17 @@ def _cycles(contract: Contract, course: Course, zone: tzinfo, records: Mapping[s
         if cycles:
             cycles[-1] = replace(cycles[-1], ended_at=max(at, cycles[-1].began_at))
         cycles.append(_begin(contract, course, anchor, zone, records.get(anchor.fact.event_id, "")))
-    if course.supplies:
+    if _is_supplied(course):
         cycles = _that_stand_for(orders, cycles, records)
     over_at = course.since if course.state in ("paused", "discontinued") else None
     if cycles and over_at is not None and over_at >= cycles[-1].supply_at:
         cycles[-1] = replace(cycles[-1], ended_at=over_at)
     return cycles
+
+
+def _is_supplied(course: Course) -> bool:
+    """Whether a hand-over is known of which somebody tells how long it lasts."""
+    return any(one.days for one in course.supplies)
 
 
 def _orders(course: Course) -> list[Fact]:
@@ -104,7 +109,7 @@ def _anchors(contract: Contract, course: Course, orders: Iterable[Fact], zone: t
     """What lasts until when, with what was left of the one before. Days are counted on the patient's calendar: a day on
     which the clocks change is one day, whatever its hours."""
     told = [(one.fact, one.days, one.runs_out_at) for one in course.supplies if one.days]
-    if not course.supplies:
+    if not _is_supplied(course):
         lasting = [(fact, lasts(contract.medication, fact, None)) for fact in orders]
         told = [(fact, days, fact.at + timedelta(days=days)) for fact, days in lasting if days]
     carried, left_on = timedelta(days=contract.medication.carry_over_days), date.min
