@@ -49,8 +49,8 @@ def waiting(connection: psycopg.Connection, patient_id: str) -> list[dict[str, A
             dict(zip(("task", "queue", "owner", "since", "due"), row, strict=True))
             for row in connection.execute(
                 "select code, queue, owner, opened_at, due_at from ops.tasks where patient_id = %s and status = 'open'"
-                " and rests_on = %s order by due_at",
-                (patient_id, one["followup_id"]),
+                " and cause = %s order by due_at",
+                (patient_id, f"{MISSED}:{one['family']}"),
             ).fetchall()
         ]
     return found
@@ -97,9 +97,11 @@ def late_exceptions(connection: psycopg.Connection) -> dict[str, int]:
         # When a word of the hand-over came in; where nobody knows any more, it counts as heard.
         " left join lateral (select coalesce(min(h.received_at), '-infinity') as heard_at from phi.patient_values d"
         " join phi.events h using (event_id) where d.record_id in (select f.patient_id union all select l.record_id"
-        " from ops.patient_links l where l.patient_id = f.patient_id) and d.medication ->> 'kind' = 'dispensed'"
+        " from ops.patient_links l where l.patient_id = f.patient_id) and d.medication ->> 'kind' in"
+        " ('dispensed', 'ordered')"
         " and (d.medication ->> 'at')::timestamptz = f.began_at) k on true"
-        " where e.source = %s and e.type = %s and e.status = 'charted'"
+        # Not those that ask again for a check-in whose weight grew too old: they have no window to come before.
+        " where e.source = %s and e.type = %s and v.refill ->> 'name' = 'missed' and e.status = 'charted'"
         " and e.received_at > now() - make_interval(days => %s)",
         (SOURCE, MISSED, LATELY_DAYS),
     ).fetchone()

@@ -31,9 +31,10 @@ def followup() -> None:
     due        should have been answered  missed an exception: somebody calls, before the refill window opens
     completed  answered whole             ended  the next supply came, or the treatment was held or stopped
 
-    One opens for each supply that was handed over, or for each cycle of short ones. Days are counted back from the day
-    that the supply runs out, on the patient's calendar (contracts/followups.yaml). Late answers count too, until
-    the next supply is handed over.
+    One opens for each supply that was handed over, or for each cycle of short ones; where nobody told of a hand-over,
+    for the order. Days are counted back from the day that the supply runs out, on the patient's calendar
+    (contracts/followups.yaml). Late answers count too, until the next supply is handed over. One whose weight grew too
+    old before a refill followed is missed anew.
     """
 
 
@@ -88,7 +89,7 @@ def show(patient: str, as_json: bool) -> None:
             if one["ended_at"]:
                 click.echo(f"  over for {age(one['ended_at'])}")
         if not found:
-            click.echo("no supply was handed over yet, so there is no check-in")
+            click.echo("no supply was handed over or ordered with its days, so there is no check-in")
 
     show_or_json(as_json, found, lines)
 

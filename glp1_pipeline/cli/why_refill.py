@@ -34,8 +34,12 @@ def show(found: dict[str, Any]) -> None:
 
 def _check_in(one: dict[str, Any]) -> None:
     key, words = SINCE[one["status"]]
+    is_again = one["status"] == "missed" and one["answered_at"] is not None
+    if is_again:
+        key, words = "answered_at", "must be done again, it was answered"
     lacks = f"; what was answered lacks {', '.join(one['missing'])}" if one["missing"] else ""
-    click.echo(f"check-in of {one['family']} {words} for {age(one[key])}{lacks}")
+    since = f"{age(one[key])} ago" if is_again else f"for {age(one[key])}"
+    click.echo(f"check-in of {one['family']} {words} {since}{lacks}")
     click.echo(
         f"  it may be done until the next supply is handed over; in time before {one['window_at']:%Y-%m-%d %H:%M} UTC"
         f" ({when(one['window_at'])}), when the refill window opens; this supply runs out {when(one['runs_out_at'])}"

@@ -26,6 +26,7 @@ EVENTS = {
     "intake.submitted": 5, "intake.amended": 1, "chart.updated": 2, "patient.merged": 1, "patient.unmerged": 1,
     "medication.ordered": 1, "medication.dispensed": 1, "followup.completed": 1, "refill.requested": 1,
     "followup.requested": 1, "refill.window_opened": 1, "refill.input_expired": 1,
+    "followup.missed": 1,
 }  # fmt: skip
 """What a round is in the end, but for the edit in the CRM; beside it one line was cut off, and one came twice."""
 
@@ -122,8 +123,8 @@ def _faults_of_refills(road: SmallRoad) -> Iterator[str]:
     decided = road.rows("select outcome, decided_by from phi.refill_decisions order by as_of")
     if decided != DECIDED:
         yield f"a refill was decided {decided}"
-    if road.rows("select status from ops.follow_ups") != [("completed",)]:
-        yield "the check-in that was answered is not completed once"
+    if road.rows("select status, was_missed from ops.follow_ups") != [("missed", False)]:
+        yield "the check-in that was answered, and is too old by now, is not asked for again once"
     if road.one("select count(*) from ops.clocks"):
         yield "a clock that rang for the last time is still set"
 

@@ -150,7 +150,9 @@ class World:
             run.ring(WINDOW_ON)
             run.go_round(listens=False)
             run.decide("unmerge")
-            run.ring(EXPIRED_ON)
+            run.ring(EXPIRED_ON)  # for the request
+            run.chart()
+            run.ring(EXPIRED_ON)  # for its check-in, which is asked for again
             run.go_round(listens=True)
             run.close()
 
@@ -183,7 +185,7 @@ class Run:
         ledger.take(road.connection, road.landing, road.contract, road.cipher, named=road.named)
         if listens:
             self.listen()
-        charts.chart_events(road.connection, road.contract, road.cipher, charts.Scope())
+        self.chart()
         for kind, peer in (
             ("ehr_chart", Heard(self.ehr, self._hear_apart)),
             ("crm_contact", Contacts(self.crm, road.contract, self._append_apart)),
@@ -191,6 +193,9 @@ class Run:
             write_kind = road.contract.writes[kind]
             deliver_pending(self.connect, peer, write_kind, road.cipher.open, workers=2, deadline=30.0)
         charts.attend_disputes(road.connection, road.contract, road.cipher)
+
+    def chart(self) -> None:
+        charts.chart_events(self.road.connection, self.road.contract, self.road.cipher, charts.Scope())
 
     def listen(self) -> int:
         """Look for changes in both systems; how many there were."""

@@ -13,7 +13,7 @@ import orjson
 import pytest
 import yaml
 
-from glp1_pipeline.adapters import charts, clock, ledger
+from glp1_pipeline.adapters import charts, clock, followups, ledger
 from glp1_pipeline.adapters.charts import save
 from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline.definitions import defs
@@ -53,12 +53,24 @@ def test_a_check_in_that_nobody_answers_opens_is_due_is_reminded_of_and_is_misse
     assert road.balance().faults == []
 
 
-def test_who_answered_hears_nothing_more_of_it(road: SmallRoad):
+def test_who_answered_hears_nothing_more_of_it_until_the_weight_is_too_old(road: SmallRoad):
     begin(road)
     ring(road, 17.5)
     road.send(checkin(18))
-    assert ring(road, 60) == 0
+    assert ring(road, 33) == 0
     assert moments(road) == [("followup.requested", 1)]
+    assert (ring(road, 33.5), ring(road, 60)) == (1, 0)
+    assert moments(road) == [("followup.missed", 1), ("followup.requested", 1)]
+    stands = "select status, answered_at is not null, was_missed, missing from ops.follow_ups"
+    assert road.rows(stands) == [("missed", True, False, ["anthro.weight_measured_at:stale"])]
+    (waits,) = followups.waiting(road.connection, road.one("select patient_id::text from phi.charts"))
+    assert [task["task"] for task in waits["tasks"]] == ["checkin-overdue"]
+    counted = followups.late_exceptions(road.connection)
+    assert (counted["exceptions"], counted["out_of_order"]) == (0, 0)  # of those with a window to come before
+    road.send(checkin(61))
+    assert road.one("select status from ops.follow_ups") == "completed"
+    assert road.one("select count(*) from ops.tasks where code = 'checkin-overdue' and status = 'open'") == 0
+    assert road.balance().faults == []
 
 
 def test_a_moment_rings_once_however_many_look_at_once(road: SmallRoad):

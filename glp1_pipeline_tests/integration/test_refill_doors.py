@@ -242,6 +242,18 @@ def test_why_says_of_a_missed_check_in_since_when_and_until_when_it_may_still_be
     assert "nothing is unmet" not in told
 
 
+def test_why_says_of_an_answered_check_in_whose_weight_grew_too_old_that_it_must_be_done_again(road: SmallRoad):
+    begin(road)
+    road.send(checkin(20))
+    ring(road, 60)
+    told = say("why", "canary-0000001")
+    assert "check-in of wegovy_inj must be done again, it was answered " in told
+    assert "lacks anthro.weight_measured_at:stale" in told
+    assert "queue care-coordination, for " in told
+    assert "(task checkin-overdue)" in told
+    assert "its answer lacks anthro.weight_measured_at:stale" in say("followup", "show", "canary-0000001")
+
+
 def test_why_says_of_a_held_request_by_which_rule_whose_until_when_and_who_may_let_it_go_on(road: SmallRoad):
     held(road, **SIDE_EFFECT)
     (one,) = ask("why", "canary-0000001")["refills"]

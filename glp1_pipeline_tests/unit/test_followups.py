@@ -6,10 +6,11 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glp1_pipeline.domain.followup import FollowUp, moments
+from glp1_pipeline.domain.refill import Snapshot, gather
 from glp1_pipeline_tests.one_patient import CONTRACT, Patient
 from glp1_pipeline_tests.refills import checkin, intake
 from glp1_pipeline_tests.treatments import BEGAN, dispensed, message, ordered, said
@@ -35,23 +36,73 @@ def heard(*events) -> Patient:
     return patient
 
 
+def runs_out(patient: Patient) -> datetime:
+    """As the treatment knows it: when the last of what was handed over is used up."""
+    assert patient.outcome is not None
+    (course,) = patient.outcome.courses
+    assert course.runs_out_at is not None
+    return course.runs_out_at
+
+
+def supplied(zone: str, *supplies: tuple[float, float]) -> Patient:
+    """Who was handed over a supply at each moment, of so many days."""
+    patient = Patient()
+    told = [dispensed(on, 0.25, f"supply-{n}", days_supply=days) for n, (on, days) in enumerate(supplies)]
+    patient.hear(intake(**{"demo.timezone": zone}), ordered(supplies[0][0] - 3, 0.25), *told)
+    return patient
+
+
+@settings(max_examples=150, deadline=None)
 @given(
-    began_on=st.dates(date(2025, 1, 1), date(2030, 12, 31)),
+    on=st.integers(0, 500),
+    minute=st.integers(0, 1439),
     supply=st.integers(RULES.short_supply_days, 400) | st.floats(RULES.short_supply_days, 400),
-    carried=st.integers(0, 14),
+    left=st.none() | st.integers(1, 40),
     zone=st.sampled_from(ZONES),
 )
 def test_a_check_in_opens_is_due_and_is_missed_before_the_window_opens_whatever_the_supply_and_the_zone(
-    began_on: date, supply: float, carried: int, zone: str
+    on: int, minute: int, supply: float, left: int | None, zone: str
 ):
-    runs_out_on = began_on + timedelta(days=int(supply) + carried)
-    found = moments(RULES, began_on, runs_out_on, supply, ZoneInfo(zone))
+    """Hours of every day of a year and more, changes of the clocks among them; with something left, and without."""
+    at = on + minute / 1440
+    patient = supplied(zone, *([] if left is None else [(at - 30, 30 + left)]), (at, supply))
+    one, there = live(patient), ZoneInfo(zone)
+    found = one.moments
     assert found.opens_at < found.due_at < found.missed_at < found.window_at <= found.runs_out_at
-    for at in (found.opens_at, found.due_at, found.missed_at, found.window_at, found.runs_out_at):
-        local = at.astimezone(ZoneInfo(zone))
-        assert at.tzinfo is UTC
+    for moment in (found.opens_at, found.due_at, found.missed_at, found.window_at, found.runs_out_at):
+        local = moment.astimezone(there)
+        assert moment.tzinfo is UTC
         assert (local.hour, local.minute) == (RULES.at_hour, 0)
-    assert found.opens_at.astimezone(ZoneInfo(zone)).date() >= began_on
+    began_on = one.began_at.astimezone(there).date()
+    assert found.opens_at.astimezone(there).date() >= began_on
+    lasts_from = began_on
+    if left is not None:
+        before_on = patient.outcome.follow_ups[0].began_at.astimezone(there).date()  # type: ignore[union-attr]
+        carried = timedelta(days=CONTRACT.medication.carry_over_days)
+        lasts_from = min(before_on + timedelta(days=30 + left), began_on + carried)
+    assert found.runs_out_at.astimezone(there).date() == lasts_from + timedelta(days=supply)
+    assert one.began_at <= one.counts_from <= found.opens_at or one.counts_from == one.began_at
+    assert one.refill_window_at == found.window_at
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    supplies=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 1439), st.integers(1, 400) | st.integers(1, 13)),
+                      min_size=1, max_size=5),
+    zone=st.sampled_from(ZONES),
+)  # fmt: skip
+def test_no_request_waits_beyond_the_end_of_what_is_in_hand_whatever_was_handed_over(
+    supplies: list[tuple[int, int, int]], zone: str
+):
+    patient = supplied(zone, *sorted((on + minute / 1440, days) for on, minute, days in supplies))
+    assert patient.outcome is not None
+    one = live(patient)
+    assert one.refill_window_at <= one.moments.window_at
+    assert one.refill_window_at <= runs_out(patient)
+    told = patient.outcome
+    known = Snapshot(runs_out(patient), told.chart, told.flags, told.courses, told.follow_ups)
+    inputs = gather(CONTRACT, known, "wegovy_inj")
+    assert inputs["window_opens_at"]["value"] == one.refill_window_at.isoformat()
 
 
 def test_the_days_of_a_usual_supply_are_those_that_the_contract_says():
@@ -67,6 +118,22 @@ def test_the_hour_stays_when_the_clocks_change():
     assert {at.astimezone(zone).hour for at in (found.opens_at, found.due_at, found.missed_at)} == {9}
     assert found.due_at - found.opens_at == timedelta(days=4)
     assert moments(RULES, date(2026, 10, 5), date(2026, 11, 2), 28, zone).runs_out_at.hour == 15  # winter: UTC-6
+
+
+@pytest.mark.parametrize(
+    ("handed", "zone", "runs_out_on"),
+    [
+        ("2026-10-20T00:30:00-05:00", "America/Chicago", "2026-11-17"),  # the clocks go back on the first of November
+        ("2027-02-20T23:30:00-06:00", "America/Chicago", "2027-03-20"),  # and on at the 14th of March
+        ("2026-10-20T00:30:00-07:00", "America/Phoenix", "2026-11-17"),  # and never there
+        ("2026-09-20T00:10:00+10:30", "Australia/Lord_Howe", "2026-10-18"),
+    ],
+)
+def test_days_of_a_supply_are_those_of_the_calendar_where_the_clocks_change(handed: str, zone: str, runs_out_on: str):
+    on = (datetime.fromisoformat(handed) - BEGAN) / timedelta(days=1)
+    found = live(supplied(zone, (on, 28))).moments
+    assert found.runs_out_at.astimezone(ZoneInfo(zone)).date().isoformat() == runs_out_on
+    assert found.opens_at.astimezone(ZoneInfo(zone)).date() == date.fromisoformat(runs_out_on) - timedelta(days=14)
 
 
 def test_a_short_supply_has_one_check_in_each_cycle():

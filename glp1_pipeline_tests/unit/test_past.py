@@ -112,6 +112,14 @@ def test_also_where_a_check_in_calls_somebody_and_a_provider_refutes_it():
     hold_together(reports_of([*told, half]))
 
 
+def test_also_where_only_an_order_is_known_at_first_and_weights_grow_too_old():
+    late = {**dispensed(3, 0.25), "time": requested(30)["time"]}
+    order = ordered(0, 0.25, days_supply=28)
+    approved = by_provider("refill.approved", 27, refill_id="request-22")
+    said = [intake(), order, checkin(18), requested(22), approved, late, checkin(45, weight=None), requested(50)]
+    hold_together(reports_of([*said, checkin(61), dispensed(80, 0.25), checkin(81), requested(97)]))
+
+
 def test_a_look_back_at_a_year_walks_it_once(monkeypatch):
     walks = []
     real = followup.missing

@@ -313,9 +313,11 @@ def test_a_step_up_that_was_asked_for_too_early_is_early_no_more_once_its_days_a
     assert on_the_clock(early)[:2] == [(30.0, "complete", ("early_step_up",)), (31.0, "complete", ())]
 
 
-def test_a_request_that_is_held_anyway_makes_the_clock_ring_for_nothing():
+def test_a_request_that_is_held_anyway_makes_the_clock_ring_for_nothing_but_the_check_in():
     patient = charted([told(pregnant="yes")])
-    assert [tick.moment for tick in patient.ring(BEGAN + timedelta(days=400))] == []
+    assert [tick.moment for tick in patient.ring(BEGAN + timedelta(days=400))] == ["followup.missed"]
+    (one,) = patient.refills.values()
+    assert [made.decision.rule for made in one.made] == ["pregnant"]
 
 
 # What a year of stories found
@@ -329,17 +331,48 @@ def test_who_weighs_anew_after_a_slip_is_compared_with_the_supply_before_and_not
     assert decision([*slip, checkin(26, weight={"value": 75.0, "unit": "kg"})]).rule == "weight_change"
 
 
-def test_the_next_vial_of_a_month_is_no_refill_and_the_first_of_the_next_month_is():
-    def vial(on: float) -> dict[str, Any]:
-        more = {"days_supply": 7, "quantity": {"value": 1, "unit": "vial"}, "codes": None}
-        return dispensed(on, 2.5, product="zepbound_vial", **more)
+def vial(on: float, days: float = 7) -> dict[str, Any]:
+    more = {"days_supply": days, "quantity": {"value": 1, "unit": "vial"}, "codes": None}
+    return dispensed(on, 2.5, product="zepbound_vial", **more)
 
-    asks = {**requested(19), "data": requested(19)["data"] | {"product_key": "zepbound_vial"}}
-    month = [intake(), ordered(0, 2.5, product="zepbound_vial"), vial(3), vial(10), vial(17), checkin(18), asks]
-    (still,) = charted([[*month, vial(24)]]).refills.values()
+
+def by_vials(*events: dict[str, Any]) -> Events:
+    """The last of them is a request, for vials."""
+    *others, asks = events
+    asks = {**asks, "data": asks["data"] | {"product_key": "zepbound_vial"}}
+    return [intake(), ordered(0, 2.5, product="zepbound_vial"), *others, asks]
+
+
+MONTH = by_vials(vial(3), vial(10), vial(17), checkin(18), requested(19))
+
+
+def test_the_next_vial_of_a_month_is_no_refill_and_the_first_of_the_next_month_is():
+    """A vial that is handed over meanwhile lasts: a request that was not approved yet waits anew, but no longer than to
+    the window of the month."""
+    (still,) = charted([[*MONTH, vial(24)]]).refills.values()
     assert (still.status, still.decision.rule) == ("open", "too_early")
-    (over,) = charted([[*month, vial(24), vial(31)]]).refills.values()
+    assert still.decision.until == BEGAN + timedelta(days=WINDOW)
+    (over,) = charted([[*MONTH, vial(24), vial(31)]]).refills.values()
     assert (over.status, over.ended_at) == ("dispensed", datetime.fromisoformat(at(31)))
+
+
+def test_who_has_no_vial_left_waits_no_longer_than_for_the_last_one():
+    """The cycle of 28 days is one of check-ins: three vials of a week run out on day 24, a day after this."""
+    assert on_the_clock(MONTH)[:2] == [(19.0, "too_early", ()), (23.0, "complete", ())]
+    assert [(on, rule) for on, rule, _ in on_the_clock([*MONTH, vial(24)])][:4] == [
+        (19.0, "too_early"), (23.0, "complete"), (24.0, "too_early"), (24.0, "complete"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("supply", "asked_on", "window_on"),
+    [(7, 8.5, 9.0), (7, 9.1, 9.1), (10, 9.5, 11.0), (13, 12.1, 13.0)],
+)
+def test_a_request_for_short_supplies_goes_on_before_the_one_in_hand_runs_out(
+    supply: float, asked_on: float, window_on: float
+):
+    found = on_the_clock(by_vials(vial(3, supply), checkin(8), requested(asked_on)))
+    assert next(on for on, rule, _ in found if rule == "complete") == window_on < 3 + supply
 
 
 def test_the_supply_of_a_restart_that_a_provider_ordered_is_no_gap_of_its_own():

@@ -97,7 +97,7 @@ def test_a_request_waits_for_its_window_and_goes_on_by_itself():
 def test_a_weight_that_grew_too_old_takes_it_back_out_of_the_queue():
     patient = heard(checkin(24), requested(25))
     rung = patient.ring(FOREVER)
-    assert [tick.moment for tick in rung] == ["refill.input_expired"]
+    assert [tick.moment for tick in rung] == ["refill.input_expired", "followup.missed"]  # they are asked again at once
     assert verdict(patient) == ("not_eligible", "followup_missing")
     assert refill(patient).decision.reasons == ("anthro.weight_measured_at:stale",)
     assert way(patient) == ["complete", "followup_missing"]

@@ -76,7 +76,7 @@ STATEMENTS: dict[str, LiteralString] = {
     "missed_checkins": "select '', count(*), min(f.window_at) - make_interval(secs => %(within)s) from ops.follow_ups f"
     " where f.ended_at is null and f.status = 'missed' and f.window_at > now()"
     " and f.window_at <= now() + make_interval(secs => %(within)s) and exists (select from ops.tasks t"
-    " where t.patient_id = f.patient_id and t.rests_on = f.followup_id and t.status = 'open')",
+    " where t.patient_id = f.patient_id and t.cause = 'followup.missed:' || f.family and t.status = 'open')",
     # A moment may have been past when it was worked out. One that rang stands here until its event is charted.
     "late_clocks": "select '', count(*), min(case when rung_at is null then greatest(next_at, set_at) else rung_at end)"
     " from ops.clocks where next_at <= now()",

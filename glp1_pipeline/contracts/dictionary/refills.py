@@ -19,7 +19,7 @@ def write_refills(lines: list[str], contract: Contract) -> None:
 
 
 def _checkins(lines: list[str], contract: Contract) -> None:
-    rules, form = contract.followups, contract.checkin
+    rules, form, recent = contract.followups, contract.checkin, contract.refills.weight_max_age_days
     lines += ["", "## Check-ins", ""]
     lines += [
         f"Form {code(form.form_id)} {', '.join(form.versions)}: its own fields above, and anew "
@@ -31,7 +31,13 @@ def _checkins(lines: list[str], contract: Contract) -> None:
         "Days are counted back from the day that the supply runs out, on the patient's own calendar, at"
         f" {rules.at_hour}:00 of their zone. A supply shorter than {rules.scale_days} days shortens them in proportion,"
         f" rounded up; supplies of fewer than {rules.short_supply_days} days have one check-in each"
-        f" {rules.short_cycle_days} days together.",
+        f" {rules.short_cycle_days} days together, and the window of a refill is that of the supply in hand where it"
+        " opens before that of the month. Where no hand-over was ever told of, days begin with the date of the order.",
+        "",
+        f"An answer counts if it is given no more than {recent} days before the window opens, or after the check-in has"
+        " opened, and always after the hand-over; for short supplies from the hand-over on. A weight measured before"
+        " the day of the hand-over does not count (`before_hand_over`). When the weight is older than"
+        f" {recent} days and no refill followed, the check-in is asked for again as one that was missed.",
         "",
     ]
     table(

@@ -4,13 +4,17 @@ Pure functions of the events and the contract. Not here: what an answer means fo
 (`medication`).
 """
 
-from .cycles import FollowUp, Missing, follow_ups, missing, zone_of
+from .cycles import follow_ups, zone_of
 from .moments import Moments, at_hour, day_of, moments
 from .reading import Answers, read_checkin, value_of
+from .renewals import OF_REQUESTS, request_id
+from .shapes import FollowUp
+from .standing import Missing, missing
 from .work import MISSED, crm_status, needs
 
 __all__ = [
     "MISSED",
+    "OF_REQUESTS",
     "Answers",
     "FollowUp",
     "Missing",
@@ -23,6 +27,7 @@ __all__ = [
     "moments",
     "needs",
     "read_checkin",
+    "request_id",
     "value_of",
     "zone_of",
 ]

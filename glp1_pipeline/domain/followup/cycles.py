@@ -1,71 +1,41 @@
 """The check-ins of a treatment: one for each supply that was handed over, or for each cycle of short supplies.
 
-A supply's check-in is answered by what the patient says after the hand-over and before the next one; so is a late or a
-backdated answer told from one of the supply before. The same events give the same check-ins in any order.
-Here: which check-ins there are, and where each stands at a moment. Not here: days (`moments`), what the answers mean
-for a refill (`refill`), and what people are told (`work`).
+Where nothing was ever handed over, as far as anybody told, an order with its days' supply counts as one: from its own
+date. As soon as a hand-over is told of, late or backdated, all is as if it had always been known.
+The same events give the same check-ins in any order.
+Here: which check-ins there are, and their days. Not here: the arithmetic of days (`moments`), where each stands
+(`standing`), and what people are told (`work`).
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, tzinfo
-from typing import Any, Final, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
-from ..chart import Chart, Reported, Value, in_order
+from ..chart import Chart, Reported, in_order
 from ..contract import Contract
 from ..flags.facts import zone as zone_named
-from ..gates import evaluate
-from ..medication import Course, Supply
+from ..medication import Course, Fact
+from ..medication.supply import lasts
 from ..refill_model import FollowUpRules
 from ..told import FOLLOWUP
-from .moments import Moments, day_of, moments
-
-Status = Literal["planned", "open", "due", "missed", "completed", "ended"]
-"""planned: not open yet; ended: the treatment was held or stopped, or the next supply came before it was due."""
-LIVE: Final = ("planned", "open", "due", "missed")
-_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "urn:glp1-pipeline:followup")
+from .moments import Moments, at_hour, day_of, moments
+from .shapes import NAMESPACE, FollowUp
+from .standing import Missing, Standing
 
 
 @dataclass(frozen=True, slots=True)
-class FollowUp:
-    """One check-in."""
+class _Anchor:
+    """What days are counted from: a hand-over, or an order where there is none."""
 
-    followup_id: str
-    """From the hand-over that it follows: the same for whoever's chart that is filed in."""
-    record_id: str
-    """To whose record the hand-over belongs."""
-    family: str
-    product: str
-    began_at: datetime
-    """When the supply was handed over, or is meant to be."""
-    supply_at: datetime
-    """When the newest supply of its cycle was; a supply of usual length is alone in its cycle."""
-    supply_days: float
-    moments: Moments
-    status: Status
-    answered_at: datetime | None = None
-    """When it was answered whole."""
-    answers: Mapping[str, Value] = field(default_factory=dict)
-    """All that was said in it, also while it lacks something."""
-    answer_ids: tuple[str, ...] = ()
-    """Events of its answers, oldest first."""
-    missing: tuple[tuple[str, str], ...] = ()
-    """What an answer lacks: field and its state."""
-    was_missed: bool = False
-    """Whether the exception came before an answer did."""
-    ended_at: datetime | None = None
-    """When the next supply came, or the treatment was held or stopped."""
-
-    @property
-    def is_live(self) -> bool:
-        return self.ended_at is None
-
-    @property
-    def is_answered(self) -> bool:
-        return self.answered_at is not None
+    fact: Fact
+    days: float
+    on: date
+    """Of the patient's calendar, as is the next."""
+    runs_out_on: date
+    runs_out_at: datetime
 
 
 def zone_of(contract: Contract, chart: Chart) -> tzinfo:
@@ -73,11 +43,6 @@ def zone_of(contract: Contract, chart: Chart) -> tzinfo:
     told = chart.get("demo.timezone")
     named = told if isinstance(told, str) else contract.followups.zones.get(str(chart.get("demo.state_residence")), "")
     return zone_named(named or "UTC")
-
-
-Missing = Callable[[Chart, Reported, dict[str, Value], tuple[str, ...]], tuple[tuple[str, str], ...]]
-"""What answers lack, as `missing` says: by the chart, the last of the reports that gave them, the answers, and the ids
-of all those reports."""
 
 
 def follow_ups(
@@ -90,116 +55,120 @@ def follow_ups(
 ) -> list[FollowUp]:
     """All check-ins of a patient, oldest first, as they stand at `as_of`. `lacks`: of somebody who looks often, and
     remembers."""
-    lacks = lacks or (lambda chart, report, told, _: missing(contract, chart, report, told))
     zone = zone_of(contract, chart)
     told = list(reports)
     records = {report.event_id: report.record_id for report in told}
     answers = [r for r in in_order(told) if r.source == FOLLOWUP and not r.is_draft]
     found: list[FollowUp] = []
     for course in courses:
-        cycles = _cycles(contract.followups, course, zone, records)
-        found += [_at(lacks, chart, one, answers, as_of) for one in cycles]
+        standing = Standing(contract, chart, zone, course, told, answers, as_of, lacks)
+        found += [standing.of(one) for one in _cycles(contract, course, zone, records)]
     return sorted(found, key=lambda one: (one.began_at, one.followup_id))
 
 
-def _cycles(rules: FollowUpRules, course: Course, zone: tzinfo, records: Mapping[str, str]) -> list[FollowUp]:
+def _cycles(contract: Contract, course: Course, zone: tzinfo, records: Mapping[str, str]) -> list[FollowUp]:
     """Each ends when the next begins; the last one with the treatment. One that was shipped begins when it will be
     there: its clock is set from the day that we hear of it."""
-    cycles: list[FollowUp] = []
-    for supply in course.supplies:
-        if not supply.days:
-            continue
-        if cycles and _goes_on(rules, cycles[-1], supply, zone):
-            cycles[-1] = replace(cycles[-1], supply_at=supply.fact.at, supply_days=supply.days)
+    rules = contract.followups
+    orders, cycles = _orders(course), list[FollowUp]()
+    for anchor in _anchors(contract, course, orders, zone):
+        at = anchor.fact.at
+        if cycles and _goes_on(rules, cycles[-1], anchor, zone):
+            window_at = _refill_window(rules, anchor, cycles[-1].moments, zone)
+            cycles[-1] = replace(cycles[-1], supply_at=at, supply_days=anchor.days, refill_window_at=window_at)
             continue
         if cycles:
-            cycles[-1] = replace(cycles[-1], ended_at=max(supply.fact.at, cycles[-1].began_at))
-        cycles.append(_begin(rules, course, supply, zone, records.get(supply.fact.event_id, "")))
+            cycles[-1] = replace(cycles[-1], ended_at=max(at, cycles[-1].began_at))
+        cycles.append(_begin(contract, course, anchor, zone, records.get(anchor.fact.event_id, "")))
+    if _is_supplied(course):
+        cycles = _that_stand_for(orders, cycles, records)
     over_at = course.since if course.state in ("paused", "discontinued") else None
     if cycles and over_at is not None and over_at >= cycles[-1].supply_at:
         cycles[-1] = replace(cycles[-1], ended_at=over_at)
     return cycles
 
 
-def _goes_on(rules: FollowUpRules, cycle: FollowUp, supply: Supply, zone: tzinfo) -> bool:
+def _is_supplied(course: Course) -> bool:
+    """Whether a hand-over is known of which somebody tells how long it lasts."""
+    return any(one.days for one in course.supplies)
+
+
+def _orders(course: Course) -> list[Fact]:
+    """Those that were not refused, oldest first: of versions of one the last, at the date of the first."""
+    refused = {move.event_id for move in course.history if move.outcome != "made"}
+    found: dict[tuple[str, str], Fact] = {}
+    for fact in course.orders:
+        if fact.event_id not in refused:
+            key = (fact.source, fact.ref or fact.event_id)
+            first = found.get(key, fact)
+            found[key] = replace(fact, at=first.at, event_id=first.event_id)
+    return sorted(found.values(), key=lambda fact: fact.order)
+
+
+def _anchors(contract: Contract, course: Course, orders: Iterable[Fact], zone: tzinfo) -> Iterable[_Anchor]:
+    """What lasts until when, with what was left of the one before. Days are counted on the patient's calendar: a day on
+    which the clocks change is one day, whatever its hours."""
+    told = [(one.fact, one.days, one.runs_out_at) for one in course.supplies if one.days]
+    if not _is_supplied(course):
+        lasting = [(fact, lasts(contract.medication, fact, None)) for fact in orders]
+        told = [(fact, days, fact.at + timedelta(days=days)) for fact, days in lasting if days]
+    carried, left_on = timedelta(days=contract.medication.carry_over_days), date.min
+    for fact, days, runs_out_at in told:
+        on = day_of(fact.at, zone)
+        left_on = max(on, min(left_on, on + carried)) + timedelta(days=days)
+        yield _Anchor(fact, days, on, left_on, runs_out_at)
+
+
+def _goes_on(rules: FollowUpRules, cycle: FollowUp, anchor: _Anchor, zone: tzinfo) -> bool:
     """Whether a short supply falls into the cycle of the short one before, or two packs were handed over on a day."""
-    began_on, on = day_of(cycle.began_at, zone), day_of(supply.fact.at, zone)
-    if on == began_on:
+    began_on = day_of(cycle.began_at, zone)
+    if anchor.on == began_on:
         return True
-    is_short = max(supply.days, cycle.supply_days) < rules.short_supply_days
-    return is_short and on < began_on + timedelta(days=rules.short_cycle_days)
+    is_short = max(anchor.days, cycle.supply_days) < rules.short_supply_days
+    return is_short and anchor.on < began_on + timedelta(days=rules.short_cycle_days)
 
 
-def _begin(rules: FollowUpRules, course: Course, supply: Supply, zone: tzinfo, record_id: str) -> FollowUp:
-    fact = supply.fact
-    began_on, days, runs_out_on = day_of(fact.at, zone), supply.days, day_of(supply.runs_out_at, zone)
-    if days < rules.short_supply_days:
+def _begin(contract: Contract, course: Course, anchor: _Anchor, zone: tzinfo, record_id: str) -> FollowUp:
+    rules, fact, days, runs_out_on = contract.followups, anchor.fact, anchor.days, anchor.runs_out_on
+    is_short = days < rules.short_supply_days
+    if is_short:
         days = rules.short_cycle_days
-        runs_out_on = began_on + timedelta(days=rules.short_cycle_days)
-    followup_id = str(uuid.uuid5(_NAMESPACE, f"{record_id}|{fact.source}|{fact.ref or fact.event_id}"))
+        runs_out_on = anchor.on + timedelta(days=rules.short_cycle_days)
+    found = moments(rules, anchor.on, runs_out_on, days, zone)
+    counts_from = fact.at
+    if not is_short:
+        recent_on = day_of(found.window_at, zone) - timedelta(days=contract.refills.weight_max_age_days)
+        counts_from = max(fact.at, min(found.opens_at, at_hour(rules, recent_on, zone)))
     return FollowUp(
-        followup_id, record_id, course.family, fact.product, fact.at, fact.at, supply.days,
-        moments(rules, began_on, runs_out_on, days, zone), "planned",
+        _id(record_id, fact), record_id, course.family, fact.product, fact.at, fact.at, anchor.days, found, counts_from,
+        _refill_window(rules, anchor, found, zone),
     )  # fmt: skip
 
 
-def _at(lacks: Missing, chart: Chart, one: FollowUp, answers: Sequence[Reported], as_of: datetime) -> FollowUp:
-    """Where a check-in stands, by what was answered until `as_of`."""
-    told: dict[str, Value] = {}
-    ids: list[str] = []
-    answered_at, lacking = None, ()
-    for report in answers:
-        if report.received_at > as_of or not _answers(one, report):
-            continue
-        told |= {
-            name: value for name, value in report.values.items() if value.get("null") != "absent" or name not in told
-        }
-        ids.append(report.event_id)
-        lacking = lacks(chart, report, told, tuple(ids))
-        if not lacking and answered_at is None:
-            answered_at = report.said_at
-    at = min(as_of, one.ended_at) if one.ended_at is not None else as_of
-    was_missed = at >= one.moments.missed_at and (answered_at is None or answered_at >= one.moments.missed_at)
-    if lacking:
-        answered_at = None
-    return replace(
-        one,
-        status=_status(one, answered_at, at),
-        answered_at=answered_at,
-        answers=told,
-        answer_ids=tuple(ids),
-        missing=lacking,
-        was_missed=was_missed,
-        ended_at=one.ended_at if one.ended_at is not None and one.ended_at <= as_of else None,
-    )
+def _id(record_id: str, fact: Fact) -> str:
+    of = f"{record_id}|{fact.source}|{fact.ref or fact.event_id}"
+    return str(uuid.uuid5(NAMESPACE, of if fact.kind == "dispensed" else f"{fact.kind}|{of}"))
 
 
-def _answers(one: FollowUp, report: Reported) -> bool:
-    """After the hand-over, and before the next one: nothing older than the last hand-over counts."""
-    return one.began_at < report.said_at and (one.ended_at is None or report.said_at <= one.ended_at)
+def _refill_window(rules: FollowUpRules, anchor: _Anchor, cycle: Moments, zone: tzinfo) -> datetime:
+    """The cycle of short supplies is one of check-ins. A refill waits no longer than for what is in hand: three
+    quarters of it, and never beyond its end."""
+    if anchor.runs_out_on >= day_of(cycle.runs_out_at, zone):
+        return cycle.window_at
+    own = moments(rules, anchor.on, anchor.runs_out_on, anchor.days, zone)
+    return min(cycle.window_at, own.window_at, anchor.runs_out_at.astimezone(UTC))
 
 
-def missing(contract: Contract, chart: Chart, report: Reported, told: dict[str, Value]) -> tuple[tuple[str, str], ...]:
-    """What the refill gate misses in the answers. Conditions are asked of the whole chart; what a check-in asks is
-    taken from its answers alone."""
-    asked = contract.asked_in_checkin
-    values: dict[str, Any] = {name: value for name, value in chart.values.items() if name not in asked} | told
-    decisive = {name: value for name, value in chart.decisive.items() if name not in asked}
-    answered = replace(
-        chart, values=values, decisive=decisive, counted=(report,), submissions=(report,), asked=chart.asked | {*asked},
-        sources=dict.fromkeys(values, report.event_id),
-    )  # fmt: skip
-    (verdict,) = evaluate(contract, contract.gates[contract.followups.gate], [answered])
-    return verdict.missing
-
-
-def _status(one: FollowUp, answered_at: datetime | None, at: datetime) -> Status:
-    if answered_at is not None:
-        return "completed"
-    if at >= one.moments.missed_at:
-        return "missed"
-    if one.ended_at is not None and one.ended_at <= at:
-        return "ended"
-    if at >= one.moments.due_at:
-        return "due"
-    return "open" if at >= one.moments.opens_at else "planned"
+def _that_stand_for(orders: Sequence[Fact], cycles: Sequence[FollowUp], records: Mapping[str, str]) -> list[FollowUp]:
+    """Each with the check-in of its order, the last before the hand-over, else the first after it: whoever was reminded
+    of that one needs not be reminded of this."""
+    found, last_at = [], datetime.min.replace(tzinfo=UTC)
+    for n, one in enumerate(cycles):
+        next_at = cycles[n + 1].began_at if n + 1 < len(cycles) else datetime.max.replace(tzinfo=UTC)
+        before = [fact for fact in orders if last_at < fact.at <= one.began_at]
+        after = [fact for fact in orders if one.began_at < fact.at < next_at]
+        order = (before[-1:] or after[:1] or [None])[0]
+        stands_for = "" if order is None else _id(records.get(order.event_id, ""), order)
+        found.append(replace(one, stands_for=stands_for))
+        last_at = one.began_at
+    return found

@@ -20,6 +20,8 @@ from .requests import Refill, next_change
 
 OPENS, DUE, MISSED = "followup.requested", "followup.due", "followup.missed"
 WINDOW, EXPIRED, OVERRIDE = "refill.window_opened", "refill.input_expired", "refill.override_expired"
+AGAIN = "weight_until"
+"""How the name of the exception begins that asks for a check-in again."""
 OF_MOMENT = {"opens": OPENS, "due": DUE, "missed": MISSED}
 
 
@@ -31,7 +33,8 @@ class Tick:
     of: str
     """Id of the check-in or the request."""
     name: str
-    """Which of its moments: of a check-in the reminder's name, else the moment's; of a request when it is."""
+    """Which of its moments: of a check-in the reminder's name, else the moment's, and until when its weight was recent;
+    of a request when it is."""
     record_id: str
     """To whose record the event will belong."""
 
@@ -39,16 +42,24 @@ class Tick:
 def next_tick(
     contract: Contract, known: Snapshot, refills: Iterable[Refill], reports: Sequence[Reported]
 ) -> Tick | None:
-    """The earliest that no event tells of yet; it may lie in the past."""
+    """The earliest that no event tells of yet; it may lie in the past. At one hour requests come before check-ins, so
+    that who asks what a request waits for hears it."""
     reached = {(s.doc["moment"], s.doc["of"], s.doc["name"]) for s in said(reports) if s.kind == "reached"}
     ticks = {tick for one in known.follow_ups for tick in _of_followup(contract, one)}
     ticks |= {tick for one in refills for tick in _of_refill(contract, known, one)}
-    return min((tick for tick in ticks if (tick.moment, tick.of, tick.name) not in reached), default=None)
+    left = (tick for tick in ticks if (tick.moment, tick.of, tick.name) not in reached)
+    return min(left, key=lambda tick: (tick.at, tick.moment in OF_MOMENT.values(), tick), default=None)
 
 
 def _of_followup(contract: Contract, one: FollowUp) -> Iterable[Tick]:
-    """While nobody answered: each reminder of it, the opening and the exception among them."""
-    if not one.is_live or one.is_answered:
+    """While nobody answered: each reminder of it, the opening and the exception among them. Of one that was answered
+    the exception alone, when its weight grows too old: its name is the last day of that weight, and no reminder's."""
+    if not one.is_live:
+        return
+    if one.answered_at is not None:
+        if one.again_at is not None and one.weight_until is not None:
+            name = f"{AGAIN}-{one.weight_until.isoformat()}"
+            yield Tick(one.again_at, MISSED, one.followup_id, name, one.record_id)
         return
     at = {"opens": one.moments.opens_at, "due": one.moments.due_at, "missed": one.moments.missed_at}
     named = {(reminder.moment, reminder.days_after): reminder.name for reminder in contract.followups.reminders}

@@ -17,6 +17,7 @@ from ..contract import Contract
 from ..events import Change
 from ..events.refill import SPEAKERS, is_refill
 from ..flags import RaisedFlag
+from ..followup import OF_REQUESTS, request_id
 
 Kind = Literal["requested", "approved", "denied", "overridden", "resolved", "reached"]
 KINDS: Final[Mapping[str, Kind]] = {
@@ -27,7 +28,6 @@ KINDS: Final[Mapping[str, Kind]] = {
     "flag.resolved": "resolved",
 }
 """Event type -> what it says; every other one is a moment that the patient's clock reached."""
-_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "urn:glp1-pipeline:refill")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,12 @@ def refill_id(told_id: str) -> str:
     try:
         return str(uuid.UUID(told_id))
     except ValueError:
-        return str(uuid.uuid5(_NAMESPACE, told_id))
+        return str(uuid.uuid5(OF_REQUESTS, told_id))
 
 
 def id_of_request(word: Said) -> str:
     """Ours of a request: two senders may use one id for two people."""
-    return str(uuid.uuid5(_NAMESPACE, f"{word.record_id}|{word.refill_id}"))
+    return request_id(word.record_id, word.refill_id)
 
 
 def own_ids(words: Iterable[Said]) -> dict[str, str]:

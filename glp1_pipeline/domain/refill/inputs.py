@@ -110,8 +110,8 @@ def _of_checkin(contract: Contract, known: Snapshot, own: Sequence[FollowUp]) ->
     now = own[-1]
     found: Inputs = {
         "followup_id": {"value": now.followup_id},
-        "window_opens_at": {"value": now.moments.window_at.isoformat()},
-        "followup_answered_at": {"value": _text(now.answered_at)},
+        "window_opens_at": {"value": now.refill_window_at.isoformat()},
+        "followup_answered_at": {"value": _text(now.whole_at)},
         "followup_missing": {"value": [f"{name}:{state}" for name, state in now.missing]},
     }
     before = [one for one in own[:-1] if one.answer_ids]

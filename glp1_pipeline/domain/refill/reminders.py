@@ -34,6 +34,7 @@ class Reminder:
     """One that is or was asked for."""
 
     followup_id: str
+    """Of the check-in as it was known when the reminder was asked for."""
     name: str
     """Of contracts/followups.yaml."""
     text: str
@@ -45,11 +46,19 @@ class Reminder:
 
 
 def reached(known: Snapshot, words: Iterable[Said]) -> Iterator[tuple[Said, FollowUp | None]]:
-    """Each moment of a check-in that the clock reached in time, with the check-in: None where its supply never was."""
+    """Each moment of a check-in that the clock reached in time, with the check-in: None where its supply never was, and
+    where the same reminder was asked for already, while only the order of the supply was known."""
     by_id = {one.followup_id: one for one in known.follow_ups}
+    by_order = {one.stands_for: one for one in known.follow_ups if one.stands_for}
+    asked: set[tuple[str, str]] = set()
     for word in words:
         if word.kind == "reached" and word.doc["moment"].startswith("followup.") and not word.doc["is_late"]:
-            yield word, by_id.get(word.doc["of"])
+            one = by_id.get(word.doc["of"]) or by_order.get(word.doc["of"])
+            if one is not None and (word.at <= one.began_at or (one.followup_id, word.doc["name"]) in asked):
+                one = None
+            if one is not None:
+                asked.add((one.followup_id, word.doc["name"]))
+            yield word, one
 
 
 def is_settled(known: Snapshot, over_at: datetime | None) -> bool:
@@ -91,7 +100,7 @@ def reminder_of(
     moment = {"opens": one.moments.opens_at, "due": one.moments.due_at, "missed": one.moments.missed_at}
     due_at = moment[declared.moment] + timedelta(days=declared.days_after)
     until = at + max(one.moments.missed_at - due_at, timedelta(0))
-    return Reminder(one.followup_id, declared.name, declared.text, at, until, channel, status)
+    return Reminder(word.doc["of"], declared.name, declared.text, at, until, channel, status)
 
 
 def _channel(chart: Chart) -> Channel | None:

@@ -95,7 +95,8 @@ def advanced_without_context(connection: psycopg.Connection, cipher: Cipher, pro
 
 
 def _lacks(inputs: dict[str, Any], is_male: bool) -> Iterable[str]:
-    handed_at = datetime.fromisoformat(inputs["handed_over_at"]["value"])
+    handed_over = inputs.get("handed_over_at", {}).get("value")  # where only an order is known, that is the supply
+    handed_at = datetime.fromisoformat(handed_over or inputs["dose_mg"]["at"])
     answered_at = inputs.get("followup_answered_at", {}).get("value")
     if answered_at is None or datetime.fromisoformat(answered_at) <= handed_at:
         yield "no check-in after the last supply"

@@ -2,7 +2,8 @@
 
 Check-in opens 14 days before the supply runs out, is due 10 and missed 8 before; the refill window opens when three
 quarters are used and a week is left, whichever is later; all at nine in the morning where the patient lives. A supply
-of less than two weeks is asked after once in 28 days. Not here: what happens on them (`life`).
+of less than two weeks is asked after once in 28 days, and its refill waits no longer than for what is in hand.
+Not here: what happens on them (`life`).
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ Here: the steps that stories are made of. Not here: the stories (`stories`), and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, datetime
 from random import Random
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from .days import A_DAY, Days, days_of, runs_out
 from .messages import EHR, PORTAL, Messages, well
 from .people import Person, intake
+from .products import WEGOVY, Product
 
 OUTCOMES = {
     "suicidal": ("hold_urgent", "crisis-protocol"), "red_symptom": ("hold_urgent", "urgent-safety-review"),
@@ -24,29 +24,12 @@ OUTCOMES = {
     "too_early": ("wait_until", ""), "complete": ("provider_queue", "provider-review-refill"),
 }  # fmt: skip
 """Rule -> what it leads to, and the task that it makes."""
+RECENT = 14 * A_DAY
+"""So old a weight may be when a refill is decided. A check-in that no refill follows by then is asked for again."""
 
 SUICIDAL = "SUICIDAL_ACTIVE"
 CALLS = {SUICIDAL: "crisis-protocol", "BILIARY_SYMPTOMS": "urgent-safety-review"}
 """Flag of a story -> its task: somebody is called for the flag, whether or not there is a request."""
-
-
-@dataclass(frozen=True)
-class Product:
-    key: str
-    family: str
-    ladder: tuple[float, ...]
-    kept: tuple[float, ...]
-    """Doses that the label keeps: four weeks at one are maintenance."""
-    supply: int
-    pack: tuple[int, str]
-    doses: int
-    """Of one supply of a month."""
-
-
-WEGOVY = Product("wegovy_inj", "wegovy_inj", (0.25, 0.5, 1.0, 1.7, 2.4), (1.7, 2.4), 28, (4, "pen"), 4)
-ZEPBOUND = Product("zepbound_pen", "zepbound", (2.5, 5.0, 7.5, 10.0, 12.5, 15.0), (5.0, 10.0, 15.0), 28, (4, "pen"), 4)
-VIALS = Product("zepbound_vial", "zepbound", (2.5, 5.0, 7.5, 10.0, 12.5, 15.0), (5.0, 10.0, 15.0), 7, (1, "vial"), 4)
-TABLETS = Product("wegovy_tab", "wegovy_tab", (1.5, 4.0, 9.0, 25.0), (25.0,), 30, (30, "tablet"), 30)
 
 
 class Life:
@@ -71,6 +54,8 @@ class Life:
         self.run_out_at: datetime | None = None
         self.days: Days | None = None
         self.is_answered = self.is_over = False
+        self.recent_until: date | None = None
+        """Of an answered check-in that no refill followed: the last day on which its weight may be decided on."""
 
     # ---- time
 
@@ -101,6 +86,13 @@ class Life:
         self.order(here.at(self.begins_on + 9 * A_DAY, 11), product.ladder[0], "new_start")
         self.hand_over(self.begins_on + 12 * A_DAY)
 
+    def begin_by_order(self) -> None:
+        """Intake, and nine days later the first order; no word of any hand-over."""
+        here = Days(self.who.zone, *([self.begins_on] * 5))
+        at = here.at(self.begins_on, 12, self.chance.randrange(60))
+        self.hear(at, intake(self.who, at))
+        self.order_alone(here.at(self.begins_on + 9 * A_DAY, 11), self.product.ladder[0], "new_start")
+
     def order(self, at: datetime, mg: float, state: str = "", **more: Any) -> None:
         family = self.product.family
         self.hear(at, self.say.ordered(at, self.product.key, mg, **more))
@@ -109,6 +101,7 @@ class Life:
         if mg != self.mg or family not in self.states:
             self.dose_since, self.is_anchored = at, False
         self.mg, self.states[family] = mg, state
+        self._use(at)
         self._reach_maintenance(at)
 
     def hand_over(self, on: date, hour: int = 14, **more: Any) -> datetime:
@@ -123,11 +116,22 @@ class Life:
         self._reach_maintenance(at)
         is_same_month = product.supply < 14 and self.days is not None and not self.is_over and on < self.now.runs_out_on
         if not is_same_month:
-            self._close(at)
-            self.days = days_of(self.who.zone, at, self.run_out_at, product.supply)
-            self.is_answered = self.is_over = False
-            self.follow_ups.setdefault(product.family, []).append({"status": "missed", "was_missed": True})
+            self._begin_check_in(at)
         return at
+
+    def order_alone(self, at: datetime, mg: float, state: str = "") -> None:
+        """An order that says how long it lasts, of which the pharmacy tells nothing: its check-in begins with it."""
+        self.order(at, mg, state, days_supply=self.product.supply)
+        self.run_out_at = runs_out(self.run_out_at, at, self.product.supply)
+        self._begin_check_in(at)
+
+    def _begin_check_in(self, at: datetime) -> None:
+        assert self.run_out_at is not None
+        self._close(at)
+        self.days = days_of(self.who.zone, at, self.run_out_at, self.product.supply)
+        self.is_answered = self.is_over = False
+        self.recent_until = None
+        self.follow_ups.setdefault(self.product.family, []).append({"status": "missed", "was_missed": True})
 
     def _reach_maintenance(self, at: datetime) -> None:
         family = self.product.family
@@ -141,9 +145,21 @@ class Life:
 
     def _close(self, at: datetime) -> None:
         """The check-in before ends, answered or not."""
+        self._use(at)
         if self.days is not None and not self.is_answered and not self.is_over and at < self.now.missed_at:
             self.follow_ups[self.product.family][-1] = {"status": "ended", "was_missed": False}
         self.is_over = True
+
+    def _use(self, at: datetime) -> None:
+        """A refill follows the check-in, or the treatment ends. Where its weight was too old by then, it had been asked
+        for again."""
+        if self.is_asked_again(at):
+            self.follow_ups[self.product.family][-1]["status"] = "missed"
+        self.recent_until = None
+
+    def is_asked_again(self, at: datetime) -> bool:
+        is_old = self.recent_until is not None and at.astimezone(self.who.zone).date() > self.recent_until
+        return is_old and self.is_answered and not self.is_over
 
     def end(self, at: datetime, kind: str, reason: str) -> None:
         """A provider holds or stops the treatment: nothing more is asked, and who stops needs no refill."""
@@ -157,8 +173,11 @@ class Life:
 
     # ---- check-ins
 
-    def check_in(self, on: date, hour: int = 0, received: datetime | None = None, **answers: Any) -> datetime:
-        """Whole and well, but for the answers given; one given as None is left out, and then it is no answer yet."""
+    def check_in(
+        self, on: date, hour: int = 0, received: datetime | None = None, is_early: bool = False, **answers: Any
+    ) -> datetime:
+        """Whole and well, but for the answers given; one given as None is left out, and then it is no answer yet. Nor
+        is one that is so early that its weight is too old when the refill window opens."""
         hour = hour or self.chance.randint(10, 20)
         at = self.now.at(on, hour, self.chance.randrange(60))
         weeks = (on - self.begins_on).days / 7
@@ -171,6 +190,10 @@ class Life:
         told = {name: answer for name, answer in told.items() if answer is not None}
         received = received or at
         self.hear(received, self.say.checked_in(at, received, str(self.who.zone), told))
+        if is_early:
+            return at
+        if None not in answers.values():
+            self.recent_until = weighed_on + RECENT
         if None not in answers.values() and not self.is_answered:
             self.is_answered = True
             was_missed = at >= self.now.missed_at
@@ -197,6 +220,8 @@ class Life:
         told = {"reason_code": reason} if reason else {}
         self.hear(at, self.say.of(EHR, f"refill.{kind}", at, refill_id=refill_id, **told))
         self.refill["status"] = kind
+        if kind == "approved":
+            self._use(at)
 
     def override(self, at: datetime, refill_id: str, rule: str, days: int = 30, **more: Any) -> None:
         told = {
@@ -250,10 +275,13 @@ class Life:
     # ---- the end
 
     def outcome(self) -> dict[str, Any]:
-        """What must stand once the patient's clock has rung for all that is due."""
+        """What must stand once the patient's clock has rung for all that is due: weights are too old by then."""
         tasks: set[str] = set()
         family = self.product.family
         overdue = not self.is_over and not self.is_answered and self.days is not None
+        if self.is_asked_again(self.until + RECENT):
+            overdue = True
+            self.follow_ups[family][-1]["status"] = "missed"
         if overdue:
             tasks.add(f"checkin-overdue/followup.missed:{family}")
         told = []

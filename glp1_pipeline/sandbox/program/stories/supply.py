@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..days import A_DAY
-from ..life import WEGOVY, ZEPBOUND, Life
+from ..life import Life
 from ..messages import EHR, PHARMACY
+from ..products import WEGOVY, ZEPBOUND
 from .telling import story
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from ..days import A_DAY
-from ..life import TABLETS, VIALS, Life
+from ..life import Life
+from ..products import TABLETS, VIALS
 from .telling import story
 
 MILD = [{"symptom": "constipation", "severity": "mild", "persistent": "yes"}]
@@ -27,9 +28,14 @@ def tablets(life: Life) -> None:
 def vials(life: Life) -> None:
     """A vial a week, asked after once in four weeks; the request of the fourth is approved before the next four."""
     life.begin(VIALS)
+    _by_vials(life)
+
+
+def _by_vials(life: Life, weeks: tuple[int, ...] = (1, 2)) -> None:
+    """Months of vials; `weeks` in which the first has still one to come."""
     while True:
         days, first_on = life.now, life.now.runs_out_on - 28 * A_DAY
-        for week in (1, 2):
+        for week in weeks:
             life.hand_over(first_on + week * 7 * A_DAY)
         life.check_in(days.opens_on + 2 * A_DAY)
         refill_id = life.ask(days.at(days.opens_on + 3 * A_DAY, 10), "too_early", "complete")
@@ -39,6 +45,7 @@ def vials(life: Life) -> None:
         life.hand_over(days.runs_out_on)
         if not life.has_room or days.runs_out_on + 40 * A_DAY > life.until.date():
             return
+        weeks = (1, 2)
 
 
 @story(22)
@@ -105,7 +112,7 @@ def against_a_hold(life: Life) -> None:
 
 @story(6)
 def nobody_answers(life: Life) -> None:
-    """In the provider's queue until the weight is too old."""
+    """In the provider's queue until the weight is too old: then the check-in is asked for again."""
     life.begin()
     life.months(2)
     days = life.now
@@ -126,3 +133,41 @@ def asked_twice(life: Life) -> None:
     life.answer(days.at(days.window_on + A_DAY, 12), refill_id)
     life.renew(days.window_on + A_DAY)
     life.months()
+
+
+@story(6)
+def last_vial(life: Life) -> None:
+    """Asks for the second vial before the first is used up, long before the month's check-in opens."""
+    life.begin(VIALS)
+    days, first_on = life.now, life.now.runs_out_on - 28 * A_DAY
+    life.check_in(first_on + 4 * A_DAY)
+    refill_id = life.ask(days.at(first_on + 5 * A_DAY, 10), "too_early", "complete")
+    life.answer(days.at(first_on + 6 * A_DAY, 12), refill_id)
+    life.hand_over(first_on + 7 * A_DAY)
+    _by_vials(life, weeks=(2,))
+
+
+@story(6)
+def early_bird(life: Life) -> None:
+    """Answers in the first days of a supply, which is no answer for its refill, and again when somebody calls."""
+    life.begin()
+    life.months(1)
+    days = life.now
+    life.check_in(days.window_on - 17 * A_DAY, is_early=True)
+    refill_id = life.ask(days.at(days.window_on - 16 * A_DAY, 10), life.unanswered, "complete")
+    life.check_in(days.window_on + A_DAY)
+    life.answer(days.at(days.window_on + 2 * A_DAY, 12), refill_id)
+    life.renew(days.window_on + 2 * A_DAY)
+    life.months()
+
+
+@story(6)
+def by_order_alone(life: Life) -> None:
+    """Of a pharmacy that tells nothing: each month from order to order."""
+    life.begin_by_order()
+    while life.has_room:
+        days = life.now
+        life.check_in(days.opens_on + 2 * A_DAY)
+        refill_id = life.ask(days.at(days.window_on, 11), "complete")
+        life.answer(days.at(days.window_on + A_DAY, 12), refill_id)
+        life.order_alone(days.at(days.window_on + A_DAY, 13), life.next_dose())
