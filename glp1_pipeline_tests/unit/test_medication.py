@@ -129,6 +129,43 @@ def test_a_step_up_counts_from_the_hand_over_and_may_be_ordered_a_week_ahead():
     assert shown(course(*late, ordered(34, 0.5))) == []
 
 
+@pytest.mark.parametrize(
+    "documents",
+    [
+        [*START, ordered(101, 0.5)],  # ten weeks after the supply ran out
+        [*STEP, ordered(160, 1.0)],
+        [*START, dispensed(31, 0.25, "more"), taken(45, 0.25, doses_missed=3), ordered(46, 0.5)],  # the gap was told
+        [*START, dispensed(101, 0.25, "late"), ordered(103, 0.5)],  # and nobody answered it
+        [*START, ordered(100, 0.25, "anew"), dispensed(102, 0.25, "again"), ordered(103, 0.5)],  # restarted days ago
+        [*START, said("paused", 5), said("resumed", 17), ordered(26, 0.5)],  # two weeks of it were none at the dose
+        [*START, said("paused", 5), ordered(80, 0.5)],
+        [*START, said("paused", 5), said("resumed", 80), ordered(90, 0.5)],
+        [*START, said("stopped", 4), ordered(6, 0.5)],
+        [*START, said("stopped", 33), ordered(58, 0.5)],
+    ],
+)
+def test_no_gap_pause_or_stop_makes_a_step_up_come_before_its_days(documents):
+    found, before = course(*documents), course(*documents[:-1])
+    assert shown(found) == sorted({*shown(before), "step_up_before_min_days"})
+    assert (found.state, found.mg, found.dose_since, found.gap) == (
+        before.state, before.mg, before.dose_since, before.gap,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        [*START, ordered(100, 0.25, "anew"), dispensed(102, 0.25, "again"), ordered(124, 0.5)],
+        [*START, said("paused", 5), said("resumed", 17), dispensed(31, 0.25, "more"), ordered(37, 0.5)],
+        [*START, said("paused", 5), said("resumed", 80), dispensed(81, 0.25, "more"), ordered(103, 0.5)],
+        [*START, said("stopped", 29), ordered(32, 0.5)],
+    ],
+)
+def test_after_a_restart_or_a_pause_a_step_up_is_open_once_the_days_at_the_dose_are_full(documents):
+    found = course(*documents)
+    assert (found.mg, shown(found)) == (0.5, [])
+
+
 def test_who_comes_with_a_treatment_goes_on_with_it_and_no_further_than_a_step():
     before = taken(-5, 0.5)
     assert course(before, ordered(0, 1.0)).state == "titration"

@@ -13,7 +13,7 @@ from datetime import datetime
 from ..medication_model import PREVIOUS, MedicationRules, State
 from .drift import Seen, findings
 from .facts import Fact
-from .moves import Exposure, is_restart, judge
+from .moves import Exposure, is_after_a_gap, is_restart, judge
 from .shapes import UNKNOWN, Course, Outcome, Supply, Transition
 from .supply import lasts, missed_doses, run_out
 from .versions import moments
@@ -72,7 +72,7 @@ class _Fold:
         verdict = judge(self.rules, family, course, fact, self.exposures, takes_over=bool(others))
         if verdict.refused:
             return self._refuse(course, fact, "rejected", verdict.refused)
-        answers = is_restart(family, missed_doses(family, course, fact.at))
+        answers = is_after_a_gap(family, course, fact.at)
         for other in others:
             self._move(other, fact.at, fact.event_id, "another_product_took_its_place")
             if other.last_dose_at is None and other.state == "discontinued":
@@ -81,7 +81,7 @@ class _Fold:
             if not self._move(course, fact.at, fact.event_id, trigger):
                 return None
         if course.mg != fact.mg:
-            course.dose_since, course.is_anchored = fact.at, False
+            self._begin_dose(course, fact.at)
         course.product, course.mg, course.accepted, course.gap = fact.product, fact.mg, fact, None
         course.answered_at = fact.at if answers else course.answered_at
         self._reach_maintenance(course, fact)
@@ -136,7 +136,7 @@ class _Fold:
         missed = missed_doses(family, course, fact.at) if family is not None else 0
         is_gap = family is not None and is_restart(family, missed)
         if self._move(course, fact.at, fact.event_id, "resume_after_a_gap" if is_gap else "resume") and is_gap:
-            course.gap = (fact, missed)
+            course.gap, course.answered_at = (fact, missed), fact.at
 
     def _cannot_use(self, course: Course, fact: Fact) -> bool:
         course.told[fact.kind] = fact
@@ -179,9 +179,17 @@ class _Fold:
             course.history.append(Transition(at, course.state, to, "rejected", "move_not_allowed", event_id))
             return False
         course.history.append(Transition(at, course.state, to, "made", trigger, event_id))
+        if to == "restart":
+            self._begin_dose(course, at)
+        elif course.state == "paused" and course.paused_at is not None and course.dose_since is not None:
+            course.dose_since += at - max(course.paused_at, min(course.dose_since, at))
         if course.state != to:
             course.state, course.since = to, at
         return True
+
+    def _begin_dose(self, course: Course, at: datetime) -> None:
+        """The days at the dose are counted from here, until the next hand-over of it says better."""
+        course.dose_since, course.is_anchored = at, False
 
     def _refuse(self, course: Course, fact: Fact, outcome: Outcome, rule: str) -> None:
         course.history.append(Transition(fact.at, course.state, course.state, outcome, rule, fact.event_id))

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from ..medication_model import Family, MedicationRules, Rung
 from .facts import Fact
 from .shapes import Course
-from .supply import missed_doses
+from .supply import missed_doses, not_taken_since
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,8 @@ def judge(
     if refused := _too_high(rules, family, last.mg, order.mg):
         return Verdict(refused=refused)
     is_known = course.state == "discontinued"
+    if is_known and _way(course.mg, order.mg) > 0 and _is_early(rules, family, course, order.at):
+        return Verdict(refused="step_up_before_min_days")
     return _kept(order, "order_after_a_gap" if is_known else "order_beside_doses_taken_elsewhere")
 
 
@@ -64,7 +66,7 @@ def _kept(order: Fact, trigger: str) -> Verdict:
 def _go_on(rules: MedicationRules, family: Family, course: Course, order: Fact, rung: Rung | None) -> Verdict:
     if refused := _too_high(rules, family, course.mg, order.mg):
         return Verdict(refused=refused)
-    is_gap = is_restart(family, missed_doses(family, course, order.at))
+    is_gap = is_after_a_gap(family, course, order.at)
     way = _way(course.mg, order.mg)
     if course.state == "paused":
         first = "resume_after_a_gap" if is_gap else "resume"
@@ -75,9 +77,7 @@ def _go_on(rules: MedicationRules, family: Family, course: Course, order: Fact, 
         first, left = "", course.state
     triggers = (first,) if first else ()
     if way > 0:
-        now = family.rung(course.mg)
-        at_dose = order.at + timedelta(days=rules.order_ahead_days) - (course.dose_since or order.at)
-        if now is not None and now.min_days is not None and at_dose < timedelta(days=now.min_days):
+        if _is_early(rules, family, course, order.at):
             return Verdict(refused="step_up_before_min_days")
         is_early = left in rules.moves["step_up_order"].leaves
         triggers += ("step_up_order" if is_early else "step_up_order_later",)
@@ -88,6 +88,26 @@ def _go_on(rules: MedicationRules, family: Family, course: Course, order: Fact, 
     if order.keeps_dose and left != "maintenance":
         triggers += ("provider_keeps_the_dose",)
     return Verdict(triggers)
+
+
+def is_after_a_gap(family: Family, course: Course, at: datetime) -> bool:
+    """Whether going on at a moment is a restart: seen in the supply, or told and answered by nobody since. A provider
+    who let it go on after a pause has begun it again: that gap is shown, and no second restart."""
+    is_open = course.gap is not None and course.gap[0].kind != "resumed"
+    return is_open or is_restart(family, missed_doses(family, course, at))
+
+
+def _is_early(rules: MedicationRules, family: Family, course: Course, at: datetime) -> bool:
+    """Whether a step up comes before the days at the dose. They begin anew with a restart; held time is none of them."""
+    now = family.rung(course.mg)
+    if now is None or now.min_days is None:
+        return False
+    if is_after_a_gap(family, course, at):
+        return True
+    ended = not_taken_since(course)
+    until = at if ended is None else ended
+    at_dose = until + timedelta(days=rules.order_ahead_days) - (course.dose_since or until)
+    return at_dose < timedelta(days=now.min_days)
 
 
 def _too_high(rules: MedicationRules, family: Family, now: float | None, mg: float | None) -> str:

@@ -73,13 +73,19 @@ def missed_from(family: Family, course: Course, doses: int) -> datetime | None:
     return datetime.combine(covered.date() + timedelta(days=gap), time(), UTC)
 
 
+def not_taken_since(course: Course) -> datetime | None:
+    """When a treatment that is held or over was: what is left of its supply covers nothing from then on."""
+    return {"paused": course.paused_at, "discontinued": course.since}.get(course.state)
+
+
 def _covered_until(family: Family, course: Course) -> datetime | None:
     covered = course.runs_out_at
     interval = timedelta(days=family.interval_days)
     if covered is not None and course.last_dose_at is not None:
         covered = max(covered, course.last_dose_at + interval)
-    if course.state == "paused" and course.paused_at is not None:
-        ended = max(course.paused_at, course.last_dose_at or course.paused_at) + interval
+    held = not_taken_since(course)
+    if held is not None:
+        ended = max(held, course.last_dose_at or held) + interval
         covered = min(covered, ended) if covered is not None else ended
     if covered is not None and course.answered_at is not None:
         covered = max(covered, course.answered_at)
