@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from glp1_pipeline.domain.events import Change, Refused, parse_event
 from glp1_pipeline.domain.medication import Course, Fact, fold, told
 from glp1_pipeline.domain.medication.supply import days_from_pack
 from glp1_pipeline.domain.medication_model import PREVIOUS
-from glp1_pipeline_tests.treatments import at, dispensed, message, ordered, said, taken
+from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, message, ordered, said, taken
 
 CONTRACT = load()
 RULES = CONTRACT.medication
@@ -377,6 +377,48 @@ def test_what_a_pharmacy_still_prepares_or_calls_off_is_no_supply():
     assert course(order, handed_over("in-progress")).runs_out_at is None
     assert course(order, handed_over("in-progress"), handed_over("completed", "2")).runs_out_at is not None
     assert course(order, handed_over("cancelled")).runs_out_at is None
+
+
+def days_until_out(found: Course) -> float:
+    assert found.runs_out_at is not None
+    return (found.runs_out_at - BEGAN) / timedelta(days=1)
+
+
+def test_a_hand_over_that_pharmacy_and_ehr_both_tell_is_one_supply_in_any_order():
+    ehr = handed_over("completed")
+    both = [ordered(0, 0.25), dispensed(3.2, 0.25), ehr]
+    for told in (both, both[::-1]):
+        found = course(*told)
+        assert (len(found.supplies), round(days_until_out(found), 1)) == (1, 31.2)
+        assert [supply.fact.source for supply in found.supplies] == ["pharmacy"]
+    lost = message("shipment_exception", 5, "lost", dispense_ref="dispense-3.2-0.25", reason="lost")
+    assert course(*both, lost).runs_out_at is None
+    assert len(course(*both, dispensed(3.3, 0.25, "second-carton")).supplies) == 2
+    assert len(course(ordered(0, 0.25), ehr, dispensed(3, 0.25, days_supply=56)).supplies) == 2
+    assert len(course(ordered(0, 0.25), ehr, dispensed(5, 0.25)).supplies) == 2
+
+
+def test_packs_of_one_day_add_up_and_of_a_supply_before_two_weeks_at_most():
+    assert round(days_until_out(course(*START, dispensed(3.01, 0.25, "second")))) == 3 + 56
+    assert round(days_until_out(course(*START, dispensed(10, 0.25, "early")))) == 10 + 14 + 28
+
+
+def test_an_order_after_a_long_supply_that_was_stopped_goes_on_from_its_dose_and_not_once_it_is_long_over():
+    long = dispensed(29, 0.5, days_supply=84, quantity={"value": 12, "unit": "pen"})
+    story = [*START, ordered(28, 0.5), long, said("stopped", 100)]
+    again = course(*story, ordered(105, 0.5, "again"))
+    assert (again.state, again.mg, shown(again)) == ("restart", 0.5, [])
+    assert shown(course(*story, ordered(170, 0.5, "late"))) == ["start_above_first_step"]
+    early = [*story[:-1], said("stopped", 40)]
+    assert shown(course(*early, ordered(105, 0.5, "late"))) == ["start_above_first_step"]
+
+
+def test_days_of_a_supply_are_those_of_the_hand_over_then_of_the_order_then_of_the_pack():
+    pens = {"days_supply": None, "quantity": {"value": 8, "unit": "pen"}}
+    by_order = [ordered(0, 0.25, days_supply=28), dispensed(3, 0.25, **pens)]
+    assert [supply.days for supply in course(*by_order).supplies] == [28]
+    assert [supply.days for supply in course(ordered(0, 0.25), dispensed(3, 0.25, **pens)).supplies] == [56]
+    assert [supply.days for supply in course(by_order[0], dispensed(3, 0.25, days_supply=42)).supplies] == [42]
 
 
 def test_a_plan_that_becomes_an_order_is_an_order_and_one_that_is_called_off_is_none():

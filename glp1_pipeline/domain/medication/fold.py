@@ -98,9 +98,9 @@ class _Fold:
         self._notice_overlap(course, fact)
         days = lasts(self.rules, fact, course.accepted)
         if days:
-            course.runs_out_at = run_out(self.rules, course.runs_out_at, fact.at, days)
+            course.runs_out_at = run_out(self.rules, course, fact.at, days)
         course.supplies.append(Supply(fact, days, course.runs_out_at or fact.at))
-        self.exposures.append(Exposure(fact.at, course.family, fact.mg))
+        self.exposures.append(Exposure(fact.at, course.family, fact.mg, course.runs_out_at if days else None))
         if course.is_under_way and fact.mg is not None and fact.mg == course.mg:
             if not course.is_anchored:
                 course.dose_since, course.is_anchored = max(course.dose_since or fact.at, fact.at), True
@@ -179,6 +179,8 @@ class _Fold:
             course.history.append(Transition(at, course.state, to, "rejected", "move_not_allowed", event_id))
             return False
         course.history.append(Transition(at, course.state, to, "made", trigger, event_id))
+        if to == "discontinued":
+            self.exposures = [e.cut(at) if e.family == course.family else e for e in self.exposures]
         if to == "restart":
             self._begin_dose(course, at)
         elif course.state == "paused" and course.paused_at is not None and course.dose_since is not None:

@@ -5,7 +5,7 @@ Here: judging one order against a course. Not here: doing it (`fold`), and where
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ..medication_model import Family, MedicationRules, Rung
@@ -21,6 +21,15 @@ class Exposure:
     at: datetime
     family: str
     mg: float | None
+    until: datetime | None = None
+    """When what was handed over runs out: it may be taken until then, unless the treatment is over before."""
+
+    @property
+    def ended_at(self) -> datetime:
+        return max(self.at, self.until or self.at)
+
+    def cut(self, at: datetime) -> Exposure:
+        return replace(self, until=min(self.ended_at, at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +51,8 @@ def judge(
         return Verdict(refused="maintenance_at_starting_dose")
     if course.is_under_way:
         return _go_on(rules, family, course, order, rung)
-    recent = [e for e in exposures if timedelta() <= order.at - e.at <= timedelta(days=rules.look_back_days)]
+    look_back = timedelta(days=rules.look_back_days)
+    recent = [e for e in exposures if e.at <= order.at and order.at - e.ended_at <= look_back]
     own = [e for e in recent if e.family == family.family]
     if takes_over or any(e.family != family.family for e in recent):
         return _kept(order, "order_of_another_product")
@@ -98,7 +108,7 @@ def is_after_a_gap(family: Family, course: Course, at: datetime) -> bool:
 
 
 def _is_early(rules: MedicationRules, family: Family, course: Course, at: datetime) -> bool:
-    """Whether a step up comes before the days at the dose. They begin anew with a restart; held time is none of them."""
+    """Whether a step up comes before the days at the dose. They begin anew with a restart; a pause adds none."""
     now = family.rung(course.mg)
     if now is None or now.min_days is None:
         return False

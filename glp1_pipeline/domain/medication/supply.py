@@ -41,18 +41,22 @@ def days_from_pack(rules: MedicationRules, fact: Fact) -> tuple[float, float] | 
 
 
 def lasts(rules: MedicationRules, fact: Fact, order: Fact | None) -> float:
-    """Days' supply: as the pharmacy says, else by the pack, else as ordered; 0 where nobody tells."""
+    """Days' supply: as the pharmacy says, else as ordered, else by the pack; 0 where nobody tells."""
     days = fact.days
-    if days is None:
-        by_pack = days_from_pack(rules, fact)
-        days = by_pack[0] if by_pack is not None else order.days if order is not None else None
+    if days is None and order is not None:
+        days = order.days
+    if days is None and (by_pack := days_from_pack(rules, fact)) is not None:
+        days = by_pack[0]
     return min(days or 0, MOST_DAYS)
 
 
-def run_out(rules: MedicationRules, before: datetime | None, at: datetime, days: float) -> datetime:
-    """When a supply handed over at `at` runs out, with what was left of the one before, up to a limit."""
-    most = at + timedelta(days=rules.carry_over_days)
-    return max(at, min(before or at, most)) + timedelta(days=days)
+def run_out(rules: MedicationRules, course: Course, at: datetime, days: float) -> datetime:
+    """When a supply handed over at `at` runs out, with what was left of those of days before, up to a limit. Packs of
+    one day add up: the limit is for what nobody took, and of them nothing was to be taken yet."""
+    before = course.runs_out_at or at
+    if not (course.supplies and course.supplies[-1].fact.at.date() == at.date()):
+        before = min(before, at + timedelta(days=rules.carry_over_days))
+    return max(at, before) + timedelta(days=days)
 
 
 def missed_doses(family: Family, course: Course, at: datetime) -> int:
