@@ -15,6 +15,8 @@ from glp1_pipeline.domain.events import Change, Refused, parse_event
 from glp1_pipeline.domain.medication import Course, Fact, fold, told
 from glp1_pipeline.domain.medication.supply import days_from_pack
 from glp1_pipeline.domain.medication_model import PREVIOUS
+from glp1_pipeline_tests.one_patient import Patient
+from glp1_pipeline_tests.refills import checkin, day, intake
 from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, message, ordered, said, taken
 
 CONTRACT = load()
@@ -325,6 +327,55 @@ def test_the_medication_list_of_the_ehr_is_compared_with_the_order():
     assert shown(course(*STEP, resource(listed, 40))) == ["listed_dose_disagrees"]
 
 
+# What a check-in says of doses
+
+
+def checked(*documents: dict[str, Any]) -> Course:
+    patient = Patient()
+    patient.hear(intake(), *documents)
+    assert patient.outcome is not None
+    (found,) = patient.outcome.courses
+    return found
+
+
+MORE = [*START, dispensed(31, 0.25, "second"), dispensed(55, 0.25, "third")]
+
+
+def test_a_gap_told_after_an_order_is_not_answered_by_it_and_an_order_after_it_answers():
+    told_on = checkin(60, doses_missed=6, doses_taken=1, last_dose_on=day(10))
+    story = [*MORE, ordered(28, 0.25, "renewed"), told_on]
+    assert shown(checked(*story)) == ["restart_after_gap"]
+    assert shown(checked(*reversed(story))) == ["restart_after_gap"]
+    assert shown(checked(*story, ordered(61, 0.25, "restarted"))) == []
+    assert "step_up_before_min_days" in shown(checked(*story, ordered(61, 0.5, "up")))
+
+
+def test_of_the_doses_told_and_those_since_the_last_one_the_larger_number_counts():
+    found = checked(*MORE, checkin(73, doses_missed=0, last_dose_on=day(30)))
+    assert (shown(found), found.gap and found.gap[1]) == (["restart_after_gap"], 6)
+    assert shown(checked(*MORE, checkin(73, doses_missed=3, last_dose_on=day(70)))) == ["restart_after_gap"]
+    assert shown(checked(*MORE, checkin(73, doses_missed=1, last_dose_on=day(64)))) == []
+
+
+def test_who_never_took_a_dose_of_ours_is_shown_by_a_last_dose_before_the_first_order_or_by_none():
+    assert shown(checked(*START, checkin(24, doses_missed=3, doses_taken=0, last_dose_on=day(-20)))) == [
+        "restart_after_gap"
+    ]
+    assert shown(checked(*START, checkin(24, doses_missed=0, doses_taken=0, last_dose_on=day(-20)))) == [
+        "restart_after_gap"
+    ]
+    assert shown(checked(*START, checkin(24, doses_missed=3, doses_taken=0, last_dose_on=None))) == [
+        "restart_after_gap"
+    ]
+
+
+@pytest.mark.parametrize(("last", "names"), [(24, []), (23, []), (22, ["restart_after_gap"])])
+def test_a_daily_product_has_no_gap_on_the_day_after_a_dose_however_many_were_missed_in_all(last, names):
+    tablets = {"product": "wegovy_tab", "codes": None}
+    start = [ordered(0, 1.5, **tablets), dispensed(3, 1.5, quantity=None, days_supply=30, **tablets)]
+    assert shown(checked(*start, checkin(24, doses_missed=7, last_dose_on=day(last)))) == names
+
+
 # FHIR of the EHR
 
 
@@ -387,8 +438,8 @@ def days_until_out(found: Course) -> float:
 def test_a_hand_over_that_pharmacy_and_ehr_both_tell_is_one_supply_in_any_order():
     ehr = handed_over("completed")
     both = [ordered(0, 0.25), dispensed(3.2, 0.25), ehr]
-    for told in (both, both[::-1]):
-        found = course(*told)
+    for heard in (both, both[::-1]):
+        found = course(*heard)
         assert (len(found.supplies), round(days_until_out(found), 1)) == (1, 31.2)
         assert [supply.fact.source for supply in found.supplies] == ["pharmacy"]
     lost = message("shipment_exception", 5, "lost", dispense_ref="dispense-3.2-0.25", reason="lost")

@@ -8,15 +8,19 @@ Here: what each moment does to the courses. Not here: whether an order is legal 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
-from ..medication_model import PREVIOUS, MedicationRules, State
+from ..medication_model import PREVIOUS, Family, MedicationRules, State
 from .drift import Seen, findings
 from .facts import Fact
 from .moves import Exposure, is_after_a_gap, is_restart, judge
 from .shapes import UNKNOWN, Course, Outcome, Supply, Transition
-from .supply import lasts, missed_doses, run_out
+from .supply import lasts, missed_as_told, missed_doses, run_out
 from .versions import moments
+
+OF_A_CHECKIN = ("taken", "counted")
+"""Kinds that may name no product: a check-in speaks of what is under way."""
 
 
 def fold(rules: MedicationRules, facts: Iterable[Fact]) -> list[Course]:
@@ -36,13 +40,16 @@ class _Fold:
     def run(self, facts: list[Fact]) -> list[Course]:
         self.lost = {fact.ref for fact in facts if fact.kind == "lost"}
         does = {
-            "ordered": self._ordered, "dispensed": self._dispensed, "taken": self._taken, "paused": self._paused,
-            "resumed": self._resumed, "stopped": self._stopped, "listed": self._listed, "planned": self._planned,
+            "ordered": self._ordered, "dispensed": self._dispensed, "taken": self._taken, "counted": self._counted,
+            "paused": self._paused, "resumed": self._resumed, "stopped": self._stopped, "listed": self._listed,
+            "planned": self._planned,
         }  # fmt: skip
         for fact in facts:
             if fact.kind == "lost":
                 continue
-            course = self._course(fact) if fact.product or fact.held or fact.kind != "taken" else self._under_way()
+            course = (
+                self._course(fact) if fact.product or fact.held or fact.kind not in OF_A_CHECKIN else self._under_way()
+            )
             if course is not None:
                 does[fact.kind](course, fact)
         for course in self.courses.values():
@@ -94,7 +101,7 @@ class _Fold:
         if fact.ref in self.lost:  # nobody got it
             return
         course.dispensed.append(fact)
-        self._notice_gap(course, fact, None)
+        self._notice_gap(course, fact)
         self._notice_overlap(course, fact)
         days = lasts(self.rules, fact, course.accepted)
         if days:
@@ -110,10 +117,18 @@ class _Fold:
         if self._cannot_use(course, fact):
             return
         course.taken.append(fact)
-        self._notice_gap(course, fact, fact.missed)
+        if fact.missed is None:
+            self._notice_gap(course, fact)
         self._notice_overlap(course, fact)
         course.last_dose_at = max(course.last_dose_at or fact.at, fact.at)
         self.exposures.append(Exposure(fact.at, course.family, fact.mg))
+
+    def _counted(self, course: Course, fact: Fact) -> None:
+        """What was said of missed doses, when it was said: who ordered before did not know it."""
+        family = self.rules.families.get(course.family)
+        if family is not None and not fact.held:
+            missed = missed_as_told(family, course, fact, is_checkin=not fact.product)
+            self._see_gap(course, family, replace(fact, kind="taken"), missed)
 
     def _listed(self, course: Course, fact: Fact) -> None:
         if not self._cannot_use(course, fact) and fact.status == "active":
@@ -149,13 +164,15 @@ class _Fold:
             return
         self._move(course, fact.at, fact.event_id, "stop")
 
-    def _notice_gap(self, course: Course, fact: Fact, told: int | None) -> None:
-        """So many missed doses that a provider must say how to go on; told by the patient, else seen in the supply."""
+    def _notice_gap(self, course: Course, fact: Fact) -> None:
+        """A gap that is seen in the supply."""
         family = self.rules.families.get(course.family)
-        if family is None or not course.is_under_way or course.state == "paused":
-            return
-        missed = missed_doses(family, course, fact.at) if told is None else told
-        if is_restart(family, missed):
+        if family is not None:
+            self._see_gap(course, family, fact, missed_doses(family, course, fact.at))
+
+    def _see_gap(self, course: Course, family: Family, fact: Fact, missed: int) -> None:
+        """So many missed doses that a provider must say how to go on."""
+        if course.is_under_way and course.state != "paused" and is_restart(family, missed):
             course.gap = (fact, missed)
 
     def _notice_overlap(self, course: Course, fact: Fact) -> None:

@@ -68,6 +68,31 @@ def missed_doses(family: Family, course: Course, at: datetime) -> int:
     return gap // family.interval_days + 1 if gap > 0 else 0
 
 
+def missed_as_told(family: Family, course: Course, fact: Fact, is_checkin: bool) -> int:
+    """The doses missed when somebody spoke of them: the number told, or what the last dose makes, whichever is larger.
+
+    A check-in asks for a total, which is read as doses in a row: the cautious reading. Not so of a daily product that
+    was taken a day ago or less: its gap, if it was one, is over, and its limits count days since the last dose.
+    Of who took none of ours the doses count from the first hand-over. A report of a single dose tells no last one.
+    """
+    told = fact.missed or 0
+    if not is_checkin:
+        return told
+    interval = family.interval_days
+    last = course.last_dose_at
+    due = last + timedelta(days=interval) if last is not None else None
+    if due is None and course.supplies:
+        due = course.supplies[0].fact.at
+    if due is None:
+        return told
+    if course.answered_at is not None:
+        due = max(due, course.answered_at)
+    gap = (fact.at.date() - due.date()).days
+    if family.interval_days == 1 and last is not None and gap <= 0:
+        return 0
+    return max(told, gap // interval + 1 if gap > 0 else 0)
+
+
 def missed_from(family: Family, course: Course, doses: int) -> datetime | None:
     """The moment from which so many are missed, if nothing is handed over or taken until then."""
     covered = _covered_until(family, course)

@@ -1,7 +1,7 @@
 """What was said of an order over time, as the moments that it makes: signed, held, let go on, stopped, taken back.
 
 An EHR tells each version of an order; which came in first must not matter. A stop of an order that another took the
-place of is no stop of the treatment.
+place of is no stop of the treatment. How many doses were missed is known since it was said, not since the last dose.
 Here: versions into moments in order. Not here: what a moment does to a course (`fold`).
 """
 
@@ -31,6 +31,8 @@ def moments(rules: MedicationRules, facts: Iterable[Fact]) -> list[Fact]:
             groups[fact.source, fact.ref or fact.event_id].append(fact)
         else:
             found.append(fact)
+            if fact.kind == "taken" and (fact.missed is not None or not fact.product):
+                found.append(replace(fact, kind="counted", at=max(fact.at, fact.seen_at)))
     for group in groups.values():
         found += _of_one(sorted(group, key=lambda f: (f.seen_at, f.event_id)))
     found = _each_once(found)
