@@ -32,6 +32,7 @@ FINDINGS = frozenset(
         "compounded_dose_out_of_range", "time_unreadable", "planned_dose_disagrees", "listed_dose_disagrees",
         "dispensed_dose_disagrees", "reported_dose_disagrees", "skipped_rung", "reversed_rung", "two_glp1_at_once",
         "dispensed_without_order", "supply_does_not_fit_dose", "switch_without_last_dose", "restart_after_gap",
+        "switch_above_first_step",
     )
 )  # fmt: skip
 """The names that `domain.medication` decides by: each must be declared, and no other is ever seen."""

@@ -102,6 +102,29 @@ def test_a_switch_where_nobody_told_the_last_dose_is_shown():
     assert shown(both["zepbound"]) == ["switch_without_last_dose"]
 
 
+@pytest.mark.parametrize(
+    ("family", "documents"),
+    [
+        ("zepbound", [*START, taken(20, 0.25), ordered(28, 15, product="zepbound_pen", replaces="wegovy_inj")]),
+        ("wegovy_inj", [taken(-55, 0.25, "ozempic"), ordered(0, 2.4)]),
+        ("wegovy_hd", [*START, taken(20, 0.25), ordered(28, 7.2, product="wegovy_hd", replaces="wegovy_inj")]),
+        (
+            "comp_sema",
+            [
+                *START, taken(20, 0.25),
+                ordered(28, 2.4, product="comp_sema", replaces="wegovy_inj", dose={"mg": 2.4, "mg_per_ml": 2.4, "ml": 1}),
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_another_product_above_the_first_step_of_its_ladder_is_a_switch_that_a_provider_confirms(family, documents):
+    found = course(*documents, family=family)
+    assert (found.state, shown(found)) == ("switch", ["switch_above_first_step"])
+    confirmed = {**documents[-1], "id": "confirmed", "time": at(29)}
+    confirmed["data"] = {**confirmed["data"], "medication_request_ref": "confirmed", "authored_at": at(29)}
+    assert shown(course(*documents, confirmed, family=family)) == []
+
+
 # What is refused
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from ..medication_model import PREVIOUS, Family, MedicationRules, State
 from .drift import Seen, findings
 from .facts import Fact
-from .moves import Exposure, is_after_a_gap, is_restart, judge
+from .moves import Exposure, is_after_a_gap, is_first_step, is_restart, judge
 from .shapes import UNKNOWN, Course, Outcome, Supply, Transition
 from .supply import lasts, missed_as_told, missed_doses, run_out
 from .versions import moments
@@ -84,6 +84,8 @@ class _Fold:
             self._move(other, fact.at, fact.event_id, "another_product_took_its_place")
             if other.last_dose_at is None and other.state == "discontinued":
                 self.seen.switched_blind[course.family] = fact
+        if "order_of_another_product" in verdict.triggers and not is_first_step(family, fact.mg):
+            self.seen.switched_high[course.family] = fact
         for trigger in verdict.triggers:
             if not self._move(course, fact.at, fact.event_id, trigger):
                 return None

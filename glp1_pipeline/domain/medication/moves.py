@@ -137,6 +137,12 @@ def _way(now: float | None, mg: float | None) -> int:
     return 1 if mg > now else -1
 
 
+def is_first_step(family: Family, mg: float | None) -> bool:
+    """Whether a dose is one that its ladder begins with; never where nobody signed a ladder."""
+    rung = family.rung(mg)
+    return rung is not None and rung.is_start
+
+
 def is_restart(family: Family, missed: int) -> bool:
     proposal = family.proposal(missed)
     return proposal is not None and proposal.is_restart
