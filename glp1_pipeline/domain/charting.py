@@ -310,6 +310,7 @@ def _outcome(
     chart, raised, _ = history
     needed = tasks.derive(contract, chart, raised, gate)
     of_treatment = medication.needs(contract, followed.courses) + followup.needs(contract, followed.follow_ups)
+    of_treatment += medication.against(contract, chart, raised, followed.courses)
     of_treatment += refill.needs(contract, followed.refills, of_treatment)
     needed += tasks.still_needed(contract, chart, raised, of_treatment)
     needed += tasks.who_is_who(contract, known.reviews.get(patient_id, ()))

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glp1_pipeline.contracts import load
+from glp1_pipeline.domain.downtime import in_words
 from glp1_pipeline.domain.events import Change, Refused, parse_event
 from glp1_pipeline.domain.medication import Course, Fact, fold, told
 from glp1_pipeline.domain.medication.supply import days_from_pack
@@ -397,6 +398,37 @@ def test_a_daily_product_has_no_gap_on_the_day_after_a_dose_however_many_were_mi
     tablets = {"product": "wegovy_tab", "codes": None}
     start = [ordered(0, 1.5, **tablets), dispensed(3, 1.5, quantity=None, days_supply=30, **tablets)]
     assert shown(checked(*start, checkin(24, doses_missed=7, last_dose_on=day(last)))) == names
+
+
+# Red flags
+
+
+def against(*documents: dict[str, Any]) -> set[str]:
+    patient = Patient()
+    patient.hear(intake(), *documents)
+    return {
+        cause for _, _, cause in (task.partition("/") for task in patient.tasks) if ":" in cause and "." not in cause
+    }
+
+
+PREGNANT = "discontinue:PREGNANT:wegovy_inj"
+
+
+def test_a_contraindication_while_a_treatment_is_under_way_asks_a_provider_whether_to_end_it_until_it_ends():
+    told_of = checkin(24, pregnant="yes")
+    assert against(*START, told_of) == {PREGNANT}
+    assert against(told_of, *reversed(START)) == {PREGNANT}
+    assert against(*START, told_of, ordered(26, 0.25, "although")) == {PREGNANT}
+    assert against(*START, told_of, said("stopped", 26)) == set()
+    assert checked(*START, told_of).state == "new_start"  # nothing is stopped here
+    assert in_words(CONTRACT, PREGNANT) == "proposed to end (Currently pregnant or positive test, wegovy_inj)"
+
+
+def test_a_step_up_that_was_ordered_while_any_red_flag_stood_asks_a_provider_and_one_before_it_does_not():
+    told_of = checkin(33, severe_abdominal_pain="yes")
+    assert against(*START, told_of) == set()
+    assert against(*START, ordered(29, 0.5), told_of) == set()
+    assert against(*START, told_of, ordered(34, 0.5)) == {"step_up:ABD_PAIN_SEVERE:wegovy_inj"}
 
 
 # FHIR of the EHR

@@ -24,6 +24,8 @@ OUTCOMES = {
     "too_early": ("wait_until", ""), "complete": ("provider_queue", "provider-review-refill"),
 }  # fmt: skip
 """Rule -> what it leads to, and the task that it makes."""
+CONTRAINDICATIONS = {"PREGNANT", "MTC_FAMILY"}
+"""Of the flags raised here those that a treatment under way is to be ended for, if a provider says so."""
 
 
 @dataclass(frozen=True)
@@ -252,6 +254,9 @@ class Life:
         overdue = not self.is_over and not self.is_answered and self.days is not None
         if overdue:
             tasks.add(f"checkin-overdue/followup.missed:{family}")
+        under_way = [name for name, state in self.states.items() if state != "discontinued"]
+        ends = self.flags & CONTRAINDICATIONS
+        tasks |= {f"provider-review-refill/discontinue:{flag}:{name}" for flag in ends for name in under_way}
         told = []
         for one in self.refills:
             rule = one["trail"][-1]
