@@ -21,6 +21,7 @@ TRIGGERS = frozenset(
         "order_of_the_starting_dose", "order_beside_doses_taken_elsewhere", "order_of_another_product", "step_up_order",
         "step_up_order_later", "provider_keeps_the_dose", "label_maintenance_reached", "dose_down_order", "hold",
         "resume", "resume_after_a_gap", "order_after_a_gap", "another_product_took_its_place", "stop",
+        "start_is_over",
     )
 )  # fmt: skip
 FINDINGS = frozenset(

@@ -59,6 +59,14 @@ def test_a_start_and_two_steps_up_are_new_start_then_titration():
     assert (found.state, found.mg, shown(found)) == ("titration", 1.0, [])
 
 
+def test_a_start_that_goes_on_beyond_its_days_is_a_start_no_more_with_the_next_order_or_hand_over():
+    assert course(*START, dispensed(30, 0.25, "second")).state == "new_start"
+    found = course(*START, dispensed(31, 0.25, "second"))
+    assert (found.state, found.history[-1].rule) == ("titration", "start_is_over")
+    assert course(*START, ordered(31, 0.25, "again")).state == "titration"
+    assert course(*START, said("paused", 5), said("resumed", 12), dispensed(32, 0.25, "second")).state == "new_start"
+
+
 def test_a_dose_that_the_label_keeps_is_maintenance_after_its_four_weeks_and_not_before():
     steps = [ordered(29 * n, mg) for n, mg in enumerate((0.25, 0.5, 1.0, 1.7, 2.4))]
     assert course(*steps, dispensed(120, 2.4)).state == "titration"

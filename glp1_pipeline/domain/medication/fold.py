@@ -93,7 +93,7 @@ class _Fold:
             self._begin_dose(course, fact.at)
         course.product, course.mg, course.accepted, course.gap = fact.product, fact.mg, fact, None
         course.answered_at = fact.at if answers else course.answered_at
-        self._reach_maintenance(course, fact)
+        self._go_by_days(course, fact)
         self.exposures.append(Exposure(fact.at, course.family, fact.mg))
         return None
 
@@ -113,7 +113,7 @@ class _Fold:
         if course.is_under_way and fact.mg is not None and fact.mg == course.mg:
             if not course.is_anchored:
                 course.dose_since, course.is_anchored = max(course.dose_since or fact.at, fact.at), True
-            self._reach_maintenance(course, fact)
+            self._go_by_days(course, fact)
 
     def _taken(self, course: Course, fact: Fact) -> None:
         if self._cannot_use(course, fact):
@@ -182,14 +182,20 @@ class _Fold:
             if other is not course and other.is_under_way and other.state != "paused":
                 self.seen.overlaps.append((course.family, other.family, fact))
 
-    def _reach_maintenance(self, course: Course, fact: Fact) -> None:
-        family = self.rules.families[course.family]
-        rung = family.rung(course.mg)
-        if rung is None or not rung.is_kept or course.dose_since is None:
+    def _go_by_days(self, course: Course, fact: Fact) -> None:
+        """What the days at the dose make of the state: noticed with an order or a hand-over, never by a clock."""
+        rung = self.rules.families[course.family].rung(course.mg)
+        if rung is None or course.dose_since is None:
             return
-        is_long = (fact.at - course.dose_since).days >= self.rules.maintenance_after_days
-        if is_long and course.state in self.rules.moves["label_maintenance_reached"].leaves:
-            self._move(course, fact.at, fact.event_id, "label_maintenance_reached")
+        days = (fact.at - course.dose_since).days
+        if rung.is_start and rung.min_days is not None and days >= rung.min_days:
+            self._move_from(course, fact, "start_is_over")
+        if rung.is_kept and days >= self.rules.maintenance_after_days:
+            self._move_from(course, fact, "label_maintenance_reached")
+
+    def _move_from(self, course: Course, fact: Fact, trigger: str) -> None:
+        if course.state in self.rules.moves[trigger].leaves:
+            self._move(course, fact.at, fact.event_id, trigger)
 
     def _move(self, course: Course, at: datetime, event_id: str, trigger: str) -> bool:
         move = self.rules.moves[trigger]

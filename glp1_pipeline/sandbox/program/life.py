@@ -130,6 +130,8 @@ class Life:
     def _reach_maintenance(self, at: datetime) -> None:
         family = self.product.family
         is_long = self.dose_since is not None and at - self.dose_since >= 28 * A_DAY
+        if is_long and self.mg == self.product.ladder[0] and self.states[family] == "new_start":
+            self.states[family] = "titration"
         if (
             is_long
             and self.mg in self.product.kept
