@@ -71,6 +71,23 @@ class MissedDoses(Declared):
     propose: str
     basis: str
     is_restart: bool = False
+    mg: float | None = None
+    """The dose to begin again with, where somebody names one; shown to people, nothing is decided by it."""
+    may: str = ""
+    """What a program may choose in its place."""
+    decided_by: Literal["", "provider"] = ""
+    """Who must decide before anything goes on; empty where the label says what to do."""
+    verify: str = ""
+
+
+class LateDose(Declared):
+    """What who is late with a single dose is told. For people: nothing here decides by it."""
+
+    missed_doses: str
+    """The list of missed doses that it stands beside."""
+    rule: str
+    basis: str
+    verify: str = ""
 
 
 class Rung(Declared):
@@ -121,6 +138,8 @@ class Family(Declared):
     """Products with one formulation and one ladder."""
 
     family: str
+    counted_as: str
+    """Name of the list of its missed doses."""
     missed_doses: tuple[MissedDoses, ...]
     interval_days: int
     is_compounded: bool
@@ -155,6 +174,7 @@ class MedicationRules(Declared):
     findings: dict[str, FindingKind]
     products: dict[str, Product]
     families: dict[str, Family]
+    late_doses: dict[str, LateDose]
     codes: dict[str, DrugCode]
     packs: tuple[Pack, ...]
 
