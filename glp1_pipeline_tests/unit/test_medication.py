@@ -673,9 +673,23 @@ def stories(draw) -> list[dict[str, Any]]:
             found.append(ordered(day, mg, f"o{n}", product, replaces=replaces, keeps_dose=draw(st.booleans())))
         elif kind == "dispensed":
             found.append(dispensed(day, mg, f"d{n}", product))
+            if draw(st.booleans()):  # the EHR tells it too, or another of that day
+                found.append(handed_over_there(day, mg, f"h{n}", product))
+        elif kind == "taken":
+            late = draw(st.sampled_from([0, 0, 30]))  # said long after the dose
+            told_of = taken(day, mg, product, doses_missed=draw(st.sampled_from([None, 0, 1, 4])))
+            found.append({**told_of, "time": at(day + late)})
         else:
-            found.append(taken(day, mg, product) if kind == "taken" else said(kind, day, product))
+            found.append(said(kind, day, product))
     return found
+
+
+def handed_over_there(day: float, mg: float, name: str, product: str) -> dict[str, Any]:
+    coding = [{"system": "urn:glp1-pipeline:code:product", "code": product}]
+    content = {**handed_over("completed")["data"]["resource"], "id": name, "whenHandedOver": at(day + 0.5)}
+    dose = [{"doseAndRate": [{"doseQuantity": {"value": mg, "code": "mg"}}]}]
+    content |= {"medicationCodeableConcept": {"coding": coding}, "dosageInstruction": dose}
+    return resource(content, day + 0.5)
 
 
 @settings(max_examples=120, deadline=None)
