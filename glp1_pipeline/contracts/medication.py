@@ -17,6 +17,7 @@ from ..domain.medication_model import (
     DrugCode,
     Family,
     FindingKind,
+    LateDose,
     MedicationRules,
     MissedDoses,
     Move,
@@ -54,10 +55,13 @@ def read_medication(folder: Folder, products: Mapping[str, dict[str, str]], ladd
     values["states"] = _named(folder, tree, "states", StateKind, "state")
     values["moves"] = _moves(folder, tree)
     values["findings"] = _named(folder, tree, "findings", FindingKind, "finding")
+    values["late_doses"] = _named(folder, tree, "late_doses", LateDose, "missed_doses")
+    for name in sorted(values["late_doses"].keys() ^ folder.branch(tree, "missed_doses", FILE).keys()):
+        folder.fault(FILE, 1, f"`{name}` is in one of `missed_doses` and `late_doses` alone", "add it to the other")
     values["products"], values["codes"] = made, codes
     values["families"] = _families(folder, tree, made, ladders)
     values["packs"] = tuple(_packs(folder))
-    for key in tree.keys() - set(PLAIN) - {"states", "moves", "findings", "missed_doses", "families"}:
+    for key in tree.keys() - set(PLAIN) - {"states", "moves", "findings", "missed_doses", "late_doses", "families"}:
         folder.fault(FILE, tree.lines[key], f"`{key}` is not known at the top", "see contracts/medication.py")
     rules = folder.build(MedicationRules, values, "medication", "rules", (FILE, 1))
     if rules is not None and not folder.faults:
@@ -108,6 +112,7 @@ def _families(folder: Folder, tree: Lined, products: Mapping[str, Product], ladd
             what = "names no list of `missed_doses`" if members else "is the family of no product"
             folder.fault(*at, f"family `{name}` {what}", "mend it, or products.csv")
             continue
+        entry["counted_as"] = entry["missed_doses"]
         entry["missed_doses"] = tuple(MissedDoses.model_validate(rule) for rule in rules)
         shared = {_shape(ladders[p.product_key]) for p in members if p.product_key in ladders}
         if len(shared) > 1 or len({(p.ingredient, p.interval_days, p.is_compounded) for p in members}) > 1:

@@ -310,6 +310,7 @@ def _outcome(
     chart, raised, _ = history
     needed = tasks.derive(contract, chart, raised, gate)
     of_treatment = medication.needs(contract, followed.courses) + followup.needs(contract, followed.follow_ups)
+    of_treatment += medication.against(contract, chart, raised, followed.courses)
     of_flags = tasks.of_flags(contract, chart, raised)
     done = tasks.done_by_hand(contract, chart, raised, of_flags)
     known_of = {need: done.get(need) for need in of_flags}

@@ -20,6 +20,7 @@ from .contract import Contract
 from .events.changes import TASK, TASK_OUTCOMES
 from .events.shapes import TOKEN
 from .followup import MISSED
+from .medication.work import OF_FLAGS
 from .past import judge
 from .refill.work import OF_REFILL
 from .tasks import rests_on
@@ -124,6 +125,9 @@ def in_words(contract: Contract, cause: str) -> str:
         return f"check-in of {state}: missed, and may still be done"
     if (rule := contract.refills.by_name.get(name.removeprefix(OF_REFILL))) and name.startswith(OF_REFILL):
         return f"refill of {state}: {rule.description}"
+    if name in OF_FLAGS:
+        flag_id, _, family = state.partition(":")
+        return f"{OF_FLAGS[name]} ({contract.flags[flag_id].label}, {family})"
     if name in contract.fields:
         words = contract.fields[name].label
     elif name in contract.flags:

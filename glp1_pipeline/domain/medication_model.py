@@ -21,6 +21,7 @@ TRIGGERS = frozenset(
         "order_of_the_starting_dose", "order_beside_doses_taken_elsewhere", "order_of_another_product", "step_up_order",
         "step_up_order_later", "provider_keeps_the_dose", "label_maintenance_reached", "dose_down_order", "hold",
         "resume", "resume_after_a_gap", "order_after_a_gap", "another_product_took_its_place", "stop",
+        "start_is_over",
     )
 )  # fmt: skip
 FINDINGS = frozenset(
@@ -32,6 +33,7 @@ FINDINGS = frozenset(
         "compounded_dose_out_of_range", "time_unreadable", "planned_dose_disagrees", "listed_dose_disagrees",
         "dispensed_dose_disagrees", "reported_dose_disagrees", "skipped_rung", "reversed_rung", "two_glp1_at_once",
         "dispensed_without_order", "supply_does_not_fit_dose", "switch_without_last_dose", "restart_after_gap",
+        "switch_above_first_step",
     )
 )  # fmt: skip
 """The names that `domain.medication` decides by: each must be declared, and no other is ever seen."""
@@ -69,6 +71,23 @@ class MissedDoses(Declared):
     propose: str
     basis: str
     is_restart: bool = False
+    mg: float | None = None
+    """The dose to begin again with, where somebody names one; shown to people, nothing is decided by it."""
+    may: str = ""
+    """What a program may choose in its place."""
+    decided_by: Literal["", "provider"] = ""
+    """Who must decide before anything goes on; empty where the label says what to do."""
+    verify: str = ""
+
+
+class LateDose(Declared):
+    """What who is late with a single dose is told. For people: nothing here decides by it."""
+
+    missed_doses: str
+    """The list of missed doses that it stands beside."""
+    rule: str
+    basis: str
+    verify: str = ""
 
 
 class Rung(Declared):
@@ -119,6 +138,8 @@ class Family(Declared):
     """Products with one formulation and one ladder."""
 
     family: str
+    counted_as: str
+    """Name of the list of its missed doses."""
     missed_doses: tuple[MissedDoses, ...]
     interval_days: int
     is_compounded: bool
@@ -153,6 +174,7 @@ class MedicationRules(Declared):
     findings: dict[str, FindingKind]
     products: dict[str, Product]
     families: dict[str, Family]
+    late_doses: dict[str, LateDose]
     codes: dict[str, DrugCode]
     packs: tuple[Pack, ...]
 

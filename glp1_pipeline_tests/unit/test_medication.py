@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,11 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glp1_pipeline.contracts import load
+from glp1_pipeline.domain.downtime import in_words
 from glp1_pipeline.domain.events import Change, Refused, parse_event
 from glp1_pipeline.domain.medication import Course, Fact, fold, told
 from glp1_pipeline.domain.medication.supply import days_from_pack
 from glp1_pipeline.domain.medication_model import PREVIOUS
-from glp1_pipeline_tests.treatments import at, dispensed, message, ordered, said, taken
+from glp1_pipeline_tests.one_patient import Patient
+from glp1_pipeline_tests.refills import checkin, day, intake
+from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, message, ordered, said, taken
 
 CONTRACT = load()
 RULES = CONTRACT.medication
@@ -54,6 +57,14 @@ def test_a_start_and_two_steps_up_are_new_start_then_titration():
     found = course(*STEP, ordered(58, 1.0))
     assert made(found) == ["none > new_start", "new_start > titration"]
     assert (found.state, found.mg, shown(found)) == ("titration", 1.0, [])
+
+
+def test_a_start_that_goes_on_beyond_its_days_is_a_start_no_more_with_the_next_order_or_hand_over():
+    assert course(*START, dispensed(30, 0.25, "second")).state == "new_start"
+    found = course(*START, dispensed(31, 0.25, "second"))
+    assert (found.state, found.history[-1].rule) == ("titration", "start_is_over")
+    assert course(*START, ordered(31, 0.25, "again")).state == "titration"
+    assert course(*START, said("paused", 5), said("resumed", 12), dispensed(32, 0.25, "second")).state == "new_start"
 
 
 def test_a_dose_that_the_label_keeps_is_maintenance_after_its_four_weeks_and_not_before():
@@ -100,6 +111,29 @@ def test_a_switch_where_nobody_told_the_last_dose_is_shown():
     assert shown(both["zepbound"]) == ["switch_without_last_dose"]
 
 
+@pytest.mark.parametrize(
+    ("family", "documents"),
+    [
+        ("zepbound", [*START, taken(20, 0.25), ordered(28, 15, product="zepbound_pen", replaces="wegovy_inj")]),
+        ("wegovy_inj", [taken(-55, 0.25, "ozempic"), ordered(0, 2.4)]),
+        ("wegovy_hd", [*START, taken(20, 0.25), ordered(28, 7.2, product="wegovy_hd", replaces="wegovy_inj")]),
+        (
+            "comp_sema",
+            [
+                *START, taken(20, 0.25),
+                ordered(28, 2.4, product="comp_sema", replaces="wegovy_inj", dose={"mg": 2.4, "mg_per_ml": 2.4, "ml": 1}),
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_another_product_above_the_first_step_of_its_ladder_is_a_switch_that_a_provider_confirms(family, documents):
+    found = course(*documents, family=family)
+    assert (found.state, shown(found)) == ("switch", ["switch_above_first_step"])
+    confirmed = {**documents[-1], "id": "confirmed", "time": at(29)}
+    confirmed["data"] = {**confirmed["data"], "medication_request_ref": "confirmed", "authored_at": at(29)}
+    assert shown(course(*documents, confirmed, family=family)) == []
+
+
 # What is refused
 
 
@@ -127,6 +161,43 @@ def test_a_step_up_counts_from_the_hand_over_and_may_be_ordered_a_week_ahead():
     late = [ordered(0, 0.25), dispensed(12, 0.25)]
     assert "step_up_before_min_days" in shown(course(*late, ordered(28, 0.5)))
     assert shown(course(*late, ordered(34, 0.5))) == []
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        [*START, ordered(101, 0.5)],  # ten weeks after the supply ran out
+        [*STEP, ordered(160, 1.0)],
+        [*START, dispensed(31, 0.25, "more"), taken(45, 0.25, doses_missed=3), ordered(46, 0.5)],  # the gap was told
+        [*START, dispensed(101, 0.25, "late"), ordered(103, 0.5)],  # and nobody answered it
+        [*START, ordered(100, 0.25, "anew"), dispensed(102, 0.25, "again"), ordered(103, 0.5)],  # restarted days ago
+        [*START, said("paused", 5), said("resumed", 17), ordered(26, 0.5)],  # two weeks of it were none at the dose
+        [*START, said("paused", 5), ordered(80, 0.5)],
+        [*START, said("paused", 5), said("resumed", 80), ordered(90, 0.5)],
+        [*START, said("stopped", 4), ordered(6, 0.5)],
+        [*START, said("stopped", 33), ordered(58, 0.5)],
+    ],
+)
+def test_no_gap_pause_or_stop_makes_a_step_up_come_before_its_days(documents):
+    found, before = course(*documents), course(*documents[:-1])
+    assert shown(found) == sorted({*shown(before), "step_up_before_min_days"})
+    assert (found.state, found.mg, found.dose_since, found.gap) == (
+        before.state, before.mg, before.dose_since, before.gap,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        [*START, ordered(100, 0.25, "anew"), dispensed(102, 0.25, "again"), ordered(124, 0.5)],
+        [*START, said("paused", 5), said("resumed", 17), dispensed(31, 0.25, "more"), ordered(37, 0.5)],
+        [*START, said("paused", 5), said("resumed", 80), dispensed(81, 0.25, "more"), ordered(103, 0.5)],
+        [*START, said("stopped", 29), ordered(32, 0.5)],
+    ],
+)
+def test_after_a_restart_or_a_pause_a_step_up_is_open_once_the_days_at_the_dose_are_full(documents):
+    found = course(*documents)
+    assert (found.mg, shown(found)) == (0.5, [])
 
 
 def test_who_comes_with_a_treatment_goes_on_with_it_and_no_further_than_a_step():
@@ -288,6 +359,86 @@ def test_the_medication_list_of_the_ehr_is_compared_with_the_order():
     assert shown(course(*STEP, resource(listed, 40))) == ["listed_dose_disagrees"]
 
 
+# What a check-in says of doses
+
+
+def checked(*documents: dict[str, Any]) -> Course:
+    patient = Patient()
+    patient.hear(intake(), *documents)
+    assert patient.outcome is not None
+    (found,) = patient.outcome.courses
+    return found
+
+
+MORE = [*START, dispensed(31, 0.25, "second"), dispensed(55, 0.25, "third")]
+
+
+def test_a_gap_told_after_an_order_is_not_answered_by_it_and_an_order_after_it_answers():
+    told_on = checkin(60, doses_missed=6, doses_taken=1, last_dose_on=day(10))
+    story = [*MORE, ordered(28, 0.25, "renewed"), told_on]
+    assert shown(checked(*story)) == ["restart_after_gap"]
+    assert shown(checked(*reversed(story))) == ["restart_after_gap"]
+    assert shown(checked(*story, ordered(61, 0.25, "restarted"))) == []
+    assert "step_up_before_min_days" in shown(checked(*story, ordered(61, 0.5, "up")))
+
+
+def test_of_the_doses_told_and_those_since_the_last_one_the_larger_number_counts():
+    found = checked(*MORE, checkin(73, doses_missed=0, last_dose_on=day(30)))
+    assert (shown(found), found.gap and found.gap[1]) == (["restart_after_gap"], 6)
+    assert shown(checked(*MORE, checkin(73, doses_missed=3, last_dose_on=day(70)))) == ["restart_after_gap"]
+    assert shown(checked(*MORE, checkin(73, doses_missed=1, last_dose_on=day(64)))) == []
+
+
+def test_who_never_took_a_dose_of_ours_is_shown_by_a_last_dose_before_the_first_order_or_by_none():
+    assert shown(checked(*START, checkin(24, doses_missed=3, doses_taken=0, last_dose_on=day(-20)))) == [
+        "restart_after_gap"
+    ]
+    assert shown(checked(*START, checkin(24, doses_missed=0, doses_taken=0, last_dose_on=day(-20)))) == [
+        "restart_after_gap"
+    ]
+    assert shown(checked(*START, checkin(24, doses_missed=3, doses_taken=0, last_dose_on=None))) == [
+        "restart_after_gap"
+    ]
+
+
+@pytest.mark.parametrize(("last", "names"), [(24, []), (23, []), (22, ["restart_after_gap"])])
+def test_a_daily_product_has_no_gap_on_the_day_after_a_dose_however_many_were_missed_in_all(last, names):
+    tablets = {"product": "wegovy_tab", "codes": None}
+    start = [ordered(0, 1.5, **tablets), dispensed(3, 1.5, quantity=None, days_supply=30, **tablets)]
+    assert shown(checked(*start, checkin(24, doses_missed=7, last_dose_on=day(last)))) == names
+
+
+# Red flags
+
+
+def against(*documents: dict[str, Any]) -> set[str]:
+    patient = Patient()
+    patient.hear(intake(), *documents)
+    return {
+        cause for _, _, cause in (task.partition("/") for task in patient.tasks) if ":" in cause and "." not in cause
+    }
+
+
+PREGNANT = "discontinue:PREGNANT:wegovy_inj"
+
+
+def test_a_contraindication_while_a_treatment_is_under_way_asks_a_provider_whether_to_end_it_until_it_ends():
+    told_of = checkin(24, pregnant="yes")
+    assert against(*START, told_of) == {PREGNANT}
+    assert against(told_of, *reversed(START)) == {PREGNANT}
+    assert against(*START, told_of, ordered(26, 0.25, "although")) == {PREGNANT}
+    assert against(*START, told_of, said("stopped", 26)) == set()
+    assert checked(*START, told_of).state == "new_start"  # nothing is stopped here
+    assert in_words(CONTRACT, PREGNANT) == "proposed to end (Currently pregnant or positive test, wegovy_inj)"
+
+
+def test_a_step_up_that_was_ordered_while_any_red_flag_stood_asks_a_provider_and_one_before_it_does_not():
+    told_of = checkin(33, severe_abdominal_pain="yes")
+    assert against(*START, told_of) == set()
+    assert against(*START, ordered(29, 0.5), told_of) == set()
+    assert against(*START, told_of, ordered(34, 0.5)) == {"step_up:ABD_PAIN_SEVERE:wegovy_inj"}
+
+
 # FHIR of the EHR
 
 
@@ -340,6 +491,48 @@ def test_what_a_pharmacy_still_prepares_or_calls_off_is_no_supply():
     assert course(order, handed_over("in-progress")).runs_out_at is None
     assert course(order, handed_over("in-progress"), handed_over("completed", "2")).runs_out_at is not None
     assert course(order, handed_over("cancelled")).runs_out_at is None
+
+
+def days_until_out(found: Course) -> float:
+    assert found.runs_out_at is not None
+    return (found.runs_out_at - BEGAN) / timedelta(days=1)
+
+
+def test_a_hand_over_that_pharmacy_and_ehr_both_tell_is_one_supply_in_any_order():
+    ehr = handed_over("completed")
+    both = [ordered(0, 0.25), dispensed(3.2, 0.25), ehr]
+    for heard in (both, both[::-1]):
+        found = course(*heard)
+        assert (len(found.supplies), round(days_until_out(found), 1)) == (1, 31.2)
+        assert [supply.fact.source for supply in found.supplies] == ["pharmacy"]
+    lost = message("shipment_exception", 5, "lost", dispense_ref="dispense-3.2-0.25", reason="lost")
+    assert course(*both, lost).runs_out_at is None
+    assert len(course(*both, dispensed(3.3, 0.25, "second-carton")).supplies) == 2
+    assert len(course(ordered(0, 0.25), ehr, dispensed(3, 0.25, days_supply=56)).supplies) == 2
+    assert len(course(ordered(0, 0.25), ehr, dispensed(5, 0.25)).supplies) == 2
+
+
+def test_packs_of_one_day_add_up_and_of_a_supply_before_two_weeks_at_most():
+    assert round(days_until_out(course(*START, dispensed(3.01, 0.25, "second")))) == 3 + 56
+    assert round(days_until_out(course(*START, dispensed(10, 0.25, "early")))) == 10 + 14 + 28
+
+
+def test_an_order_after_a_long_supply_that_was_stopped_goes_on_from_its_dose_and_not_once_it_is_long_over():
+    long = dispensed(29, 0.5, days_supply=84, quantity={"value": 12, "unit": "pen"})
+    story = [*START, ordered(28, 0.5), long, said("stopped", 100)]
+    again = course(*story, ordered(105, 0.5, "again"))
+    assert (again.state, again.mg, shown(again)) == ("restart", 0.5, [])
+    assert shown(course(*story, ordered(170, 0.5, "late"))) == ["start_above_first_step"]
+    early = [*story[:-1], said("stopped", 40)]
+    assert shown(course(*early, ordered(105, 0.5, "late"))) == ["start_above_first_step"]
+
+
+def test_days_of_a_supply_are_those_of_the_hand_over_then_of_the_order_then_of_the_pack():
+    pens = {"days_supply": None, "quantity": {"value": 8, "unit": "pen"}}
+    by_order = [ordered(0, 0.25, days_supply=28), dispensed(3, 0.25, **pens)]
+    assert [supply.days for supply in course(*by_order).supplies] == [28]
+    assert [supply.days for supply in course(ordered(0, 0.25), dispensed(3, 0.25, **pens)).supplies] == [56]
+    assert [supply.days for supply in course(by_order[0], dispensed(3, 0.25, days_supply=42)).supplies] == [42]
 
 
 def test_a_plan_that_becomes_an_order_is_an_order_and_one_that_is_called_off_is_none():
@@ -480,9 +673,23 @@ def stories(draw) -> list[dict[str, Any]]:
             found.append(ordered(day, mg, f"o{n}", product, replaces=replaces, keeps_dose=draw(st.booleans())))
         elif kind == "dispensed":
             found.append(dispensed(day, mg, f"d{n}", product))
+            if draw(st.booleans()):  # the EHR tells it too, or another of that day
+                found.append(handed_over_there(day, mg, f"h{n}", product))
+        elif kind == "taken":
+            late = draw(st.sampled_from([0, 0, 30]))  # said long after the dose
+            told_of = taken(day, mg, product, doses_missed=draw(st.sampled_from([None, 0, 1, 4])))
+            found.append({**told_of, "time": at(day + late)})
         else:
-            found.append(taken(day, mg, product) if kind == "taken" else said(kind, day, product))
+            found.append(said(kind, day, product))
     return found
+
+
+def handed_over_there(day: float, mg: float, name: str, product: str) -> dict[str, Any]:
+    coding = [{"system": "urn:glp1-pipeline:code:product", "code": product}]
+    content = {**handed_over("completed")["data"]["resource"], "id": name, "whenHandedOver": at(day + 0.5)}
+    dose = [{"doseAndRate": [{"doseQuantity": {"value": mg, "code": "mg"}}]}]
+    content |= {"medicationCodeableConcept": {"coding": coding}, "dosageInstruction": dose}
+    return resource(content, day + 0.5)
 
 
 @settings(max_examples=120, deadline=None)

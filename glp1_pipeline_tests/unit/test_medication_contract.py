@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from glp1_pipeline.contracts import HERE, ContractError, load
+from glp1_pipeline.contracts.dictionary import render
 from glp1_pipeline.domain.medication_model import PREVIOUS
 
 CONTRACT = load()
@@ -85,6 +86,23 @@ def test_what_a_clinician_must_still_sign_says_so():
     assert all(family.verify for family in RULES.families.values() if family.is_compounded)
 
 
+def test_proposals_of_missed_doses_say_dose_who_decides_and_what_is_to_be_verified_and_the_dictionary_shows_it():
+    low = RULES.families["zepbound"].missed_doses[-1]
+    assert (low.mg, low.may, low.decided_by) == (5, "the program may choose 2.5 mg", "provider")
+    assert RULES.families["comp_sema"].proposal(1) == RULES.families["comp_sema"].missed_doses[0]
+    assert all(
+        step.propose == "provider_decision" and step.decided_by == "provider"
+        for family in RULES.families.values()
+        if family.is_compounded
+        for step in family.missed_doses
+    )
+    page = render(CONTRACT)
+    steps = [step for family in RULES.families.values() for step in family.missed_doses]
+    told = [one for step in steps for one in (step.basis, step.verify, step.may)]
+    told += [one for late in RULES.late_doses.values() for one in (late.rule, late.basis, late.verify)]
+    assert [one for one in told if one not in page] == []
+
+
 @pytest.mark.parametrize(
     ("file", "before", "after", "told"),
     [
@@ -93,6 +111,7 @@ def test_what_a_clinician_must_still_sign_says_so():
         ("medication.yaml", "  dose_down_order:", "  dose_lowered:", "`dose_down_order` of `moves` is missing"),
         ("medication.yaml", "  no_ladder:", "  no_steps:", "`no_steps` of `findings` is used by nothing"),
         ("medication.yaml", "wegovy_hd: {missed_doses: semaglutide_weekly}", "wegovy_hd: {missed_doses: sema}", "names no list"),
+        ("medication.yaml", "  compounded_weekly: {rule", "  compounded: {rule", "`compounded` is in one of"),
         ("products.csv", "wegovy_hd,no", "wegovy_inj,no", "is the family of no product"),
         ("products.csv", "weekly,7,mounjaro", "weekly,7,nowhere", "`mounjaro` is the family of no product"),
         ("medication_codes.csv", "2553506,SBD,semaglutide,wegovy_inj", "2553506,SBD,semaglutide,ozempic", "is not its code"),

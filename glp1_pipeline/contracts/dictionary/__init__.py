@@ -11,6 +11,7 @@ from ...domain.contract import Contract
 from .codes import write_codes
 from .fields import write_fields, write_ownership
 from .markdown import table
+from .medication import write_medication
 from .refills import write_refills
 from .rules import write_rules
 
@@ -68,5 +69,6 @@ def render(contract: Contract) -> str:
     write_ownership(lines, contract)
     write_codes(lines, contract)
     write_rules(lines, contract)
+    write_medication(lines, contract)
     write_refills(lines, contract)
     return "\n".join(lines) + "\n"

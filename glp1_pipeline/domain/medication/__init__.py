@@ -20,7 +20,7 @@ from .reading import told
 from .shapes import UNKNOWN, Course, Finding, Supply, Transition
 from .stages import stages_of
 from .supply import missed_doses, missed_from
-from .work import needs
+from .work import against, needs
 
 __all__ = [
     "UNKNOWN",
@@ -29,6 +29,7 @@ __all__ = [
     "Finding",
     "Supply",
     "Transition",
+    "against",
     "courses",
     "fold",
     "missed_doses",

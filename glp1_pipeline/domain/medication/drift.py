@@ -30,6 +30,8 @@ class Seen:
     """A hand-over or dose of the first family while the second was under way."""
     switched_blind: dict[str, Fact] = field(default_factory=dict)
     """Family -> the order that switched to it, where nobody told the last dose of the former."""
+    switched_high: dict[str, Fact] = field(default_factory=dict)
+    """Family -> the order that switched to it at another dose than a first one."""
 
 
 def findings(
@@ -46,6 +48,9 @@ def findings(
         found += _two_at_once(rules, course, courses, seen, until)
     if course.family in seen.switched_blind and course.state == "switch":
         found.append(_finding("switch_without_last_dose", seen.switched_blind[course.family]))
+    high = seen.switched_high.get(course.family)
+    if high is not None and course.is_under_way and course.accepted is high:  # the next order of it confirms it
+        found.append(_finding("switch_above_first_step", high))
     return sorted({one.name: one for one in found}.values(), key=lambda one: one.name)
 
 

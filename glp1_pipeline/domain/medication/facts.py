@@ -11,9 +11,12 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-Kind = Literal["ordered", "planned", "listed", "dispensed", "lost", "taken", "paused", "resumed", "stopped"]
+Kind = Literal[
+    "ordered", "planned", "listed", "dispensed", "lost", "taken", "counted", "paused", "resumed", "stopped",
+]  # fmt: skip
+"""counted: what a report of a dose says of missed ones, at the time when it said so (`versions`)."""
 KINDS: Final[tuple[Kind, ...]] = (
-    "lost", "stopped", "planned", "listed", "ordered", "resumed", "dispensed", "taken", "paused",
+    "lost", "stopped", "planned", "listed", "ordered", "resumed", "dispensed", "taken", "counted", "paused",
 )  # fmt: skip
 """In the order in which they count where they happened at one instant: the old order ends before the new one begins,
 and what was ordered may be handed over."""

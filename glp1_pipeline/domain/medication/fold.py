@@ -8,15 +8,19 @@ Here: what each moment does to the courses. Not here: whether an order is legal 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
-from ..medication_model import PREVIOUS, MedicationRules, State
+from ..medication_model import PREVIOUS, Family, MedicationRules, State
 from .drift import Seen, findings
 from .facts import Fact
-from .moves import Exposure, is_restart, judge
+from .moves import Exposure, is_after_a_gap, is_first_step, is_restart, judge
 from .shapes import UNKNOWN, Course, Outcome, Supply, Transition
-from .supply import lasts, missed_doses, run_out
+from .supply import lasts, missed_as_told, missed_doses, run_out
 from .versions import moments
+
+OF_A_CHECKIN = ("taken", "counted")
+"""Kinds that may name no product: a check-in speaks of what is under way."""
 
 
 def fold(rules: MedicationRules, facts: Iterable[Fact]) -> list[Course]:
@@ -36,13 +40,16 @@ class _Fold:
     def run(self, facts: list[Fact]) -> list[Course]:
         self.lost = {fact.ref for fact in facts if fact.kind == "lost"}
         does = {
-            "ordered": self._ordered, "dispensed": self._dispensed, "taken": self._taken, "paused": self._paused,
-            "resumed": self._resumed, "stopped": self._stopped, "listed": self._listed, "planned": self._planned,
+            "ordered": self._ordered, "dispensed": self._dispensed, "taken": self._taken, "counted": self._counted,
+            "paused": self._paused, "resumed": self._resumed, "stopped": self._stopped, "listed": self._listed,
+            "planned": self._planned,
         }  # fmt: skip
         for fact in facts:
             if fact.kind == "lost":
                 continue
-            course = self._course(fact) if fact.product or fact.held or fact.kind != "taken" else self._under_way()
+            course = (
+                self._course(fact) if fact.product or fact.held or fact.kind not in OF_A_CHECKIN else self._under_way()
+            )
             if course is not None:
                 does[fact.kind](course, fact)
         for course in self.courses.values():
@@ -72,19 +79,21 @@ class _Fold:
         verdict = judge(self.rules, family, course, fact, self.exposures, takes_over=bool(others))
         if verdict.refused:
             return self._refuse(course, fact, "rejected", verdict.refused)
-        answers = is_restart(family, missed_doses(family, course, fact.at))
+        answers = is_after_a_gap(family, course, fact.at)
         for other in others:
             self._move(other, fact.at, fact.event_id, "another_product_took_its_place")
             if other.last_dose_at is None and other.state == "discontinued":
                 self.seen.switched_blind[course.family] = fact
+        if "order_of_another_product" in verdict.triggers and not is_first_step(family, fact.mg):
+            self.seen.switched_high[course.family] = fact
         for trigger in verdict.triggers:
             if not self._move(course, fact.at, fact.event_id, trigger):
                 return None
         if course.mg != fact.mg:
-            course.dose_since, course.is_anchored = fact.at, False
+            self._begin_dose(course, fact.at)
         course.product, course.mg, course.accepted, course.gap = fact.product, fact.mg, fact, None
         course.answered_at = fact.at if answers else course.answered_at
-        self._reach_maintenance(course, fact)
+        self._go_by_days(course, fact)
         self.exposures.append(Exposure(fact.at, course.family, fact.mg))
         return None
 
@@ -94,26 +103,34 @@ class _Fold:
         if fact.ref in self.lost:  # nobody got it
             return
         course.dispensed.append(fact)
-        self._notice_gap(course, fact, None)
+        self._notice_gap(course, fact)
         self._notice_overlap(course, fact)
         days = lasts(self.rules, fact, course.accepted)
         if days:
-            course.runs_out_at = run_out(self.rules, course.runs_out_at, fact.at, days)
+            course.runs_out_at = run_out(self.rules, course, fact.at, days)
         course.supplies.append(Supply(fact, days, course.runs_out_at or fact.at))
-        self.exposures.append(Exposure(fact.at, course.family, fact.mg))
+        self.exposures.append(Exposure(fact.at, course.family, fact.mg, course.runs_out_at if days else None))
         if course.is_under_way and fact.mg is not None and fact.mg == course.mg:
             if not course.is_anchored:
                 course.dose_since, course.is_anchored = max(course.dose_since or fact.at, fact.at), True
-            self._reach_maintenance(course, fact)
+            self._go_by_days(course, fact)
 
     def _taken(self, course: Course, fact: Fact) -> None:
         if self._cannot_use(course, fact):
             return
         course.taken.append(fact)
-        self._notice_gap(course, fact, fact.missed)
+        if fact.missed is None:
+            self._notice_gap(course, fact)
         self._notice_overlap(course, fact)
         course.last_dose_at = max(course.last_dose_at or fact.at, fact.at)
         self.exposures.append(Exposure(fact.at, course.family, fact.mg))
+
+    def _counted(self, course: Course, fact: Fact) -> None:
+        """What was said of missed doses, when it was said: who ordered before did not know it."""
+        family = self.rules.families.get(course.family)
+        if family is not None and not fact.held:
+            missed = missed_as_told(family, course, fact, is_checkin=not fact.product)
+            self._see_gap(course, family, replace(fact, kind="taken"), missed)
 
     def _listed(self, course: Course, fact: Fact) -> None:
         if not self._cannot_use(course, fact) and fact.status == "active":
@@ -136,7 +153,7 @@ class _Fold:
         missed = missed_doses(family, course, fact.at) if family is not None else 0
         is_gap = family is not None and is_restart(family, missed)
         if self._move(course, fact.at, fact.event_id, "resume_after_a_gap" if is_gap else "resume") and is_gap:
-            course.gap = (fact, missed)
+            course.gap, course.answered_at = (fact, missed), fact.at
 
     def _cannot_use(self, course: Course, fact: Fact) -> bool:
         course.told[fact.kind] = fact
@@ -149,13 +166,15 @@ class _Fold:
             return
         self._move(course, fact.at, fact.event_id, "stop")
 
-    def _notice_gap(self, course: Course, fact: Fact, told: int | None) -> None:
-        """So many missed doses that a provider must say how to go on; told by the patient, else seen in the supply."""
+    def _notice_gap(self, course: Course, fact: Fact) -> None:
+        """A gap that is seen in the supply."""
         family = self.rules.families.get(course.family)
-        if family is None or not course.is_under_way or course.state == "paused":
-            return
-        missed = missed_doses(family, course, fact.at) if told is None else told
-        if is_restart(family, missed):
+        if family is not None:
+            self._see_gap(course, family, fact, missed_doses(family, course, fact.at))
+
+    def _see_gap(self, course: Course, family: Family, fact: Fact, missed: int) -> None:
+        """So many missed doses that a provider must say how to go on."""
+        if course.is_under_way and course.state != "paused" and is_restart(family, missed):
             course.gap = (fact, missed)
 
     def _notice_overlap(self, course: Course, fact: Fact) -> None:
@@ -163,14 +182,20 @@ class _Fold:
             if other is not course and other.is_under_way and other.state != "paused":
                 self.seen.overlaps.append((course.family, other.family, fact))
 
-    def _reach_maintenance(self, course: Course, fact: Fact) -> None:
-        family = self.rules.families[course.family]
-        rung = family.rung(course.mg)
-        if rung is None or not rung.is_kept or course.dose_since is None:
+    def _go_by_days(self, course: Course, fact: Fact) -> None:
+        """What the days at the dose make of the state: noticed with an order or a hand-over, never by a clock."""
+        rung = self.rules.families[course.family].rung(course.mg)
+        if rung is None or course.dose_since is None:
             return
-        is_long = (fact.at - course.dose_since).days >= self.rules.maintenance_after_days
-        if is_long and course.state in self.rules.moves["label_maintenance_reached"].leaves:
-            self._move(course, fact.at, fact.event_id, "label_maintenance_reached")
+        days = (fact.at - course.dose_since).days
+        if rung.is_start and rung.min_days is not None and days >= rung.min_days:
+            self._move_from(course, fact, "start_is_over")
+        if rung.is_kept and days >= self.rules.maintenance_after_days:
+            self._move_from(course, fact, "label_maintenance_reached")
+
+    def _move_from(self, course: Course, fact: Fact, trigger: str) -> None:
+        if course.state in self.rules.moves[trigger].leaves:
+            self._move(course, fact.at, fact.event_id, trigger)
 
     def _move(self, course: Course, at: datetime, event_id: str, trigger: str) -> bool:
         move = self.rules.moves[trigger]
@@ -179,9 +204,19 @@ class _Fold:
             course.history.append(Transition(at, course.state, to, "rejected", "move_not_allowed", event_id))
             return False
         course.history.append(Transition(at, course.state, to, "made", trigger, event_id))
+        if to == "discontinued":
+            self.exposures = [e.cut(at) if e.family == course.family else e for e in self.exposures]
+        if to == "restart":
+            self._begin_dose(course, at)
+        elif course.state == "paused" and course.paused_at is not None and course.dose_since is not None:
+            course.dose_since += at - max(course.paused_at, min(course.dose_since, at))
         if course.state != to:
             course.state, course.since = to, at
         return True
+
+    def _begin_dose(self, course: Course, at: datetime) -> None:
+        """The days at the dose are counted from here, until the next hand-over of it says better."""
+        course.dose_since, course.is_anchored = at, False
 
     def _refuse(self, course: Course, fact: Fact, outcome: Outcome, rule: str) -> None:
         course.history.append(Transition(fact.at, course.state, course.state, outcome, rule, fact.event_id))

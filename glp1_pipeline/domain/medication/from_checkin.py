@@ -16,11 +16,13 @@ LAST_DOSE, MISSED = "checkin.last_dose_on", "checkin.doses_missed"
 
 
 def fact_of(report: Reported) -> Fact | None:
-    """A dose taken, as told; None where the day is not known or has not come yet."""
+    """A dose taken, as told, and the doses missed; of a day not known, or not come yet, the number alone."""
     at = instant(report.values.get(LAST_DOSE, {}).get("value"))
     said = report.said_at.astimezone(UTC)
-    if report.is_draft or at is None or at.date() > said.date():
-        return None
     missed = report.values.get(MISSED, {}).get("value")
     told = missed if isinstance(missed, int) else None
+    if report.is_draft:
+        return None
+    if at is None or at.date() > said.date():
+        return None if told is None else Fact("counted", said, said, report.event_id, "portal", missed=told)
     return Fact("taken", min(at, said), said, report.event_id, "portal", missed=told)

@@ -5,13 +5,13 @@ Here: judging one order against a course. Not here: doing it (`fold`), and where
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ..medication_model import Family, MedicationRules, Rung
 from .facts import Fact
 from .shapes import Course
-from .supply import missed_doses
+from .supply import missed_doses, not_taken_since
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,15 @@ class Exposure:
     at: datetime
     family: str
     mg: float | None
+    until: datetime | None = None
+    """When what was handed over runs out: it may be taken until then, unless the treatment is over before."""
+
+    @property
+    def ended_at(self) -> datetime:
+        return max(self.at, self.until or self.at)
+
+    def cut(self, at: datetime) -> Exposure:
+        return replace(self, until=min(self.ended_at, at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +51,8 @@ def judge(
         return Verdict(refused="maintenance_at_starting_dose")
     if course.is_under_way:
         return _go_on(rules, family, course, order, rung)
-    recent = [e for e in exposures if timedelta() <= order.at - e.at <= timedelta(days=rules.look_back_days)]
+    look_back = timedelta(days=rules.look_back_days)
+    recent = [e for e in exposures if e.at <= order.at and order.at - e.ended_at <= look_back]
     own = [e for e in recent if e.family == family.family]
     if takes_over or any(e.family != family.family for e in recent):
         return _kept(order, "order_of_another_product")
@@ -54,6 +64,8 @@ def judge(
     if refused := _too_high(rules, family, last.mg, order.mg):
         return Verdict(refused=refused)
     is_known = course.state == "discontinued"
+    if is_known and _way(course.mg, order.mg) > 0 and _is_early(rules, family, course, order.at):
+        return Verdict(refused="step_up_before_min_days")
     return _kept(order, "order_after_a_gap" if is_known else "order_beside_doses_taken_elsewhere")
 
 
@@ -64,7 +76,7 @@ def _kept(order: Fact, trigger: str) -> Verdict:
 def _go_on(rules: MedicationRules, family: Family, course: Course, order: Fact, rung: Rung | None) -> Verdict:
     if refused := _too_high(rules, family, course.mg, order.mg):
         return Verdict(refused=refused)
-    is_gap = is_restart(family, missed_doses(family, course, order.at))
+    is_gap = is_after_a_gap(family, course, order.at)
     way = _way(course.mg, order.mg)
     if course.state == "paused":
         first = "resume_after_a_gap" if is_gap else "resume"
@@ -75,9 +87,7 @@ def _go_on(rules: MedicationRules, family: Family, course: Course, order: Fact, 
         first, left = "", course.state
     triggers = (first,) if first else ()
     if way > 0:
-        now = family.rung(course.mg)
-        at_dose = order.at + timedelta(days=rules.order_ahead_days) - (course.dose_since or order.at)
-        if now is not None and now.min_days is not None and at_dose < timedelta(days=now.min_days):
+        if _is_early(rules, family, course, order.at):
             return Verdict(refused="step_up_before_min_days")
         is_early = left in rules.moves["step_up_order"].leaves
         triggers += ("step_up_order" if is_early else "step_up_order_later",)
@@ -88,6 +98,26 @@ def _go_on(rules: MedicationRules, family: Family, course: Course, order: Fact, 
     if order.keeps_dose and left != "maintenance":
         triggers += ("provider_keeps_the_dose",)
     return Verdict(triggers)
+
+
+def is_after_a_gap(family: Family, course: Course, at: datetime) -> bool:
+    """Whether going on at a moment is a restart: seen in the supply, or told and answered by nobody since. A provider
+    who let it go on after a pause has begun it again: that gap is shown, and no second restart."""
+    is_open = course.gap is not None and course.gap[0].kind != "resumed"
+    return is_open or is_restart(family, missed_doses(family, course, at))
+
+
+def _is_early(rules: MedicationRules, family: Family, course: Course, at: datetime) -> bool:
+    """Whether a step up comes before the days at the dose. They begin anew with a restart; a pause adds none."""
+    now = family.rung(course.mg)
+    if now is None or now.min_days is None:
+        return False
+    if is_after_a_gap(family, course, at):
+        return True
+    ended = not_taken_since(course)
+    until = at if ended is None else ended
+    at_dose = until + timedelta(days=rules.order_ahead_days) - (course.dose_since or until)
+    return at_dose < timedelta(days=now.min_days)
 
 
 def _too_high(rules: MedicationRules, family: Family, now: float | None, mg: float | None) -> str:
@@ -105,6 +135,12 @@ def _way(now: float | None, mg: float | None) -> int:
     if now is None or mg is None or abs(now - mg) < 1e-6:
         return 0
     return 1 if mg > now else -1
+
+
+def is_first_step(family: Family, mg: float | None) -> bool:
+    """Whether a dose is one that its ladder begins with; never where nobody signed a ladder."""
+    rung = family.rung(mg)
+    return rung is not None and rung.is_start
 
 
 def is_restart(family: Family, missed: int) -> bool:

@@ -69,7 +69,8 @@ class Course:
     mg: float | None = None
     """Of the order in force."""
     dose_since: datetime | None = None
-    """When it was first handed over at this dose; until then when it was ordered."""
+    """When it was first handed over at this dose, anew after a restart; until then when it was ordered. The time of a
+    pause is added, so that it is none at the dose."""
     is_anchored: bool = False
     orders: list[Fact] = field(default_factory=list)
     """As written, those that were refused too, oldest first."""

@@ -41,18 +41,22 @@ def days_from_pack(rules: MedicationRules, fact: Fact) -> tuple[float, float] | 
 
 
 def lasts(rules: MedicationRules, fact: Fact, order: Fact | None) -> float:
-    """Days' supply: as the pharmacy says, else by the pack, else as ordered; 0 where nobody tells."""
+    """Days' supply: as the pharmacy says, else as ordered, else by the pack; 0 where nobody tells."""
     days = fact.days
-    if days is None:
-        by_pack = days_from_pack(rules, fact)
-        days = by_pack[0] if by_pack is not None else order.days if order is not None else None
+    if days is None and order is not None:
+        days = order.days
+    if days is None and (by_pack := days_from_pack(rules, fact)) is not None:
+        days = by_pack[0]
     return min(days or 0, MOST_DAYS)
 
 
-def run_out(rules: MedicationRules, before: datetime | None, at: datetime, days: float) -> datetime:
-    """When a supply handed over at `at` runs out, with what was left of the one before, up to a limit."""
-    most = at + timedelta(days=rules.carry_over_days)
-    return max(at, min(before or at, most)) + timedelta(days=days)
+def run_out(rules: MedicationRules, course: Course, at: datetime, days: float) -> datetime:
+    """When a supply handed over at `at` runs out, with what was left of those of days before, up to a limit. Packs of
+    one day add up: the limit is for what nobody took, and of them nothing was to be taken yet."""
+    before = course.runs_out_at or at
+    if not (course.supplies and course.supplies[-1].fact.at.date() == at.date()):
+        before = min(before, at + timedelta(days=rules.carry_over_days))
+    return max(at, before) + timedelta(days=days)
 
 
 def missed_doses(family: Family, course: Course, at: datetime) -> int:
@@ -64,6 +68,31 @@ def missed_doses(family: Family, course: Course, at: datetime) -> int:
     return gap // family.interval_days + 1 if gap > 0 else 0
 
 
+def missed_as_told(family: Family, course: Course, fact: Fact, is_checkin: bool) -> int:
+    """The doses missed when somebody spoke of them: the number told, or what the last dose makes, whichever is larger.
+
+    A check-in asks for a total, which is read as doses in a row: the cautious reading. Not so of a daily product that
+    was taken a day ago or less: its gap, if it was one, is over, and its limits count days since the last dose.
+    Of who took none of ours the doses count from the first hand-over. A report of a single dose tells no last one.
+    """
+    told = fact.missed or 0
+    if not is_checkin:
+        return told
+    interval = family.interval_days
+    last = course.last_dose_at
+    due = last + timedelta(days=interval) if last is not None else None
+    if due is None and course.supplies:
+        due = course.supplies[0].fact.at
+    if due is None:
+        return told
+    if course.answered_at is not None:
+        due = max(due, course.answered_at)
+    gap = (fact.at.date() - due.date()).days
+    if family.interval_days == 1 and last is not None and gap <= 0:
+        return 0
+    return max(told, gap // interval + 1 if gap > 0 else 0)
+
+
 def missed_from(family: Family, course: Course, doses: int) -> datetime | None:
     """The moment from which so many are missed, if nothing is handed over or taken until then."""
     covered = _covered_until(family, course)
@@ -73,13 +102,19 @@ def missed_from(family: Family, course: Course, doses: int) -> datetime | None:
     return datetime.combine(covered.date() + timedelta(days=gap), time(), UTC)
 
 
+def not_taken_since(course: Course) -> datetime | None:
+    """When a treatment that is held or over was: what is left of its supply covers nothing from then on."""
+    return {"paused": course.paused_at, "discontinued": course.since}.get(course.state)
+
+
 def _covered_until(family: Family, course: Course) -> datetime | None:
     covered = course.runs_out_at
     interval = timedelta(days=family.interval_days)
     if covered is not None and course.last_dose_at is not None:
         covered = max(covered, course.last_dose_at + interval)
-    if course.state == "paused" and course.paused_at is not None:
-        ended = max(course.paused_at, course.last_dose_at or course.paused_at) + interval
+    held = not_taken_since(course)
+    if held is not None:
+        ended = max(held, course.last_dose_at or held) + interval
         covered = min(covered, ended) if covered is not None else ended
     if covered is not None and course.answered_at is not None:
         covered = max(covered, course.answered_at)

@@ -1,7 +1,7 @@
 """What was said of an order over time, as the moments that it makes: signed, held, let go on, stopped, taken back.
 
 An EHR tells each version of an order; which came in first must not matter. A stop of an order that another took the
-place of is no stop of the treatment.
+place of is no stop of the treatment. How many doses were missed is known since it was said, not since the last dose.
 Here: versions into moments in order. Not here: what a moment does to a course (`fold`).
 """
 
@@ -17,6 +17,8 @@ from .facts import Fact
 
 VERSIONED = ("ordered", "planned", "listed", "dispensed")
 SAME_VISIT = timedelta(days=1)
+ADDED = ("mg", "days", "order_ref")
+"""What of a hand-over one source may leave out and the other tell."""
 
 
 def moments(rules: MedicationRules, facts: Iterable[Fact]) -> list[Fact]:
@@ -29,10 +31,43 @@ def moments(rules: MedicationRules, facts: Iterable[Fact]) -> list[Fact]:
             groups[fact.source, fact.ref or fact.event_id].append(fact)
         else:
             found.append(fact)
+            if fact.kind == "taken" and (fact.missed is not None or not fact.product):
+                found.append(replace(fact, kind="counted", at=max(fact.at, fact.seen_at)))
     for group in groups.values():
         found += _of_one(sorted(group, key=lambda f: (f.seen_at, f.event_id)))
+    found = _each_once(found)
     stands = [fact for fact in found if not (fact.kind == "stopped" and _is_replaced(rules, fact, found))]
     return sorted(stands, key=lambda fact: fact.order)
+
+
+def _each_once(found: list[Fact]) -> list[Fact]:
+    """One hand-over that the pharmacy and the EHR both tell is one, in the pharmacy's words; what it left out the other
+    may add. Two that one source tells are two."""
+    told = sorted((f for f in found if f.kind == "dispensed"), key=lambda f: (f.source != "pharmacy", f.order))
+    kept: list[Fact] = []
+    twins: set[int] = set()
+    for fact in told:
+        near = [n for n, one in enumerate(kept) if n not in twins and _is_one_hand_over(one, fact)]
+        if not near:
+            kept.append(fact)
+            continue
+        first = min(near, key=lambda n: (abs(kept[n].at - fact.at), kept[n].order))
+        twins.add(first)
+        lacking = {name: getattr(fact, name) for name in ADDED if getattr(kept[first], name) in (None, "")}
+        kept[first] = replace(kept[first], **lacking)
+    return [fact for fact in found if fact.kind != "dispensed"] + kept
+
+
+def _is_one_hand_over(one: Fact, other: Fact) -> bool:
+    if one.source == other.source or one.held or other.held or abs(one.at - other.at) > SAME_VISIT:
+        return False
+    if one.product != other.product or (one.unit == other.unit and _differ(one.quantity, other.quantity)):
+        return False
+    return not (_differ(one.mg, other.mg) or _differ(one.days, other.days))
+
+
+def _differ(one: float | None, other: float | None) -> bool:
+    return one is not None and other is not None and abs(one - other) > 1e-6
 
 
 def _of_one(versions: list[Fact]) -> list[Fact]:

@@ -26,6 +26,8 @@ OUTCOMES = {
 """Rule -> what it leads to, and the task that it makes."""
 RECENT = 14 * A_DAY
 """So old a weight may be when a refill is decided. A check-in that no refill follows by then is asked for again."""
+CONTRAINDICATIONS = {"PREGNANT", "MTC_FAMILY"}
+"""Of the flags raised here those that a treatment under way is to be ended for, if a provider says so."""
 
 SUICIDAL = "SUICIDAL_ACTIVE"
 CALLS = {SUICIDAL: "crisis-protocol", "BILIARY_SYMPTOMS": "urgent-safety-review"}
@@ -136,6 +138,8 @@ class Life:
     def _reach_maintenance(self, at: datetime) -> None:
         family = self.product.family
         is_long = self.dose_since is not None and at - self.dose_since >= 28 * A_DAY
+        if is_long and self.mg == self.product.ladder[0] and self.states[family] == "new_start":
+            self.states[family] = "titration"
         if (
             is_long
             and self.mg in self.product.kept
@@ -284,6 +288,9 @@ class Life:
             self.follow_ups[family][-1]["status"] = "missed"
         if overdue:
             tasks.add(f"checkin-overdue/followup.missed:{family}")
+        under_way = [name for name, state in self.states.items() if state != "discontinued"]
+        ends = self.flags & CONTRAINDICATIONS
+        tasks |= {f"provider-review-refill/discontinue:{flag}:{name}" for flag in ends for name in under_way}
         told = []
         for one in self.refills:
             rule = one["trail"][-1]

@@ -113,7 +113,7 @@ def lost_parcel(life: Life) -> None:
 
 @story(8)
 def surgery(life: Life) -> None:
-    """Held for six days, and on."""
+    """Held for six days, which are none at the dose: a month more at it, and on."""
     life.begin()
     life.months(1)
     days = life.now
@@ -123,7 +123,9 @@ def surgery(life: Life) -> None:
     at = days.at(held_on + 6 * A_DAY, 10)
     life.hear(at, life.say.of(EHR, "medication.resumed", at, product_key=life.product.key))
     life.states[life.product.family], life.is_over = state, False
+    life.dose_since = life.dose_since and life.dose_since + 6 * A_DAY
     life.follow_ups[life.product.family][-1] = {"status": "missed", "was_missed": True}
+    life.month(life.mg)
     life.months()
 
 

@@ -1,0 +1,44 @@
+"""Missed and late doses in the data dictionary: what is proposed, on what basis, and what is still to be verified.
+
+Here: that part of the page. Not here: refills (`refills`), and how missed doses are counted (`domain.medication`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ...domain.contract import Contract
+from ...domain.medication_model import MissedDoses
+from .markdown import MARK, cell, code, named, table
+
+
+def write_medication(lines: list[str], contract: Contract) -> None:
+    rules = contract.medication
+    lines += ["", "## Missed and late doses", ""]
+    lines += [
+        "Doses missed one after another, from so many on. Each is a proposal to a provider, never an action.",
+        "",
+        f"**{MARK}** {cell(rules.verify)}",
+        "",
+    ]
+    head = ("List", "Products of", "Doses from", "Proposal", "Dose to begin again", "Restart", "Must decide", "Basis")
+    table(lines, (*head, MARK), _missed(contract))
+    lines += ["", "What is said of one dose that is late; nothing decides by it.", ""]
+    rows = ((code(late.missed_doses), late.rule, late.basis, late.verify) for late in rules.late_doses.values())
+    table(lines, ("List", "Rule", "Basis", MARK), rows)
+
+
+def _missed(contract: Contract) -> Iterable[Sequence[str]]:
+    families = contract.medication.families.values()
+    for name in contract.medication.late_doses:
+        own = [family for family in families if family.counted_as == name]
+        for step in own[0].missed_doses if own else ():
+            yield (code(name), ", ".join(code(family.family) for family in own), *_step(step))
+
+
+def _step(step: MissedDoses) -> Sequence[str]:
+    dose = f"{named(step.mg)} mg" if step.mg is not None else ""
+    return (
+        str(step.doses), code(step.propose), f"{dose}; {step.may}" if step.may else dose,
+        "yes" if step.is_restart else "", step.decided_by, step.basis, step.verify,
+    )  # fmt: skip
