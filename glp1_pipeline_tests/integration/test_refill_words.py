@@ -99,7 +99,7 @@ def test_a_worse_side_effect_is_not_let_through_by_the_override_of_another_and_n
     refill_id = held(road, **SIDE_EFFECT)
     override(refill_id, "side_effect")
     assert stands(road, refill_id) == ("provider_queue", "complete")
-    road.send(checkin(25.6, side_effects=[{"symptom": "hypoglycemia", "severity": "severe"}]))
+    road.send(checkin(25.6, side_effects=[{"symptom": "reflux", "severity": "severe"}]))
     assert stands(road, refill_id) == ("escalate", "side_effect")
     decision_id = road.one("select decision_id::text from ops.refills where refill_id = %s", refill_id)
     record, _, differs = explain(road.connection, road.cipher, decision_id)

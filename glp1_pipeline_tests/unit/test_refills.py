@@ -243,7 +243,7 @@ def gap(missed: int) -> dict[str, Any]:
 
 LET_THROUGH = {
     "a worse side effect": ("side_effect", effects("nausea", "moderate"), effects("nausea", "severe"), False),
-    "another side effect": ("side_effect", effects("nausea", "moderate"), effects("hypoglycemia", "severe"), False),
+    "another side effect": ("side_effect", effects("nausea", "moderate"), effects("reflux", "severe"), False),
     "the same side effect": ("side_effect", effects("nausea", "moderate"), effects("nausea", "moderate"), True),
     "another medicine": ("interaction", {"new_medicines": ["warfarin"]}, {"new_medicines": ["insulin glargine"]}, False),
     "one medicine more": (

@@ -191,6 +191,18 @@ def test_only_what_is_said_after_a_refutation_raises_it_anew(batches: int):
         assert charted([[*START, *events]]).state == patient.state
 
 
+@pytest.mark.parametrize(
+    ("symptom", "flag"),
+    [("abdominal_pain", "ABD_PAIN_SEVERE"), ("vision", "VISION_CHANGE"), ("hypoglycemia", "HYPOGLYCEMIA_SEVERE")],
+)
+def test_a_severe_symptom_in_the_list_counts_as_the_question_about_it_and_a_moderate_one_does_not(
+    symptom: str, flag: str
+):
+    for severity, tasks in (("severe", {f"urgent-safety-review/{flag}"}), ("moderate", set())):
+        listed = [{"symptom": symptom, "severity": severity}]
+        assert called(heard(checkin(24, side_effects=listed))) == tasks
+
+
 def test_the_same_sign_told_in_other_words_after_a_refutation_is_anew():
     """The check-in of before said that no fluids stayed, and nobody asked that again."""
     told = [checkin(24, vomiting_24h="yes"), refuted(25, "GI_SEVERE")]

@@ -10,32 +10,42 @@ from datetime import date, timedelta
 
 from ..chart import Chart
 from .facts import Facts, day, number
-from .registry import Hit, newest_first, rule, says
+from .registry import Hit, Rule, newest_first, rule
 
 BMI_LEAST = 22
 FAST_SHARE_A_WEEK, SUSTAINED = 0.01, timedelta(days=28)
 
-for _flag, _symptom in {
-    "ABD_PAIN_SEVERE": "severe_abdominal_pain",
-    "BILIARY_SYMPTOMS": "jaundice",
-    "ALLERGIC_REACTION": "allergic_reaction",
-    "NECK_MASS": "neck_mass",
-    "VISION_CHANGE": "vision_change",
-    "HYPOGLYCEMIA_SEVERE": "hypoglycemia",
+LISTED = "checkin.side_effects"
+
+
+def _told(question: str, *symptoms: str) -> Rule:
+    """The question is answered yes, or one of these symptoms is listed as severe: whoever writes it there instead of
+    answering yes is in the same danger."""
+    asked = f"checkin.{question}"
+
+    def fires(chart: Chart, facts: Facts) -> Hit:
+        fields = (asked,) if chart.get(asked) == "yes" else ()
+        rows = chart.get(LISTED)
+        if any(
+            isinstance(row, dict) and row.get("symptom") in symptoms and row.get("severity") == "severe"
+            for row in (rows if isinstance(rows, list) else ())
+        ):
+            fields += (LISTED,)
+        return (None, newest_first(chart, *fields)) if fields else None
+
+    return fires
+
+
+for _flag, _rule in {
+    "GI_SEVERE": _told("vomiting_24h", "vomiting", "diarrhea"),
+    "ABD_PAIN_SEVERE": _told("severe_abdominal_pain", "abdominal_pain"),
+    "BILIARY_SYMPTOMS": _told("jaundice"),
+    "ALLERGIC_REACTION": _told("allergic_reaction"),
+    "NECK_MASS": _told("neck_mass"),
+    "VISION_CHANGE": _told("vision_change", "vision"),
+    "HYPOGLYCEMIA_SEVERE": _told("hypoglycemia", "hypoglycemia"),
 }.items():
-    rule(_flag)(says(f"checkin.{_symptom}", "yes"))
-
-
-@rule("GI_SEVERE")
-def gi_severe(chart: Chart, facts: Facts) -> Hit:
-    """No fluids for a day, or a severe loss of them."""
-    fields = ("checkin.vomiting_24h",) if chart.get("checkin.vomiting_24h") == "yes" else ()
-    rows = chart.get("checkin.side_effects")
-    for row in rows if isinstance(rows, list) else ():
-        if isinstance(row, dict) and row.get("symptom") in ("vomiting", "diarrhea") and row.get("severity") == "severe":
-            fields += ("checkin.side_effects",)
-            break
-    return (None, newest_first(chart, *fields)) if fields else None
+    rule(_flag)(_rule)
 
 
 @rule("WEIGHT_LOSS_TOO_FAST")
