@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -18,6 +18,9 @@ from ...adapters.status import why
 from ..samples import follow_ups_of, refills_of, treatment_differs
 from .messages import REQUIRED
 from .year import Program
+
+SHORT_DAYS, CYCLE = 14, timedelta(days=28)
+"""So many days' supply and more has a check-in of its own; shorter ones share one in so long."""
 
 
 def differences(connection: psycopg.Connection, program: Program) -> dict[str, list[str]]:
@@ -97,6 +100,8 @@ def advanced_without_context(connection: psycopg.Connection, cipher: Cipher, pro
 def _lacks(inputs: dict[str, Any], is_male: bool) -> Iterable[str]:
     handed_over = inputs.get("handed_over_at", {}).get("value")  # where only an order is known, that is the supply
     handed_at = datetime.fromisoformat(handed_over or inputs["dose_mg"]["at"])
+    if (inputs.get("supply_days", {}).get("value") or SHORT_DAYS) < SHORT_DAYS:
+        handed_at -= CYCLE  # of vials of a week there is one check-in a month, whichever of them is the newest
     answered_at = inputs.get("followup_answered_at", {}).get("value")
     if answered_at is None or datetime.fromisoformat(answered_at) <= handed_at:
         yield "no check-in after the last supply"
