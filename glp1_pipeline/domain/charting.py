@@ -311,10 +311,9 @@ def _outcome(
     needed = tasks.derive(contract, chart, raised, gate)
     of_treatment = medication.needs(contract, followed.courses) + followup.needs(contract, followed.follow_ups)
     of_treatment += medication.against(contract, chart, raised, followed.courses)
-    of_flags = tasks.of_flags(contract, chart, raised)
-    done = tasks.done_by_hand(contract, chart, raised, of_flags)
-    known_of = {need: done.get(need) for need in of_flags}
-    of_treatment += refill.needs(contract, followed.refills, of_treatment, known_of)
+    if followed.refills:
+        of_flags = tasks.flag_work(contract, chart, raised)
+        of_treatment += refill.needs(contract, followed.refills, of_treatment, of_flags)
     needed += tasks.still_needed(contract, chart, raised, of_treatment)
     needed += tasks.who_is_who(contract, known.reviews.get(patient_id, ()))
     needed += tasks.edited_elsewhere(contract, (d for record in records for d in known.disputes.get(record, ())))

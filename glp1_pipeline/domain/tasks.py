@@ -180,6 +180,13 @@ def of_flags(contract: Contract, chart: Chart, flags: Iterable[str]) -> list[Tas
     ]
 
 
+def flag_work(contract: Contract, chart: Chart, flags: Mapping[str, RaisedFlag]) -> dict[TaskNeed, datetime | None]:
+    """The work that flags are by themselves, with when somebody did it by hand; None while nobody has."""
+    needs = of_flags(contract, chart, flags)
+    done = done_by_hand(contract, chart, flags, needs)
+    return {need: done.get(need) for need in needs}
+
+
 def who_is_who(contract: Contract, others: Iterable[str]) -> list[TaskNeed]:
     """A person must say whether this patient and another's record are one; gone as soon as it is said."""
     kind = contract.tasks["resolve-identity"]

@@ -95,13 +95,11 @@ def _is_supplied(course: Course) -> bool:
 
 def _orders(course: Course) -> list[Fact]:
     """Those that were not refused, oldest first: of versions of one the last, at the date of the first."""
-    refused = {move.event_id for move in course.history if move.outcome != "made"}
     found: dict[tuple[str, str], Fact] = {}
-    for fact in course.orders:
-        if fact.event_id not in refused:
-            key = (fact.source, fact.ref or fact.event_id)
-            first = found.get(key, fact)
-            found[key] = replace(fact, at=first.at, event_id=first.event_id)
+    for fact in course.kept_orders:
+        key = (fact.source, fact.ref or fact.event_id)
+        first = found.get(key, fact)
+        found[key] = replace(fact, at=first.at, event_id=first.event_id)
     return sorted(found.values(), key=lambda fact: fact.order)
 
 

@@ -93,5 +93,11 @@ class Course:
     findings: list[Finding] = field(default_factory=list)
 
     @property
+    def kept_orders(self) -> list[Fact]:
+        """Those that were not refused, oldest first."""
+        refused = {move.event_id for move in self.history if move.outcome != "made"}
+        return [fact for fact in self.orders if fact.event_id not in refused]
+
+    @property
     def is_under_way(self) -> bool:
         return self.state not in ("none", "discontinued")

@@ -140,9 +140,7 @@ def _end(one: Refill, courses: Iterable[Course], follow_ups: Iterable[FollowUp])
             ends.append((word.at, "approved" if word.kind == "approved" else "denied"))
     course = next((c for c in courses if c.family == one.family and one.family), None)
     if course is not None:
-        refused = {move.event_id for move in course.history if move.outcome != "made"}
-        later_orders = (fact for fact in course.orders if fact.at > one.requested_at)
-        ordered = next((fact.at for fact in later_orders if fact.event_id not in refused), None)
+        ordered = next((fact.at for fact in course.kept_orders if fact.at > one.requested_at), None)
         # Short supplies of the month that is under way are no refill: what is one begins a check-in of its own.
         begun = {followup.began_at for followup in follow_ups if followup.family == course.family}
         later = (supply for supply in course.supplies if supply.fact.at > one.requested_at)
