@@ -40,9 +40,15 @@ def _check_in(one: dict[str, Any]) -> None:
     lacks = f"; what was answered lacks {', '.join(one['missing'])}" if one["missing"] else ""
     since = f"{age(one[key])} ago" if is_again else f"for {age(one[key])}"
     click.echo(f"check-in of {one['family']} {words} {since}{lacks}")
+    opens = f"{one['window_at']:%Y-%m-%d %H:%M} UTC ({when(one['window_at'])})"
+    # What is asked for again was in time once.
+    in_time = (
+        f"the refill window opened {opens}" if is_again else f"in time before {opens}, when the refill window opens"
+    )
+    lasts = "runs" if one["runs_out_at"].timestamp() > time.time() else "ran"
     click.echo(
-        f"  it may be done until the next supply is handed over; in time before {one['window_at']:%Y-%m-%d %H:%M} UTC"
-        f" ({when(one['window_at'])}), when the refill window opens; this supply runs out {when(one['runs_out_at'])}"
+        f"  it may be done until the next supply is handed over; {in_time};"
+        f" this supply {lasts} out {when(one['runs_out_at'])}"
     )
     _whose(one["tasks"], "the patient's: nobody is asked to call yet")
 
