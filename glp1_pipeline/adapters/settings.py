@@ -33,7 +33,8 @@ class Broker:
 
     url: str = field(repr=False)
     backend: str = field(repr=False)
-    transport_options: dict[str, Any]
+    celery: dict[str, Any]
+    """Settings of Celery that go with the address."""
 
 
 @dataclass(frozen=True)
@@ -222,10 +223,13 @@ class Settings:
             "filesystem://",
             f"file://{folder / 'results'}",
             {
-                "data_folder_in": str(folder / "queue"),
-                "data_folder_out": str(folder / "queue"),
-                "control_folder": str(folder / "control"),  # kombu's default would be the folder one stands in
-                "polling_interval": 0.1,
+                "broker_transport": "glp1_pipeline.adapters.broker:Transport",
+                "broker_transport_options": {
+                    "data_folder_in": str(folder / "queue"),
+                    "data_folder_out": str(folder / "queue"),
+                    "control_folder": str(folder / "control"),  # kombu's default would be the folder one stands in
+                    "polling_interval": 0.1,
+                },
             },
         )
 

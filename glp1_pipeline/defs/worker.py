@@ -14,7 +14,7 @@ from ..adapters.settings import Settings
 _broker = Settings.from_env().broker()
 app = Celery("dagster", broker=_broker.url, backend=_broker.backend)
 app.conf.update(
-    broker_transport_options=_broker.transport_options,
+    **_broker.celery,
     broker_connection_retry_on_startup=True,
     task_default_queue="dagster",
     task_track_started=True,  # else run monitoring takes a healthy run for lost

@@ -58,12 +58,17 @@ def _instance(settings: Settings) -> dict[str, Any]:
                 "broker": {"env": "GLP1_BROKER"},
                 "backend": {"env": "GLP1_BROKER_RESULTS"},
                 "default_queue": "dagster",
-                "config_source": {"broker_transport_options": settings.broker().transport_options},
+                "config_source": settings.broker().celery,
             },
         },
         # A killed worker leaves its run "started": ended here after an hour. What is pending lies in our own tables and
         # does not wait for that. The worker must set task_track_started, or a healthy run would be taken for lost.
-        "run_monitoring": {"enabled": True, "start_timeout_seconds": 120, "max_runtime_seconds": 3600},
+        "run_monitoring": {
+            "enabled": True,
+            "start_timeout_seconds": 120,
+            "max_runtime_seconds": 3600,
+            "poll_interval_seconds": 20,  # by itself 120, and a run that lost its worker before it began is waited for
+        },
         "sensors": {"use_threads": True, "num_workers": 12},
         # The default one keeps what a step prints, and the errors that are redacted elsewhere in clear.
         "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"},

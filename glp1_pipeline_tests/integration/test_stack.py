@@ -246,7 +246,7 @@ from glp1_pipeline.adapters.settings import Settings
 
 broker = Settings.from_env().broker()
 app = Celery("dagster", broker=broker.url, backend=broker.backend)
-app.conf.update(task_default_queue="dagster", task_track_started=True, broker_transport_options=broker.transport_options)
+app.conf.update(task_default_queue="dagster", task_track_started=True, **broker.celery)
 execute_plan, execute_job, resume_job = create_task(app), create_execute_job_task(app), create_resume_job_task(app)
 """
 WHOLE_STACK = """
