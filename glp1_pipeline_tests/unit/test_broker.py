@@ -7,7 +7,7 @@ from pathlib import Path
 from queue import Empty
 
 import pytest
-from kombu import Connection
+from kombu.connection import Connection
 
 from glp1_pipeline.adapters.settings import Settings
 
@@ -60,7 +60,7 @@ def test_what_a_full_disk_left_of_a_message_is_no_message(folder):
 
 def test_a_message_that_lost_its_end_is_put_aside_and_the_next_ones_are_read(folder, caplog):
     sender, worker = channel(), channel()
-    (folder / f"0_cut.{QUEUE}.msg").write_bytes(b'{"body": "a r')
+    (folder / f"{0:020}_cut.{QUEUE}.msg").write_bytes(b'{"body": "a r')
     sender._put(QUEUE, {"n": 1})
     with pytest.raises(Empty):
         worker._get(QUEUE)
