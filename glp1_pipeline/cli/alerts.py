@@ -39,7 +39,15 @@ def list_(wants_all: bool, days: int, as_json: bool) -> None:
         known = history(connection, timedelta(days=days)) if wants_all else open_incidents(connection)
         return [asdict(one) for one in known]
 
-    found = told(lambda: question(ask))
+    def work() -> list[dict[str, Any]]:
+        try:
+            return question(ask)
+        except ConnectionError:
+            if (one := _absence().incident()) is None:
+                raise
+            return [asdict(one)]
+
+    found = told(work)
 
     def show() -> None:
         for one in found:
@@ -48,7 +56,7 @@ def list_(wants_all: bool, days: int, as_json: bool) -> None:
             who = f"{one['acknowledged_by']} is at it" if one["acknowledged_at"] else "nobody answered"
             who += ", escalated" if one["escalated_at"] else ""
             click.echo(
-                f"{one['incident_id']:>6}  {one['severity']:9}{one['alert']}{scope}: {one['affected']} for"
+                f"{one['incident_id'] or '-':>6}  {one['severity']:9}{one['alert']}{scope}: {one['affected']} for"
                 f" {age(one['opened_at'])}, {state}; team {one['owner']} ({one['called']}), {who}"
             )
         if not found:
@@ -58,16 +66,32 @@ def list_(wants_all: bool, days: int, as_json: bool) -> None:
 
 
 @alerts.command()
-@click.argument("incident", type=int)
+@click.argument("incident")
 @click.option("--by", required=True, help="Who is at it: your name or role.")
 @AS_JSON
-def ack(incident: int, by: str, as_json: bool) -> None:
-    """Say that you are at INCIDENT (its number): it is not escalated then. It ends by itself when all is well."""
-    from ..adapters.alerts import acknowledge
+def ack(incident: str, by: str, as_json: bool) -> None:
+    """Say that you are at INCIDENT: it is not escalated then. It ends by itself when all is well.
 
-    found = told(lambda: question(lambda connection: acknowledge(connection, incident, by)))
+    INCIDENT is its number, or the name of an alert of which one is open: `store_away` is answered so on the machine
+    that told it, while our own database is away.
+    """
+    from ..adapters.alerts import acknowledge, open_incidents
+
+    def answered(connection):
+        numbers = [
+            one.incident_id for one in open_incidents(connection) if incident in (str(one.incident_id), one.alert)
+        ]
+        return acknowledge(connection, numbers[0], by) if len(numbers) == 1 else None
+
+    def work():
+        noted = _absence().acknowledge(by) if incident == "store_away" else None
+        return noted or question(answered)
+
+    found = told(work)
     if found is None:
-        raise click.ClickException("no open incident has this number: `glp1 alerts list` shows what is open")
+        raise click.ClickException(
+            "not one open incident has this number or name: `glp1 alerts list` shows what is open"
+        )
     show_or_json(as_json, asdict(found), lambda: click.echo(f"noted: {found.acknowledged_by} is at {found.alert}"))
 
 
@@ -135,15 +159,13 @@ def watch(every: float) -> None:
 
     `glp1 up` keeps one running: Dagster's sensors and all other alerts are silent while the database is away.
     """
-    from ..adapters.alerts import Absence, Channels
+    from ..adapters.alerts import Channels
     from ..adapters.settings import Settings
     from ..adapters.store import connect
     from ..adapters.variables import SettingsError
-    from ..contracts.alerts import load_alerts
 
     try:
-        settings = Settings.from_env()
-        absence = Absence(settings.home / "run", load_alerts(), settings.ui_base_url())
+        settings, absence = Settings.from_env(), _absence()
         click.echo("watching")
         while True:
             try:
@@ -186,6 +208,16 @@ def report(days: int, as_json: bool) -> None:
             )
 
     show_or_json(as_json, found, show)
+
+
+def _absence():
+    """What this machine knows of a time without our own database."""
+    from ..adapters.alerts import Absence
+    from ..adapters.settings import Settings
+    from ..contracts.alerts import load_alerts
+
+    settings = Settings.from_env()
+    return Absence(settings.home / "run", load_alerts(), settings.ui_base_url())
 
 
 def _now() -> datetime:

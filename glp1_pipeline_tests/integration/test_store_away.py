@@ -68,7 +68,7 @@ def test_it_is_told_after_a_minute_escalated_when_it_lasts_and_its_end_is_told_b
     assert channel.news() == [OPENED]
     assert channel.got[0]["text"].splitlines()[0] == "1 database; for 1.1 min"
     assert "docs/runbook.md#our-own-database-is-away" in channel.got[0]["text"]
-    assert "glp1 alerts ack" not in channel.got[0]["text"], "there is no number to answer by"
+    assert "answer: glp1 alerts ack store_away --by YOUR-NAME" in channel.got[0]["text"], "it has no number yet"
     for minutes in (17, 18, 60):
         absence.lasts(ways, after(minutes))
     assert channel.news() == [OPENED, ESCALATED]
@@ -85,6 +85,34 @@ def test_it_is_told_after_a_minute_escalated_when_it_lasts_and_its_end_is_told_b
     world.send(ways)
     assert sorted(channel.news()[2:]) == RESOLVED
     assert [open_ for *_, open_ in incidents(world)] == [False]
+
+
+def test_whoever_says_that_they_are_at_it_is_not_escalated_and_is_known_when_the_database_is_back(
+    url: str, world: AlertWorld, absence: Absence, channel: Receiver, monkeypatch: pytest.MonkeyPatch
+):
+    ways = world.ways(*map(channel.address, ("integration", "leads")))
+    nowhere = f"postgresql://glp1@127.0.0.1:{free_port(set())}/glp1"
+    monkeypatch.setenv("GLP1_HOME", str(absence.folder.parent))
+    for name in ("GLP1_DATABASE_URL", "GLP1_DAGSTER_DATABASE_URL"):
+        monkeypatch.setenv(name, nowhere)
+
+    def says(*words: str) -> str:
+        return CliRunner().invoke(main, ["alerts", *words]).output
+
+    absence.lasts(ways, after(0))
+    assert "does not answer" in says("ack", "store_away", "--by", "ops-3"), "nobody was called yet"
+    absence.lasts(ways, after(2))
+    assert "store_away: 1 for" in says("list")
+    assert "ops-3 is at store_away" in says("ack", "store_away", "--by", "ops-3")
+    assert "ops-3 is at store_away" in says("ack", "store_away", "--by", "ops-4"), "who was first stays"
+    assert "ops-3 is at it" in says("list")
+    absence.lasts(ways, after(60))
+    assert channel.news() == [OPENED]
+    assert absence.is_over(world.connection)
+    assert world.rows("select acknowledged_by, escalated_at from ops.incidents") == [("ops-3", None)]
+    monkeypatch.setenv("GLP1_DATABASE_URL", url)
+    assert "ops-3 is at store_away" in says("ack", "store_away", "--by", "ops-5")
+    assert "not one open incident" in says("ack", "nobody_knows", "--by", "ops-5")
 
 
 def test_what_is_back_within_a_minute_calls_nobody_and_is_forgotten(

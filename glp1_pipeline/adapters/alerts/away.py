@@ -112,6 +112,23 @@ class Absence:
             self._unwritten = None
         return note is not None and note.incident is not None
 
+    def incident(self) -> Incident | None:
+        """What was told of it on this machine and stands in no database yet."""
+        with self._alone(waits=True):
+            note = self._read()
+        return note.incident if note else None
+
+    def acknowledge(self, by: str, now: datetime | None = None) -> Incident | None:
+        """Note who is at it; who was first stays. None: nothing of it was told on this machine."""
+        with self._alone(waits=True):
+            note = self._read()
+            if note is None or note.incident is None:
+                return None
+            if note.incident.acknowledged_at is None:
+                note.incident = replace(note.incident, acknowledged_at=now or datetime.now(UTC), acknowledged_by=by)
+                self._write(note)
+            return note.incident
+
     # ---- what follows from it
 
     def _judge(self, note: Note, now: datetime) -> list[Change]:
@@ -152,6 +169,11 @@ class Absence:
             connection.execute(
                 "update ops.incidents set calm_since = null where incident_id = %s and resolved_at is null", (number,)
             )
+        connection.execute(
+            "update ops.incidents set acknowledged_at = %s, acknowledged_by = %s"
+            " where incident_id = %s and resolved_at is null and acknowledged_at is null",
+            (incident.acknowledged_at, incident.acknowledged_by, number),
+        )
         for one in note.letters:
             connection.execute(
                 "insert into ops.notifications (notification_id, incident_id, news, channel, title, message, status,"

@@ -33,8 +33,8 @@ def body_of(alert: Alert | None, incident: Incident, news: str, called: str, lin
         if alert:
             lines.append(f"what to do: docs/runbook.md#{alert.runbook}")
         lines.append(f"look: {link}")
-        if incident.incident_id is not None:  # what the store does not know of yet, nobody can answer there
-            lines.append(f"answer: glp1 alerts ack {incident.incident_id} --by YOUR-NAME")
+        # What the store does not know of yet has no number: it is answered on this machine by its name.
+        lines.append(f"answer: glp1 alerts ack {incident.incident_id or incident.alert} --by YOUR-NAME")
     return "\n".join(lines)
 
 
