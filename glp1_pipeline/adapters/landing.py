@@ -191,12 +191,16 @@ class Folder:
         """Drop a file as a good producer does: written beside, flushed, renamed."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         unfinished = self.path / f".{uuid.uuid4()}.tmp"
-        with open_for_us(unfinished) as file:
-            while chunk := stream.read(CHUNK):
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.rename(self.path / name)
+        try:
+            with open_for_us(unfinished) as file:
+                while chunk := stream.read(CHUNK):
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.rename(self.path / name)
+        except OSError:
+            unfinished.unlink(missing_ok=True)  # half of a drop would keep a full disk full
+            raise
 
 
 class _Object(io.BufferedReader):

@@ -44,17 +44,26 @@ def drop(files: tuple[Path, ...], as_json: bool) -> None:
     """
     import uuid
 
-    from ..adapters.landing import DROPS, digest
+    from ..adapters.landing import DROPS, LandingFault, digest
 
-    def work():
+    dropped: list[dict[str, str | int]] = []
+
+    def work() -> None:
         landing = open_road().landing
         for file in files:
             with file.open("rb") as stream:
                 drop_id = uuid.uuid5(DROPS, digest(stream)[0].hex())
-                landing.put(f"{uuid.uuid4()}{file.suffix}", stream)
-            yield {"drop_id": str(drop_id), "size_bytes": file.stat().st_size}
+                try:
+                    landing.put(f"{uuid.uuid4()}{file.suffix}", stream)
+                except OSError as error:
+                    raise LandingFault(
+                        f"the landing zone did not take file {len(dropped) + 1} of {len(files)}"
+                        f" ({error.strerror or 'it does not answer'}): make room there or mend its rights, and drop all"
+                        " of them again; what it has already counts once"
+                    ) from None
+            dropped.append({"drop_id": str(drop_id), "size_bytes": file.stat().st_size})
 
-    dropped = told(lambda: list(work()))
+    told(work)
     show_or_json(
         as_json, dropped, lambda: [click.echo(f"dropped as {d['drop_id']} ({d['size_bytes']} bytes)") for d in dropped]
     )

@@ -3,7 +3,10 @@
 import fcntl
 import io
 import os
+import resource
 import signal
+import subprocess
+import sys
 import time
 import uuid
 from typing import Any
@@ -179,6 +182,27 @@ def test_a_drop_whose_producer_was_killed_is_removed_a_day_later_and_nothing_els
     assert folder.clear() == 1
     assert not left.exists()
     assert len([*folder.path.iterdir()]) == len(others) + 1
+
+
+def test_a_disk_that_takes_no_more_is_told_in_a_sentence_and_no_half_of_a_drop_stays(tmp_path):
+    small, large = tmp_path / "small.json", tmp_path / "large.json"
+    small.write_bytes(b"{}")
+    large.write_bytes(b"x" * 9_000)
+
+    def drop(*files, room: int) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "glp1_pipeline.cli", "drop", *map(str, files)],
+            env={**os.environ, "GLP1_HOME": str(tmp_path / "home")}, capture_output=True, text=True, check=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
+        )  # fmt: skip
+
+    assert drop(small, room=10_000).returncode == 0
+    full = drop(small, large, room=1_000)
+    assert full.returncode == 1
+    assert "did not take file 2 of 2 (File too large): make room there" in full.stderr
+    assert "Traceback" not in full.stderr
+    landing = tmp_path / "home" / "landing"
+    assert [path.read_bytes() for path in landing.iterdir()] == [b"{}", b"{}"]
 
 
 def test_a_drop_left_behind_between_the_two_last_steps_is_found_again(folder):
