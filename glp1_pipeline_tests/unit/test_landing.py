@@ -27,6 +27,7 @@ from glp1_pipeline.adapters.landing import (
     lines,
     packed_as,
 )
+from glp1_pipeline.adapters.settings import Settings
 
 DROP = uuid.UUID(int=7)
 
@@ -185,6 +186,9 @@ def test_a_drop_whose_producer_was_killed_is_removed_a_day_later_and_nothing_els
 
 
 def test_a_disk_that_takes_no_more_is_told_in_a_sentence_and_no_half_of_a_drop_stays(tmp_path):
+    settings = Settings.from_env({"GLP1_HOME": str(tmp_path / "home")})
+    settings.make_home()
+    KeyRing.create(settings.home / "secrets" / "keys.json")
     small, large = tmp_path / "small.json", tmp_path / "large.json"
     small.write_bytes(b"{}")
     large.write_bytes(b"x" * 9_000)
