@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -78,10 +79,9 @@ def ack(incident: str, by: str, as_json: bool) -> None:
     from ..adapters.alerts import acknowledge, open_incidents
 
     def answered(connection):
-        numbers = [
-            one.incident_id for one in open_incidents(connection) if incident in (str(one.incident_id), one.alert)
-        ]
-        return acknowledge(connection, numbers[0], by) if len(numbers) == 1 else None
+        named = [one for one in open_incidents(connection) if incident in (str(one.incident_id), one.alert)]
+        number = named[0].incident_id if len(named) == 1 else None
+        return acknowledge(connection, number, by) if number else None
 
     def work():
         noted = _absence().acknowledge(by) if incident == "store_away" else None
@@ -155,26 +155,44 @@ def check(as_json: bool) -> None:
 @alerts.command()
 @click.option("--every", type=click.FloatRange(min=0.1), default=15.0, show_default=True, help="Seconds between looks.")
 def watch(every: float) -> None:
-    """Stay, and call whoever is on call when our own database does not answer for long enough; looks at nothing else.
+    """Stay, and call whoever is on call when our own database does not answer for long enough.
 
-    `glp1 up` keeps one running: Dagster's sensors and all other alerts are silent while the database is away.
+    `glp1 up` keeps one running: Dagster's sensors and all other alerts are silent while the database is away. While
+    Dagster makes no page of health, it does; nothing else is looked at.
     """
+    import psycopg
+
     from ..adapters.alerts import Channels
-    from ..adapters.settings import Settings
-    from ..adapters.store import connect
     from ..adapters.variables import SettingsError
+    from ..contracts import ContractError
+    from ..contracts.alerts import load_alerts
+    from ..defs.health import is_unmade, look, make_page
+    from ..domain.health import Health, unreachable
+
+    def show(seen: Callable[[], Health]) -> None:
+        """That there is no page keeps nobody from being called."""
+        try:
+            make_page(settings, seen())
+        except (psycopg.Error, OSError, ContractError) as error:
+            click.echo(f"the page of health could not be made ({type(error).__name__}); the next look tries again")
 
     try:
-        settings, absence = Settings.from_env(), _absence()
+        road, absence, was_away = open_road(), _absence(), False
+        settings = road.settings
         click.echo("watching")
         while True:
             try:
-                with connect(settings.store_url(), "glp1 alerts watch") as connection:
+                with road.connect("glp1 alerts watch") as connection:
                     if absence.is_over(connection):
                         click.echo("the database is back")
+                    if was_away or is_unmade(settings):
+                        show(lambda: look(road, connection))
+                was_away = False
             except ConnectionError:
+                was_away = True
                 sent = absence.lasts(Channels.from_settings(settings))
                 click.echo(f"the database is away; sent {sent.sent}, not taken {sum(sent.failed.values())}")
+                show(lambda: unreachable(load_alerts(), _now()))
             time.sleep(every)
     except SettingsError as error:
         raise click.ClickException(str(error)) from None

@@ -120,11 +120,12 @@ def as_numbers(known: list[Incident], now: datetime) -> dict[str, float]:
 @dg.sensor(
     name="alerts",
     owners=[OPS],
+    target=dg.AssetSelection.assets("health_page"),
     minimum_interval_seconds=LOOK_EVERY_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=f"Looks every {LOOK_EVERY_SECONDS} seconds at everything that is watched, opens, escalates and ends "
-    "incidents, and sends what there is to tell. It starts no run. Where Dagster itself may be down, "
-    "`glp1 alerts check` does the same from cron.",
+    "incidents, and sends what there is to tell. When one begins, is escalated or ends, it has the page of health made "
+    "anew. Where Dagster itself may be down, `glp1 alerts check` does the same from cron.",
 )
 def alerts_sensor(road: Road):
     """Look and send."""
@@ -134,10 +135,10 @@ def alerts_sensor(road: Road):
         return dg.SkipReason(str(error))
     trouble = f", {sum(told.failed.values())} not taken" if told.failed else ""
     silent = f"; no address for {', '.join(told.without_address)}" if told.without_address else ""
-    return dg.SkipReason(
-        f"{found.open} open, {found.opened} new, {found.escalated} escalated, {found.resolved} ended;"
-        f" {told.sent} sent{trouble}{silent}"
-    )
+    news = f"{found.opened} new, {found.escalated} escalated, {found.resolved} ended"
+    if found.opened or found.escalated or found.resolved:
+        return dg.RunRequest(tags={"glp1/alerts": news})
+    return dg.SkipReason(f"{found.open} open, {news}; {told.sent} sent{trouble}{silent}")
 
 
 alerts_schedule = dg.ScheduleDefinition(

@@ -5,6 +5,7 @@ Here: wiring, which `glp1 health` shares, so that a look needs no Dagster. Not h
 """
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import psycopg
@@ -19,6 +20,8 @@ from .describe import OPS
 from .recovery import LEDGER_BALANCE
 from .resources import Road
 
+UNMADE_AFTER = timedelta(seconds=150)
+"""The page is made every two minutes, by a run that takes seconds."""
 GATE_TASK = "missing-high-risk-input"
 """The task that a held patient makes first: its queue's team answers for the gates."""
 
@@ -29,8 +32,9 @@ HEALTH_PAGE = dg.AssetSpec(
     owners=[OPS],
     kinds={"python", "html"},
     description="One page for ops leads: each feed, queue, gate, target system and program green, amber or red, since "
-    "when, whose it is and what to do next. Written every two minutes to GLP1_HOME/health/index.html, without a name "
-    "of a patient; its address is in the metadata. `glp1 health` says the same at once, also while Dagster is down.",
+    "when, whose it is and what to do next. Written every two minutes and whenever an alert begins or ends to "
+    "GLP1_HOME/health/index.html, without a name of a patient; its address is in the metadata. While Dagster or our "
+    "database is down, `glp1 alerts watch` writes it. `glp1 health` says the same at once.",
     freshness_policy=dg.FreshnessPolicy.time_window(
         fail_window=timedelta(minutes=10), warn_window=timedelta(minutes=6)
     ),
@@ -64,6 +68,19 @@ def runs_of(instance: dg.DagsterInstance, now: datetime) -> Part:
     )
 
 
+def is_unmade(settings: Settings) -> bool:
+    """Whether Dagster makes no page just now: there is none, or it should have been made anew."""
+    try:
+        made = page_of(settings.home).stat().st_mtime
+    except FileNotFoundError:
+        return True
+    return datetime.now(UTC) - datetime.fromtimestamp(made, UTC) > UNMADE_AFTER
+
+
+def make_page(settings: Settings, health: Health) -> Path:
+    return write_page(page_of(settings.home), page(health))
+
+
 def addresses(settings: Settings) -> dict[str, str]:
     """Where the page is: its file, and its address on this machine where the receiver of webhooks runs."""
     found = {"file": str(page_of(settings.home))}
@@ -78,7 +95,7 @@ def write_health_page(context: dg.AssetExecutionContext, road: Road):
     runs = runs_of(context.instance, datetime.now(UTC))
     with road.connect("glp1 health page") as connection:
         health = look(road, connection, (runs,))
-    path = write_page(page_of(road.settings.home), page(health))
+    path = make_page(road.settings, health)
     where = addresses(road.settings)
     yield dg.MaterializeResult(
         "health_page",

@@ -472,9 +472,11 @@ def test_the_sensor_looks_and_the_asset_counts_and_warns_while_nobody_answers(
 ):
     world.event(minutes=25)
     with dg.build_sensor_context(resources={"road": Road()}) as context:
-        skipped = wiring.alerts_sensor(context)
-    assert isinstance(skipped, dg.SkipReason)
-    assert "new" in str(skipped.skip_message)
+        asked, again = wiring.alerts_sensor(context), wiring.alerts_sensor(context)
+    assert isinstance(asked, dg.RunRequest), "the page of health shows it at once"
+    assert asked.tags["glp1/alerts"].endswith("new, 0 escalated, 0 ended")
+    assert isinstance(again, dg.SkipReason)
+    assert " 0 new" in str(again.skip_message)
     assert "integration:opened:event_waiting" in channel.news()
 
     def counted() -> dg.ExecuteInProcessResult:

@@ -6,6 +6,11 @@ import asyncio
 import json
 import os
 import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +18,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
+from psycopg import sql
 
 from glp1_pipeline.adapters import alerts, health, hooks
 from glp1_pipeline.adapters.health_page import page_of, write_page
@@ -22,7 +28,7 @@ from glp1_pipeline.defs import health as wiring
 from glp1_pipeline.defs.resources import Road
 from glp1_pipeline.domain.health import Health
 from glp1_pipeline_tests.alert_world import AlertWorld
-from glp1_pipeline_tests.small_road import SmallRoad, contract, empty_tables, submission
+from glp1_pipeline_tests.small_road import SmallRoad, connect, contract, empty_tables, migrated_database, submission
 
 
 @pytest.fixture
@@ -169,6 +175,50 @@ def test_the_asset_writes_the_page_whole_for_its_owner_alone_and_plots_the_light
     html = path.read_text()
     told = submission(5)["data"]["answers"]
     assert not [v for v in (told["demo.legal_last"], told["demo.mobile"], told["demo.dob"], "Canary") if str(v) in html]
+
+
+@contextmanager
+def watching(home: Path) -> Iterator[None]:
+    """`glp1 alerts watch` as `glp1 up` keeps it, with the settings of this moment."""
+    argv = [sys.executable, "-m", "glp1_pipeline.cli", "alerts", "watch", "--every", "0.2"]
+    with (home / "watch.log").open("wb") as log, subprocess.Popen(argv, stdout=log, stderr=log) as watch:
+        try:
+            yield
+            assert watch.poll() is None, (home / "watch.log").read_text()
+        finally:
+            watch.kill()
+
+
+def test_while_dagster_or_the_database_is_down_the_watch_makes_the_page(home: Path, road: SmallRoad, world: AlertWorld):
+    all_is_looked_at(world)
+    page = page_of(home)
+
+    def shows(words: str) -> None:
+        ends = time.monotonic() + 30
+        while not page.exists() or words not in page.read_text():
+            assert time.monotonic() < ends, (home / "watch.log").read_text()
+            time.sleep(0.1)
+
+    with watching(home):
+        shows("Work queues")
+        page.write_text("made by Dagster just now")
+        time.sleep(1)
+        assert page.read_text() == "made by Dagster just now"
+        minutes_ago = time.time() - 180
+        os.utime(page, (minutes_ago, minutes_ago))
+        shows("Work queues")
+        name = sql.Identifier(road.connection.info.dbname)
+        with connect(migrated_database()) as beside:
+
+            def allow(is_allowed: bool) -> None:
+                beside.execute(sql.SQL("alter database {} allow_connections {}").format(name, sql.Literal(is_allowed)))
+
+            allow(False)
+            try:
+                shows("it does not answer, so nothing else is known")
+            finally:
+                allow(True)
+        shows("Work queues")
 
 
 def test_the_page_tells_of_runs_that_failed(home: Path, road: SmallRoad, world: AlertWorld):
