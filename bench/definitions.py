@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 
 from glp1_pipeline import definitions as road
-from glp1_pipeline.defs.intake import WAIT_SECONDS, running, wait_until
+from glp1_pipeline.defs.ticks import WAIT_SECONDS, running, wait_until
 
 FLOOR_JOB = "floor"
 FOLDER = Path(os.environ["BENCH_FLOOR"])

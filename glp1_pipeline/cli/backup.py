@@ -147,7 +147,7 @@ def unknown(since: datetime | None, as_json: bool) -> None:
     from datetime import UTC
 
     from ..adapters.ehr_unknown import unknown_there
-    from ..defs.intake import every_few_seconds
+    from ..adapters.progress import every_few_seconds
 
     def work() -> dict[str, Any]:
         road = open_road()
@@ -208,7 +208,7 @@ def _scratch(settings) -> Iterator[str]:
 
 
 def _progress():
-    from ..defs.intake import every_few_seconds
+    from ..adapters.progress import every_few_seconds
 
     return every_few_seconds(lambda done: click.echo(f"{done / 1e6:.0f} MB …", err=True))
 

@@ -88,9 +88,9 @@ def reseal(as_json: bool) -> None:
     The road goes on meanwhile: rows in use are passed over and done in a later pass. Exits with 1 while something is
     left: begin it again.
     """
+    from ..adapters.progress import every_few_seconds
     from ..adapters.resealing import Resealed
     from ..adapters.resealing import reseal as seal_anew
-    from ..defs.intake import every_few_seconds
 
     def work() -> Resealed:
         road = open_road()

@@ -22,7 +22,7 @@ def reconcile(with_ehr: bool, as_json: bool) -> None:
     """
     from ..adapters.balance import balance
     from ..adapters.ehr_compare import compare
-    from ..defs.intake import every_few_seconds
+    from ..adapters.progress import every_few_seconds
 
     def work():
         road = open_road()

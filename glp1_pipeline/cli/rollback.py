@@ -227,6 +227,6 @@ def _told(work) -> Any:
 
 
 def _progress():
-    from ..defs.intake import every_few_seconds
+    from ..adapters.progress import every_few_seconds
 
     return every_few_seconds(lambda now: click.echo(f"{now.done} of {now.chosen} writes …", err=True))

@@ -6,9 +6,10 @@ from datetime import timedelta
 import dagster as dg
 
 from ..adapters import charts
+from ..adapters.progress import every_few_seconds
 from ..domain.mapping import NO_FIELD
 from .describe import CLINICAL, OPS, spec
-from .intake import Scope, every_few_seconds
+from .intake import Scope
 from .matches import MATCHES
 from .partitions import DAYS, days_of
 from .resources import Road

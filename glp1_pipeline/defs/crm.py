@@ -12,8 +12,8 @@ from ..adapters.calls import CallFailure
 from ..adapters.crm.changes import has_news, notice
 from ..adapters.crm.cursor import LOOK_EVERY_SECONDS, wait_for_due
 from .describe import OPS
-from .intake import WAIT_SECONDS, has_just_failed, running, wait_until
 from .resources import Road
+from .ticks import WAIT_SECONDS, has_just_failed, running, wait_until
 
 BUSY_SECONDS = 0.5
 

@@ -12,9 +12,9 @@ from ..adapters.ehr import Entry, polling
 from ..domain.contract import CRM, EHR
 from .chart import WRITES
 from .describe import OPS, spec
-from .intake import WAIT_SECONDS, has_just_failed, running, wait_until
 from .partitions import DAYS, today
 from .resources import Road
+from .ticks import WAIT_SECONDS, has_just_failed, running, wait_until
 
 KIND = "ehr_chart"
 CRM_KIND = "crm_contact"

@@ -15,8 +15,8 @@ from ..adapters.ehr.hints import hints, wait_for_hint
 from ..adapters.ehr.polling import has_news, lag_seconds, poll_changes, sweep_age_seconds
 from ..domain.contract import EHR
 from .describe import OPS
-from .intake import WAIT_SECONDS, has_just_failed, running, wait_until
 from .resources import Road
+from .ticks import WAIT_SECONDS, has_just_failed, running, wait_until
 
 LOOK_EVERY_SECONDS = 25
 """A tick looks once and then listens for a hint until it is over; the next begins at a multiple of 5 s."""

@@ -11,9 +11,9 @@ import dagster as dg
 
 from ..adapters import clock, followups
 from .describe import CLINICAL, OPS, spec
-from .intake import WAIT_SECONDS
 from .medication import MEDICATION_COURSES
 from .resources import Road
+from .ticks import WAIT_SECONDS
 
 STATUSES = ("planned", "open", "due", "missed", "completed")
 """Of check-ins that are not over."""

@@ -1,27 +1,20 @@
 """Intake: the landing zone becomes the event ledger, and one run carries what is pending to the provider's queue."""
 
-import time
-from collections.abc import Callable
 from datetime import timedelta
 from enum import Enum
-from typing import Any
 
 import dagster as dg
 
 from ..adapters import ledger
 from ..adapters.charts import is_backlog, pending_days
+from ..adapters.progress import every_few_seconds
 from .describe import OPS, spec
 from .partitions import DAYS, today
 from .resources import Road
+from .ticks import WAIT_SECONDS, has_just_failed, running, wait_until
 
-PAUSE_SECONDS = 15.0
 BACKLOG = 2000
 """Waiting events that are worth a second run: a processor's work for some seconds."""
-WAIT_SECONDS = 24.0
-"""How long a tick waits for a drop. The daemon starts ticks at multiples of 5 s, so one that ends a second before such
-a moment leaves nobody listening for a second; one that ends just after it, for five. A tick may last 60 s."""
-IN_PROGRESS = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING,
-               dg.DagsterRunStatus.STARTED]  # fmt: skip
 
 
 class Scope(Enum):
@@ -89,44 +82,6 @@ def receive(context: dg.AssetExecutionContext, road: Road):
             )
         ],
     )
-
-
-def every_few_seconds(tell: Callable[[Any], None], seconds: float = 5.0) -> Callable[[Any], None]:
-    """Progress of long work, as often as a person wants to hear of it: counts, never a value."""
-    last = time.monotonic()
-
-    def heard(now: Any) -> None:
-        nonlocal last
-        if time.monotonic() - last >= seconds:
-            last = time.monotonic()
-            tell(now)
-
-    return heard
-
-
-def running(instance: dg.DagsterInstance, job: str) -> int:
-    """How many runs of the job are on their way, up to two."""
-    return len(instance.get_run_records(dg.RunsFilter(job_name=job, statuses=IN_PROGRESS), limit=2))
-
-
-def has_just_failed(instance: dg.DagsterInstance, job: str, seconds: float = PAUSE_SECONDS) -> bool:
-    """Whether the job's last run failed a moment ago: a fault that lasts must not make a run every few seconds."""
-    (last, *_) = instance.get_run_records(dg.RunsFilter(job_name=job), limit=1) or [None]
-    if last is None or last.dagster_run.status is not dg.DagsterRunStatus.FAILURE:
-        return False
-    return time.time() - (last.end_time or 0.0) < seconds
-
-
-def wait_until(timeout: float, is_due, is_busy) -> bool:
-    """True as soon as there is work and no run at it; False when the time is over."""
-    ends = time.monotonic() + timeout
-    while (left := ends - time.monotonic()) > 0:
-        if not is_due(left):
-            continue
-        if not is_busy():
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def intake_sensor(job) -> dg.SensorDefinition:

@@ -11,8 +11,8 @@ import dagster as dg
 from pydantic import Field
 
 from ..adapters import replay as plans
+from ..adapters.progress import every_few_seconds
 from .describe import DATA
-from .intake import every_few_seconds
 from .resources import Road
 
 

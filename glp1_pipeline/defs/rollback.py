@@ -12,9 +12,10 @@ from pydantic import Field
 
 from ..adapters import rollback as plans
 from ..adapters.ehr import EhrFailure
+from ..adapters.progress import every_few_seconds
 from .describe import DATA
-from .intake import every_few_seconds, has_just_failed, running
 from .resources import Road
+from .ticks import has_just_failed, running
 
 FAILED_PAUSE_SECONDS = 300.0
 SHOWN = 1000

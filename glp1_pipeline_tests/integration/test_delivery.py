@@ -307,9 +307,7 @@ def test_a_poison_patient_blocks_nobody_else(world: World, server_ids: bool, cod
         assert report.outcomes["dead"] == 1
         assert report.outcomes["delivered"] == 6
         assert world.lane(poison)[1] == "rejected"
-        counts = pending(world.connection, world.target)
-        assert (counts.ready, counts.in_doubt, counts.dead) == (1, 0, 1)
-        assert counts.oldest_age is not None
+        assert pending(world.connection, world.target) == (1, 0, 1)
         proxy.rule = None
         assert retry_dead(world.connection, world.target, "all") == 1
         world.drain(client)

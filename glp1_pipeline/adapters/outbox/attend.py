@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 
 from psycopg import Connection
@@ -30,8 +29,6 @@ class Pending(NamedTuple):
     ready: int
     in_doubt: int
     dead: int
-    oldest_age: timedelta | None
-    """Of the oldest write that is ready or in doubt."""
 
 
 def pending(connection: Connection[Any], target: str) -> Pending:
@@ -39,7 +36,7 @@ def pending(connection: Connection[Any], target: str) -> Pending:
     with connection.transaction():
         row = connection.execute(
             "select count(*) filter (where status = 'ready'), count(*) filter (where status = 'in_doubt'),"
-            " count(*) filter (where status = 'dead'), now() - min(created_at) filter (where status <> 'dead')"
+            " count(*) filter (where status = 'dead')"
             " from ops.writes where target = %s and status in ('ready', 'in_doubt', 'dead')",
             (target,),
         ).fetchone()
