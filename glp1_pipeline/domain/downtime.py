@@ -23,7 +23,7 @@ from .followup import MISSED
 from .medication.work import OF_FLAGS
 from .past import judge
 from .refill.work import OF_REFILL
-from .tasks import rests_on
+from .tasks import EDITED, rests_on
 
 NAMESPACE = uuid.UUID("2f6a1f0e-7a43-5c7e-9b3e-51c0c1a6d0b4")
 SOURCE = "/downtime/glp1"
@@ -40,7 +40,10 @@ _STATES = {
     "stale": "too old", "not_accepted": "not accepted", "unmapped_medicine": "medicine not in our table",
     "unmapped_allergen": "allergen not in our table", "not_asked": "not asked",
 }  # fmt: skip
-ELSEWHERE = {"match": "`glp1 match`", "resolve-field-conflict": "`glp1 settle`"}
+ELSEWHERE = {
+    "match": "`glp1 match`", "resolve-field-conflict": "`glp1 settle`",
+    EDITED: "`glp1 conflicts`, of a contact in the CRM by `glp1 crm conflicts`",
+}  # fmt: skip
 """What a done task alone cannot decide -> where its decision is entered."""
 
 
@@ -190,11 +193,11 @@ def _time(text: str, zone: ZoneInfo, now: datetime) -> datetime:
         raise BadRow("`done_at` must be a time like 2026-11-23 14:05") from None
     if len(text) < len("2026-11-23 14:05"):
         raise BadRow("`done_at` must have the time of day too, like 2026-11-23 14:05")
+    if not 2000 <= at.year < 9999:  # a year at either end of the calendar is none at all in another time zone
+        raise BadRow("`done_at` is not of this century")
     at = (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
     if at > now:
         raise BadRow("`done_at` lies in the future: is the time zone right?")
-    if at.year < 2000:
-        raise BadRow("`done_at` is not of this century")
     return at
 
 

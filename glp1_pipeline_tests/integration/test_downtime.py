@@ -18,14 +18,17 @@ from zoneinfo import ZoneInfo
 import orjson
 import pytest
 from click.testing import CliRunner
+from psycopg.types.json import Jsonb
 
 from glp1_pipeline.adapters import downtime, matches
+from glp1_pipeline.adapters.charts import attend_disputes
 from glp1_pipeline.adapters.downtime import Answer, bring_back, read_worklist
 from glp1_pipeline.adapters.downtime.bring_back import Row
 from glp1_pipeline.cli.downtime import downtime as command
 from glp1_pipeline.defs import resources
 from glp1_pipeline.domain.charting import GATE
-from glp1_pipeline.domain.downtime import cells
+from glp1_pipeline.domain.downtime import NEEDED, cells
+from glp1_pipeline.domain.tasks import EDITED
 from glp1_pipeline_tests.sample_inputs import contract
 from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, submission
 
@@ -164,6 +167,18 @@ def test_who_is_who_is_not_decided_on_paper(road: SmallRoad):
     assert "glp1 match" in answer.says
 
 
+def test_whose_word_of_a_resource_stays_is_not_decided_on_paper(road: SmallRoad):
+    road.send(submission(18))
+    mark = {"Patient/7": {"reason": "edited_in_ehr", "since": DONE_AT.isoformat()}}
+    road.connection.execute("update ops.copies set conflicts = %s", (Jsonb(mark),))
+    attend_disputes(road.connection, road.contract, road.cipher)
+    (row,) = [row for row in worklist(road) if row["task"] == contract().tasks[EDITED].purpose]
+    (answer,) = load(road, filled(row))
+    assert answer.status == "bad"
+    assert "glp1 conflicts" in answer.says
+    assert road.events() == {"charted": 1}
+
+
 def test_work_that_was_begun_under_a_record_is_done_also_after_the_record_became_part_of_another(road: SmallRoad):
     road.send(submission(11), submission(11, subject="her-other-account"))
     survivor = road.one("select patient_id::text from phi.charts")
@@ -261,11 +276,23 @@ def test_by_the_command_line_from_the_worklist_to_the_paper_and_back(home: Path,
     ]  # fmt: skip
 
 
+def test_where_the_audit_cannot_be_written_no_patient_is_taken_out(
+    home: Path, road: SmallRoad, monkeypatch: pytest.MonkeyPatch
+):
+    road.send(submission(19))
+    monkeypatch.setenv("GLP1_HOME", str(home / "not-mounted"))
+    code, output = run("pack", "--to", str(home / "paper"), "--actor", "staff-1", "--reason", "tonight")
+    assert code == 1
+    assert "audit in GLP1_HOME cannot be written" in output
+    assert not (home / "paper").exists()
+
+
 def test_what_cannot_be_a_worklist_is_said_in_a_sentence_and_nothing_is_taken_out_without_a_name(home: Path):
     wrong = home / "wrong.csv"
     why = ("--actor", "staff-1", "--reason", "tried")
     for content, says in (
         (b"a,b\n1,2\n", "lacks the columns task_id"), (b"\xff\xfe", "not UTF-8"), (b"", "lacks the columns"),
+        (b'"' + b"x" * 200_000 + b'"\n', "is no CSV"),
     ):  # fmt: skip
         wrong.write_bytes(content)
         code, output = run("load", str(wrong), *why)
@@ -275,6 +302,15 @@ def test_what_cannot_be_a_worklist_is_said_in_a_sentence_and_nothing_is_taken_ou
     assert run("pack", "--to", str(home / "x"), "--actor", "staff-1")[0] == 2
     assert not (home / "x").exists()
     assert not (home / "audit.ndjson").exists()
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_whichever_way_a_spreadsheet_ends_lines_and_orders_columns_the_rows_are_read(tmp_path: Path, end: str):
+    file = tmp_path / "filled.csv"
+    file.write_bytes(f"note_code,{','.join(reversed(NEEDED[:-1]))},row{end}left-message,,,,,b,7{end}".encode())
+    assert [(row.name, row.cells["note_code"], row.cells["task_id"]) for row in downtime.read_rows(file)] == [
+        ("7", "left-message", "b")
+    ]
 
 
 def test_a_pack_is_never_written_over_another(tmp_path: Path):

@@ -73,6 +73,8 @@ def test_a_filled_in_row_is_an_event_that_is_the_same_however_often_and_in_which
         ({"done_at": "2026-11-23"}, "`done_at`"),
         ({"done_at": "2026-11-23 10:01"}, "future"),
         ({"done_at": "0026-11-23 10:01"}, "century"),
+        ({"done_at": "0001-01-01 00:00+05:00"}, "century"),
+        ({"done_at": "9999-12-31 23:59"}, "century"),
         ({"task_id": "7"}, "`task_id`"),
         ({"rests_on": "x"}, "`rests_on`"),
         ({"note_code": "Patient said she cried"}, "`note_code`"),

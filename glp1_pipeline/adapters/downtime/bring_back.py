@@ -64,15 +64,16 @@ def read_rows(path: Path) -> list[Row]:
     if path.stat().st_size > LONGEST:
         raise ValueError("the file is too long to be a worklist")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        # Some spreadsheets end a line with a carriage return alone, which `csv` takes for part of a cell.
+        text = io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=None).getvalue()
     except UnicodeDecodeError:
         raise ValueError("the file is not UTF-8: save it as `CSV UTF-8`") from None
     head = text.partition("\n")[0]
     found = csv.DictReader(io.StringIO(text), delimiter=";" if head.count(";") > head.count(",") else ",", restkey="")
-    if lacking := [name for name in NEEDED if name not in (found.fieldnames or ())]:
-        raise ValueError(f"the file lacks the columns {', '.join(lacking)}: fill in the worklist's own CSV")
     rows = []
     try:
+        if lacking := [name for name in NEEDED if name not in (found.fieldnames or ())]:
+            raise ValueError(f"the file lacks the columns {', '.join(lacking)}: fill in the worklist's own CSV")
         for place, cells in enumerate(found, 1):
             number = (cells.get("row") or "").strip()
             rows.append(Row(number if number.isdecimal() and len(number) < 9 else f"{place}", cells))
