@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from .telling import AS_JSON, open_road, question, show_or_json, told
+from .telling import AS_JSON, of_the_ehr, open_road, question, show_or_json, told
 
 
 @click.command()
@@ -32,7 +32,7 @@ def reconcile(with_ehr: bool, as_json: bool) -> None:
             compared = compare(connection, road.ehr, road.cipher, progress=tell) if with_ehr else None
         return found, compared
 
-    found, compared = told(work)
+    found, compared = told(lambda: of_the_ehr(work, "try again, or prove the ledger alone by --no-ehr"))
     holds = found.holds and (compared is None or compared.holds)
     answer = {"holds": holds, "ledger": found.as_dict(), "ehr": compared.as_dict() if compared else None}
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from .plan import ACTOR, MANY, REASON, tell, tell_list
-from .telling import AS_JSON, open_road, patient_of, show_or_json, told
+from .telling import AS_JSON, of_the_ehr, open_road, patient_of, show_or_json, told
 
 PLAN = click.argument("plan_id", metavar="PLAN", type=click.UUID)
 INSTANT = click.DateTime(["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"])
@@ -183,6 +183,8 @@ def stop(plan_id: uuid.UUID, as_json: bool) -> None:
 def release(plan_id: uuid.UUID, actor: str, reason: str, as_json: bool) -> None:
     """Let what PLAN took back be sent again: after the contract was corrected, for what was right all the while.
 
+    One that was stopped half-way is released too, and goes on no more.
+
     Nothing is sent by this alone: the next event of a patient, or `glp1 replay`, writes what our side says then.
     """
 
@@ -212,18 +214,9 @@ def _counts(outcomes: dict[str, int]) -> dict[str, int]:
 
 def _told(work) -> Any:
     """What a plan or the EHR refuses is a sentence, not a trace."""
-    from ..adapters.ehr import EhrFailure
     from ..adapters.rollback import PlanFault
 
-    def asked() -> Any:
-        try:
-            return work()
-        except EhrFailure as failure:
-            raise click.ClickException(
-                f"the EHR does not tell what stands there ({failure.trouble}): try again; what is done stays done"
-            ) from None
-
-    return told(asked, PlanFault)
+    return told(lambda: of_the_ehr(work, "try again; what is done stays done"), PlanFault)
 
 
 def _progress():

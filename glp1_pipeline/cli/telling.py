@@ -44,6 +44,7 @@ def _telling() -> tuple[type[Exception], ...]:
     """Errors whose text tells a person what to do."""
     from ..adapters.cipher import KeyMissing
     from ..adapters.crosswalk import SeveralPatients
+    from ..adapters.ehr import EhrMisconfigured
     from ..adapters.landing import LandingFault
     from ..adapters.postgres import PostgresError
     from ..adapters.secrets import SecretError
@@ -52,8 +53,8 @@ def _telling() -> tuple[type[Exception], ...]:
     from ..sandbox.supervisor import StackError
 
     return (
-        ConnectionError, ContractError, KeyMissing, LandingFault, PostgresError, SecretError, SettingsError,
-        SeveralPatients, StackError,
+        ConnectionError, ContractError, EhrMisconfigured, KeyMissing, LandingFault, PostgresError, SecretError,
+        SettingsError, SeveralPatients, StackError,
     )  # fmt: skip
 
 
@@ -63,6 +64,18 @@ def or_say(work: Callable):
         return work()
     except ValueError as error:
         raise click.ClickException(str(error)) from None
+
+
+def of_the_ehr(work: Callable, what_then: str):
+    """Of work that asks the EHR: where it does not answer, a sentence that says so and what to do."""
+    from ..adapters.ehr import EhrFailure
+
+    try:
+        return work()
+    except EhrFailure as failure:
+        raise click.ClickException(
+            f"the EHR does not tell what stands there ({failure.trouble}): {what_then}"
+        ) from None
 
 
 def patient_of(connection, name: str) -> str:

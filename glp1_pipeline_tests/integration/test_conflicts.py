@@ -94,3 +94,18 @@ def test_a_person_lists_a_conflict_and_decides_it_and_replays_stay_without_effec
         reconciled = glp1("reconcile")
         assert (reconciled["ehr"]["edited_there"], reconciled["holds"]) == (0, True)
     client.close()
+
+
+def test_an_ehr_that_does_not_answer_is_said_in_a_sentence_and_the_ledger_can_be_proven_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_road(migrated_database(), tmp_path) as road:
+        road.send(submission(1))
+        away = Ehr(EhrSettings("http://127.0.0.1:9/fhir"))
+        door = SimpleNamespace(connect=lambda name: connect(road.url, name), cipher=road.cipher, ehr=away)
+        monkeypatch.setattr(prove, "open_road", lambda: door)
+        asked = CliRunner().invoke(cli.main, ["reconcile", "--json"])
+        assert (asked.exit_code, asked.stdout) == (1, "")
+        assert "the EHR does not tell" in asked.output
+        assert "--no-ehr" in asked.output
+        assert glp1("reconcile", "--no-ehr")["holds"]
