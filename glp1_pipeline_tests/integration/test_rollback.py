@@ -324,6 +324,31 @@ def test_what_was_taken_back_is_sent_when_it_says_something_else_or_when_somebod
     assert told.compare().holds
 
 
+def test_what_a_plan_took_back_before_it_was_stopped_is_released_and_it_goes_on_no_more(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(plans, "CHUNK", 1)
+    bad, _ = charted_wrongly(told, unsure(1), unsure(2))
+    wrongly = told.says()
+    plan_id = told.choose(contract_versions=(WRONG,))
+    rollback.approve(bad.connection, plan_id, *BY)
+    with pytest.raises(rollback.PlanFault, match="approved: only what was taken back"):
+        rollback.release(bad.connection, plan_id, *BY)
+    assert told.apply(plan_id, progress=lambda _: rollback.stop(bad.connection, plan_id)).done == 1
+    told.deliver()
+    assert told.says() != wrongly
+    # It was right after all: nobody has to take the rest back first.
+    assert rollback.release(bad.connection, plan_id, *BY) > 0
+    with pytest.raises(rollback.NotApproved, match="released"):
+        rollback.approve(bad.connection, plan_id, *BY)
+    found = rollback.show(bad.connection, plan_id)
+    assert (found["state"], found["held"], found["released_by"]) == ("stopped", 0, BY[0])
+    bad.replay()
+    told.deliver()
+    assert told.says() == wrongly
+    assert told.compare().holds
+
+
 def test_a_rollback_is_taken_back_by_naming_its_writes(told: Told):
     bad, _ = charted_wrongly(told, unsure(1))
     wrongly = told.says()

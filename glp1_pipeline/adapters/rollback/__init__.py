@@ -7,9 +7,9 @@ to become of a resource (`domain.rollback`), and delivery: what is taken back go
 
 from ..plans import NotApproved, PlanFault
 from .apply import Told, apply, by_outcome, dry_run, due, receipt, release
-from .plan import COURSE, Selection, choose, held, left, listed, show
+from .plan import COURSE, Selection, approve, choose, held, left, listed, show
 
-approve, stop = COURSE.approve, COURSE.stop
+stop = COURSE.stop
 
 __all__ = [
     "NotApproved",

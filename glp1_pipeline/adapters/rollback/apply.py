@@ -127,13 +127,16 @@ def apply(
 
 def release(connection: psycopg.Connection, plan_id: uuid.UUID, actor: str, reason: str) -> int:
     """Let what the plan took back be sent again: the next replay or event of a patient writes what our side says then.
-    Returns how many resources were held. Raises PlanFault. Killed, it is done again."""
+    Returns how many resources were held. A plan that was stopped half-way goes on no more then. Raises PlanFault.
+    Killed, it is done again."""
     if not actor.strip() or not reason.strip():
         raise PlanFault("a release needs an actor and a reason")
     with alone(connection, plan_id):
         plan = show(connection, plan_id)
-        if plan["state"] != "applied":
-            raise PlanFault(f"it is {plan['state']}: only what was taken back can be released")
+        if plan["state"] not in ("applied", "stopped"):
+            raise PlanFault(
+                f"it is {plan['state']}: only what was taken back can be released, by a plan that is applied or stopped"
+            )
         rows = held(connection, plan_id)
         patients = sorted({patient_id for _, patient_id, *_ in rows})
         for start in range(0, len(patients), PATIENTS_AT_A_TIME):  # each is a lock until the commit

@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from ...domain.rollback import NOTHING_TO_DO, TAKEN_BACK
-from ..plans import Course, PlanFault
+from ..plans import Course, NotApproved, PlanFault
 
 COURSE = Course("rollback_plans", "rollback")
 CHUNK = 20
@@ -106,6 +106,14 @@ def choose(connection: psycopg.Connection, selection: Selection) -> uuid.UUID:
             (plan_id, Jsonb(asked), chosen),
         )
     return plan_id
+
+
+def approve(connection: psycopg.Connection, plan_id: uuid.UUID, actor: str, reason: str) -> None:
+    """As of any plan (`Course.approve`), unless what it took back was released. Raises PlanFault."""
+    with connection.transaction():
+        COURSE.approve(connection, plan_id, actor, reason)
+        if show(connection, plan_id)["released_at"] is not None:
+            raise NotApproved("what it took back was released, so it goes on no more: plan again")
 
 
 COLUMNS = (
