@@ -66,9 +66,15 @@ def list_(wants_all: bool, days: int, as_json: bool) -> None:
     show_or_json(as_json, found, show)
 
 
+def _named(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not value.strip():
+        raise click.BadParameter("say who is at it: nobody is called any more then")
+    return value.strip()
+
+
 @alerts.command()
 @click.argument("incident")
-@click.option("--by", required=True, help="Who is at it: your name or role.")
+@click.option("--by", required=True, callback=_named, help="Who is at it: your name or role.")
 @AS_JSON
 def ack(incident: str, by: str, as_json: bool) -> None:
     """Say that you are at INCIDENT: it is not escalated then. It ends by itself when all is well.

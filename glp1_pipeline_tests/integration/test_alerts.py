@@ -422,6 +422,9 @@ def test_from_the_command_line_one_looks_lists_answers_tests_and_reports(
     listed = json.loads(glp1("list", "--json").output)
     number = next(one["incident_id"] for one in listed if one["alert"] == "event_waiting")
     assert "integration-" in glp1("list").output
+    nobody = glp1("ack", str(number), "--by", " ")
+    assert (nobody.exit_code, "say who is at it" in nobody.output) == (2, True)
+    assert "nobody answered" in glp1("list").output
     assert "is at event_waiting" in glp1("ack", str(number), "--by", "integration-b").output
     assert glp1("ack", "999999", "--by", "x").exit_code == 1
     assert "integration-b is at it" in glp1("list").output
