@@ -342,6 +342,24 @@ def test_every_thing_that_is_watched_is_measured_and_fires(world: AlertWorld):
     assert world.rows("select owner from ops.incidents where alert = 'queue_stuck'") == [("operations",)]
 
 
+def test_a_system_that_we_write_to_and_could_never_read_is_told_once_somebody_might_have_changed_something(
+    world: AlertWorld,
+):
+    told = "insert into ops.copies (target, patient_id) values (%s, gen_random_uuid())"
+    for target, minutes in (("crm", 5), ("ehr", 45)):
+        world.connection.execute(told, (target,))
+        world.write("delivered", minutes, target)
+    world.look()
+    assert incidents(world) == [("poll_late", "ehr", True)]
+    world.connection.execute(
+        "insert into ops.poll_cursors (system, kind, polled_at) values ('ehr', 'Patient', now()), ('crm', 'hint', now())"
+    )
+    world.look()
+    world.pass_time(3)
+    world.look()
+    assert incidents(world) == [("poll_late", "ehr", False)]
+
+
 def test_a_landing_zone_that_fills_up_calls_somebody(world: AlertWorld):
     alert = world.book.alerts["landing_full"].model_copy(update={"at_least": 1})
     world.book = world.book.model_copy(update={"alerts": {**world.book.alerts, "landing_full": alert}})
@@ -363,7 +381,7 @@ def test_what_cannot_be_measured_neither_ends_an_incident_nor_stays_unknown(worl
     world.connection.execute("alter table ops.writes rename to hidden")
     try:
         looked = world.look()
-        assert set(looked.unmeasured) == {"write_dead", "write_waiting", "breaker_open"}
+        assert set(looked.unmeasured) == {"write_dead", "write_waiting", "breaker_open", "poll_late"}
         world.pass_time(16)
         world.look()
     finally:

@@ -54,9 +54,14 @@ STATEMENTS: dict[str, LiteralString] = {
     " where status = 'rejected' and received_at > now() - make_interval(secs => %(within)s) group by 1",
     "growing_conflicts": "select source, count(*), null::timestamptz from ops.field_conflicts where closed_at is null"
     " and seen_on >= ((now() - make_interval(secs => %(within)s)) at time zone 'utc')::date group by 1",
-    # Not hints of webhooks, and not the slow rounds that look for what was deleted.
-    "polls": "select system, 1, min(polled_at) from ops.poll_cursors"
-    " where kind not in ('hint', 'deletion_hint', 'archived', 'sweep') and polled_at is not null group by 1",
+    # Not hints of webhooks, and not the slow rounds that look for what was deleted. Whom we write to and never yet read
+    # is not heard since our first write there.
+    "polls": "with read as (select system, min(polled_at) as at from ops.poll_cursors"
+    " where kind not in ('hint', 'deletion_hint', 'archived', 'sweep') and polled_at is not null group by 1)"
+    " select system, 1, at from read union all select target, 1, (select w.settled_at from ops.writes w"
+    "  where w.target = told.target and w.status = 'delivered' order by w.write_id limit 1)"
+    " from (select min(target) as target from ops.copies union select max(target) from ops.copies) as told"
+    " where target not in (select system from read)",
     "open_reviews": "select '', count(*), min(since) from ops.patient_match_reviews",
     # A breaker's own time begins again with every trial call; the trouble began with the first failure in a row.
     "open_breakers": "select b.target, 1, coalesce((select min(d.at) from ops.deliveries d join ops.writes w"
