@@ -188,6 +188,7 @@ FAULTS = {
     "patients are in the queue without having passed": "select from ops.provider_queue q where left_at is null and not"
     " exists (select from ops.gate_results g where g.patient_id = q.patient_id and g.outcome = 'passed')",
     "patients have delivered writes and an unfinished copy": "select from ops.copies c where not exists"
-    " (select from ops.writes w where w.target = c.target and w.patient_id = c.patient_id and w.status <> 'delivered')"
+    " (select from ops.writes w where w.target = c.target and w.patient_id = c.patient_id and w.status not in"
+    " ('delivered', 'cancelled'))"
     " and exists (select from jsonb_object_keys(c.planned) k where not c.remote ? k)",
 }

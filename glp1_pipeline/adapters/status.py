@@ -133,7 +133,8 @@ def why(connection: psycopg.Connection, patient_id: str) -> dict[str, Any]:
             {"target": target, "write": n, "status": s, "tries": t, "since": c, "last": last}
             for target, n, s, t, c, last in of_all(
                 "select target, n, status, tries, created_at, last_class from ops.writes"
-                " where patient_id = any(%s::uuid[]) and status <> 'delivered' order by target desc, n"
+                " where patient_id = any(%s::uuid[]) and status not in ('delivered', 'cancelled')"
+                " order by target desc, n"
             )
         ],
         "blocked": [

@@ -144,14 +144,21 @@ def look(as_json: bool) -> None:
 
 
 @crm.command()
+@click.option("--anew", is_flag=True, help="Those refused for what they say are decided anew, as things are known now.")
 @AS_JSON
-def retry(as_json: bool) -> None:
-    """Give writes that the CRM refused for good a new life: each is looked up there before it is sent."""
-    from ..adapters import outbox
+def retry(anew: bool, as_json: bool) -> None:
+    """Give writes that the CRM refused for good a new life: each is looked up there before it is sent.
+
+    It is sent as it was, and an address that the CRM refuses is refused again: once it is corrected, --anew.
+    """
+    from ..adapters import outbox, refused
 
     def work() -> dict[str, Any]:
-        with open_road().connect("glp1 crm retry") as connection:
-            return {"writes_tried_again": outbox.retry_dead(connection, CRM, "all")}
+        road = open_road()
+        with road.connect("glp1 crm retry") as connection:
+            done = refused.decide_anew(connection, road.contract, road.cipher, CRM) if anew else None
+            told = {"contacts_decided_anew": done.new_writes} if done else {}
+            return {"writes_tried_again": outbox.retry_dead(connection, CRM, "all")} | told
 
     found = told(work)
     show_or_json(as_json, found, lambda: click.echo(f"{found['writes_tried_again']} write(s) are tried again"))

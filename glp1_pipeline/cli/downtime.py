@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
-from .telling import AS_JSON, open_road, show_or_json, told
+from .telling import AS_JSON, audited, open_road, show_or_json, told
 
 
 def _opaque(context: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -37,17 +37,6 @@ def _zone(context: click.Context, parameter: click.Parameter, value: str) -> Zon
         return ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError):
         raise click.BadParameter("a time zone of the tz database, like America/New_York") from None
-
-
-def _note(home: Path, actor: str, reason: str, what: str, **counts: Any) -> None:
-    from ..adapters import downtime as paper
-
-    try:
-        paper.note(home, actor, reason, what, **counts)
-    except OSError as error:
-        raise click.ClickException(
-            f"the audit in GLP1_HOME cannot be written ({error.strerror}), so nothing was done: see the folder and its disk"
-        ) from None
 
 
 ACTOR = click.option("--actor", required=True, callback=_opaque, help="Who does this: an opaque name, like a staff id.")
@@ -91,7 +80,7 @@ def pack(folder: Path, actor: str, reason: str, as_json: bool) -> None:
         with road.connect("glp1 downtime pack") as connection:
             lines = paper.read_worklist(connection, road.contract, GATE)
         patients = len({line.patient_id for line in lines})
-        _note(road.settings.home, actor, reason, "downtime.pack", tasks=len(lines), patients=patients)
+        audited(road.settings.home, actor, reason, "downtime.pack", tasks=len(lines), patients=patients)
         try:
             made = paper.write_pack(folder, lines, now)
         except FileExistsError:
@@ -142,7 +131,7 @@ def load(file: Path, actor: str, reason: str, zone: ZoneInfo, dry_run: bool, as_
             raise click.ClickException(str(fault)) from None
         if not dry_run:
             digest = hashlib.sha256(file.read_bytes()).hexdigest()
-            _note(road.settings.home, actor, reason, "downtime.load", rows=len(rows), sha256=digest)
+            audited(road.settings.home, actor, reason, "downtime.load", rows=len(rows), sha256=digest)
         with road.connect("glp1 downtime load") as connection:
             answers = paper.bring_back(
                 connection, road.contract, road.cipher, GATE, rows, zone, is_dry_run=dry_run

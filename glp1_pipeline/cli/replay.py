@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from .plan import ACTOR, MANY, REASON, tell, tell_list
-from .telling import AS_JSON, open_road, patient_of, show_or_json, told
+from .telling import AS_JSON, audited, open_road, patient_of, show_or_json, told
 
 STATUS = click.Choice(["waiting", "charted", "rejected", "dead"])
 
@@ -34,14 +34,17 @@ STATUS = click.Choice(["waiting", "charted", "rejected", "dead"])
 @click.option("--contract", "versions", help="The version of the contract that it was charted with.", **MANY)
 @click.option("--patient", "patients", help="All that was said of a patient: our id, or a system's.", **MANY)
 @click.option("--dead-writes", is_flag=True, help="Also try dead writes to the EHR again.")
+@click.option(
+    "--anew", is_flag=True, help="With --dead-writes: those that were refused for what they say are decided anew."
+)
 @click.option("--apply", "is_applied", is_flag=True, help="Do it, with --actor and --reason. Else nothing is changed.")
 @ACTOR
 @REASON
 @AS_JSON
 @click.pass_context
 def replay(
-    context, events, days, sources, types, statuses, reasons, versions, patients, dead_writes: bool, is_applied: bool,
-    actor: str, reason: str, as_json: bool,
+    context, events, days, sources, types, statuses, reasons, versions, patients, dead_writes: bool, anew: bool,
+    is_applied: bool, actor: str, reason: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Compute events again from their sealed bytes: after a correction of the contract or of our code.
 
@@ -49,17 +52,23 @@ def replay(
     plan and says what it would change, in names and counts; `glp1 replay approve PLAN` does that plan.
 
     What did not change changes nothing and writes nothing; replaying three times is the same as once.
+
+    A dead write is sent again as it was. The EHR refuses again what it refused for what it says (`rejected`): with
+    --anew that write and those behind it are given up, and the patient is decided anew by what is known now, once our
+    code, the contract or the answer is corrected.
     """
     if context.invoked_subcommand is not None:
         return
     asked = bool(events or days or sources or types or statuses or reasons or versions or patients)
     if not asked and not dead_writes:
         raise click.UsageError("say what to replay: --event ID, --day YYYY-MM-DD, --status dead or --dead-writes")
+    if anew and not dead_writes:
+        raise click.UsageError("--anew is about dead writes: give --dead-writes too")
     if is_applied and not (actor.strip() and reason.strip()):
         raise click.UsageError("--apply needs --actor and --reason: a replay says who wanted it and why")
 
     def work() -> dict[str, Any]:
-        from ..adapters import outbox
+        from ..adapters import outbox, refused
         from ..adapters import replay as plans
 
         road = open_road()
@@ -76,9 +85,16 @@ def replay(
                     _apply(road, connection, plan_id, actor, reason) if is_applied else _look(road, connection, plan_id)
                 )
             if is_applied:
+                told: dict[str, Any] = {}
+                if dead_writes:
+                    audited(road.settings.home, actor, reason, "replay.dead_writes", writes=dead, anew=anew)
+                if anew:
+                    done = refused.decide_anew(connection, road.contract, road.cipher, "ehr")
+                    told = {"writes_given_up": done.given_up, "writes_decided_anew": done.new_writes}
                 retried = outbox.retry_dead(connection, "ehr", "all") if dead_writes else 0
-                return {"new_writes": 0, "state_changed": False} | found | {"writes_tried_again": retried}
-            return found | {"dead_writes": dead}
+                return {"new_writes": 0, "state_changed": False} | found | told | {"writes_tried_again": retried}
+            of_refused = len(refused.refused(connection, "ehr"))
+            return found | {"dead_writes": dead, "patients_refused_for_what_is_said": of_refused}
 
     tell(_told(work), as_json)
 

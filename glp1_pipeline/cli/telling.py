@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -75,6 +76,18 @@ def of_the_ehr(work: Callable, what_then: str):
     except EhrFailure as failure:
         raise click.ClickException(
             f"the EHR does not tell what stands there ({failure.trouble}): {what_then}"
+        ) from None
+
+
+def audited(home: Path, actor: str, reason: str, what: str, **counts: Any) -> None:
+    """A line in the audit of this installation, on its disk before anything is done."""
+    from ..adapters.downtime import note
+
+    try:
+        note(home, actor, reason, what, **counts)
+    except OSError as error:
+        raise click.ClickException(
+            f"the audit in GLP1_HOME cannot be written ({error.strerror}), so nothing was done: see that folder's disk"
         ) from None
 
 

@@ -47,6 +47,7 @@ BY_ITSELF = {
     "postgres_cluster._initdb": "the start of the embedded server, which looks what is there each time",
     "postgres_cluster._write": "the start of the embedded server, which writes its files each time",
     "postgres_place._copy_binaries": "the start of the embedded server, which looks what is there each time",
+    "refused.decide_anew": "a patient a transaction: given up and decided anew, or neither",
     "resealing._reseal_archive": "removes what a killed resealing left half-made",
     "retention.dagster_rows._delete": "only what may go; the next round goes on",
     "secrets.adopt": "whole or not there; the restore that was killed is done again",

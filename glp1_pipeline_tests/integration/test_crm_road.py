@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from glp1_pipeline import cli
+from glp1_pipeline.adapters.refused import decide_anew
 from glp1_pipeline.adapters.settling import settle_field
 from glp1_pipeline.cli import telling
 from glp1_pipeline.domain.crm import KEY
@@ -48,6 +49,20 @@ def test_a_submission_becomes_one_contact_with_what_it_may_know(world: CrmWorld,
     world.road.replay()
     world.road.replay()
     assert world.statuses() == {"delivered": 1}
+    assert world.road.balance().faults == []
+
+
+def test_a_contact_that_the_crm_refused_for_what_it_says_is_decided_anew_and_made_once(
+    world: CrmWorld, crm: CrmProcess
+) -> None:
+    world.road.send(submission(1))
+    world.connection.execute("update ops.writes set status = 'dead', last_class = 'rejected' where target = 'crm'")
+    world.connection.execute("update ops.lanes set has_work = false, blocked = 'rejected' where target = 'crm'")
+    done = decide_anew(world.connection, world.road.contract, world.road.cipher, "crm")
+    assert (done.given_up, done.new_writes, done.left) == (1, 1, 0)
+    world.drain(crm.door())
+    assert crm.only()["properties"]["email"] == chart_value(world, "demo.email")
+    assert world.statuses() == {"cancelled": 1, "delivered": 1}
     assert world.road.balance().faults == []
 
 

@@ -1,6 +1,7 @@
-"""Who took patients' data out on paper or brought decisions back, when and why: a line each, before it is done.
+"""Who took patients' data out on paper, brought decisions back or had dead writes tried again, when and why: a line
+each, before it is done.
 
-An append-only file, since it must also be kept while the database is about to go down. Not here: what they took.
+An append-only file, since it must also be kept while the database is about to go down. Not here: what they did.
 """
 
 from __future__ import annotations

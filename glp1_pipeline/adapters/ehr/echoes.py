@@ -172,7 +172,7 @@ class Echoes:
         """What we sent of a resource and the status of its write, the newest first."""
         rows = self.connection.execute(
             "select w.write_id, w.status, b.kid, b.body from ops.writes w join phi.write_bodies b using (write_id)"
-            " where w.target = %s and w.patient_id = %s and w.status in ('in_doubt', 'delivered', 'dead')"
+            " where w.target = %s and w.patient_id = %s and w.status in ('in_doubt', 'delivered', 'dead', 'cancelled')"
             " order by w.n desc",
             (self.target, patient_id),
         ).fetchall()

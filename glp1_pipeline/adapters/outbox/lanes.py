@@ -315,8 +315,8 @@ def earlier_bodies(connection: Connection[Any], target: str, claimed: Claimed) -
     with connection.transaction():
         return connection.execute(
             "select w.write_id, w.status, b.kid, b.body from ops.writes w join phi.write_bodies b using (write_id)"
-            " where w.target = %s and w.patient_id = %s and w.n < %s and w.status in ('delivered', 'dead')"
-            " order by w.n desc",
+            " where w.target = %s and w.patient_id = %s and w.n < %s and w.status in ('delivered', 'dead',"
+            " 'cancelled') order by w.n desc",
             (target, claimed.patient_id, claimed.n),
         ).fetchall()
 
