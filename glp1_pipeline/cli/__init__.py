@@ -49,7 +49,7 @@ def main() -> None:
                   glp1 followup        check-ins before a refill: open, due, missed
                   glp1 refill          requests: what waits, what each decision rests on, overrides, other rules
                   glp1 trace EVENT     the whole journey of one event; glp1 metrics: those of all in numbers
-    Prove         glp1 reconcile       nothing lost, nothing doubled, the EHR read back
+    Prove         glp1 reconcile       nothing lost, nothing doubled, the EHR and the CRM read back
     Mend          glp1 replay          compute events again after a correction
                   glp1 rollback        take back what was written to the EHR by mistake
                   glp1 match           who may be the same person, and decisions about it

@@ -9,18 +9,21 @@ import sys
 
 import click
 
-from .telling import AS_JSON, of_the_ehr, open_road, question, show_or_json, told
+from .telling import AS_JSON, of_a_system, open_road, question, show_or_json, told
 
 
 @click.command()
 @click.option("--ehr/--no-ehr", "with_ehr", default=True, help="Read the EHR back and compare resource by resource.")
+@click.option("--crm/--no-crm", "with_crm", default=True, help="Read the CRM back too, contact by contact.")
 @AS_JSON
-def reconcile(with_ehr: bool, as_json: bool) -> None:
-    """Prove that nothing was lost or doubled: received = charted + waiting + rejected + dead, and the EHR read back.
+def reconcile(with_ehr: bool, with_crm: bool, as_json: bool) -> None:
+    """Prove that nothing was lost or doubled: received = charted + waiting + rejected + dead, and the EHR and the CRM
+    read back.
 
     Exits with 1 when it does not hold, and says what.
     """
     from ..adapters.balance import balance
+    from ..adapters.crm_compare import compare_contacts
     from ..adapters.ehr_compare import compare
     from ..adapters.progress import every_few_seconds
 
@@ -30,11 +33,17 @@ def reconcile(with_ehr: bool, as_json: bool) -> None:
             found = balance(connection)
             tell = every_few_seconds(lambda now: click.echo(f"read back {now.resources} resources …", err=True))
             compared = compare(connection, road.ehr, road.cipher, progress=tell) if with_ehr else None
-        return found, compared
+            contacts = None
+            if with_crm and road.contract.crm:
+                contacts = compare_contacts(connection, road.crm, road.contract, road.cipher)
+        return found, compared, contacts
 
-    found, compared = told(lambda: of_the_ehr(work, "try again, or prove the ledger alone by --no-ehr"))
-    holds = found.holds and (compared is None or compared.holds)
-    answer = {"holds": holds, "ledger": found.as_dict(), "ehr": compared.as_dict() if compared else None}
+    found, compared, contacts = told(lambda: of_a_system(work, "try again, or leave it out by --no-ehr, --no-crm"))
+    holds = all(one.holds for one in (found, compared, contacts) if one is not None)
+    answer = {
+        "holds": holds, "ledger": found.as_dict(), "ehr": compared.as_dict() if compared else None,
+        "crm": contacts.as_dict() if contacts else None,
+    }  # fmt: skip
 
     def show() -> None:
         click.echo(
@@ -48,6 +57,12 @@ def reconcile(with_ehr: bool, as_json: bool) -> None:
                 f"EHR: {compared.resources} resources of ours, {compared.equal} as written, {compared.missing} missing,"
                 f" {compared.different} different, {compared.edited_there} edited there and left so,"
                 f" {compared.doubled} doubled, {compared.not_sent_yet} not sent yet"
+            )
+        if contacts:
+            click.echo(
+                f"CRM: {contacts.contacts} contacts of ours, {contacts.equal} as told, {contacts.missing} missing,"
+                f" {contacts.different} different, {contacts.edited_there} edited there,"
+                f" {contacts.unknown} unknown here, {contacts.not_sent_yet} not sent yet"
             )
         for fault in found.faults:
             click.echo(f"FAULT: {fault}")

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from .plan import ACTOR, MANY, REASON, tell, tell_list
-from .telling import AS_JSON, of_the_ehr, open_road, patient_of, show_or_json, told
+from .telling import AS_JSON, of_a_system, open_road, patient_of, show_or_json, told
 
 PLAN = click.argument("plan_id", metavar="PLAN", type=click.UUID)
 INSTANT = click.DateTime(["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"])
@@ -216,7 +216,7 @@ def _told(work) -> Any:
     """What a plan or the EHR refuses is a sentence, not a trace."""
     from ..adapters.rollback import PlanFault
 
-    return told(lambda: of_the_ehr(work, "try again; what is done stays done"), PlanFault)
+    return told(lambda: of_a_system(work, "try again; what is done stays done"), PlanFault)
 
 
 def _progress():

@@ -44,6 +44,7 @@ def told(work: Callable, *also: type[Exception]):
 def _telling() -> tuple[type[Exception], ...]:
     """Errors whose text tells a person what to do."""
     from ..adapters.cipher import KeyMissing
+    from ..adapters.crm import CrmMisconfigured
     from ..adapters.crosswalk import SeveralPatients
     from ..adapters.ehr import EhrMisconfigured
     from ..adapters.landing import LandingFault
@@ -54,8 +55,8 @@ def _telling() -> tuple[type[Exception], ...]:
     from ..sandbox.supervisor import StackError
 
     return (
-        ConnectionError, ContractError, EhrMisconfigured, KeyMissing, LandingFault, PostgresError, SecretError,
-        SettingsError, SeveralPatients, StackError,
+        ConnectionError, ContractError, CrmMisconfigured, EhrMisconfigured, KeyMissing, LandingFault, PostgresError,
+        SecretError, SettingsError, SeveralPatients, StackError,
     )  # fmt: skip
 
 
@@ -67,15 +68,17 @@ def or_say(work: Callable):
         raise click.ClickException(str(error)) from None
 
 
-def of_the_ehr(work: Callable, what_then: str):
-    """Of work that asks the EHR: where it does not answer, a sentence that says so and what to do."""
+def of_a_system(work: Callable, what_then: str):
+    """Of work that asks the EHR or the CRM: where it does not answer, a sentence that says so and what to do."""
+    from ..adapters.calls import CallFailure
     from ..adapters.ehr import EhrFailure
 
     try:
         return work()
-    except EhrFailure as failure:
+    except CallFailure as failure:
+        name = "EHR" if isinstance(failure, EhrFailure) else "CRM"
         raise click.ClickException(
-            f"the EHR does not tell what stands there ({failure.trouble}): {what_then}"
+            f"the {name} does not tell what stands there ({failure.trouble}): {what_then}"
         ) from None
 
 

@@ -14,11 +14,13 @@ from click.testing import CliRunner
 
 from glp1_pipeline import cli
 from glp1_pipeline.adapters.charts import attend_disputes
+from glp1_pipeline.adapters.crm import Crm, CrmSettings
 from glp1_pipeline.adapters.ehr import Ehr, EhrSettings
 from glp1_pipeline.adapters.outbox import DeliveryReport, deliver_pending
 from glp1_pipeline.cli import mend, prove, telling
 from glp1_pipeline.domain.outbox import keys_of
 from glp1_pipeline_tests.deliveries import get, write_kind
+from glp1_pipeline_tests.sample_inputs import contract
 from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, migrated_database, small_road, submission
 
 from .conftest import EhrProcess
@@ -102,10 +104,14 @@ def test_an_ehr_that_does_not_answer_is_said_in_a_sentence_and_the_ledger_can_be
     with small_road(migrated_database(), tmp_path) as road:
         road.send(submission(1))
         away = Ehr(EhrSettings("http://127.0.0.1:9/fhir"))
-        door = SimpleNamespace(connect=lambda name: connect(road.url, name), cipher=road.cipher, ehr=away)
+        crm = Crm(CrmSettings("http://127.0.0.1:9", "a token"))
+        door = SimpleNamespace(
+            connect=lambda name: connect(road.url, name), contract=contract(), cipher=road.cipher, ehr=away, crm=crm
+        )
         monkeypatch.setattr(prove, "open_road", lambda: door)
         asked = CliRunner().invoke(cli.main, ["reconcile", "--json"])
         assert (asked.exit_code, asked.stdout) == (1, "")
         assert "the EHR does not tell" in asked.output
         assert "--no-ehr" in asked.output
-        assert glp1("reconcile", "--no-ehr")["holds"]
+        assert "the CRM does not tell" in CliRunner().invoke(cli.main, ["reconcile", "--no-ehr"]).output
+        assert glp1("reconcile", "--no-ehr", "--no-crm")["holds"]

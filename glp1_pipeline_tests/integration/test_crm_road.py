@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from glp1_pipeline import cli
+from glp1_pipeline.adapters.crm_compare import compare_contacts
 from glp1_pipeline.adapters.refused import decide_anew
 from glp1_pipeline.adapters.settling import settle_field
 from glp1_pipeline.cli import telling
@@ -64,6 +65,34 @@ def test_a_contact_that_the_crm_refused_for_what_it_says_is_decided_anew_and_mad
     assert crm.only()["properties"]["email"] == chart_value(world, "demo.email")
     assert world.statuses() == {"cancelled": 1, "delivered": 1}
     assert world.road.balance().faults == []
+
+
+def test_what_the_crm_holds_is_compared_contact_by_contact_with_what_it_was_told(
+    world: CrmWorld, crm: CrmProcess
+) -> None:
+    world.road.send(submission(1), submission(2), submission(3), submission(4))
+    world.drain(crm.door())
+
+    def compared() -> dict[str, Any]:
+        found = compare_contacts(world.connection, crm.door(), world.road.contract, world.road.cipher).as_dict()
+        return {name: count for name, count in found.items() if count}
+
+    assert compared() == {"contacts": 4, "equal": 4, "holds": True}
+    first, second, third, _ = crm.contacts()
+    crm.edit(first["id"], mobilephone="(206) 555-0177")  # the CRM's own by now
+    assert compared()["equal"] == 4
+    crm.ask("PATCH", f"/{second['id']}", {"properties": {"glp1_pipeline_status": "lost"}})
+    assert compared() == {"contacts": 4, "equal": 3, "edited_there": 1, "holds": True}
+    crm.ask("DELETE", f"/{third['id']}")
+    assert compared() == {"contacts": 4, "equal": 2, "edited_there": 1, "missing": 1}
+    # As after a restore of an older database, and as where what we noted is not what stands there.
+    world.connection.execute("delete from ops.copies where patient_id = %s", (first["properties"][KEY],))
+    world.connection.execute("delete from ops.writes where patient_id = %s", (first["properties"][KEY],))
+    world.connection.execute(
+        "update ops.copies set remote = jsonb_set(remote, '{contact,1}', to_jsonb(%s::text)) where patient_id = %s",
+        (str(crm.door().get(second["id"], [KEY]).stamp), second["properties"][KEY]),  # type: ignore[union-attr]
+    )
+    assert compared() == {"contacts": 3, "equal": 1, "different": 1, "missing": 1, "unknown": 1}
 
 
 def test_a_phone_changed_in_the_crm_reaches_the_chart_and_does_not_come_back(world: CrmWorld, crm: CrmProcess) -> None:
