@@ -90,7 +90,10 @@ def replay(
                     audited(road.settings.home, actor, reason, "replay.dead_writes", writes=dead, anew=anew)
                 if anew:
                     done = refused.decide_anew(connection, road.contract, road.cipher, "ehr")
-                    told = {"writes_given_up": done.given_up, "writes_decided_anew": done.new_writes}
+                    told = {
+                        "writes_given_up": done.given_up, "writes_decided_anew": done.new_writes,
+                        "patients_left_as_they_were": done.left,
+                    }  # fmt: skip
                 retried = outbox.retry_dead(connection, "ehr", "all") if dead_writes else 0
                 return {"new_writes": 0, "state_changed": False} | found | told | {"writes_tried_again": retried}
             of_refused = len(refused.refused(connection, "ehr"))

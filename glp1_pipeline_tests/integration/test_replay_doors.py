@@ -109,6 +109,24 @@ def outputs(done: dg.ExecuteInProcessResult) -> dict[str, Any]:
     return {name: value.value for name, value in event.step_output_data.metadata.items()}
 
 
+def test_dead_writes_are_tried_again_or_decided_anew_by_somebody_whose_reason_is_kept(road: SmallRoad):
+    road.send(submission(1))
+    road.connection.execute("update ops.writes set status = 'dead', last_class = 'rejected' where target = 'ehr'")
+    looked = ask("replay", "--dead-writes")
+    assert (looked["dead_writes"], looked["patients_refused_for_what_is_said"]) == (1, 1)
+    assert "--anew is about dead writes" in ask("replay", "--day", "2026-11-23", "--anew", code=2)
+    assert "says who wanted it" in ask("replay", "--dead-writes", "--anew", "--apply", code=2)
+    done = ask("replay", "--dead-writes", "--anew", "--apply", *BY)
+    assert (done["writes_given_up"], done["writes_decided_anew"], done["writes_tried_again"]) == (1, 1, 0)
+    found = road.rows("select status from ops.writes where target = 'ehr' order by n")
+    assert found == [("cancelled",), ("ready",)]
+    (line,) = (road.folder / "audit.ndjson").read_text().splitlines()
+    kept = json.loads(line)
+    assert (kept["what"], kept["actor"], kept["reason"], kept["writes"], kept["anew"]) == (
+        "replay.dead_writes", "steward-7", "code table corrected", 1, True,
+    )  # fmt: skip
+
+
 def test_the_job_is_a_dry_run_until_somebody_says_who_and_why(road: SmallRoad):
     first = submission(1)
     road.send(first, submission(2))
