@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -180,6 +181,17 @@ def test_killed_before_the_call_it_is_sent_once_and_killed_after_it_once_more_un
         world.pass_time(1)
     assert channel.news() == ["integration:opened:event_waiting"] * times
     assert len({one["notification_id"] for one in channel.got}) == 1
+
+
+def test_a_look_that_comes_while_another_takes_long_waits_its_turn(world: AlertWorld, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys.modules[alerts.look.__module__], "PATIENCE_MS", 300)
+    world.event(minutes=25)
+    with connect(world.url) as other:
+        other.execute("select pg_advisory_lock(hashtextextended('glp1 alerts', 0))")
+        ends = threading.Timer(1.0, other.execute, ["select pg_advisory_unlock_all()"])
+        ends.start()
+        assert world.look().opened == 1
+        ends.join()
 
 
 def test_killed_while_it_looks_nothing_is_half_written(world: AlertWorld):

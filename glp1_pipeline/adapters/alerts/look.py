@@ -23,6 +23,8 @@ PATIENCE_MS = 10_000
 """A question that takes longer counts as not answered."""
 LOOK_SECONDS = 25.0
 """After so long nothing more is asked: the sensor that looks has a minute."""
+TURN_MS = 30_000
+"""So long another's look is waited for: it asks for no longer than LOOK_SECONDS."""
 
 
 @dataclass
@@ -50,10 +52,11 @@ def look(
     (`every_minutes`); else at all the rest, which must never wait for it."""
     began = time.monotonic()
     key = "glp1 dear alerts" if is_dear else "glp1 alerts"
-    connection.execute("select set_config('statement_timeout', %s, false)", (str(PATIENCE_MS),))
+    connection.execute(_PATIENCE, (str(TURN_MS),))
     try:
         connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", (key,))
         try:
+            connection.execute(_PATIENCE, (str(PATIENCE_MS),))
             found = _look(connection, book, world, is_sensor, is_dear)
         finally:
             if not connection.closed:
@@ -112,6 +115,7 @@ def _is_due(alert: Alert, looked_at: datetime | None, now: datetime) -> bool:
     return looked_at is None or now - looked_at >= timedelta(minutes=alert.every_minutes)
 
 
+_PATIENCE: LiteralString = "select set_config('statement_timeout', %s, false)"
 _NOTE: LiteralString = (
     "insert into ops.alert_looks (alert, looked_at, ms) select a, clock_timestamp(), ms"
     " from unnest(%s::text[], %s::float8[]) as u(a, ms) on conflict (alert) do update"
