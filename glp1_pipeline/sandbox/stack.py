@@ -205,8 +205,9 @@ class Stack:
         return str((self._postgres.place.base / "initdb.done").stat().st_mtime_ns) if self._postgres else "external"
 
     def _prune_results(self) -> None:
-        """One small file per run piles up with the broker of files."""
-        for path in (self.settings.home / "broker" / "results").iterdir():
+        """One small file per run piles up with the broker of files, and the drafts of senders that were killed."""
+        broker = self.settings.home / "broker"
+        for path in (*(broker / "results").iterdir(), *(broker / "queue").glob("*.part")):
             if path.stat().st_mtime < time.time() - _OLD_RESULT:
                 path.unlink(missing_ok=True)
 
