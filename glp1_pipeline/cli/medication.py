@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from . import medication_word
 from .telling import AS_JSON, age, open_road, patient_of, question, show_or_json, told, when
 
 
@@ -20,7 +21,15 @@ def medication() -> None:
 
     All of it is computed from what EHR, pharmacy and patients said, the same in any order; nothing here orders, refills
     or stops anything. States, rules and findings are declared in contracts/medication.yaml.
+
+    \b
+    show      the treatments of a patient: every move, made, refused or let through, and what a person should see
+    drift     where sources disagree, which moves were refused, and which orders were let through, in counts
+    override  let a refused order go: against which rules, by whom, why
     """
+
+
+medication.add_command(medication_word.override)
 
 
 @medication.command()

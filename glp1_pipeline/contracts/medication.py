@@ -55,13 +55,18 @@ def read_medication(folder: Folder, products: Mapping[str, dict[str, str]], ladd
     values["states"] = _named(folder, tree, "states", StateKind, "state")
     values["moves"] = _moves(folder, tree)
     values["findings"] = _named(folder, tree, "findings", FindingKind, "finding")
+    values["overrides"] = dict(folder.branch(tree, "overrides", FILE))
     values["late_doses"] = _named(folder, tree, "late_doses", LateDose, "missed_doses")
     for name in sorted(values["late_doses"].keys() ^ folder.branch(tree, "missed_doses", FILE).keys()):
         folder.fault(FILE, 1, f"`{name}` is in one of `missed_doses` and `late_doses` alone", "add it to the other")
     values["products"], values["codes"] = made, codes
     values["families"] = _families(folder, tree, made, ladders)
     values["packs"] = tuple(_packs(folder))
-    for key in tree.keys() - set(PLAIN) - {"states", "moves", "findings", "missed_doses", "late_doses", "families"}:
+    for key in (
+        tree.keys()
+        - set(PLAIN)
+        - {"states", "moves", "findings", "missed_doses", "late_doses", "families", "overrides"}
+    ):
         folder.fault(FILE, tree.lines[key], f"`{key}` is not known at the top", "see contracts/medication.py")
     rules = folder.build(MedicationRules, values, "medication", "rules", (FILE, 1))
     if rules is not None and not folder.faults:

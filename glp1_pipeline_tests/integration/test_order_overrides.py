@@ -1,0 +1,161 @@
+"""A provider's word on a refused order: from the command line to the treatment, its task, and what `glp1 why` tells."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from glp1_pipeline.cli import main
+from glp1_pipeline_tests.refill_road import ask, begin_lately, patient_of, reachable_road, say
+from glp1_pipeline_tests.refills import intake
+from glp1_pipeline_tests.small_road import SmallRoad, empty_tables
+from glp1_pipeline_tests.treatments import dispensed, let_through, ordered
+
+TEXT = "Wendell Canary brought the records of three months"
+SKIP, EARLY = "skip_a_step_up", "step_up_before_min_days"
+TREATMENTS = ("medication_courses", "medication_transitions", "tasks")
+
+
+@pytest.fixture
+def road(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallRoad]:
+    begin_lately(monkeypatch, 40)
+    with reachable_road(url, tmp_path, monkeypatch) as made:
+        yield made
+
+
+def refused(road: SmallRoad, mg: float = 1.0, day: float = 38) -> str:
+    """A treatment whose last order left out a step; the event of that order."""
+    road.send(intake(), ordered(0, 0.25), dispensed(3, 0.25), dispensed(30, 0.25, "second"), ordered(day, mg, "high"))
+    return road.one("select event_id::text from ops.medication_transitions where outcome = 'rejected'")
+
+
+def override(order: str, rule: str, *more: str, code: int = 0, **changed: str) -> Any:
+    told = {
+        "reason": "PRIOR_THERAPY_DOCUMENTED", "text": TEXT, "actor": "provider-7", "role": "provider", **changed,
+    }  # fmt: skip
+    options = [word for name, value in told.items() for word in (f"--{name}", value)]
+    return ask("medication", "override", order, "--rule", rule, *options, *more, code=code)
+
+
+def history(road: SmallRoad) -> list[tuple]:
+    return road.rows("select outcome, reason from ops.medication_transitions order by family, move")
+
+
+def open_tasks(road: SmallRoad) -> set[str]:
+    return {f"{c}/{x}" for c, x in road.rows("select code, cause from ops.tasks where status = 'open'")}
+
+
+def test_a_refused_order_is_let_through_by_an_event_whose_words_are_sealed(road: SmallRoad):
+    order = refused(road)
+    assert f"provider-review-refill/{SKIP}" in open_tasks(road)
+    seen = override(order, SKIP, "--dry-run")
+    assert (seen["before"]["outcome"], seen["after"]["outcome"]) == ("rejected", "overridden")
+    assert history(road)[-1] == ("rejected", SKIP)
+    done = override(order, SKIP)
+    assert (done["status"], done["outcome"], done["state"]) == ("charted", "overridden", "titration")
+    assert history(road)[-2:] == [("overridden", f"{SKIP}:PRIOR_THERAPY_DOCUMENTED"), ("made", "step_up_order")]
+    assert road.one("select dose_mg from phi.medication_courses") == 1.0
+    assert f"provider-review-refill/{SKIP}" not in open_tasks(road)
+    assert (
+        road.one("select type from phi.events where event_id = %s", done["event_id"]) == "medication.order_overridden"
+    )
+    everything = [
+        str(road.rows(f"select * from {table}"))  # type: ignore[arg-type]
+        for (table,) in road.rows(
+            "select format('%%I.%%I', schemaname, tablename) from pg_tables where schemaname in ('phi', 'ops')"
+        )
+    ]
+    assert not any("brought the records" in rows for rows in everything)
+    assert road.balance().faults == []
+
+
+def test_why_tells_who_may_let_it_through_and_then_who_did(road: SmallRoad):
+    order = refused(road)
+    patient = patient_of(road)
+    before = say("why", patient)
+    assert f"(event {order})" in before
+    assert f"rule {SKIP}: The order leaves out a step of the ladder." in before
+    assert "may be let through by provider (THERAPY_APPROPRIATE, ASSESSED_PATIENT," in before
+    assert "task provider-review-refill" in before
+    override(order, SKIP)
+    after = say("why", patient)
+    assert "refused" not in after
+    assert (
+        f"provider provider-7 lets an order of wegovy_inj through against {SKIP}, reason PRIOR_THERAPY_DOCUMENTED"
+        in after
+    )
+    assert "brought" not in after
+    found = ask("why", patient)
+    assert (found["refused_orders"], found["order_overrides"][0]["family"]) == ([], "wegovy_inj")
+    assert f"overridden: {SKIP}:PRIOR_THERAPY_DOCUMENTED" in say("medication", "show", patient)
+
+
+def test_an_override_that_would_change_nothing_or_is_nobodys_to_make_is_said_and_leaves_no_event(road: SmallRoad):
+    order = refused(road, mg=0.6)
+    assert "dose_not_on_ladder may be overridden for reasons of class: nobody" in override(
+        order, "dose_not_on_ladder", code=1
+    )
+    assert "refused by rule dose_not_on_ladder, which nobody may override" in override(order, SKIP, code=1)
+    road.send(ordered(38.5, 1.0, "higher"))
+    higher = road.one("select event_id::text from ops.medication_transitions where reason = %s", SKIP)
+    assert f"refused by rule {SKIP}: --rule {SKIP}" in override(higher, EARLY, code=1)
+    assert "let through by provider alone" in override(
+        higher, SKIP, code=1, role="pharmacist", reason="CONSULTED_PRESCRIBER"
+    )
+    assert "is for pharmacist" in override(higher, SKIP, code=1, reason="DOSE_CHANGE_EARLY")
+    assert "10 to 2000 characters" in override(higher, SKIP, code=1, text="because")
+    assert "--rule" in CliRunner().invoke(main, ["medication", "override", higher]).output
+    started = road.one("select event_id::text from ops.medication_transitions where reason like 'order_of_the_start%%'")
+    assert "nothing refuses this order" in override(started, SKIP, code=1)
+    assert "no order is known by this event" in override(patient_of(road), SKIP, code=1)
+    assert road.one("select count(*) from phi.events where type = 'medication.order_overridden'") == 0
+    override(higher, SKIP)
+    assert "let through already" in override(higher, SKIP, code=1)
+
+
+def test_an_override_by_a_message_that_nobody_may_send_is_rejected_at_the_door_and_the_order_stays_refused(
+    road: SmallRoad,
+):
+    refused(road)
+    road.send(let_through(39, "high", "overlap_two_glp1"), let_through(39.1, "high", SKIP, role="pharmacist"))
+    assert road.events()["rejected:not_allowed"] == 2
+    assert history(road)[-1] == ("rejected", SKIP)
+
+
+def test_whatever_comes_first_and_however_often_the_treatment_is_the_same(road: SmallRoad):
+    story = [intake(), ordered(0, 0.25), dispensed(3, 0.25), ordered(10, 0.5, "o"), dispensed(12, 0.5),
+             let_through(15, "o", EARLY), ordered(33, 1.0)]  # fmt: skip
+    road.send(*story)
+    assert road.one("select dose_mg from phi.medication_courses") == 1.0
+    before = {name: road.fingerprint()[name] for name in TREATMENTS[:2]}
+    for seed, late in itertools.product(range(2), (story[3], story[5])):
+        empty_tables(road.connection)
+        shuffled = [*story, story[5]]
+        random.Random(seed).shuffle(shuffled)
+        for event in [one for one in shuffled if one is not late] + [late]:
+            road.send(event)
+        assert {name: road.fingerprint()[name] for name in before} == before
+        assert road.balance().faults == []
+
+
+def test_a_replay_of_an_override_writes_nothing_and_changes_nothing(road: SmallRoad):
+    override(refused(road), SKIP)
+    before = road.fingerprint()
+    for _ in range(2):
+        done = road.replay()
+        assert (done.all_writes, done.tasks_opened, done.tasks_closed) == (0, 0, 0)
+        assert road.fingerprint() == before
+
+
+def test_an_override_of_an_order_that_nobody_knows_waits_for_it_and_is_told(road: SmallRoad):
+    road.send(intake(), let_through(37, "high", SKIP))
+    assert f"lets no order through against {SKIP}" in say("why", patient_of(road))
+    road.send(ordered(0, 0.25), dispensed(3, 0.25), dispensed(30, 0.25, "second"), ordered(36, 1.0, "high"))
+    assert "lets an order of wegovy_inj through" in say("why", patient_of(road))
+    assert road.one("select dose_mg from phi.medication_courses") == 1.0
