@@ -122,6 +122,13 @@ def test_days_at_the_dose_count_from_its_hand_over_also_where_that_came_before_t
     assert course(*told, ordered(33, 1.0)).mg == 1.0
 
 
+def test_a_hand_over_and_a_dose_of_an_order_that_was_let_leave_out_a_step_are_no_drift():
+    told = [*START, ordered(28, 1.0, "o"), dispensed(31, 1.0), taken(33, 1.0)]
+    assert "skipped_rung" in shown(course(*told))
+    assert shown(course(*told, let_through(34, "o", SKIP))) == []
+    assert "skipped_rung" in shown(course(*told, let_through(34, "o", SKIP), dispensed(62, 2.4)))
+
+
 def test_what_was_done_between_the_order_and_its_override_stays_done():
     told = [*START, ordered(10, 0.5, "o")]
     assert course(*told, said("stopped", 11), let_through(12, "o", EARLY)).state == "discontinued"
