@@ -28,6 +28,7 @@ from .matches import put
 from .status import records_of
 
 FORESEEN = "foreseen"
+LATELY_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,18 @@ def overrides(connection: psycopg.Connection, patient_id: str) -> list[dict[str,
     ).fetchall()
     names = ("event_id", "at", "rules", "reason", "role", "actor", "family")
     return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def count_overrides(connection: psycopg.Connection) -> list[dict[str, Any]]:
+    """Orders that stand by an override, by rule, reason and role: how many, and how many of the last days."""
+    rows = connection.execute(
+        "select split_part(t.reason, ':', 1), split_part(t.reason, ':', 2), v.medication ->> 'role', count(*),"
+        " count(*) filter (where v.received_at > now() - make_interval(days => %s)) from ops.medication_transitions t"
+        " join phi.patient_values v using (event_id) where t.outcome = 'overridden' group by 1, 2, 3"
+        " order by 4 desc, 1, 2, 3",
+        (LATELY_DAYS,),
+    )
+    return [dict(zip(("rule", "reason", "role", "orders", "lately"), row, strict=True)) for row in rows.fetchall()]
 
 
 def _foreseen(connection, contract: Contract, event_id: uuid.UUID, word: Word) -> tuple[Stands, Stands, str, str]:

@@ -8,15 +8,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from click.testing import CliRunner
 
+from glp1_pipeline import contracts
 from glp1_pipeline.cli import main
-from glp1_pipeline_tests.refill_road import ask, begin_lately, patient_of, reachable_road, say
+from glp1_pipeline.defs import override_order as wiring
+from glp1_pipeline.defs.medication import count_treatments
+from glp1_pipeline.defs.resources import Road
+from glp1_pipeline.domain.medication import may_let_through
+from glp1_pipeline_tests.refill_road import Store, ask, begin_lately, patient_of, reachable_road, say
 from glp1_pipeline_tests.refills import intake
 from glp1_pipeline_tests.small_road import SmallRoad, empty_tables
 from glp1_pipeline_tests.treatments import dispensed, let_through, ordered
 
+CONTRACT = contracts.load()
 TEXT = "Wendell Canary brought the records of three months"
 SKIP, EARLY = "skip_a_step_up", "step_up_before_min_days"
 TREATMENTS = ("medication_courses", "medication_transitions", "tasks")
@@ -159,3 +166,86 @@ def test_an_override_of_an_order_that_nobody_knows_waits_for_it_and_is_told(road
     road.send(ordered(0, 0.25), dispensed(3, 0.25), dispensed(30, 0.25, "second"), ordered(36, 1.0, "high"))
     assert "lets an order of wegovy_inj through" in say("why", patient_of(road))
     assert road.one("select dose_mg from phi.medication_courses") == 1.0
+
+
+# From the UI
+
+
+def launch(**config: Any) -> dg.ExecuteInProcessResult:
+    return wiring.override_order.execute_in_process(
+        run_config={"ops": {"let_order_through": {"config": config}}}, resources={"road": Road()}, raise_on_error=False
+    )
+
+
+def chosen(order: str, **more: Any) -> dict[str, Any]:
+    told = {
+        "order_event_id": order, "rules": ["SKIP_A_STEP_UP"], "reason": "PRIOR_THERAPY_DOCUMENTED", "role": "PROVIDER",
+        "ground": "READ_THE_RECORD", "actor": "provider-7",
+    }  # fmt: skip
+    return told | more
+
+
+def outputs(done: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    assert done.success
+    (event,) = [e for e in done.all_events if e.event_type_value == "STEP_OUTPUT"]
+    return {name: value.value for name, value in event.step_output_data.metadata.items()}
+
+
+def failure(done: dg.ExecuteInProcessResult) -> str:
+    assert not done.success
+    return " ".join(str(e.event_specific_data) for e in done.all_events if e.is_step_failure)
+
+
+def test_the_launchpad_offers_what_the_contract_allows_and_no_more():
+    findings = CONTRACT.medication.findings
+    assert {rule.value for rule in wiring.OrderRule} == {name for name in findings if may_let_through(CONTRACT, name)}
+    given = [may_let_through(CONTRACT, name) for name in findings]
+    longest = max(CONTRACT.override_reasons[code].min_text for may in given for codes in may.values() for code in codes)
+    assert [one for one in wiring.OrderGround if one.value and len(one.value) < longest] == []
+
+
+def test_the_job_is_a_dry_run_until_told_otherwise_and_then_lets_the_order_through(road: SmallRoad):
+    order = refused(road)
+    assert outputs(launch(**chosen(order))) == {"dry run": True, "stood": "rejected", "would be": "overridden"}
+    assert history(road)[-1] == ("rejected", SKIP)
+    done = outputs(launch(**chosen(order, dry_run=False)))
+    assert (done["is now"], done["dead"]) == ("overridden", 0)
+    assert history(road)[-1] == ("made", "step_up_order")
+
+
+def test_what_may_not_be_is_told_to_dagster_without_the_rule_and_no_words_of_ones_own_reach_it(road: SmallRoad):
+    order = refused(road)
+    for config, says in (
+        ({"rules": ["STEP_UP_BEFORE_MIN_DAYS"]}, "it would change nothing"),
+        ({"role": "PHARMACIST", "reason": "CONSULTED_PRESCRIBER"}, "let through by provider alone"),
+        ({"reason": "NOT_SAID"}, "`reason_code` must be one of"),
+        ({"ground": "NOT_SAID"}, "must say why"),
+        ({"order_event_id": "nothing"}, "must be an id"),
+        ({"order_event_id": str(patient_of(road))}, "no order is known by this event"),
+        ({"actor": ""}, "must be a string of 1 to 255"),
+    ):
+        told = failure(launch(**chosen(order, dry_run=False, **config)))
+        assert says in told, config
+        assert SKIP not in told
+    for config in ({"ground": TEXT}, {"text": TEXT}, {"rules": ["OVERLAP_TWO_GLP1"]}):
+        with pytest.raises(dg.DagsterInvalidConfigError):
+            launch(**chosen(order, **config))
+    assert road.one("select count(*) from phi.events where type = 'medication.order_overridden'") == 0
+    done = launch(**chosen(order, dry_run=False))
+    everything = " ".join(str(event) for event in done.all_events)
+    assert not any(word in everything for word in ("Canary", "wegovy", patient_of(road)))
+
+
+def test_orders_that_were_let_through_are_counted_by_rule_reason_and_role(road: SmallRoad):
+    override(refused(road), SKIP)
+    told = {"rule": SKIP, "reason": "PRIOR_THERAPY_DOCUMENTED", "role": "provider", "orders": 1, "lately": 1}
+    assert ask("medication", "drift")["overrides"] == [told]
+    assert f"let through by provider against {SKIP}, reason PRIOR_THERAPY_DOCUMENTED: 1" in say("medication", "drift")
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = dg.materialize([count_treatments], instance=instance, resources={"road": Store(road)})
+        told_of = [event.materialization.metadata for event in done.get_asset_materialization_events()]
+        passed = {check.check_name: check.passed for check in done.get_asset_check_evaluations()}
+    numbers = {name: value.value for metadata in told_of for name, value in metadata.items()}
+    assert numbers["let through"] == numbers["let through in 30 days"] == numbers["overridden"] == 1
+    assert numbers["let through, reason PRIOR_THERAPY_DOCUMENTED"] == numbers["let through, role provider"] == 1
+    assert passed["no_illegal_moves"]
