@@ -675,6 +675,8 @@ def stories(draw) -> list[dict[str, Any]]:
         if kind == "ordered":
             replaces = draw(st.sampled_from(["", "wegovy_inj", "zepbound_pen"]))
             found.append(ordered(day, mg, f"o{n}", product, replaces=replaces, keeps_dose=draw(st.booleans())))
+            if draw(st.booleans()):  # whatever refuses it, a provider lets it through at once, or later
+                found.append(let_through(day + draw(st.sampled_from([0, 1, 20])), f"o{n}", *OPEN))
         elif kind == "dispensed":
             found.append(dispensed(day, mg, f"d{n}", product))
             if draw(st.booleans()):  # the EHR tells it too, or another of that day

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from glp1_pipeline.contracts import load
 from glp1_pipeline.domain.events import Change, Refused, parse_event
@@ -13,7 +16,18 @@ from glp1_pipeline.domain.medication_model import NEVER_OVERRIDDEN
 from glp1_pipeline_tests.one_patient import Patient
 from glp1_pipeline_tests.refills import checkin, intake, requested
 from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, let_through, ordered, said, taken
-from glp1_pipeline_tests.unit.test_medication import START, STEP, course, courses, fact, made, request, resource, shown
+from glp1_pipeline_tests.unit.test_medication import (
+    ANY_JSON,
+    START,
+    STEP,
+    course,
+    courses,
+    fact,
+    made,
+    request,
+    resource,
+    shown,
+)
 
 CONTRACT = load()
 RULES = CONTRACT.medication
@@ -175,6 +189,14 @@ def test_a_word_that_is_not_whole_or_not_theirs_to_say_does_not_enter(more, reas
         parse_event(let_through(1, "o", EARLY, **more), CONTRACT)
     assert refused.value.reason == reason
     assert "Canary" not in str(refused.value)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(("rules", "reason_code", "text", "actor", "role"), ANY_JSON)))
+def test_whatever_a_word_holds_it_is_read_or_refused_and_never_fails(content):
+    event = let_through(1, "o", EARLY)
+    with suppress(Refused):
+        parse_event({**event, "data": {**event["data"], **content}}, CONTRACT)
 
 
 def test_a_rule_that_the_contract_closes_later_is_let_through_no_more_by_a_replay():

@@ -21,7 +21,7 @@ OVERRIDDEN = "medication.order_overridden"
 SYSTEMS = {"intake": "intake-account", "ehr": "ehr", "pharmacy": "pharmacy"}
 """Emitter -> system of the identifier that it knows the person by; the portal's is the account of the intake form."""
 RESOURCES = ("MedicationRequest", "MedicationStatement", "MedicationDispense")
-REFERENCES = ("medication_request_ref", "dispense_ref", "product_key", "reason_code", "reason", "taken_at")
+REFERENCES = ("medication_request_ref", "dispense_ref", "product_key", "reason_code", "reason", "taken_at", "role")
 
 
 def is_medication(kind: str) -> bool:
