@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import random
+import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from glp1_pipeline import contracts
+from glp1_pipeline.adapters import matches, orders
 from glp1_pipeline.cli import main
 from glp1_pipeline.defs import override_order as wiring
 from glp1_pipeline.defs.medication import count_treatments
@@ -158,6 +161,37 @@ def test_a_replay_of_an_override_writes_nothing_and_changes_nothing(road: SmallR
         done = road.replay()
         assert (done.all_writes, done.tasks_opened, done.tasks_closed) == (0, 0, 0)
         assert road.fingerprint() == before
+
+
+def test_a_word_that_was_put_into_the_ledger_by_who_died_then_is_charted_by_the_next_run_once(road: SmallRoad):
+    order = uuid.UUID(refused(road))
+    word = orders.Word((SKIP,), "PRIOR_THERAPY_DOCUMENTED", TEXT, "provider-7", "provider")
+    orders.override(road.connection, road.contract, road.cipher, order, word)
+    assert (history(road)[-1], road.events()["waiting"]) == (("rejected", SKIP), 1)
+    assert road.balance().faults == []
+    assert road.chart().events == 1
+    assert history(road)[-1] == ("made", "step_up_order")
+    assert road.chart().events == 0
+    assert road.balance().faults == []
+
+
+def test_an_override_goes_with_the_record_of_its_order_when_two_are_joined_and_parted(road: SmallRoad):
+    order = refused(road)
+    road.send(intake("canary-0000002"))
+    first, second = patient_of(road), patient_of(road, "canary-0000002")
+    told = {"actor": "steward-1", "reason": "said at the desk"}
+    decide = partial(matches.decide, road.connection, road.contract, road.cipher)
+    decide("merge", (second, first), **told)
+    road.chart()
+    done = override(order, SKIP)
+    assert road.one("select record_id::text from phi.events where event_id = %s", done["event_id"]) == first
+    assert road.rows("select patient_id::text, dose_mg from phi.medication_courses") == [(second, 1.0)]
+    assert f"lets an order of wegovy_inj through against {SKIP}" in say("why", second)
+    decide("unmerge", (second, first), **told)
+    road.chart()
+    assert road.rows("select patient_id::text, dose_mg from phi.medication_courses") == [(first, 1.0)]
+    assert "lets" not in say("why", second)
+    assert road.balance().faults == []
 
 
 def test_an_override_of_an_order_that_nobody_knows_waits_for_it_and_is_told(road: SmallRoad):
