@@ -20,11 +20,16 @@ from glp1_pipeline.cli import main
 from glp1_pipeline.defs import override_order as wiring
 from glp1_pipeline.defs.medication import count_treatments
 from glp1_pipeline.defs.resources import Road
+from glp1_pipeline.domain.fhir.elements import RXNORM, UCUM
 from glp1_pipeline.domain.medication import may_let_through
+from glp1_pipeline.sandbox.drills.proxy import FaultProxy
+from glp1_pipeline_tests.circle import Circle
 from glp1_pipeline_tests.refill_road import Store, ask, begin_lately, patient_of, reachable_road, say
 from glp1_pipeline_tests.refills import intake
-from glp1_pipeline_tests.small_road import SmallRoad, empty_tables
-from glp1_pipeline_tests.treatments import dispensed, let_through, ordered
+from glp1_pipeline_tests.small_road import SmallRoad, empty_tables, submission
+from glp1_pipeline_tests.treatments import at, dispensed, let_through, ordered
+
+from .conftest import EhrProcess
 
 CONTRACT = contracts.load()
 TEXT = "Wendell Canary brought the records of three months"
@@ -191,6 +196,39 @@ def test_an_override_goes_with_the_record_of_its_order_when_two_are_joined_and_p
     road.chart()
     assert road.rows("select patient_id::text, dose_mg from phi.medication_courses") == [(first, 1.0)]
     assert "lets" not in say("why", second)
+    assert road.balance().faults == []
+
+
+def test_an_order_of_the_ehr_that_is_let_through_ends_its_task_there_and_is_audited_there_once(
+    road: SmallRoad, ehr: EhrProcess
+):
+    with FaultProxy(ehr.url, False) as proxy:
+        circle = Circle(road, ehr.url, proxy)
+        road.send(submission(72))
+        circle.deliver()
+        circle.provider.create(
+            "MedicationRequest", status="active", intent="order", authoredOn=at(0),
+            subject={"reference": circle.place("Patient")},
+            medicationCodeableConcept={"coding": [{"system": RXNORM, "code": "2553803"}], "text": "Wegovy pen"},
+            dosageInstruction=[{"doseAndRate": [{"doseQuantity": {"value": 1.0, "system": UCUM, "code": "mg"}}]}],
+        )  # fmt: skip
+        circle.round()
+        (order,) = road.rows("select event_id::text, reason from ops.medication_transitions")
+        assert order[1] == "start_above_first_step"
+        task = circle.place("Task", "provider-review-refill")
+        assert circle.provider.read(task)["status"] == "requested"
+        override(order[0], "start_above_first_step")
+        circle.deliver()
+        assert road.rows("select state, dose_mg from phi.medication_courses") == [("titration", 1.0)]
+        assert circle.provider.read(task)["status"] == "completed"
+        audit = circle.provider.read(circle.place("AuditEvent"))
+        ref = road.one("select medication ->> 'ref' from phi.patient_values where event_id = %s", order[0])
+        assert (audit["outcome"], audit["entity"][1]["what"]["identifier"]["value"]) == ("0", ref)
+        assert "brought" not in str(audit)
+        writes = road.one("select count(*) from ops.writes")
+        road.replay()
+        assert (circle.round(), road.one("select count(*) from ops.writes")) == (0, writes)
+        circle.world.close()
     assert road.balance().faults == []
 
 
