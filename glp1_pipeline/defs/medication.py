@@ -54,7 +54,8 @@ MEDICATION_TRANSITIONS = spec(
             "no_illegal_moves",
             asset="medication_transitions",
             description="Warns while an order that was refused is the last one of a treatment: a provider must write a "
-            "right one, or let it through. The metadata names the rules; each has its task, and `glp1 medication show PATIENT` the event.",
+            "right one, or let it through. The metadata names the rules; each has its task, and `glp1 medication show "
+            "PATIENT` the event.",
         ),
     ],
 )
