@@ -21,6 +21,7 @@ from .defs import (
     matches,
     medication,
     override,
+    override_order,
     recovery,
     refill,
     replay,
@@ -97,6 +98,7 @@ defs = dg.Definitions(
         rollback.rollback_writes,
         matches.decide_match,
         override.override_refill,
+        override_order.override_order,
         maintenance.maintenance,
     ],
     sensors=[

@@ -65,3 +65,17 @@ def said(kind: str, day: float, product: str = "wegovy_inj", **more: Any) -> dic
     """paused, resumed or stopped."""
     told = {"product_key": product, "reason_code": "tolerability", **more}
     return message(kind, day, f"{kind}-{day:g}-{product}", **told)
+
+
+def let_through(day: float, order: str, *rules: str, **more: Any) -> dict[str, Any]:
+    """A provider's override of a refused order."""
+    told = {
+        "medication_request_ref": order,
+        "rules": list(rules),
+        "reason_code": "PRIOR_THERAPY_DOCUMENTED",
+        "text": "records of the former clinic show the dose",
+        "actor": "provider-7",
+        "role": "provider",
+        **more,
+    }
+    return message("order_overridden", day, f"let-{day:g}-{order}-{'-'.join(rules)}", **told)

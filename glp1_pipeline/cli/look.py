@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from . import why_refill
+from . import why_order, why_refill
 from .telling import AS_JSON, age, open_road, patient_of, question, show_or_json, told
 
 
@@ -66,8 +66,10 @@ def events(status: str, limit: int, as_json: bool) -> None:
 @click.argument("patient")
 @AS_JSON
 def why(patient: str, as_json: bool) -> None:
-    """What PATIENT waits for: every unmet gate, check-in, held refill, open task and unsent write, since when, and
-    whose it is.
+    """What PATIENT waits for: every unmet gate, check-in, refused order, held refill, open task and unsent write, since
+    when, and whose it is.
+
+    Of a refused order it says which rule refuses it, and who may let it through; and every override of one.
 
     Of a request for a refill it says which rule holds it, until when that changes by itself, and who may let it go on;
     of a check-in that was missed, since when, and until when it may still be done.
@@ -76,13 +78,15 @@ def why(patient: str, as_json: bool) -> None:
     laboratory's, a record number, a member id. One that several patients were given is answered with our ids of them.
     It prints names and times, no value.
     """
-    from ..adapters import followups, refills
+    from ..adapters import followups, orders, refills
     from ..adapters.status import why as ask
 
     def work(connection):
         patient_id = patient_of(connection, patient)
         return ask(connection, patient_id) | {
             "check_ins": followups.waiting(connection, patient_id),
+            "refused_orders": orders.refused(connection, open_road().contract, patient_id),
+            "order_overrides": orders.overrides(connection, patient_id),
             "refills": refills.holding(connection, open_road().contract, patient_id),
         }
 
@@ -99,6 +103,7 @@ def _show_why(found: dict[str, Any]) -> None:
         click.echo(
             f"gate {gate['gate']}: {gate['outcome']} for {age(gate['since'])}{': ' + missing if missing else ''}"
         )
+    why_order.show(found)
     why_refill.show(found)
     for task in found["tasks"]:
         click.echo(
@@ -135,7 +140,7 @@ def _show_why(found: dict[str, Any]) -> None:
             f"event {event['event_id']}: {event['type']}, {event['status']} {age(event['received_at'])} ago{reason}"
         )
     is_held = any(gate["outcome"] == "held" for gate in found["gates"])
-    waits = found["check_ins"] or found["refills"]
+    waits = found["check_ins"] or found["refills"] or found["refused_orders"]
     if not (is_held or waits or found["tasks"] or found["writes"] or found["blocked"] or undecided):
         click.echo("nothing is unmet")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from . import medication_word
 from .telling import AS_JSON, age, open_road, patient_of, question, show_or_json, told, when
 
 
@@ -20,7 +21,15 @@ def medication() -> None:
 
     All of it is computed from what EHR, pharmacy and patients said, the same in any order; nothing here orders, refills
     or stops anything. States, rules and findings are declared in contracts/medication.yaml.
+
+    \b
+    show      the treatments of a patient: every move, made, refused or let through, and what a person should see
+    drift     where sources disagree, which moves were refused, and which orders were let through, in counts
+    override  let a refused order go: against which rules, by whom, why
     """
+
+
+medication.add_command(medication_word.override)
 
 
 @medication.command()
@@ -68,15 +77,21 @@ def _show(found: dict[str, Any]) -> None:
 @medication.command()
 @AS_JSON
 def drift(as_json: bool) -> None:
-    """Where sources of treatments disagree, and which moves were refused: by name and product family, in counts.
+    """Where sources of treatments disagree, which moves were refused, and which orders were let through although: by
+    name and product family, in counts.
 
     Sources are the plan, the medication list, the order, the hand-over and what the patient takes. Each finding is a
     task of somebody's; `glp1 medication show PATIENT` says what it rests on.
     """
     from ..adapters.charts.medication import count_findings, count_transitions
+    from ..adapters.orders import LATELY_DAYS, count_overrides
 
     def work(connection) -> dict[str, Any]:
-        return {"findings": count_findings(connection), "transitions": count_transitions(connection)}
+        return {
+            "findings": count_findings(connection),
+            "transitions": count_transitions(connection),
+            "overrides": count_overrides(connection),
+        }
 
     found = told(lambda: question(work))
 
@@ -89,5 +104,10 @@ def drift(as_json: bool) -> None:
             click.echo(f"{row['finding']:32}{row['family']:16}{row['open']:>7}{row['oldest_days']:>8} d")
         for row in found["transitions"]:
             click.echo(f"{row['outcome']:10}{row['reason']:38}{row['times']:>7}  ({row['in_7_days']} in 7 days)")
+        for row in found["overrides"]:
+            click.echo(
+                f"let through by {row['role']} against {row['rule']}, reason {row['reason']}: {row['orders']}"
+                f" ({row['lately']} in {LATELY_DAYS} days)"
+            )
 
     show_or_json(as_json, found, shown)

@@ -31,7 +31,7 @@ from ..domain.contract import (
 from .checks import check
 from .crm import check_crm
 from .identity import read_identity
-from .medication import read_medication
+from .medication import check_order_overrides, read_medication
 from .reading import ContractError, Fault, Folder, Lined, Model
 from .refills import (
     check_refills,
@@ -107,6 +107,7 @@ def load(path: Path | None = None) -> Contract:
         check(contract, folder)
         check_crm(contract, folder)
         check_refills(contract, folder)
+        check_order_overrides(contract, folder)
     if folder.faults:
         raise ContractError(folder.faults)
     digest = hashlib.sha256()

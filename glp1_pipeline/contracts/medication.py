@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..domain.contract import TaskKind
+from ..domain.contract import Contract, TaskKind
+from ..domain.medication import may_let_through
 from ..domain.medication_model import (
     FINDINGS,
+    NEVER_OVERRIDDEN,
     PREVIOUS,
     TRIGGERS,
     DrugCode,
@@ -55,13 +57,18 @@ def read_medication(folder: Folder, products: Mapping[str, dict[str, str]], ladd
     values["states"] = _named(folder, tree, "states", StateKind, "state")
     values["moves"] = _moves(folder, tree)
     values["findings"] = _named(folder, tree, "findings", FindingKind, "finding")
+    values["overrides"] = dict(folder.branch(tree, "overrides", FILE))
     values["late_doses"] = _named(folder, tree, "late_doses", LateDose, "missed_doses")
     for name in sorted(values["late_doses"].keys() ^ folder.branch(tree, "missed_doses", FILE).keys()):
         folder.fault(FILE, 1, f"`{name}` is in one of `missed_doses` and `late_doses` alone", "add it to the other")
     values["products"], values["codes"] = made, codes
     values["families"] = _families(folder, tree, made, ladders)
     values["packs"] = tuple(_packs(folder))
-    for key in tree.keys() - set(PLAIN) - {"states", "moves", "findings", "missed_doses", "late_doses", "families"}:
+    for key in (
+        tree.keys()
+        - set(PLAIN)
+        - {"states", "moves", "findings", "missed_doses", "late_doses", "families", "overrides"}
+    ):
         folder.fault(FILE, tree.lines[key], f"`{key}` is not known at the top", "see contracts/medication.py")
     rules = folder.build(MedicationRules, values, "medication", "rules", (FILE, 1))
     if rules is not None and not folder.faults:
@@ -192,10 +199,29 @@ def _packs(folder: Folder) -> Iterable[Pack]:
             yield made
 
 
+def check_order_overrides(contract: Contract, folder: Folder) -> None:
+    """Who lets a refused order through is a role that is known, and may give a reason for each rule that is open."""
+    rules = contract.medication
+    for role in sorted({*rules.overrides.roles} - contract.roles.keys()):
+        folder.fault(
+            FILE, 1, f"refused orders are let through by `{role}`, which is no role", "name one of access.yaml"
+        )
+        return
+    for name, finding in rules.findings.items():
+        if finding.overridden_by and not may_let_through(contract, name):
+            what = f"finding `{name}` may be overridden, and no role of `overrides` may give a reason of its classes"
+            folder.fault_at("finding", name, what, "see access.yaml and override_reasons.csv")
+
+
 def _check(folder: Folder, rules: MedicationRules) -> None:
     """Every reference resolves, every state can be reached, every ladder rises."""
     tasks = {row["code"] for _, row in folder.rows("tasks.csv", tuple(TaskKind.model_fields))}
     for name, finding in rules.findings.items():
+        if finding.overridden_by and (finding.kind != "move" or name in NEVER_OVERRIDDEN or not finding.verify):
+            what = f"finding `{name}` is overridden by `{finding.overridden_by[0]}`, and nobody may override it"
+            if finding.kind == "move" and name not in NEVER_OVERRIDDEN:
+                what = f"finding `{name}` may be overridden, and nothing says that this is to be verified"
+            folder.fault_at("finding", name, what, "see NEVER_OVERRIDDEN in domain/medication_model.py, and `verify`")
         if finding.task not in tasks:
             folder.fault_at("finding", name, f"finding `{name}` opens task `{finding.task}`", "name one of tasks.csv")
     for name, move in rules.moves.items():

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import dagster as dg
 
+from ..adapters import orders
 from ..adapters.charts import medication
 from .chart import CHARTS
 from .describe import CLINICAL, spec
@@ -34,7 +35,8 @@ MEDICATION_TRANSITIONS = spec(
     deps=(MEDICATION_COURSES,),
     fresh_for=timedelta(hours=2),
     why="Every move of a treatment: made, by what; rejected, with the name of the rule that it breaks; or held, with "
-    "why it could not be used. A refused order is never lost: it stands here, in the findings, and as a task.",
+    "why it could not be used; or overridden, where a provider let an order through (job `override_order`, or `glp1 "
+    "medication override`). A refused order is never lost: it stands here, in the findings, and as a task.",
 )
 
 
@@ -52,7 +54,8 @@ MEDICATION_TRANSITIONS = spec(
             "no_illegal_moves",
             asset="medication_transitions",
             description="Warns while an order that was refused is the last one of a treatment: a provider must write a "
-            "right one. The metadata names the rules; each has its task, and `glp1 medication show PATIENT` the event.",
+            "right one, or let it through. The metadata names the rules; each has its task, and `glp1 medication show "
+            "PATIENT` the event.",
         ),
     ],
 )
@@ -62,6 +65,7 @@ def count_treatments(context: dg.AssetExecutionContext, road: Road):
         states = medication.count_states(connection)
         findings = medication.count_findings(connection)
         moves = medication.count_transitions(connection)
+        let_through = orders.count_overrides(connection)
     before = open_before(context.instance)
     now = sum(row["open"] for row in findings)
     yield dg.MaterializeResult(
@@ -84,7 +88,7 @@ def count_treatments(context: dg.AssetExecutionContext, road: Road):
             standing[row["finding"]] += row["open"]
     yield dg.MaterializeResult(
         "medication_transitions",
-        metadata=by_move(moves),
+        metadata={**by_move(moves), **by_override(let_through)},
         check_results=[
             dg.AssetCheckResult(
                 asset_key="medication_transitions",
@@ -130,6 +134,18 @@ def by_move(moves: list[dict]) -> dict[str, int]:
         counts[row["outcome"]] += row["times"]
         counts[f"{row['outcome']} in 7 days"] += row["in_7_days"]
         counts[f"{row['outcome']}: {row['reason']}"] += row["times"]
+    return dict(counts)
+
+
+def by_override(overrides: list[dict]) -> dict[str, int]:
+    """Orders that stand by an override: of all time and lately, by rule, reason and role."""
+    lately = f"let through in {orders.LATELY_DAYS} days"
+    counts: Counter[str] = Counter({"let through": 0, lately: 0})
+    for row in overrides:
+        counts["let through"] += row["orders"]
+        counts[lately] += row["lately"]
+        for name in ("rule", "reason", "role"):
+            counts[f"let through, {name} {row[name]}"] += row["orders"]
     return dict(counts)
 
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Literal
 
 from .declared import Declared
+from .refill_model import ReasonClass
 
 State = Literal[
     "none", "new_start", "titration", "maintenance", "de_escalation", "switch", "restart", "paused", "discontinued"
@@ -37,6 +38,8 @@ FINDINGS = frozenset(
     )
 )  # fmt: skip
 """The names that `domain.medication` decides by: each must be declared, and no other is ever seen."""
+NEVER_OVERRIDDEN = frozenset(("overlap_two_glp1", "dose_not_on_ladder", "compounded_jump", "move_not_allowed"))
+"""Rules that no contract may open: two products at once, a dose that is none, a tenfold error."""
 
 
 class StateKind(Declared):
@@ -61,7 +64,18 @@ class FindingKind(Declared):
     severity: Literal["red", "amber"]
     task: str
     description: str
+    overridden_by: tuple[ReasonClass, ...] = ()
+    """Of a refused order: classes of reasons by which it may be let through; none: nobody may."""
     verify: str = ""
+
+
+class OrderOverrides(Declared):
+    """How a refused order may be let through, whatever rule refused it."""
+
+    roles: tuple[str, ...]
+    """Of access.yaml: each gives the reasons that it may give."""
+    expires: Literal["next_order"]
+    verify: str
 
 
 class MissedDoses(Declared):
@@ -172,6 +186,7 @@ class MedicationRules(Declared):
     states: dict[str, StateKind]
     moves: dict[str, Move]
     findings: dict[str, FindingKind]
+    overrides: OrderOverrides
     products: dict[str, Product]
     families: dict[str, Family]
     late_doses: dict[str, LateDose]

@@ -90,7 +90,7 @@ def test_a_steward_merges_two_records_in_the_ui_and_takes_them_apart_again(runni
 
 
 WORDS = "seen by video; Canary eats and drinks"
-"""Of somebody who lets a refill go on: sealed with their event, and nowhere else."""
+"""Of somebody who lets a refill or an order go on: sealed with their event, and nowhere else."""
 
 
 def test_a_patient_under_treatment_is_asked_held_and_let_through_in_the_ui_and_by_command(running, monkeypatch):
@@ -133,6 +133,7 @@ def test_a_patient_under_treatment_is_asked_held_and_let_through_in_the_ui_and_b
         words[words.index("2099-01-01")] = f"{datetime.now(UTC) + timedelta(days=3):%Y-%m-%d}"
         assert CliRunner().invoke(main, ["refill", "override", let[0], *words]).exit_code == 0
         assert (stands(connection) or ())[2:] == ("provider_queue", "complete")
+        let_an_order_through(running, connection, account)
     assert (
         launch(running, "__ASSET_JOB", {}, ("follow_ups", "refills", "refill_decisions", "refill_overrides"))
         == "SUCCESS"
@@ -140,6 +141,32 @@ def test_a_patient_under_treatment_is_asked_held_and_let_through_in_the_ui_and_b
     running.settle()
     with running.connect() as connection:
         assert running.faults(connection) == []
+
+
+def let_an_order_through(running, connection, account: str) -> None:
+    """An order that leaves out a step: asked about in the UI, and let through by command."""
+    drop(running, of(ordered(25.4, 1.0, "high", account=account), account))
+
+    def order(outcome: str) -> tuple[str] | None:
+        return connection.execute(
+            "select t.event_id::text from ops.medication_transitions t join phi.identifiers i on i.record_id ="
+            " t.patient_id where i.value = %s and t.outcome = %s",
+            (account, outcome),
+        ).fetchone()
+
+    (refused,) = running.wait(lambda: order("rejected"), 60, "not refused")
+    config = {
+        "order_event_id": refused, "rules": ["SKIP_A_STEP_UP"], "reason": "ASSESSED_PATIENT", "role": "PROVIDER",
+        "ground": "SAW_THE_PATIENT", "actor": "provider-7",
+    }  # fmt: skip
+    for rules, ends in ((["START_ABOVE_FIRST_STEP"], "FAILURE"), (["SKIP_A_STEP_UP"], "SUCCESS")):
+        run_config = {"ops": {"let_order_through": {"config": config | {"rules": rules}}}}
+        assert launch(running, "override_order", run_config) == ends
+    words = ["--rule", "skip_a_step_up", "--reason", "ASSESSED_PATIENT", "--text", WORDS]
+    words += ["--actor", "provider-7", "--role", "provider"]
+    done = CliRunner().invoke(main, ["medication", "override", refused, *words])
+    assert (done.exit_code, order("rejected")) == (0, None), done.output
+    assert order("overridden") is not None
 
 
 def test_what_the_clock_reached_is_charted_by_the_sensors_alone(running, monkeypatch):
@@ -225,7 +252,7 @@ def test_no_word_of_a_patient_is_in_dagsters_storage_in_a_run_or_any_log(running
         for (body,) in connection.execute("select snapshot_body from snapshots"):
             found += [("snapshots", hit[0]) for hit in [telltale.search(zlib.decompress(body).decode())] if hit]
     runs = running.ask(RUNS)["runsOrError"]["results"]
-    jobs = {"intake", "delivery", "crm_delivery", "decide_match", "override_refill", "__ASSET_JOB"}
+    jobs = {"intake", "delivery", "crm_delivery", "decide_match", "override_refill", "override_order", "__ASSET_JOB"}
     assert jobs <= {run["jobName"] for run in runs}
     for run in runs:
         if hit := telltale.search(json.dumps(run, ensure_ascii=False)):

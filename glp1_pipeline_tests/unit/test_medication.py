@@ -18,7 +18,7 @@ from glp1_pipeline.domain.medication.supply import days_from_pack
 from glp1_pipeline.domain.medication_model import PREVIOUS
 from glp1_pipeline_tests.one_patient import Patient
 from glp1_pipeline_tests.refills import checkin, day, intake
-from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, message, ordered, said, taken
+from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, let_through, message, ordered, said, taken
 
 CONTRACT = load()
 RULES = CONTRACT.medication
@@ -659,6 +659,9 @@ def test_a_pack_lasts_as_long_as_its_doses(product, mg, quantity, unit, days):
     assert days_from_pack(RULES, handed_over) == days
 
 
+OPEN = [name for name, rule in RULES.findings.items() if rule.overridden_by]
+
+
 @st.composite
 def stories(draw) -> list[dict[str, Any]]:
     found = []
@@ -667,14 +670,20 @@ def stories(draw) -> list[dict[str, Any]]:
         mg, product = draw(
             st.sampled_from([(0.25, "wegovy_inj"), (0.5, "wegovy_inj"), (1.0, "wegovy_inj"), (2.5, "zepbound_pen")])
         )
-        kind = draw(st.sampled_from(["ordered", "ordered", "dispensed", "taken", "paused", "resumed", "stopped"]))
+        kinds = ["ordered", "ordered", "dispensed", "taken", "paused", "resumed", "stopped", "let_through"]
+        kind = draw(st.sampled_from(kinds))
         if kind == "ordered":
             replaces = draw(st.sampled_from(["", "wegovy_inj", "zepbound_pen"]))
             found.append(ordered(day, mg, f"o{n}", product, replaces=replaces, keeps_dose=draw(st.booleans())))
+            if draw(st.booleans()):  # whatever refuses it, a provider lets it through at once, or later
+                found.append(let_through(day + draw(st.sampled_from([0, 1, 20])), f"o{n}", *OPEN))
         elif kind == "dispensed":
             found.append(dispensed(day, mg, f"d{n}", product))
             if draw(st.booleans()):  # the EHR tells it too, or another of that day
                 found.append(handed_over_there(day, mg, f"h{n}", product))
+        elif kind == "let_through":
+            rules = draw(st.lists(st.sampled_from(OPEN), min_size=1, max_size=2, unique=True))
+            found.append(let_through(day, f"o{draw(st.integers(0, 11))}", *rules))
         elif kind == "taken":
             late = draw(st.sampled_from([0, 0, 30]))  # said long after the dose
             told_of = taken(day, mg, product, doses_missed=draw(st.sampled_from([None, 0, 1, 4])))
@@ -715,6 +724,8 @@ def test_every_move_made_is_one_that_is_allowed_and_no_two_products_are_under_wa
                 assert state in rule.leaves
                 assert rule.to in (PREVIOUS, move.to)
                 state = move.to
+            elif move.outcome == "overridden":
+                assert move.rule.partition(":")[0] in OPEN
             else:
                 assert move.rule in RULES.findings
         assert one.state == state

@@ -9,7 +9,8 @@ import pytest
 
 from glp1_pipeline.contracts import HERE, ContractError, load
 from glp1_pipeline.contracts.dictionary import render
-from glp1_pipeline.domain.medication_model import PREVIOUS
+from glp1_pipeline.domain.medication import may_let_through
+from glp1_pipeline.domain.medication_model import NEVER_OVERRIDDEN, PREVIOUS
 
 CONTRACT = load()
 RULES = CONTRACT.medication
@@ -86,6 +87,21 @@ def test_what_a_clinician_must_still_sign_says_so():
     assert all(family.verify for family in RULES.families.values() if family.is_compounded)
 
 
+def test_who_may_let_which_refused_order_through_is_as_the_facts_say_and_on_the_page():
+    """The facts: role provider, a reason with at least ten characters of text, until the next order."""
+    assert (RULES.overrides.roles, RULES.overrides.expires) == (("provider",), "next_order")
+    page, refusing = render(CONTRACT), {name for name, rule in RULES.findings.items() if rule.kind == "move"}
+    open_rules = {name for name in refusing if RULES.findings[name].overridden_by}
+    assert refusing - open_rules == NEVER_OVERRIDDEN
+    for name in refusing:
+        rule = RULES.findings[name]
+        may = may_let_through(CONTRACT, name)
+        assert bool(may) == (name in open_rules)
+        assert all(CONTRACT.override_reasons[code].min_text >= 10 for codes in may.values() for code in codes)
+        assert f"| `{name}` | {rule.description} | {', '.join(rule.overridden_by) or 'nobody'} |" in page
+        assert name not in open_rules or "to be verified" in rule.verify
+
+
 def test_proposals_of_missed_doses_say_dose_who_decides_and_what_is_to_be_verified_and_the_dictionary_shows_it():
     low = RULES.families["zepbound"].missed_doses[-1]
     assert (low.mg, low.may, low.decided_by) == (5, "the program may choose 2.5 mg", "provider")
@@ -112,6 +128,12 @@ def test_proposals_of_missed_doses_say_dose_who_decides_and_what_is_to_be_verifi
         ("medication.yaml", "  no_ladder:", "  no_steps:", "`no_steps` of `findings` is used by nothing"),
         ("medication.yaml", "wegovy_hd: {missed_doses: semaglutide_weekly}", "wegovy_hd: {missed_doses: sema}", "names no list"),
         ("medication.yaml", "  compounded_weekly: {rule", "  compounded: {rule", "`compounded` is in one of"),
+        ("medication.yaml", "no step of the product's ladder.}", "no step of the product's ladder., overridden_by: [clinical]}", "nobody may override it"),
+        ("medication.yaml", "dose ladder for the product.}", "dose ladder for the product., overridden_by: [clinical]}", "nobody may override it"),
+        ("medication.yaml", 'ladder., overridden_by: [clinical], verify: "may be overridden: to be verified"}', "ladder., overridden_by: [clinical]}", "nothing says that this is to be verified"),
+        ("medication.yaml", "{roles: [provider], expires", "{roles: [surgeon], expires", "`surgeon`, which is no role"),
+        ("medication.yaml", "out a step of the ladder., overridden_by: [clinical]", "out a step of the ladder., overridden_by: [administrative]", "no role of `overrides` may give a reason"),
+        ("medication.yaml", "expires: next_order,", "expires: never,", "overrides"),
         ("products.csv", "wegovy_hd,no", "wegovy_inj,no", "is the family of no product"),
         ("products.csv", "weekly,7,mounjaro", "weekly,7,nowhere", "`mounjaro` is the family of no product"),
         ("medication_codes.csv", "2553506,SBD,semaglutide,wegovy_inj", "2553506,SBD,semaglutide,ozempic", "is not its code"),

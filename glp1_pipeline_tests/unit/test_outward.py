@@ -13,7 +13,7 @@ from glp1_pipeline_tests.one_patient import CONTRACT, PATIENT, reached
 from glp1_pipeline_tests.refills import by_provider, checkin, intake, overridden, requested
 from glp1_pipeline_tests.sample_inputs import ABSENT
 from glp1_pipeline_tests.shown import Shown
-from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, message, ordered, said
+from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, let_through, message, ordered, said
 
 START = [intake(), ordered(0, 0.25), dispensed(3, 0.25)]
 RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
@@ -214,6 +214,28 @@ def test_an_override_of_a_request_that_nobody_made_is_audited_as_a_failure():
     audit = patient.only("AuditEvent")
     assert (audit["outcome"], audit["outcomeDesc"]) == ("4", "No such request is known.")
     assert patient.all("DetectedIssue") == []
+
+
+def test_an_override_of_a_refused_order_is_audited_with_its_rules_once_and_without_a_word_of_free_text():
+    word = let_through(12, "o", "step_up_before_min_days")
+    patient = heard(ordered(10, 0.5, "o"), word)
+    audit = patient.only("AuditEvent")
+    assert (audit["type"]["code"], audit["outcome"]) == ("medication.order_overridden", "0")
+    assert (audit["recorded"], audit["agent"][0]["who"]["identifier"]["value"]) == (day(12), "provider-7")
+    assert "former clinic" not in str(patient.there)
+    order = audit["entity"][1]
+    assert order["what"]["identifier"] == {"system": "urn:glp1-pipeline:order", "value": "o"}
+    told = [(detail["type"], detail["valueString"]) for detail in order["detail"]]
+    assert told[:2] == [("rule", "step_up_before_min_days"), ("reason", "PRIOR_THERAPY_DOCUMENTED")]
+    before = dict(audit)
+    patient.hear(ordered(60, 1.0, "next"), word)
+    assert patient.only("AuditEvent") == before
+    assert all(not write or "AuditEvent" not in str(write.keys()) for write in patient.writes[1:])
+
+
+def test_an_override_that_lets_no_order_through_is_audited_as_a_failure():
+    audit = heard(let_through(12, "nobodys", "skip_a_step_up")).only("AuditEvent")
+    assert (audit["outcome"], audit["outcomeDesc"]) == ("4", "It let no order through when it was heard.")
 
 
 def test_an_override_that_ended_leaves_its_mitigation_and_the_rule_holds_again():

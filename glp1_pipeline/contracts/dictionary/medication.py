@@ -1,4 +1,4 @@
-"""Missed and late doses in the data dictionary: what is proposed, on what basis, and what is still to be verified.
+"""Treatments in the data dictionary: which orders are refused and who may let them through, missed and late doses.
 
 Here: that part of the page. Not here: refills (`refills`), and how missed doses are counted (`domain.medication`).
 """
@@ -14,6 +14,7 @@ from .markdown import MARK, cell, code, named, table
 
 def write_medication(lines: list[str], contract: Contract) -> None:
     rules = contract.medication
+    _refused(lines, contract)
     lines += ["", "## Missed and late doses", ""]
     lines += [
         "Doses missed one after another, from so many on. Each is a proposal to a provider, never an action.",
@@ -26,6 +27,26 @@ def write_medication(lines: list[str], contract: Contract) -> None:
     lines += ["", "What is said of one dose that is late; nothing decides by it.", ""]
     rows = ((code(late.missed_doses), late.rule, late.basis, late.verify) for late in rules.late_doses.values())
     table(lines, ("List", "Rule", "Basis", MARK), rows)
+
+
+def _refused(lines: list[str], contract: Contract) -> None:
+    rules = contract.medication
+    roles = ", ".join(code(role) for role in rules.overrides.roles)
+    lines += ["", "## Refused orders", ""]
+    lines += [
+        f"Rules that refuse an order of a GLP-1 medicine. {roles} may let it through, by an event that names the order"
+        " and the rule, for a reason of the class that is named here (see *Override reasons*), with text; it counts"
+        " until the next order. Never a step up over so many missed doses that going on is a restart.",
+        "",
+        f"**{MARK}** {cell(rules.overrides.verify)}",
+        "",
+    ]
+    rows = (
+        (code(one.finding), one.description, ", ".join(one.overridden_by) or "nobody", one.verify)
+        for one in rules.findings.values()
+        if one.kind == "move"
+    )
+    table(lines, ("Rule", "Refuses", "Overridden by reasons of class", MARK), rows)
 
 
 def _missed(contract: Contract) -> Iterable[Sequence[str]]:

@@ -123,8 +123,8 @@ def _limits(contract: Contract) -> Iterable[Sequence[str]]:
 def _overrides(lines: list[str], contract: Contract) -> None:
     lines += ["", "## Override reasons", ""]
     lines += [
-        "By which a person may let a held refill go on, for so many days at most, with so many characters of text at "
-        "least. A rule names the classes that it may be overridden by.",
+        "By which a person may let a held refill go on, for so many days at most, or a refused order, until the next "
+        "one; with so many characters of text at least. A rule names the classes that it may be overridden by.",
         "",
     ]
     head = ("Reason", "Meaning", "Class", "Roles", "Days at most", "Text at least", "Mitigation", MARK)

@@ -13,6 +13,7 @@ from typing import Any
 from ..contract import PIPELINE, Contract
 from ..refill_model import ADDRESS_CHANGED
 from .changes import read_actor, read_identifiers, read_record
+from .overriding import are_names, read_reason
 from .shapes import Change, Refused, read_time, read_token
 
 CHECKIN = "followup.completed"
@@ -24,7 +25,6 @@ RESOLUTIONS = ("refuted", "confirmed")
 TOKENS = ("refill_id", "product_key", "reason_code", "flag_id", "of", "name", "role", "medication_request_ref")
 BY_FLAG = ("red_flag", "red_symptom", "administrative")
 """Rules that hold for flags: an override names those that it means, so that a later one is not let through."""
-LONGEST_TEXT = 2000
 
 
 def is_refill(kind: str) -> bool:
@@ -68,19 +68,12 @@ def check_resolution(contract: Contract, data: dict[str, Any]) -> None:
 
 def check_override(contract: Contract, data: dict[str, Any], said_at: datetime) -> None:
     """Raises Refused for an override that nobody, or nobody of this role, may make."""
-    reason, role = contract.override_reasons.get(data["reason_code"]), contract.roles.get(data["role"])
-    if reason is None or role is None:
-        raise Refused("wrong_shape", "`reason_code` must be one of override_reasons.csv, `role` one of access.yaml")
-    if role.role not in reason.roles or reason.reason_class not in role.overrides:
-        raise Refused("not_allowed", f"reason {reason.reason_code} is for {', '.join(reason.roles)}, by access.yaml")
-    text = data["text"]
-    if not isinstance(text, str) or not reason.min_text <= len(text.strip()) <= LONGEST_TEXT:
-        raise Refused("wrong_shape", f"`data.text` must say why in {reason.min_text} to {LONGEST_TEXT} characters")
+    reason = read_reason(contract, data)
     expires_at = read_time(data["expires_at"], "data.expires_at")
     if not said_at < expires_at <= said_at + timedelta(days=reason.max_days):
         raise Refused("not_allowed", f"`data.expires_at` must be within {reason.max_days} days, for this reason")
     names, flags = data["rules"], data.get("flags", [])
-    if not _are_names(names) or not names or not _are_names(flags):
+    if not are_names(names) or not names or not are_names(flags):
         raise Refused("wrong_shape", "`data.rules` and `data.flags` must be lists of names")
     for name in names:
         rule = contract.refills.by_name.get(name)
@@ -103,7 +96,3 @@ def is_closed(contract: Contract, flag: str) -> bool:
     if flag == ADDRESS_CHANGED:
         return False
     return flag in contract.refills.never_overridden or contract.flags[flag].override.startswith("none")
-
-
-def _are_names(raw: Any) -> bool:
-    return isinstance(raw, list) and all(isinstance(one, str) and one.isprintable() and len(one) < 64 for one in raw)

@@ -62,6 +62,6 @@ def renewals_of(contract: Contract, course: Course, reports: Iterable[Reported],
         elif doc["kind"] == "approved" and doc["refill_id"] in newest:
             granted.append(Grant(at, len(requested)))
     if course.accepted is not None:
-        at = course.accepted.at
+        at = course.stands_since(course.accepted.event_id, course.accepted.at)
         granted.append(Grant(at, sum(one < at for one in requested)))
     return Renewals(tuple(sorted(granted)), tuple(requested))

@@ -16,6 +16,7 @@ from .facts import Fact
 from .fold import fold
 from .from_chart import facts_of
 from .from_checkin import fact_of
+from .overrides import may_let_through, word_on
 from .reading import told
 from .shapes import UNKNOWN, Course, Finding, Supply, Transition
 from .stages import stages_of
@@ -32,11 +33,13 @@ __all__ = [
     "against",
     "courses",
     "fold",
+    "may_let_through",
     "missed_doses",
     "missed_from",
     "needs",
     "stages_of",
     "told",
+    "word_on",
 ]
 
 

@@ -18,6 +18,7 @@ from .shapes import UNKNOWN, Course, Finding
 from .supply import days_from_pack
 
 DAY = timedelta(days=1)
+SKIPS = "skip_a_step_up"
 SAME = 0.02
 """Share by which two doses told as decimals may differ and be one."""
 
@@ -130,13 +131,19 @@ def _sequences(family: Family, course: Course) -> Iterator[Finding]:
         (before, former), (after, fact) = changes[-1]
         if after > before + 1:
             between = {rung.mg for rung in family.rungs if before < rung.step < after}
-            if facts is course.dispensed or not between <= had:
+            if (facts is course.dispensed or not between <= had) and not _is_let_through(course, fact):
                 yield _finding("skipped_rung", fact, former)
         elif after < before:
             standing = _in_force(course, fact.at)
             ordered = family.rung(standing.mg) if standing is not None else None
             if ordered is None or ordered.step > after:
                 yield _finding("reversed_rung", fact, former)
+
+
+def _is_let_through(course: Course, fact: Fact) -> bool:
+    """Whether the order of this dose left the step out, and a provider let it."""
+    order = _in_force(course, fact.at)
+    return order is not None and not _differ(fact, order) and SKIPS in course.let_through.get(order.event_id, ())
 
 
 def _supply(rules: MedicationRules, course: Course) -> Iterator[Finding]:

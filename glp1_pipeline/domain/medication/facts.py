@@ -13,10 +13,13 @@ from typing import Any, Final, Literal
 
 Kind = Literal[
     "ordered", "planned", "listed", "dispensed", "lost", "taken", "counted", "paused", "resumed", "stopped",
+    "overridden",
 ]  # fmt: skip
-"""counted: what a report of a dose says of missed ones, at the time when it said so (`versions`)."""
+"""counted: what a report of a dose says of missed ones, at the time when it said so (`versions`). overridden: that an
+order is let through (`overrides`)."""
 KINDS: Final[tuple[Kind, ...]] = (
     "lost", "stopped", "planned", "listed", "ordered", "resumed", "dispensed", "taken", "counted", "paused",
+    "overridden",
 )  # fmt: skip
 """In the order in which they count where they happened at one instant: the old order ends before the new one begins,
 and what was ordered may be handed over."""
@@ -57,6 +60,13 @@ class Fact:
     """Doses missed, as told."""
     held: str = ""
     """Name of a finding: why it cannot be used."""
+    rules: tuple[str, ...] = ()
+    """Of an override: the rules that it means. Its `ref` is the order's."""
+    reason_code: str = ""
+    reason_class: str = ""
+    role: str = ""
+    actor: str = ""
+    """Who overrode, as what, for which reason; the words stay with the event."""
 
     @property
     def order(self) -> tuple[datetime, int, datetime, str, str]:
@@ -73,4 +83,5 @@ class Fact:
     @classmethod
     def from_doc(cls, doc: Mapping[str, Any], event_id: str, source: str) -> Fact:
         times = {name: datetime.fromisoformat(doc[name]).astimezone(UTC) for name in ("at", "seen_at")}
-        return cls(**{**doc, **times, "event_id": event_id, "source": source})
+        named = {"rules": tuple(doc["rules"])} if "rules" in doc else {}
+        return cls(**{**doc, **times, **named, "event_id": event_id, "source": source})

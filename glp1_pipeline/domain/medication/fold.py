@@ -7,14 +7,15 @@ Here: what each moment does to the courses. Not here: whether an order is legal 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from ..medication_model import PREVIOUS, Family, MedicationRules, State
 from .drift import Seen, findings
 from .facts import Fact
-from .moves import Exposure, is_after_a_gap, is_first_step, is_restart, judge
+from .moves import Exposure, Verdict, is_after_a_gap, is_first_step, is_restart, judge
+from .overrides import let_through
 from .shapes import UNKNOWN, Course, Outcome, Supply, Transition
 from .supply import lasts, missed_as_told, missed_doses, run_out
 from .versions import moments
@@ -36,16 +37,18 @@ class _Fold:
         self.exposures: list[Exposure] = []
         self.seen = Seen()
         self.lost: set[str] = set()
+        self.let_through: Mapping[str, Mapping[str, Fact]] = {}
 
     def run(self, facts: list[Fact]) -> list[Course]:
         self.lost = {fact.ref for fact in facts if fact.kind == "lost"}
+        self.let_through = let_through(self.rules, facts)
         does = {
             "ordered": self._ordered, "dispensed": self._dispensed, "taken": self._taken, "counted": self._counted,
             "paused": self._paused, "resumed": self._resumed, "stopped": self._stopped, "listed": self._listed,
             "planned": self._planned,
         }  # fmt: skip
         for fact in facts:
-            if fact.kind == "lost":
+            if fact.kind not in does:  # a word on another fact, which is asked for there
                 continue
             course = (
                 self._course(fact) if fact.product or fact.held or fact.kind not in OF_A_CHECKIN else self._under_way()
@@ -76,9 +79,10 @@ class _Fold:
         replaced = self.rules.family_of(fact.replaces)
         if any(replaced is None or other.family != replaced.family for other in others):
             return self._refuse(course, fact, "rejected", "overlap_two_glp1")
-        verdict = judge(self.rules, family, course, fact, self.exposures, takes_over=bool(others))
+        verdict, broken = self._judge(family, course, fact, takes_over=bool(others))
         if verdict.refused:
             return self._refuse(course, fact, "rejected", verdict.refused)
+        self._let_through(course, fact, broken)
         answers = is_after_a_gap(family, course, fact.at)
         for other in others:
             self._move(other, fact.at, fact.event_id, "another_product_took_its_place")
@@ -96,6 +100,22 @@ class _Fold:
         self._go_by_days(course, fact)
         self.exposures.append(Exposure(fact.at, course.family, fact.mg))
         return None
+
+    def _judge(self, family: Family, course: Course, fact: Fact, takes_over: bool) -> tuple[Verdict, dict[str, Fact]]:
+        """The verdict, and the rules that were broken and let through, each with the override: no other is."""
+        let, broken = self.let_through.get(fact.event_id, {}), list[str]()
+        while True:
+            verdict = judge(self.rules, family, course, fact, self.exposures, takes_over, broken)
+            if verdict.refused not in let or verdict.refused in broken:
+                return verdict, {rule: let[rule] for rule in broken}
+            broken.append(verdict.refused)
+
+    def _let_through(self, course: Course, fact: Fact, broken: Mapping[str, Fact]) -> None:
+        if broken:
+            course.let_through[fact.event_id] = broken
+        for rule, word in broken.items():
+            how = f"{rule}:{word.reason_code}"
+            course.history.append(Transition(fact.at, course.state, course.state, "overridden", how, word.event_id))
 
     def _dispensed(self, course: Course, fact: Fact) -> None:
         if self._cannot_use(course, fact):

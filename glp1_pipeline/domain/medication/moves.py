@@ -5,6 +5,7 @@ Here: judging one order against a course. Not here: doing it (`fold`), and where
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -41,16 +42,24 @@ class Verdict:
 
 
 def judge(
-    rules: MedicationRules, family: Family, course: Course, order: Fact, exposures: list[Exposure], takes_over: bool
+    rules: MedicationRules,
+    family: Family,
+    course: Course,
+    order: Fact,
+    exposures: list[Exposure],
+    takes_over: bool,
+    let: Collection[str] = (),
 ) -> Verdict:
-    """`takes_over`: it says that it replaces the treatment that is under way with another product."""
+    """`takes_over`: it says that it replaces the treatment that is under way with another product. `let`: rules that it
+    may break, by an override."""
     rung = family.rung(order.mg)
     if family.rungs and rung is None:
         return Verdict(refused="dose_not_on_ladder")
-    if order.keeps_dose and rung is not None and rung.is_start:
+    if order.keeps_dose and rung is not None and rung.is_start and "maintenance_at_starting_dose" not in let:
         return Verdict(refused="maintenance_at_starting_dose")
     if course.is_under_way:
-        return _go_on(rules, family, course, order, rung)
+        return _go_on(rules, family, course, order, rung, let)
+    is_known = course.state == "discontinued"
     look_back = timedelta(days=rules.look_back_days)
     recent = [e for e in exposures if e.at <= order.at and order.at - e.ended_at <= look_back]
     own = [e for e in recent if e.family == family.family]
@@ -59,12 +68,13 @@ def judge(
     if not own:
         if rung is None or rung.is_start:
             return _kept(order, "order_of_the_starting_dose")
-        return Verdict(refused="start_above_first_step")
+        if "start_above_first_step" not in let:
+            return Verdict(refused="start_above_first_step")
+        return _kept(order, "order_after_a_gap" if is_known else "order_beside_doses_taken_elsewhere")
     last = max(own, key=lambda e: e.at)
-    if refused := _too_high(rules, family, last.mg, order.mg):
+    if (refused := _too_high(rules, family, last.mg, order.mg)) and refused not in let:
         return Verdict(refused=refused)
-    is_known = course.state == "discontinued"
-    if is_known and _way(course.mg, order.mg) > 0 and _is_early(rules, family, course, order.at):
+    if is_known and _way(course.mg, order.mg) > 0 and _is_early(rules, family, course, order.at, let):
         return Verdict(refused="step_up_before_min_days")
     return _kept(order, "order_after_a_gap" if is_known else "order_beside_doses_taken_elsewhere")
 
@@ -73,8 +83,10 @@ def _kept(order: Fact, trigger: str) -> Verdict:
     return Verdict((trigger, "provider_keeps_the_dose") if order.keeps_dose else (trigger,))
 
 
-def _go_on(rules: MedicationRules, family: Family, course: Course, order: Fact, rung: Rung | None) -> Verdict:
-    if refused := _too_high(rules, family, course.mg, order.mg):
+def _go_on(
+    rules: MedicationRules, family: Family, course: Course, order: Fact, rung: Rung | None, let: Collection[str]
+) -> Verdict:
+    if (refused := _too_high(rules, family, course.mg, order.mg)) and refused not in let:
         return Verdict(refused=refused)
     is_gap = is_after_a_gap(family, course, order.at)
     way = _way(course.mg, order.mg)
@@ -87,7 +99,7 @@ def _go_on(rules: MedicationRules, family: Family, course: Course, order: Fact, 
         first, left = "", course.state
     triggers = (first,) if first else ()
     if way > 0:
-        if _is_early(rules, family, course, order.at):
+        if _is_early(rules, family, course, order.at, let):
             return Verdict(refused="step_up_before_min_days")
         is_early = left in rules.moves["step_up_order"].leaves
         triggers += ("step_up_order" if is_early else "step_up_order_later",)
@@ -107,13 +119,16 @@ def is_after_a_gap(family: Family, course: Course, at: datetime) -> bool:
     return is_open or is_restart(family, missed_doses(family, course, at))
 
 
-def _is_early(rules: MedicationRules, family: Family, course: Course, at: datetime) -> bool:
-    """Whether a step up comes before the days at the dose. They begin anew with a restart; a pause adds none."""
+def _is_early(rules: MedicationRules, family: Family, course: Course, at: datetime, let: Collection[str]) -> bool:
+    """Whether a step up comes before the days at the dose. They begin anew with a restart; a pause adds none. Nobody
+    lets one through over a gap that is open: that is begun again, or told to be none."""
     now = family.rung(course.mg)
     if now is None or now.min_days is None:
         return False
     if is_after_a_gap(family, course, at):
         return True
+    if "step_up_before_min_days" in let:
+        return False
     ended = not_taken_since(course)
     until = at if ended is None else ended
     at_dose = until + timedelta(days=rules.order_ahead_days) - (course.dose_since or until)

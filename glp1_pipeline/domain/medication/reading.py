@@ -13,11 +13,12 @@ from typing import Any
 
 from ..contract import Contract
 from ..events import Change
-from ..events.medication import RESOURCES
+from ..events.medication import OVERRIDDEN, RESOURCES
 from ..events.refill import SPEAKERS
 from ..medication_model import MedicationRules
 from .doses import Amount, Named, resolve
 from .facts import Fact, Kind
+from .overrides import word_on
 from .raw import Raw, number, part, text
 from .resources import is_ours, of_resource
 
@@ -41,6 +42,10 @@ def told(contract: Contract, change: Change) -> Fact | None:
     """The fact in a change, without its event's id; None where it speaks of no GLP-1 treatment."""
     if change.is_deleted and change.kind in RESOURCES:
         return None if is_ours(change.content) else _taken_back(change)
+    if change.kind == OVERRIDDEN:
+        said = change.content
+        ref, rules, role = said["medication_request_ref"], tuple(said["rules"]), said["role"]
+        return word_on(contract, ref, rules, said["reason_code"], role, change.actor, change.seen_at)
     kind = KIND_OF.get(change.kind)
     resource = change.content.get("resource") if kind else change.content
     if kind is None and not (change.system == "ehr" and change.kind in RESOURCES):

@@ -5,6 +5,7 @@ Not here: how it comes about (`fold`), and what in it does not fit (`drift`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from .facts import Fact
 
 UNKNOWN = "unknown"
 """Family of what no product could be told of."""
-Outcome = Literal["made", "rejected", "held"]
+Outcome = Literal["made", "rejected", "held", "overridden"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +26,13 @@ class Transition:
     leaves: State
     to: State
     outcome: Outcome
-    """made; rejected: against a rule; held: what was said could not be used."""
+    """made; rejected: against a rule; held: what was said could not be used; overridden: against a rule that a person
+    let it through."""
     rule: str
-    """Of one made the trigger, else the rule or reason, as contracts/medication.yaml names it."""
+    """Of one made the trigger, else the rule or reason, as contracts/medication.yaml names it; of one overridden
+    `rule:reason_code`."""
     event_id: str
+    """Of one overridden the override's: the moves that it let through follow, with the order's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,8 @@ class Course:
     """The fact that tells of so many missed doses that going on is a restart, until a provider answers by an order."""
     answered_at: datetime | None = None
     """When a provider ordered although, or because, so many doses were missed: from then on they are counted anew."""
+    let_through: dict[str, Mapping[str, Fact]] = field(default_factory=dict)
+    """Event of an order that stands although it broke rules -> each of them, and the override that let it through."""
     history: list[Transition] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
@@ -97,6 +103,10 @@ class Course:
         """Those that were not refused, oldest first."""
         refused = {move.event_id for move in self.history if move.outcome != "made"}
         return [fact for fact in self.orders if fact.event_id not in refused]
+
+    def stands_since(self, event_id: str, at: datetime) -> datetime:
+        """Since when an order stands that was not refused: written then, or let through later."""
+        return max([at, *(word.at for word in self.let_through.get(event_id, {}).values())])
 
     @property
     def is_under_way(self) -> bool:

@@ -67,4 +67,5 @@ def _is_paperwork(contract: Contract, flag_id: str) -> bool:
 
 
 def _stepped_up_since(course: Course, at: datetime) -> bool:
-    return any(move.outcome == "made" and move.rule in STEP_UPS and move.at >= at for move in course.history)
+    ups = [move for move in course.history if move.outcome == "made" and move.rule in STEP_UPS]
+    return any(course.stands_since(move.event_id, move.at) >= at for move in ups)

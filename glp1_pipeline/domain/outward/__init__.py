@@ -17,7 +17,7 @@ from ..fhir import Resource
 from ..refill import Refill, Snapshot, is_settled, said
 from .desk import Desk
 from .issues import issue_role, write_issues
-from .overrides import write_overrides
+from .overrides import write_order_overrides, write_overrides
 from .proposals import proposal_role, write_proposals
 from .reminders import write_reminders
 
@@ -52,6 +52,7 @@ def leaving(
         write_issues(desk, one)
     words = list(said(reports))
     write_overrides(desk, words)
+    write_order_overrides(desk, reports)
     write_reminders(desk, words, reports, chart_at)
     return desk.out, desk.kept()
 

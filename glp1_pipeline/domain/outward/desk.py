@@ -15,6 +15,7 @@ from ..told import FOLLOWUP
 
 PROPOSAL, ISSUE, AUDIT, REMINDER = "MedicationRequest", "DetectedIssue", "AuditEvent", "CommunicationRequest"
 REFILL_SYSTEM = "urn:glp1-pipeline:refill"
+ORDER_SYSTEM = "urn:glp1-pipeline:order"
 ACTOR_SYSTEM = "urn:glp1-pipeline:actor"
 RULE_SYSTEM = "urn:glp1-pipeline:refill-rule"
 Role = tuple[str, str]

@@ -140,7 +140,8 @@ def _end(one: Refill, courses: Iterable[Course], follow_ups: Iterable[FollowUp])
             ends.append((word.at, "approved" if word.kind == "approved" else "denied"))
     course = next((c for c in courses if c.family == one.family and one.family), None)
     if course is not None:
-        ordered = next((fact.at for fact in course.kept_orders if fact.at > one.requested_at), None)
+        stand = (course.stands_since(fact.event_id, fact.at) for fact in course.kept_orders)
+        ordered = min((at for at in stand if at > one.requested_at), default=None)
         # Short supplies of the month that is under way are no refill: what is one begins a check-in of its own.
         begun = {followup.began_at for followup in follow_ups if followup.family == course.family}
         later = (supply for supply in course.supplies if supply.fact.at > one.requested_at)
