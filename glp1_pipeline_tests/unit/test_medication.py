@@ -552,6 +552,28 @@ def test_an_order_that_is_stopped_because_the_next_one_took_its_place_stops_no_t
     assert course(resource(request(0.25), 0), dispensed(1, 0.25), ordered(28, 0.5), stopped).state == "titration"
 
 
+def test_a_refused_order_that_is_held_or_called_off_leaves_the_treatment_as_it_was_while_the_order_before_it_stands():
+    skips = request(1.0, id="rx2", authoredOn=at(20))
+    wrong, held, again, off = (
+        resource({**skips, "status": status}, day, str(n))
+        for n, (status, day) in enumerate([("active", 20), ("on-hold", 21), ("active", 22), ("cancelled", 25)], 1)
+    )
+    first, over = resource(request(0.25), 0), resource(request(0.25, "stopped"), 40, "2")
+    treated = [first, dispensed(1, 0.25), wrong, held, again, off]
+    for documents in (treated, treated[::-1]):
+        found = course(*documents)
+        assert (found.state, made(found), shown(found)) == ("new_start", ["none > new_start"], [])
+    for documents in ([*treated, over], [over, *treated]):
+        assert course(*documents).state == "discontinued", "the order before it ended too"
+    late = resource({**skips, "status": "cancelled"}, 50, "5")
+    assert course(first, dispensed(1, 0.25), wrong, over).state == "new_start", "in the EHR another took its place"
+    found = course(first, dispensed(1, 0.25), wrong, over, late)
+    assert (found.state, shown(found)) == ("discontinued", [])
+    alone = course(wrong, resource({**skips, "status": "cancelled"}, 25, "2"))
+    assert (alone.state, made(alone), shown(alone)) == ("none", [], [])
+    assert course(*treated, said("stopped", 26, medication_request_ref="MedicationRequest/rx2")).state == "discontinued"
+
+
 OURS: dict[str, Any] = {"identifier": [{"system": "urn:glp1-pipeline:resource", "value": "x"}]}
 
 
@@ -670,7 +692,7 @@ def stories(draw) -> list[dict[str, Any]]:
         mg, product = draw(
             st.sampled_from([(0.25, "wegovy_inj"), (0.5, "wegovy_inj"), (1.0, "wegovy_inj"), (2.5, "zepbound_pen")])
         )
-        kinds = ["ordered", "ordered", "dispensed", "taken", "paused", "resumed", "stopped", "let_through"]
+        kinds = ["ordered", "ordered", "dispensed", "taken", "paused", "resumed", "stopped", "let_through", "version"]
         kind = draw(st.sampled_from(kinds))
         if kind == "ordered":
             replaces = draw(st.sampled_from(["", "wegovy_inj", "zepbound_pen"]))
@@ -681,6 +703,10 @@ def stories(draw) -> list[dict[str, Any]]:
             found.append(dispensed(day, mg, f"d{n}", product))
             if draw(st.booleans()):  # the EHR tells it too, or another of that day
                 found.append(handed_over_there(day, mg, f"h{n}", product))
+        elif kind == "version":  # of an order: held, let go on, called off
+            told = {"status": draw(st.sampled_from(["on-hold", "active", "cancelled", "cancelled"]))}
+            ref = f"o{draw(st.integers(0, 11))}"
+            found.append(ordered(day, mg, f"v{n}", product, medication_request_ref=ref, **told))
         elif kind == "let_through":
             rules = draw(st.lists(st.sampled_from(OPEN), min_size=1, max_size=2, unique=True))
             found.append(let_through(day, f"o{draw(st.integers(0, 11))}", *rules))

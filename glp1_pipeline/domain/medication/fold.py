@@ -18,7 +18,7 @@ from .moves import Exposure, Verdict, is_after_a_gap, is_first_step, is_restart,
 from .overrides import let_through
 from .shapes import UNKNOWN, Course, Outcome, Supply, Transition
 from .supply import lasts, missed_as_told, missed_doses, run_out
-from .versions import moments
+from .versions import LATER, Ends, moments
 
 OF_A_CHECKIN = ("taken", "counted")
 """Kinds that may name no product: a check-in speaks of what is under way."""
@@ -26,13 +26,13 @@ OF_A_CHECKIN = ("taken", "counted")
 
 def fold(rules: MedicationRules, facts: Iterable[Fact]) -> list[Course]:
     """Courses by family, each with its history and findings."""
-    ordered = moments(rules, facts)
-    return _Fold(rules).run(ordered) if ordered else []
+    ordered, ends = moments(rules, facts)
+    return _Fold(rules, ends).run(ordered) if ordered else []
 
 
 class _Fold:
-    def __init__(self, rules: MedicationRules) -> None:
-        self.rules = rules
+    def __init__(self, rules: MedicationRules, ends: Ends) -> None:
+        self.rules, self.ends = rules, ends
         self.courses: dict[str, Course] = {}
         self.exposures: list[Exposure] = []
         self.seen = Seen()
@@ -160,14 +160,14 @@ class _Fold:
         self._cannot_use(course, fact)
 
     def _paused(self, course: Course, fact: Fact) -> None:
-        if self._cannot_use(course, fact):
+        if _is_of_refused(course, fact) or self._cannot_use(course, fact):
             return
         before = course.state
         if self._move(course, fact.at, fact.event_id, "hold"):
             course.paused_from, course.paused_at = before, fact.at
 
     def _resumed(self, course: Course, fact: Fact) -> None:
-        if self._cannot_use(course, fact):
+        if _is_of_refused(course, fact) or self._cannot_use(course, fact):
             return
         family = self.rules.families.get(course.family)
         missed = missed_doses(family, course, fact.at) if family is not None else 0
@@ -182,9 +182,23 @@ class _Fold:
         return bool(fact.held)
 
     def _stopped(self, course: Course, fact: Fact) -> None:
-        if self._cannot_use(course, fact):
+        if self._calls_off_refused(course, fact) or self._cannot_use(course, fact):
             return
+        if fact.status == "stopped" and course.state == "discontinued":
+            return  # of an older order of a treatment that is over
         self._move(course, fact.at, fact.event_id, "stop")
+
+    def _calls_off_refused(self, course: Course, fact: Fact) -> bool:
+        """Whether an order that was refused is called off: then all is as if it had not been written. Where the order
+        before it ended too, since this one took its place in the EHR, the treatment is over."""
+        if fact.status != "stopped" or not _is_of_refused(course, fact):
+            return False
+        course.orders = [order for order in course.orders if order.ref != fact.ref]
+        if course.told["ordered"].ref == fact.ref:
+            del course.told["ordered"]
+            course.told |= {"ordered": course.orders[-1]} if course.orders else {}
+        kept = course.kept_orders
+        return not kept or self.ends.get(kept[-1].ref, LATER) > fact.at
 
     def _notice_gap(self, course: Course, fact: Fact) -> None:
         """A gap that is seen in the supply."""
@@ -240,3 +254,10 @@ class _Fold:
 
     def _refuse(self, course: Course, fact: Fact, outcome: Outcome, rule: str) -> None:
         course.history.append(Transition(fact.at, course.state, course.state, outcome, rule, fact.event_id))
+
+
+def _is_of_refused(course: Course, fact: Fact) -> bool:
+    """Whether it is said of an order that was refused: held or let go on, that changes nothing."""
+    if fact.ref not in {order.ref for order in course.orders if order.ref}:
+        return False
+    return fact.ref not in {order.ref for order in course.kept_orders}

@@ -8,21 +8,24 @@ Here: versions into moments in order. Not here: what a moment does to a course (
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from ..medication_model import MedicationRules
 from .facts import Fact
 
+Ends = Mapping[str, datetime]
+"""Reference of an order -> when the EHR said that it is stopped or cancelled."""
+LATER = datetime.max.replace(tzinfo=UTC)
 VERSIONED = ("ordered", "planned", "listed", "dispensed")
 SAME_VISIT = timedelta(days=1)
 ADDED = ("mg", "days", "order_ref")
 """What of a hand-over one source may leave out and the other tell."""
 
 
-def moments(rules: MedicationRules, facts: Iterable[Fact]) -> list[Fact]:
-    """All that stands, oldest first; the same for every order and number of copies of `facts`."""
+def moments(rules: MedicationRules, facts: Iterable[Fact]) -> tuple[list[Fact], Ends]:
+    """All that stands, oldest first, and when orders ended; the same for any order and number of copies of `facts`."""
     once = {fact.event_id: fact for fact in facts}
     groups: dict[tuple[str, str], list[Fact]] = defaultdict(list)
     found: list[Fact] = []
@@ -35,9 +38,12 @@ def moments(rules: MedicationRules, facts: Iterable[Fact]) -> list[Fact]:
                 found.append(replace(fact, kind="counted", at=max(fact.at, fact.seen_at)))
     for group in groups.values():
         found += _of_one(sorted(group, key=lambda f: (f.seen_at, f.event_id)))
-    found = _each_once(found)
-    stands = [fact for fact in found if not (fact.kind == "stopped" and _is_replaced(rules, fact, found))]
-    return sorted(stands, key=lambda fact: fact.order)
+    found, ends = _each_once(found), dict[str, datetime]()
+    for fact in found:
+        if fact.kind == fact.status == "stopped":
+            ends[fact.ref] = min(fact.at, ends.get(fact.ref, fact.at))
+    stands = [fact for fact in found if not (fact.kind == "stopped" and _is_replaced(rules, fact, found, ends))]
+    return sorted(stands, key=lambda fact: fact.order), ends
 
 
 def _each_once(found: list[Fact]) -> list[Fact]:
@@ -101,13 +107,15 @@ def _meaning(fact: Fact) -> tuple:
     return (fact.kind, fact.product, fact.mg, fact.mg_per_ml, fact.keeps_dose, fact.held)
 
 
-def _is_replaced(rules: MedicationRules, stop: Fact, found: list[Fact]) -> bool:
-    """Whether the order that is stopped was not the last of its family any more."""
+def _is_replaced(rules: MedicationRules, stop: Fact, found: list[Fact], ends: Ends) -> bool:
+    """Whether the order that is stopped was not the last of its family any more: one that is over by then takes no
+    place."""
     if not stop.ref:
         return False
     orders = [f for f in found if f.kind == "ordered" and _family(rules, f) == _family(rules, stop)]
     began = min((f.at for f in orders if f.ref == stop.ref), default=None)
-    return began is not None and any(f.ref != stop.ref and began < f.at <= stop.at + SAME_VISIT for f in orders)
+    others = [f for f in orders if f.ref != stop.ref and ends.get(f.ref, LATER) > stop.at]
+    return began is not None and any(began < f.at <= stop.at + SAME_VISIT for f in others)
 
 
 def _family(rules: MedicationRules, fact: Fact) -> str:
