@@ -14,8 +14,11 @@ from ..contract import Code, fold
 from .codes import SEPARATORS, UNSURE, Nulls, null_in, set_of
 from .records import Parts
 from .text import Context, Doc, Shape, as_text, held, held_whole, known, null, tidy, unmapped
+from .told import spelled
 
 MOST_ROWS = 500
+DENIAL = re.compile(r"(?:no|none|not|nope|never|nothing|without|don'?t|do not|sin|nunca|ning[uú]n[oa]?|nada)(?![\w-])")
+"""How a text starts that names no entry, or denies one: `no penicillin`, `none except latex`."""
 FILLERS = re.compile(
     r"(?<!\w)(?:allergy|allergies|allergic|to|all|drugs?|medicines?|antibiotics?|al[eé]rgic[oa]|a|and|y|or|la)(?!\w)"
 )
@@ -29,16 +32,21 @@ class Grouping(NamedTuple):
     """The code set that knows the names."""
     sort: Callable[[list[dict[str, Any]], list[str]], list[str]]
     """Gives each row its group, and notes by an edge that one has none; returns the names that no code knows."""
+    names: Collection[str]
+    """The names that it knows, folded."""
 
 
 def list_shape(
     parts: Parts, nulls: Nulls, nothing: Mapping[str, Code], boxes: Collection[str], group: Grouping | None
 ) -> Shape:
-    """Rows of parts. Saying that there is none is a value: the empty list."""
+    """Rows of parts. Saying that there is none is a value: the empty list. A row that denies something is held: it is
+    no entry, and only a person can say what it leaves."""
+    nones = {spelling: code.code for spelling, code in nothing.items()}
+    known_names = group.names if group else frozenset[str]()
 
     def read(raw: Any, context: Context) -> Doc:
         edges: list[str] = []
-        if isinstance(raw, str) and fold(raw) not in nothing and SEPARATORS.search(raw):
+        if isinstance(raw, str) and spelled(nones, raw) is None and SEPARATORS.search(raw):
             raw_rows: list[Any] = [part for part in SEPARATORS.split(raw) if part.strip()]
             edges.append("list_from_text")
         else:
@@ -49,7 +57,7 @@ def list_shape(
         said_none, kinds = False, []
         for row in raw_rows:
             words = row if isinstance(row, str) else row.get(parts.lone) if isinstance(row, dict) else None
-            if isinstance(words, str) and fold(tidy(words)[0]) in nothing:
+            if isinstance(words, str) and spelled(nones, words) is not None:
                 said_none = True
                 continue
             if (kind := null_in(row, nulls)) is not None:
@@ -61,6 +69,8 @@ def list_shape(
                 continue
             if row is True:
                 return held("unexpected_shape", raw, *edges)
+            if isinstance(words, str) and DENIAL.match(folded := fold(tidy(words)[0])) and folded not in known_names:
+                return unmapped(held("unmapped_code", raw, *edges), set_of(nothing), words)
             doc = parts.read(row, context)
             edges += doc.get("edges", ())
             if "held" in doc:
@@ -109,7 +119,7 @@ def medicines(classes: Mapping[str, Code]) -> Grouping:
                 strange.append(folded)
         return strange
 
-    return Grouping(set_of(classes), sort)
+    return Grouping(set_of(classes), sort, table.keys())
 
 
 def allergens(codes: Mapping[str, Code]) -> Grouping:
@@ -130,7 +140,7 @@ def allergens(codes: Mapping[str, Code]) -> Grouping:
                 strange.append(folded)
         return strange
 
-    return Grouping(set_of(codes), sort)
+    return Grouping(set_of(codes), sort, table.keys())
 
 
 def searched(codes: Mapping[str, Code]) -> tuple[dict[str, str], re.Pattern[str]]:
