@@ -132,9 +132,14 @@ def test_a_medicine_that_is_denied_is_not_listed_as_taken(denial: str) -> None:
     assert set(doc["unmapped"]) == {"no_entries"}
 
 
-@pytest.mark.parametrize("words", ["no penicillin", "None except latex", "nope, all fine"])
+@pytest.mark.parametrize("words", ["nope, all fine", "not that I was told", "No problems with medicines"])
 def test_words_that_deny_an_allergy_are_no_allergen(words: str) -> None:
     assert read("allergy.list", words)["held"] == "unmapped_code"
+
+
+@pytest.mark.parametrize("words", ["None except Wegovy", "no, only Wegovy", "not allergic, but Wegovy gave me hives"])
+def test_an_allergen_named_behind_a_no_stays_in_sight(words: str) -> None:
+    assert "Wegovy" in str(read("allergy.list", words)["value"])
 
 
 @pytest.mark.parametrize("words", ["NKDA", "nkda.", "None known", "No known drug allergies.", "none"])

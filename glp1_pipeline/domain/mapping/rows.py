@@ -32,8 +32,8 @@ class Grouping(NamedTuple):
     """The code set that knows the names."""
     sort: Callable[[list[dict[str, Any]], list[str]], list[str]]
     """Gives each row its group, and notes by an edge that one has none; returns the names that no code knows."""
-    names: Collection[str]
-    """The names that it knows, folded."""
+    denial: Callable[[list[str]], str | None]
+    """The first of some folded texts that denies an entry, and that no other makes plain."""
 
 
 def list_shape(
@@ -42,7 +42,6 @@ def list_shape(
     """Rows of parts. Saying that there is none is a value: the empty list. A row that denies something is held: it is
     no entry, and only a person can say what it leaves."""
     nones = {spelling: code.code for spelling, code in nothing.items()}
-    known_names = group.names if group else frozenset[str]()
 
     def read(raw: Any, context: Context) -> Doc:
         edges: list[str] = []
@@ -54,7 +53,7 @@ def list_shape(
         if len(raw_rows) > MOST_ROWS:
             return held("too_many_rows", raw_rows[:MOST_ROWS])
         rows: list[dict[str, Any]] = []
-        said_none, kinds = False, []
+        said_none, kinds, said = False, [], list[str]()
         for row in raw_rows:
             words = row if isinstance(row, str) else row.get(parts.lone) if isinstance(row, dict) else None
             if isinstance(words, str) and spelled(nones, words) is not None:
@@ -69,14 +68,16 @@ def list_shape(
                 continue
             if row is True:
                 return held("unexpected_shape", raw, *edges)
-            if isinstance(words, str) and DENIAL.match(folded := fold(tidy(words)[0])) and folded not in known_names:
-                return unmapped(held("unmapped_code", raw, *edges), set_of(nothing), words)
+            if isinstance(words, str):
+                said.append(fold(tidy(words)[0]))
             doc = parts.read(row, context)
             edges += doc.get("edges", ())
             if "held" in doc:
                 return held_whole(doc, raw, *edges)
             if "value" in doc:
                 rows.append(doc["value"])
+        if group and (denial := group.denial(said)):
+            return unmapped(held("unmapped_code", raw, *edges), set_of(nothing), denial)
         unsure = UNSURE.intersection(kinds)
         if unsure and (len(unsure) > 1 or (said_none and not rows)):
             return held("conflicting_answers", raw, *edges)
@@ -119,7 +120,9 @@ def medicines(classes: Mapping[str, Code]) -> Grouping:
                 strange.append(folded)
         return strange
 
-    return Grouping(set_of(classes), sort, table.keys())
+    return Grouping(
+        set_of(classes), sort, lambda told: next((t for t in told if DENIAL.match(t) and t not in table), None)
+    )
 
 
 def allergens(codes: Mapping[str, Code]) -> Grouping:
@@ -140,7 +143,11 @@ def allergens(codes: Mapping[str, Code]) -> Grouping:
                 strange.append(folded)
         return strange
 
-    return Grouping(set_of(codes), sort, table.keys())
+    def denial(told: list[str]) -> str | None:
+        """None where an allergen is named: it stays in sight. `None except Wegovy`."""
+        return None if any(map(anywhere.search, told)) else next(filter(DENIAL.match, told), None)
+
+    return Grouping(set_of(codes), sort, denial)
 
 
 def searched(codes: Mapping[str, Code]) -> tuple[dict[str, str], re.Pattern[str]]:
