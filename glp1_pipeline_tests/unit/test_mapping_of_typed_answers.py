@@ -112,6 +112,14 @@ def test_a_comma_within_a_number_parts_no_medicine(text: str) -> None:
     ]
 
 
+def test_a_medicine_joined_to_another_by_a_word_does_not_hide_behind_it() -> None:
+    doc = read("med.current_list", "Metformin 500 mg and Lantus 20 units")
+    assert [row["class"] for row in doc["value"]] == ["metformin", "insulin"]
+    assert [row["code"] for row in read("allergy.list", "Penicillin & sulfa")["value"]] == ["penicillin", "sulfa"]
+    night = read("med.current_list", "Metformin 500 mg morning and night")
+    assert night["value"] == [{"name": "Metformin 500 mg morning and night", "class": "metformin"}]
+
+
 def test_a_dose_keeps_the_unit_that_it_was_told_with() -> None:
     doc = read("med.current_list", [{"name": "Lantus", "dose": {"value": 20, "unit": "units"}}])
     assert doc["value"][0]["dose"] == "20 units"

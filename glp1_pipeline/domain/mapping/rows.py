@@ -17,6 +17,7 @@ from .text import Context, Doc, Shape, as_text, held, held_whole, known, null, t
 from .told import spelled
 
 MOST_ROWS = 500
+JOINED = re.compile(r"\s(?:and|y|plus)\s|[&+]", re.IGNORECASE)
 DENIAL = re.compile(r"(?:no|none|not|nope|never|nothing|without|don'?t|do not|sin|nunca|ning[uú]n[oa]?|nada)(?![\w-])")
 """How a text starts that names no entry, or denies one: `no penicillin`, `none except latex`."""
 FILLERS = re.compile(
@@ -32,6 +33,8 @@ class Grouping(NamedTuple):
     """The code set that knows the names."""
     sort: Callable[[list[dict[str, Any]], list[str]], list[str]]
     """Gives each row its group, and notes by an edge that one has none; returns the names that no code knows."""
+    apart: Callable[[str], list[str]]
+    """The entries of a text that are joined by a word."""
     denial: Callable[[list[str]], str | None]
     """The first of some folded texts that denies an entry, and that no other makes plain."""
 
@@ -43,10 +46,15 @@ def list_shape(
     no entry, and only a person can say what it leaves."""
     nones = {spelling: code.code for spelling, code in nothing.items()}
 
+    def pieces_of(text: str) -> list[str]:
+        pieces = [piece for piece in SEPARATORS.split(text) if piece.strip()]
+        return [one for piece in pieces for one in group.apart(piece)] if group else pieces
+
     def read(raw: Any, context: Context) -> Doc:
         edges: list[str] = []
-        if isinstance(raw, str) and spelled(nones, raw) is None and SEPARATORS.search(raw):
-            raw_rows: list[Any] = [part for part in SEPARATORS.split(raw) if part.strip()]
+        pieces = pieces_of(raw) if isinstance(raw, str) and spelled(nones, raw) is None else [raw]
+        if pieces != [raw]:
+            raw_rows: list[Any] = pieces
             edges.append("list_from_text")
         else:
             raw_rows = raw if isinstance(raw, list) else [raw]
@@ -120,9 +128,10 @@ def medicines(classes: Mapping[str, Code]) -> Grouping:
                 strange.append(folded)
         return strange
 
-    return Grouping(
-        set_of(classes), sort, lambda told: next((t for t in told if DENIAL.match(t) and t not in table), None)
-    )
+    def denial(told: list[str]) -> str | None:
+        return next((text for text in told if DENIAL.match(text) and text not in table), None)
+
+    return Grouping(set_of(classes), sort, joined(table, anywhere), denial)
 
 
 def allergens(codes: Mapping[str, Code]) -> Grouping:
@@ -147,7 +156,7 @@ def allergens(codes: Mapping[str, Code]) -> Grouping:
         """None where an allergen is named: it stays in sight. `None except Wegovy`."""
         return None if any(map(anywhere.search, told)) else next(filter(DENIAL.match, told), None)
 
-    return Grouping(set_of(codes), sort, denial)
+    return Grouping(set_of(codes), sort, joined(table, anywhere), denial)
 
 
 def searched(codes: Mapping[str, Code]) -> tuple[dict[str, str], re.Pattern[str]]:
@@ -155,3 +164,13 @@ def searched(codes: Mapping[str, Code]) -> tuple[dict[str, str], re.Pattern[str]
     table = {spelling: code.code for spelling, code in codes.items()}
     longest_first = sorted(table, key=len, reverse=True)
     return table, re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)")
+
+
+def joined(table: Mapping[str, str], anywhere: re.Pattern[str]) -> Callable[[str], list[str]]:
+    """Parts a text at `and`, where each piece names something that we know: the first name would hide the others."""
+
+    def apart(text: str) -> list[str]:
+        pieces = [text] if fold(text) in table else [piece.strip() for piece in JOINED.split(text)]
+        return pieces if all(anywhere.search(fold(piece)) for piece in pieces) else [text]
+
+    return apart
