@@ -77,6 +77,11 @@ def test_a_postal_code_of_a_state_has_digits_alone() -> None:
     assert read("demo.address", abroad)["value"]["postal_code"] == "K1A 0B1"
 
 
+def test_a_consent_beside_an_unticked_box_of_the_same_name_is_held() -> None:
+    torn = {"agreed": False, "status": "given", "version": "2026-09"}
+    assert read("consent.telehealth", torn)["held"] == "conflicting_answers"
+
+
 @pytest.mark.parametrize("text", ["1985-03-04T00:00:00-05:00", "1985-03-04T00:00:00+09:00"])
 def test_midnight_of_whatever_zone_is_the_day_that_is_written(text: str) -> None:
     assert read("demo.dob", text)["value"] == "1985-03-04"

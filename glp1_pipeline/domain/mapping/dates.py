@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -174,6 +175,7 @@ def day_of_instant(text: str, time_zone: str, edges: list[str]) -> tuple[date, l
         raise Unreadable("implausible_date") from None
 
 
+@lru_cache(maxsize=512)
 def zone_of(name: str) -> ZoneInfo | None:
     """The zone of an IANA name, or None where there is none of this name."""
     if not re.fullmatch(r"[A-Za-z_]+(?:/[A-Za-z0-9_+-]+){1,2}|UTC", name):

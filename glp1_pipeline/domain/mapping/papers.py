@@ -33,7 +33,8 @@ def consent_shape(codes: Mapping[str, Code], nulls: Nulls, needs_version: bool) 
         told = raw if isinstance(raw, dict) else {"status": raw}
         said = [told[key] for key in STATUS_KEYS if told.get(key) not in (None, "")]
         meant = [spelled(table, text) if (text := as_text(one)) is not None else None for one in said]
-        if len({one for one in meant if one}) > 1:
+        unticked = {spelled(table, str(key)) for key, part in told.items() if part is False and key not in STATUS_KEYS}
+        if len({one for one in meant if one}) > 1 or unticked.intersection(filter(None, meant)):
             return held("conflicting_answers", raw)
         found = meant[0] if meant else None
         if found is None:

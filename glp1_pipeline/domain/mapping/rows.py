@@ -14,7 +14,7 @@ from ..contract import Code, fold
 from .codes import SEPARATORS, UNSURE, Nulls, null_in, set_of
 from .records import Parts
 from .text import Context, Doc, Shape, as_text, held, held_whole, known, null, tidy, unmapped
-from .told import spelled
+from .told import is_untouched, spelled
 
 MOST_ROWS = 500
 JOINED = re.compile(r"\s(?:and|y|plus)\s|[&+]", re.IGNORECASE)
@@ -70,7 +70,7 @@ def list_shape(
             if (kind := null_in(row, nulls)) is not None:
                 kinds.append(kind)
                 continue
-            if row is False or (not isinstance(row, dict) and fold(as_text(row) or "") in boxes):
+            if row is False or (not isinstance(row, dict) and is_untouched(boxes, as_text(row) or "")):
                 kinds.append("absent")
                 edges.append("blank_is_not_no")
                 continue

@@ -30,8 +30,14 @@ def spelled(table: Mapping[str, str], text: str) -> str | None:
     folded = fold(bare(text)[0])
     found = table.get(folded)
     if found is None and (word := folded.rstrip(CLOSING)) and word != folded:
-        return table.get(word)
+        return table.get(word) or table.get(f"{word}.")  # `D.C.` has one of its own
     return found
+
+
+def is_untouched(boxes: Collection[str], text: str) -> bool:
+    """Whether a text is how an untouched box looks."""
+    folded = fold(bare(text)[0])
+    return folded in boxes or folded.rstrip(CLOSING) in boxes
 
 
 class Told(NamedTuple):
@@ -64,7 +70,7 @@ class Spellings:
 
     def meaning(self, raw: Any, text: str) -> Told:
         code = spelled(self.table, text)
-        if self.boxes and (raw is False or (code is None and fold(bare(text)[0]) in self.boxes)):
+        if self.boxes and (raw is False or (code is None and is_untouched(self.boxes, text))):
             return Told(unticked=True)
         return Told(code, spelled(self.nulls, text) if code is None else None)
 
