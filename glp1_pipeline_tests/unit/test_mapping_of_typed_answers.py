@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glp1_pipeline.contracts import load
+from glp1_pipeline.domain.fhir import questionnaire_response
 from glp1_pipeline.domain.mapping import map_submission
 
 from .submissions import submission
@@ -115,6 +116,12 @@ def test_a_comma_within_a_number_parts_no_medicine(text: str) -> None:
         "metformin 500",
         "lisinopril 10 mg",
     ]
+
+
+def test_a_box_that_nobody_touched_is_a_blank_in_the_chart_and_in_the_answers_alike() -> None:
+    told = submission({"hx.men2": "off."})
+    assert map_submission(CONTRACT, told).values["hx.men2"]["null"] == "absent"
+    assert "answer" not in questionnaire_response(CONTRACT, told, "canary-1")["item"][0]
 
 
 def test_a_medicine_joined_to_another_by_a_word_does_not_hide_behind_it() -> None:

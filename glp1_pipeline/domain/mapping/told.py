@@ -30,7 +30,7 @@ def spelled(table: Mapping[str, str], text: str) -> str | None:
     folded = fold(bare(text)[0])
     found = table.get(folded)
     if found is None and (word := folded.rstrip(CLOSING)) and word != folded:
-        return table.get(word) or table.get(f"{word}.")  # `D.C.` has one of its own
+        return table.get(word, table.get(f"{word}."))  # `D.C.` has one of its own
     return found
 
 
