@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from glp1_pipeline.contracts import load
 from glp1_pipeline.domain.fhir import questionnaire_response
+from glp1_pipeline.domain.followup import read_checkin
 from glp1_pipeline.domain.mapping import map_submission
 
 from .submissions import submission
@@ -122,6 +123,23 @@ def test_a_box_that_nobody_touched_is_a_blank_in_the_chart_and_in_the_answers_al
     told = submission({"hx.men2": "off."})
     assert map_submission(CONTRACT, told).values["hx.men2"]["null"] == "absent"
     assert "answer" not in questionnaire_response(CONTRACT, told, "canary-1")["item"][0]
+
+
+@pytest.mark.parametrize(
+    ("field", "row"),
+    [
+        ("med.current_list", {"brand": "Lantus", "dose": "20 units"}),
+        ("allergy.list", {"agent": "Wegovy", "severity": "severe"}),
+        ("checkin.side_effects", {"code": "vomiting", "severity": "mild"}),
+    ],
+)
+def test_an_entry_whose_name_came_under_another_part_is_held_and_not_taken_without_it(field: str, row: Any) -> None:
+    if field.startswith("checkin"):
+        told = submission({field: [row]}, CONTRACT.checkin.versions[-1], form_id=CONTRACT.checkin.form_id)
+        doc = read_checkin(CONTRACT, told).values[field]
+    else:
+        doc = read(field, [row])
+    assert doc["held"] == "unexpected_shape"
 
 
 def test_a_medicine_joined_to_another_by_a_word_does_not_hide_behind_it() -> None:

@@ -83,6 +83,8 @@ def list_shape(
             if "held" in doc:
                 return held_whole(doc, raw, *edges)
             if "value" in doc:
+                if parts.lone not in doc["value"] and "unknown_part" in doc.get("edges", ()):
+                    return held("unexpected_shape", raw, *edges)  # what it is of was told under a name of no part
                 rows.append(doc["value"])
         if group and (denial := group.denial(said)):
             return unmapped(held("unmapped_code", raw, *edges), set_of(nothing), denial)
