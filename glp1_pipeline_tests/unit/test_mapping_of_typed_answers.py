@@ -84,6 +84,16 @@ def test_a_consent_beside_an_unticked_box_of_the_same_name_is_held() -> None:
     assert read("consent.telehealth", torn)["held"] == "conflicting_answers"
 
 
+def test_a_part_is_found_however_its_name_is_parted() -> None:
+    told = {"Line 1": "7 Teapot Lane", "city": "Austin", "state": "TX", "ZIP Code": "78701"}
+    assert read("demo.address", told)["value"] == {
+        "line1": "7 Teapot Lane",
+        "city": "Austin",
+        "state": "TX",
+        "postal_code": "78701",
+    }
+
+
 @pytest.mark.parametrize("text", ["1985-03-04T00:00:00-05:00", "1985-03-04T00:00:00+09:00"])
 def test_midnight_of_whatever_zone_is_the_day_that_is_written(text: str) -> None:
     assert read("demo.dob", text)["value"] == "1985-03-04"

@@ -54,7 +54,10 @@ class Parts:
         torn = False
         edges: list[str] = []
         for key, part in raw.items():
-            name = self.names.get(key) or self.names.get(fold(str(key)).removeprefix(self.prefix))
+            name = self.names.get(key)
+            if name is None:
+                folded = fold(str(key)).removeprefix(self.prefix)
+                name = self.names.get(folded) or self.names.get(re.sub(r"[ _-]", "", folded))  # `ZIP Code`
             if name is None:
                 edges.append("unknown_part")
             elif name in parts and parts[name] not in (None, ""):
