@@ -319,7 +319,8 @@ def version_key(version: str) -> tuple[int, ...]:
 
 
 def fold(spelling: str) -> str:
-    """The form in which spellings are compared: compatibility forms unified, case folded, spaces collapsed."""
+    """The form in which spellings are compared: compatibility forms unified, case folded, spaces collapsed, apostrophes
+    straight (phones curl them)."""
     if spelling.isascii():
         return " ".join(spelling.lower().split())
-    return " ".join(unicodedata.normalize("NFKC", spelling).casefold().split())
+    return " ".join(unicodedata.normalize("NFKC", spelling).casefold().replace("\u2019", "'").split())

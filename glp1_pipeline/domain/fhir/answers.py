@@ -16,8 +16,9 @@ from typing import Any, Final
 
 import orjson
 
-from ..contract import Contract, Field, fold
+from ..contract import Contract, Field
 from ..events import Submission
+from ..mapping.told import spelled
 from .elements import ABSENT_SYSTEM, SUBMISSION_SYSTEM, Resource, clean, instant_utc, instant_zoned, resource_id
 
 QUESTIONNAIRE: Final = "urn:glp1-pipeline:questionnaire:"
@@ -98,7 +99,7 @@ class _Question:
         if type(raw) is str:
             found = self.reasons.get(raw)
             if found is None and len(raw) <= _LONGEST and not (raw.islower() and raw.isalpha()):
-                found = self.reasons.get(fold(raw))
+                found = spelled(self.reasons, raw)
             return found
         if raw is False or (raw == 0 and type(raw) in (int, float)):
             return "" if self.has_boxes else None

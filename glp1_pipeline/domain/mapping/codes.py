@@ -10,11 +10,12 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from ..contract import Code, fold
-from .text import Context, Doc, Shape, held, known, noted, null, tidy, unmapped
-from .told import Spellings, Told
+from ..contract import Code
+from .text import Context, Doc, Shape, held, known, noted, null, unmapped
+from .told import Spellings, Told, spelled
 
-SEPARATORS = re.compile(r"[,;|\n]")
+SEPARATORS = re.compile(r"[;|\n]|(?<!\d),|,(?!\d)")
+"""What parts a text into entries. A comma between two digits belongs to a number: `1,000 IU`, `0,5 mg`."""
 Nulls = Mapping[str, str]
 UNSURE = frozenset(("unknown", "declined"))
 """Kinds of null that say something: beside an answer they contradict it, where a blank does not."""
@@ -30,7 +31,7 @@ def null_in(raw: Any, nulls: Nulls) -> str | None:
         return "absent"
     if isinstance(raw, dict) and len(raw) == 1 and isinstance(kind := raw.get("null"), str):
         return kind if kind in ("unknown", "declined", "not_applicable", "absent") else None
-    return nulls.get(fold(tidy(raw)[0])) if isinstance(raw, str) else None
+    return spelled(nulls, raw) if isinstance(raw, str) else None
 
 
 def once(shape: Shape, nulls: Nulls) -> Shape:
@@ -112,9 +113,16 @@ def code_shape(codes: Mapping[str, Code], nulls: Nulls, boxes: Collection[str]) 
     return shape
 
 
-def yes_no_shape(codes: Mapping[str, Code], nulls: Nulls, yes: Any, no: Any, boxes: Collection[str] = ()) -> Shape:
-    """For three-state questions (yes and no are words) and for boxes (true and false)."""
-    table = {spelling: code.code for spelling, code in codes.items() if spelling not in boxes}
+def yes_no_shape(
+    codes: Mapping[str, Code],
+    nulls: Nulls,
+    yes: Any,
+    no: Any,
+    boxes: Collection[str] = (),
+    denials: Collection[str] = (),
+) -> Shape:
+    """For three-state questions (yes and no are words) and boxes (true and false). `denials`: more ways to say no."""
+    table = dict.fromkeys(denials, "no") | {s: code.code for s, code in codes.items() if s not in boxes}
     quick = {"yes": yes, "no": no, True: yes} | ({} if boxes else {False: no})
     own_nulls = {spelling: kind for spelling, kind in nulls.items() if spelling not in table}
     spellings = Spellings(table, own_nulls, boxes, set_of(codes))

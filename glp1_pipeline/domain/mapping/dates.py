@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,7 +16,7 @@ from ..contract import fold
 from ..events.shapes import WIDEST_OFFSET
 from .codes import Nulls, once
 from .digits import ascii_digits
-from .text import Context, Doc, Shape, held, known, tidy
+from .text import Context, Doc, Shape, held, known
 
 OLDEST_YEARS = 120
 LATEST_YEAR = 2100
@@ -35,10 +36,14 @@ MONTHS = {
 }  # fmt: skip
 YEAR_FIRST = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})")
 YEAR_LAST = re.compile(r"(\d{1,2})[-/. ](\d{1,2})[-/. ](\d{4})")
-SHORT_YEAR = re.compile(r"\d{1,2}[-/. ]\d{1,2}[-/. ]\d{2}")
+_MONTH = r"[^\W\d]+\.?"
+SHORT_YEAR = re.compile(
+    rf"(?:\d{{1,2}}|{_MONTH})[-/. ]\d{{1,2}}(?:st|nd|rd|th)?,?[-/. ]'?\d{{2}}|\d{{1,2}}[-/. ]{_MONTH}[-/. ]'?\d{{2}}"
+)
 DAY_MONTH = re.compile(r"(\d{1,2})(?:st|nd|rd|th)?[ .-]*(?:of |de )?([^\W\d]+)\.?,?[ .-]*(?:de |del )?(\d{4})")
 MONTH_DAY = re.compile(r"([^\W\d]+)\.?[ -]*(\d{1,2})(?:st|nd|rd|th)?,?[ -]+(\d{4})")
 PARTIAL = re.compile(r"\d{4}|\d{4}-\d{2}|[^\W\d]+ \d{4}")
+DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
 INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}.*")
 
 
@@ -91,7 +96,12 @@ def read_date(raw: Any, time_zone: str) -> tuple[date, list[str]]:
     if isinstance(raw, bool | list):
         raise Unreadable("unreadable_date")
     if isinstance(raw, dict):
-        parts = [raw.get(name) for name in ("year", "month", "day")]
+        if raw.keys() == {"value"} and isinstance(raw["value"], str):
+            return read_date(raw["value"], time_zone)
+        parts = [
+            int(part) if isinstance(part, str) and part.strip().isdecimal() and len(part) < 5 else part
+            for part in (raw.get(name) for name in ("year", "month", "day"))
+        ]
         if all(isinstance(part, int) and not isinstance(part, bool) for part in parts):
             return made(*parts), []  # type: ignore[arg-type]
         raise Unreadable("unreadable_date")
@@ -99,10 +109,9 @@ def read_date(raw: Any, time_zone: str) -> tuple[date, list[str]]:
         raise Unreadable("epoch_number", "epoch_number")
     if len(raw) > 64:
         raise Unreadable("unreadable_date")
-    text, edges = tidy(raw)
-    text, met = ascii_digits(text)
-    edges += met
-    text = " ".join(text.casefold().split())
+    text, edges = ascii_digits(raw)
+    text = " ".join(text.translate(DASHES).casefold().split())
+    text = re.sub(r"(?<=\d) ?([-/.]) ?(?=\d)", r"\1", text)  # `03 / 14 / 1985`, as masked inputs have it
     if INSTANT.fullmatch(text):
         return day_of_instant(text, time_zone, edges)
     if found := YEAR_FIRST.fullmatch(text):
@@ -148,13 +157,14 @@ def month_of(name: str) -> int:
 
 
 def day_of_instant(text: str, time_zone: str, edges: list[str]) -> tuple[date, list[str]]:
-    """Pickers that send midnight in UTC or a bare clock time mean the written day; a real instant has its local day."""
+    """Pickers that send midnight of any zone or a bare clock time mean the written day; a real instant has its local
+    day."""
     try:
         at = datetime.fromisoformat(text.upper().replace(" ", "T", 1))
     except ValueError:
         raise Unreadable("unreadable_date") from None
     offset = at.utcoffset()
-    if offset is None or (not offset and (at.hour, at.minute, at.second) == (0, 0, 0)):
+    if offset is None or (at.hour, at.minute, at.second) == (0, 0, 0):
         return at.date(), [*edges, "date_with_time"]
     zone = zone_of(time_zone)
     if zone is None:
@@ -165,6 +175,7 @@ def day_of_instant(text: str, time_zone: str, edges: list[str]) -> tuple[date, l
         raise Unreadable("implausible_date") from None
 
 
+@lru_cache(maxsize=512)
 def zone_of(name: str) -> ZoneInfo | None:
     """The zone of an IANA name, or None where there is none of this name."""
     if not re.fullmatch(r"[A-Za-z_]+(?:/[A-Za-z0-9_+-]+){1,2}|UTC", name):

@@ -47,7 +47,9 @@ EDGE_CASES: Mapping[str, EdgeCase] = MappingProxyType(
         "decomposed_letters": case("mapping", "Composed (NFC) for storing; the match key also drops the marks."),
         "single_name": case("mapping", "One name is enough, in any script."),
         "compound_name": case("mapping", "Kept whole: names are never split."),
-        "invisible_characters": case("mapping", "Outer spaces and zero-width characters go; case stays."),
+        "invisible_characters": case(
+            "mapping", "Outer spaces, zero-width characters and, outside of prose, marks of direction go; case stays."
+        ),
         "emoji": case("mapping", "Kept, joiners included."),
         "autocorrected_medicine": case("mapping", "Kept as typed, without a class: a pharmacist reconciles it."),
         "autofill": case("identity", "Somebody else's name and birth date do not fit the account, and are reviewed."),

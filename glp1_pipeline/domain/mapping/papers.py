@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from ..contract import Code, fold
+from ..contract import Code
 from .codes import Nulls, null_in, once, set_of
 from .dates import Unreadable, plausible, read_instant
 from .records import Parts
 from .text import Context, Doc, Shape, as_text, held, held_whole, is_plain, known, null, tidy, unmapped
+from .told import spelled
 
 CLEAN = ("given", "refused", "revoked")
 STATUS_KEYS = ("status", "code", "value")
@@ -31,8 +32,9 @@ def consent_shape(codes: Mapping[str, Code], nulls: Nulls, needs_version: bool) 
     def read(raw: Any, context: Context) -> Doc:
         told = raw if isinstance(raw, dict) else {"status": raw}
         said = [told[key] for key in STATUS_KEYS if told.get(key) not in (None, "")]
-        meant = [table.get(fold(tidy(text)[0])) if (text := as_text(one)) is not None else None for one in said]
-        if len({one for one in meant if one}) > 1:
+        meant = [spelled(table, text) if (text := as_text(one)) is not None else None for one in said]
+        unticked = {spelled(table, str(key)) for key, part in told.items() if part is False and key not in STATUS_KEYS}
+        if len({one for one in meant if one}) > 1 or unticked.intersection(filter(None, meant)):
             return held("conflicting_answers", raw)
         found = meant[0] if meant else None
         if found is None:

@@ -7,19 +7,23 @@ whether two people are one (`identity`).
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from .codes import Nulls, once
-from .text import LONG, Context, Doc, Shape, as_text, held, is_plain, known, noted, tidy
+from .dates import zone_of
+from .digits import ascii_digits
+from .text import LONG, Context, Doc, Shape, as_text, bare, held, is_plain, known, noted, tidy
 
 NANP = re.compile(r"(?:\+?1)?([2-9]\d{2}[2-9]\d{6})")
-EXTENSION = re.compile(r"[\s,;]*(?:ext\.?|extension|x|#|;ext=)\s*(\d{1,6})$", re.IGNORECASE)
+LONG_DISTANCE = re.compile(r"\+1[2-9]\d{9}")
+EXTENSION = re.compile(r"[\s,;(]*(?:ext\.?|extension|x|#|;ext=)\s*(\d{1,6})\)?$", re.IGNORECASE)
 PHONE_MARKS = re.compile(r"[\s().\-\u2010-\u2015/\u00a0]")
-EMAIL = re.compile(r"[^@\s<>,;]+@[^@\s<>,;.]+(?:\.[^@\s<>,;.]+)+")
+_LABEL = r"[^\W_][^@\s<>()\[\]{}.,;:!?\"'\u2019/\\&=%+*#]*"
+EMAIL = re.compile(rf"[^@\s<>,;:\"]+@{_LABEL}(?:\.{_LABEL})+")
 NAME = re.compile(r"[A-Za-z](?:[A-Za-z]|[ .'-](?=[A-Za-z.]))*\.?")
 """Names with nothing to mend; all others are looked at more closely."""
-ZONE = re.compile(r"[A-Za-z_]+(?:/[A-Za-z0-9_+-]+){1,2}|UTC")
 EMOJI = re.compile("[\u2600-\u27bf\U0001f300-\U0001faff]")
 LONGEST_NAME = 100
 PADDED = {"zip": (5, "zip_leading_zero"), "bin": (6, "bin_leading_zero"), "ncpdp": (7, "ncpdp_leading_zero")}
@@ -61,6 +65,8 @@ def read_name(text: str, raw: Any) -> Doc:
 def typed(read: Reader, nulls: Nulls) -> Shape:
     def slow(raw: Any, _: Context) -> Doc:
         text = as_text(raw.get("value", raw.get("text"))) if isinstance(raw, dict) else as_text(raw)
+        if text and isinstance(raw, dict) and isinstance(unit := raw.get("unit"), str):
+            text = f"{text} {unit}"  # a dose without its unit would be another dose
         if text is None or isinstance(raw, bool):
             return held("unexpected_shape", raw)
         return read(text, raw)
@@ -79,7 +85,7 @@ def typed(read: Reader, nulls: Nulls) -> Shape:
 
 def phone_shape(nulls: Nulls) -> Shape:
     def read(text: str, raw: Any) -> Doc:
-        kept, edges = tidy(text)
+        kept, edges = bare(text)
         number = e164(kept)
         if number is None:
             return held("unreadable_phone", raw, *edges)
@@ -115,12 +121,16 @@ def e164(text: str) -> str | None:
         return None
     if not phonenumbers.is_possible_number(number):
         return None
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164) + tail
+    told = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    if number.country_code == 1 and not LONG_DISTANCE.fullmatch(told):  # seven digits, say: they lack the area
+        return None
+    return told + (tail or (f";ext={number.extension}" if number.extension else ""))
 
 
 def email_shape(nulls: Nulls, typos: Mapping[str, str]) -> Shape:
     def read(text: str, raw: Any) -> Doc:
-        kept, edges = tidy(text)
+        kept, edges = bare(text)
+        kept = unicodedata.normalize("NFKC", kept).rstrip(" .,;")  # keyboards end a line with a full stop
         if len(kept) > 254 or not EMAIL.fullmatch(kept):
             return held("unreadable_email", raw, *edges)
         local, _, domain = kept.rpartition("@")
@@ -138,7 +148,7 @@ def padded_shape(kind: str, nulls: Nulls) -> Shape:
     size, edge = PADDED[kind]
 
     def read(text: str, raw: Any) -> Doc:
-        kept, edges = tidy(text)
+        kept, edges = ascii_digits(text)
         digits = re.sub(r"[\s-]", "", kept)
         if kind == "zip":
             if re.fullmatch(r"\d{9}", digits, re.ASCII):
@@ -164,6 +174,6 @@ def padded_shape(kind: str, nulls: Nulls) -> Shape:
 def zone_shape(nulls: Nulls) -> Shape:
     def read(text: str, raw: Any) -> Doc:
         kept = text.strip()
-        return known(kept) if ZONE.fullmatch(kept) else held("unknown_time_zone", raw)
+        return known(kept) if zone_of(kept) else held("unknown_time_zone", raw)
 
     return typed(read, nulls)

@@ -38,6 +38,10 @@ SAME = 0.01
 THING = {"kg": "weight", "cm": "height", "/min": "heart_rate"}
 TOKEN = re.compile(r"(\d[\d.,]*(?:[ \u00a0\u202f]\d{3}(?!\d))*(?:[.,]\d+)?)\s*([^\d\s.,&+-][^\d&+,-]*)?")
 JOINERS = re.compile(r"^[\s,&+.-]*(?:and|y)?[\s,&+.-]*$")
+NOT_A_NUMBER = re.compile(r"[^\W\d_]|[\"'\u2018-\u201d\u2032\u2033#]")
+PARTS_OF_ONE = {"1/4": ".25", "1/2": ".5", "3/4": ".75", "\u00bc": ".25", "\u00bd": ".5", "\u00be": ".75"}
+FRACTION = re.compile(r"(\d)(?: ?(?=[\u00bc-\u00be])| +)([\u00bc-\u00be]|[13]/4(?!\d)|1/2(?!\d))")
+"""Halves and quarters behind a whole number: 5'11 1/2, 200\u00bd."""
 LONGEST = 64
 
 
@@ -111,6 +115,8 @@ class Measure:
                 return self.read_text(number, raw)
             if not known_units:
                 return unmapped(held("unknown_unit", raw), self.codes, *units)
+            if isinstance(told["value"], str) and (NOT_A_NUMBER.search(number) or FRACTION.search(number)):
+                return self.read_text(number, raw, known_units[0])
             number, edges = ascii_digits(number.strip())
             shown = f"{told['value']} {told.get('unit') or told.get('code')}"
             return self.one(number, known_units[0], shown, edges)
@@ -135,10 +141,11 @@ class Measure:
             return held("conflicting_units", raw, *edges)
         return known(told[0], [*(edge for doc in docs for edge in doc.get("edges", ())), "answered_twice"], raw)
 
-    def read_text(self, text: str, raw: Any) -> Doc:
+    def read_text(self, text: str, raw: Any, chosen: str = "") -> Doc:
+        """A text with its units. `chosen`: the unit that was picked for it, which must be the first one in it."""
         if len(text) > LONGEST:
             return held("unreadable_quantity", raw)
-        text, edges = ascii_digits(text)
+        text, edges = ascii_digits(FRACTION.sub(lambda found: found[1] + PARTS_OF_ONE[found[2]], text))
         text = text.replace("''", '"').strip().casefold()
         pairs: list[tuple[str, str]] = []
         end, before = 0, ""
@@ -160,6 +167,10 @@ class Measure:
             end, before = token.end(), unit
         if not pairs or text[end:].strip(" .,"):
             return held("unreadable_quantity", raw)
+        if chosen and len(pairs) == 1 and not pairs[0][1]:
+            return self.one(pairs[0][0], chosen, raw, edges)
+        if chosen and pairs[0][1] != chosen:
+            return held("conflicting_units", raw, *edges)
         if len(pairs) == 1 and not pairs[0][1]:
             return self.bare(pairs[0][0], raw, edges)
         return self.weigh_up(pairs, raw, edges)

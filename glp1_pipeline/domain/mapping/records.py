@@ -26,11 +26,12 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "hash": ("sha256",), "started": ("started_on",), "start": ("started_on",), "ended": ("ended_on",),
     "end": ("ended_on",), "program": ("name",), "type": ("kind",), "timestamp": ("at",), "ts": ("at",),
 }  # fmt: skip
+US_POSTAL = re.compile(r"\d{5}(?:-\d{4})?", re.ASCII)
 ZERO_STATES = {"CT", "MA", "ME", "NH", "NJ", "RI", "VT", "PR", "VI"}
 """Where a postal code starts with a zero."""
 PO_BOX = re.compile(r"\bp\.?\s*o\.?\s*box\b|\bpost office box\b|\bapartado\b")
 PRESSURE = re.compile(r"(\d{2,3})\s*(?:/|over|sobre)\s*(\d{2,3})(?:\s*mm\s*hg)?", re.IGNORECASE)
-DOSE = re.compile(r"(\d[\d.,]*)\s*([^\d\s].*)")
+DOSE = re.compile(r"([.,]?\d[\d.,]*)\s*([^\d\s.,].*)")
 SYSTOLIC, DIASTOLIC = (50, 300), (20, 200)
 
 
@@ -53,7 +54,10 @@ class Parts:
         torn = False
         edges: list[str] = []
         for key, part in raw.items():
-            name = self.names.get(key) or self.names.get(fold(str(key)).removeprefix(self.prefix))
+            name = self.names.get(key)
+            if name is None:
+                folded = fold(str(key)).removeprefix(self.prefix)
+                name = self.names.get(folded) or self.names.get(re.sub(r"[ _-]", "", folded))  # `ZIP Code`
             if name is None:
                 edges.append("unknown_part")
             elif name in parts and parts[name] not in (None, ""):
@@ -124,6 +128,8 @@ def with_dose_unit(raw: dict[Any, Any]) -> dict[Any, Any]:
 def finish_address(doc: Doc, raw: Any) -> Doc:
     value, edges = doc["value"], doc.get("edges", [])
     if "zip_leading_zero" in edges and value.get("state", "MA") not in ZERO_STATES:
+        return held("unreadable_zip", raw, *edges)
+    if "state" in value and not US_POSTAL.fullmatch(value.get("postal_code", "00000")):  # letters are another country's
         return held("unreadable_zip", raw, *edges)
     if any(PO_BOX.search(value.get(line, "").lower()) for line in ("line1", "line2")):
         doc = noted(doc, ["po_box"])

@@ -14,8 +14,12 @@ from ..contract import Code, fold
 from .codes import SEPARATORS, UNSURE, Nulls, null_in, set_of
 from .records import Parts
 from .text import Context, Doc, Shape, as_text, held, held_whole, known, null, tidy, unmapped
+from .told import is_untouched, spelled
 
 MOST_ROWS = 500
+JOINED = re.compile(r"\s(?:and|y|plus)\s|[&+]", re.IGNORECASE)
+DENIAL = re.compile(r"(?:no|none|not|nope|never|nothing|without|don'?t|do not|sin|nunca|ning[uú]n[oa]?|nada)(?![\w-])")
+"""How a text starts that names no entry, or denies one: `no penicillin`, `none except latex`."""
 FILLERS = re.compile(
     r"(?<!\w)(?:allergy|allergies|allergic|to|all|drugs?|medicines?|antibiotics?|al[eé]rgic[oa]|a|and|y|or|la)(?!\w)"
 )
@@ -29,44 +33,61 @@ class Grouping(NamedTuple):
     """The code set that knows the names."""
     sort: Callable[[list[dict[str, Any]], list[str]], list[str]]
     """Gives each row its group, and notes by an edge that one has none; returns the names that no code knows."""
+    apart: Callable[[str], list[str]]
+    """The entries of a text that are joined by a word."""
+    denial: Callable[[list[str]], str | None]
+    """The first of some folded texts that denies an entry, and that no other makes plain."""
 
 
 def list_shape(
     parts: Parts, nulls: Nulls, nothing: Mapping[str, Code], boxes: Collection[str], group: Grouping | None
 ) -> Shape:
-    """Rows of parts. Saying that there is none is a value: the empty list."""
+    """Rows of parts. Saying that there is none is a value: the empty list. A row that denies something is held: it is
+    no entry, and only a person can say what it leaves."""
+    nones = {spelling: code.code for spelling, code in nothing.items()}
+
+    def pieces_of(text: str) -> list[str]:
+        pieces = [piece for piece in SEPARATORS.split(text) if piece.strip()]
+        return [one for piece in pieces for one in group.apart(piece)] if group else pieces
 
     def read(raw: Any, context: Context) -> Doc:
         edges: list[str] = []
-        if isinstance(raw, str) and fold(raw) not in nothing and SEPARATORS.search(raw):
-            raw_rows: list[Any] = [part for part in SEPARATORS.split(raw) if part.strip()]
+        pieces = pieces_of(raw) if isinstance(raw, str) and spelled(nones, raw) is None else [raw]
+        if pieces != [raw]:
+            raw_rows: list[Any] = pieces
             edges.append("list_from_text")
         else:
             raw_rows = raw if isinstance(raw, list) else [raw]
         if len(raw_rows) > MOST_ROWS:
             return held("too_many_rows", raw_rows[:MOST_ROWS])
         rows: list[dict[str, Any]] = []
-        said_none, kinds = False, []
+        said_none, kinds, said = False, [], list[str]()
         for row in raw_rows:
             words = row if isinstance(row, str) else row.get(parts.lone) if isinstance(row, dict) else None
-            if isinstance(words, str) and fold(tidy(words)[0]) in nothing:
+            if isinstance(words, str) and spelled(nones, words) is not None:
                 said_none = True
                 continue
             if (kind := null_in(row, nulls)) is not None:
                 kinds.append(kind)
                 continue
-            if row is False or (not isinstance(row, dict) and fold(as_text(row) or "") in boxes):
+            if row is False or (not isinstance(row, dict) and is_untouched(boxes, as_text(row) or "")):
                 kinds.append("absent")
                 edges.append("blank_is_not_no")
                 continue
             if row is True:
                 return held("unexpected_shape", raw, *edges)
+            if isinstance(words, str):
+                said.append(fold(tidy(words)[0]))
             doc = parts.read(row, context)
             edges += doc.get("edges", ())
             if "held" in doc:
                 return held_whole(doc, raw, *edges)
             if "value" in doc:
+                if parts.lone not in doc["value"] and "unknown_part" in doc.get("edges", ()):
+                    return held("unexpected_shape", raw, *edges)  # what it is of was told under a name of no part
                 rows.append(doc["value"])
+        if group and (denial := group.denial(said)):
+            return unmapped(held("unmapped_code", raw, *edges), set_of(nothing), denial)
         unsure = UNSURE.intersection(kinds)
         if unsure and (len(unsure) > 1 or (said_none and not rows)):
             return held("conflicting_answers", raw, *edges)
@@ -109,7 +130,10 @@ def medicines(classes: Mapping[str, Code]) -> Grouping:
                 strange.append(folded)
         return strange
 
-    return Grouping(set_of(classes), sort)
+    def denial(told: list[str]) -> str | None:
+        return next((text for text in told if DENIAL.match(text) and text not in table), None)
+
+    return Grouping(set_of(classes), sort, joined(table, anywhere), denial)
 
 
 def allergens(codes: Mapping[str, Code]) -> Grouping:
@@ -130,7 +154,11 @@ def allergens(codes: Mapping[str, Code]) -> Grouping:
                 strange.append(folded)
         return strange
 
-    return Grouping(set_of(codes), sort)
+    def denial(told: list[str]) -> str | None:
+        """None where an allergen is named: it stays in sight. `None except Wegovy`."""
+        return None if any(map(anywhere.search, told)) else next(filter(DENIAL.match, told), None)
+
+    return Grouping(set_of(codes), sort, joined(table, anywhere), denial)
 
 
 def searched(codes: Mapping[str, Code]) -> tuple[dict[str, str], re.Pattern[str]]:
@@ -138,3 +166,13 @@ def searched(codes: Mapping[str, Code]) -> tuple[dict[str, str], re.Pattern[str]
     table = {spelling: code.code for spelling, code in codes.items()}
     longest_first = sorted(table, key=len, reverse=True)
     return table, re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)")
+
+
+def joined(table: Mapping[str, str], anywhere: re.Pattern[str]) -> Callable[[str], list[str]]:
+    """Parts a text at `and`, where each piece names something that we know: the first name would hide the others."""
+
+    def apart(text: str) -> list[str]:
+        pieces = [text] if fold(text) in table else [piece.strip() for piece in JOINED.split(text)]
+        return pieces if all(anywhere.search(fold(piece)) for piece in pieces) else [text]
+
+    return apart

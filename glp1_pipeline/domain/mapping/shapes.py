@@ -21,7 +21,8 @@ def shape_of(contract: Contract, field: Field, version: str) -> Shape:
         case "codes":
             return codes.codes_shape(own, nulls, boxes)
         case "tri":
-            return codes.yes_no_shape(sets["yes_no"], nulls, "yes", "no", boxes)
+            denials = sets["no_entries"] if field.name == "allergy.any" else ()
+            return codes.yes_no_shape(sets["yes_no"], nulls, "yes", "no", boxes, denials)
         case "boolean":
             return codes.yes_no_shape(sets["yes_no"], nulls, True, False)
         case "quantity":

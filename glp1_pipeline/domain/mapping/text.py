@@ -19,8 +19,12 @@ from ..contract import fold
 
 Doc = dict[str, Any]
 
-ZERO_WIDTH = re.compile("[\u200b\u2060\ufeff\u00ad]")
-"""Joiners (U+200C, U+200D) are not among them: Persian and emoji need them."""
+ZERO_WIDTH = re.compile("[\u200b\u2060\ufeff\u00ad\u3164\uffa0]")
+"""What nobody sees, blank letters among it. Joiners (U+200C, U+200D) are not: Persian and emoji need them."""
+DIRECTIONS = re.compile("[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
+"""Marks of direction. Prose may need them inside; phones put them around numbers and words that are pasted."""
+OUTER = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200e\u200f\u061c"
+"""What is nothing at the ends of a text."""
 CONTROLS = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 SURROGATES = re.compile("[\ud800-\udfff]")
 LONG = 4000
@@ -67,7 +71,17 @@ def tidy(text: str) -> tuple[str, list[str]]:
     if not unicodedata.is_normalized("NFC", text):
         text = unicodedata.normalize("NFC", text)
         edges.append("decomposed_letters")
-    return text.strip(), edges
+    kept = text.strip(OUTER)
+    if kept != text.strip():
+        edges.append("invisible_characters")
+    return kept, edges
+
+
+def bare(text: str) -> tuple[str, list[str]]:
+    """The same of what is no prose: numbers, codes, addresses of mail. Marks of direction go wherever they stand."""
+    kept = text if text.isascii() else DIRECTIONS.sub("", text)
+    tidied, edges = tidy(kept)
+    return tidied, edges if kept == text else [*edges, "invisible_characters"]
 
 
 def storable(raw: Any, depth: int = 0) -> Any:
@@ -108,7 +122,7 @@ def held(cause: str, raw: Any, *edges: str) -> Doc:
 
 def unmapped(doc: Doc, codes: str, *spellings: str) -> Doc:
     """The document with the spellings that a code set does not know, folded as those in codes.csv are."""
-    told = {short(fold(tidy(spelling)[0])) for spelling in spellings}
+    told = {short(fold(bare(spelling)[0])) for spelling in spellings}
     if told := sorted(told - {""}):
         doc["unmapped"] = {codes: told}
     return doc

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..contract import fold
-from .text import as_text, tidy
+from .text import as_text, bare
 
 CODE_KEYS = ("code", "answer", "value", "status", "display", "text")
 """Where an object that means a code keeps it: our own forms first, then FHIR's Coding."""
@@ -19,6 +19,25 @@ TECHNICAL = frozenset(
     {"system", "version", "id", "linkId", "userSelected", "question", "label", "type", "at", "ts", "timestamp"}
 )
 """What forms put beside an answer and no person wrote."""
+
+
+CLOSING = " .!,"
+"""What people and keyboards put after a word, and that changes nothing of it."""
+
+
+def spelled(table: Mapping[str, str], text: str) -> str | None:
+    """What a spelling means, as it is written or without the full stop behind it."""
+    folded = fold(bare(text)[0])
+    found = table.get(folded)
+    if found is None and (word := folded.rstrip(CLOSING)) and word != folded:
+        return table.get(word, table.get(f"{word}."))  # `D.C.` has one of its own
+    return found
+
+
+def is_untouched(boxes: Collection[str], text: str) -> bool:
+    """Whether a text is how an untouched box looks."""
+    folded = fold(bare(text)[0])
+    return folded in boxes or folded.rstrip(CLOSING) in boxes
 
 
 class Told(NamedTuple):
@@ -45,16 +64,26 @@ class Spellings:
 
     def read(self, raw: Any) -> Told:
         if isinstance(raw, dict):
-            return self.read_parts(raw)
+            return self.read_boxes(raw) or self.read_parts(raw)
         text = as_text(raw)
         return Told() if text is None else self.meaning(raw, text)
 
     def meaning(self, raw: Any, text: str) -> Told:
-        folded = fold(tidy(text)[0])
-        if self.boxes and (raw is False or (folded in self.boxes and folded not in self.table)):
+        code = spelled(self.table, text)
+        if self.boxes and (raw is False or (code is None and is_untouched(self.boxes, text))):
             return Told(unticked=True)
-        code = self.table.get(folded)
-        return Told(code, self.nulls.get(folded) if code is None else None)
+        return Told(code, spelled(self.nulls, text) if code is None else None)
+
+    def read_boxes(self, raw: dict[Any, Any]) -> Told | None:
+        """One box per answer: `{"yes": false, "no": true}` is the name of the ticked one. None where no key is an
+        answer's name."""
+        if not all(isinstance(ticked, bool) for ticked in raw.values()):
+            return None
+        told = {key: self.meaning(str(key), str(key)) for key in raw}
+        if not any(one.code or one.null for one in told.values()):
+            return None
+        ticked = {told[key] for key, is_ticked in raw.items() if is_ticked}
+        return Told(torn=True) if len(ticked) > 1 else next(iter(ticked), Told(unticked=True))
 
     def read_parts(self, raw: dict[Any, Any]) -> Told:
         """The first part that says something counts, unless another says something else. A code of some other system

@@ -1,0 +1,249 @@
+"""What people type on phones: a value that is right, or one that is held; never one that is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glp1_pipeline.contracts import load
+from glp1_pipeline.domain.fhir import questionnaire_response
+from glp1_pipeline.domain.followup import read_checkin
+from glp1_pipeline.domain.mapping import map_submission
+
+from .submissions import submission
+
+CONTRACT = load()
+
+
+def read(field: str, raw: Any, version: str = "3.0.0") -> dict[str, Any]:
+    question = CONTRACT.fields[field].question(version)
+    return map_submission(CONTRACT, submission({question: raw}, version)).values[field]
+
+
+@pytest.mark.parametrize(
+    ("field", "raw", "value"),
+    [
+        ("hx.men2", {"no": True}, "no"),
+        ("hx.men2", {"yes": False, "no": True}, "no"),
+        ("hx.men2", {"yes": True, "no": False}, "yes"),
+        ("hx.suicide", {"none": False, "past": True}, "past"),
+        ("sys.attestation", {"no": True}, False),
+        ("ins.has_coverage", {"yes": False, "no": True}, False),
+    ],
+)
+def test_a_ticked_box_means_the_answer_that_it_stands_beside(field: str, raw: Any, value: Any) -> None:
+    assert read(field, raw)["value"] == value
+
+
+def test_two_ticked_boxes_of_one_question_are_held_and_none_is_a_blank() -> None:
+    assert read("hx.men2", {"yes": True, "no": True})["held"] == "conflicting_answers"
+    assert read("hx.men2", {"yes": False, "no": False})["null"] == "absent"
+
+
+@pytest.mark.parametrize("number", ["555-0147", "5550147", "1234567890", "0000000000", "112-555-0147"])
+def test_a_number_that_no_phone_in_the_country_has_is_held(number: str) -> None:
+    assert read("demo.mobile", number)["held"] == "unreadable_phone"
+
+
+@pytest.mark.parametrize("number", ["512-555-0147 (ext 9)", "512 5550147,9", "(512) 555-0147 (x9)", "512.555.0147 x9"])
+def test_an_extension_is_kept_however_it_is_written(number: str) -> None:
+    assert read("demo.mobile", number)["value"] == "+15125550147;ext=9"
+
+
+@pytest.mark.parametrize(
+    "address", ["pip@example.org.", "pip@example.org. ", "pip@example.org,", "\u202apip@example.org\u202c"]
+)
+def test_what_a_keyboard_adds_to_an_address_of_mail_is_taken_off(address: str) -> None:
+    assert read("demo.email", address)["value"] == "pip@example.org"
+
+
+@pytest.mark.parametrize(
+    "address", ["pip@example.org:", "mailto:pip@example.org", "'pip@example.org'", "pip@example.org?a=b"]
+)
+def test_an_address_that_nobody_could_be_reached_at_is_held(address: str) -> None:
+    assert read("demo.email", address)["held"] == "unreadable_email"
+
+
+def test_a_zone_that_no_clock_knows_is_held() -> None:
+    assert read("demo.timezone", "America/Nowhere")["held"] == "unknown_time_zone"
+
+
+def test_a_postal_code_of_a_state_has_digits_alone() -> None:
+    assert read("demo.address", {"line1": "7 Teapot Lane", "state": "TX", "zip": "787o1"})["held"] == "unreadable_zip"
+    wide = {"line1": "7 Teapot Lane", "state": "TX", "zip": "\uff17\uff18\uff17\uff10\uff11"}
+    assert read("demo.address", wide)["value"]["postal_code"] == "78701"
+    abroad = {"line1": "7 Teapot Lane", "zip": "K1A 0B1", "country": "CA"}
+    assert read("demo.address", abroad)["value"]["postal_code"] == "K1A 0B1"
+
+
+def test_a_consent_beside_an_unticked_box_of_the_same_name_is_held() -> None:
+    torn = {"agreed": False, "status": "given", "version": "2026-09"}
+    assert read("consent.telehealth", torn)["held"] == "conflicting_answers"
+
+
+def test_a_part_is_found_however_its_name_is_parted() -> None:
+    told = {"Line 1": "7 Teapot Lane", "city": "Austin", "state": "TX", "ZIP Code": "78701"}
+    assert read("demo.address", told)["value"] == {
+        "line1": "7 Teapot Lane",
+        "city": "Austin",
+        "state": "TX",
+        "postal_code": "78701",
+    }
+
+
+@pytest.mark.parametrize("text", ["1985-03-04T00:00:00-05:00", "1985-03-04T00:00:00+09:00"])
+def test_midnight_of_whatever_zone_is_the_day_that_is_written(text: str) -> None:
+    assert read("demo.dob", text)["value"] == "1985-03-04"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "3 / 13 / 1985",
+        "13 . 03 . 1985",
+        "1985\u201303\u201313",
+        "\u200e3\u200e/\u200e13\u200e/\u200e1985",
+        {"year": "1985", "month": "03", "day": "13"},
+        {"value": "1985-03-13"},
+    ],
+)
+def test_a_day_is_read_through_spaces_dashes_and_parts(raw: Any) -> None:
+    assert read("demo.dob", raw)["value"] == "1985-03-13"
+
+
+@pytest.mark.parametrize("text", ["March 4 85", "4-Mar-85", "feb 13 '85", "March 4th, '85", "3/13/85"])
+def test_a_year_of_two_digits_is_named_as_what_it_is(text: str) -> None:
+    doc = read("demo.dob", text)
+    assert (doc["held"], doc["edges"]) == ("ambiguous_date", ["two_digit_year"])
+
+
+@pytest.mark.parametrize("text", ["Vitamin D 1,000 IU", "ozempic 0,5 mg", "levothyroxine 1,000 mcg"])
+def test_a_comma_within_a_number_parts_no_medicine(text: str) -> None:
+    assert [row["name"] for row in read("med.current_list", f"{text}, metformin 500,lisinopril 10 mg")["value"]] == [
+        text,
+        "metformin 500",
+        "lisinopril 10 mg",
+    ]
+
+
+def test_a_box_that_nobody_touched_is_a_blank_in_the_chart_and_in_the_answers_alike() -> None:
+    told = submission({"hx.men2": "off."})
+    assert map_submission(CONTRACT, told).values["hx.men2"]["null"] == "absent"
+    assert "answer" not in questionnaire_response(CONTRACT, told, "canary-1")["item"][0]
+
+
+@pytest.mark.parametrize(
+    ("field", "row"),
+    [
+        ("med.current_list", {"brand": "Lantus", "dose": "20 units"}),
+        ("allergy.list", {"agent": "Wegovy", "severity": "severe"}),
+        ("checkin.side_effects", {"code": "vomiting", "severity": "mild"}),
+    ],
+)
+def test_an_entry_whose_name_came_under_another_part_is_held_and_not_taken_without_it(field: str, row: Any) -> None:
+    if field.startswith("checkin"):
+        told = submission({field: [row]}, CONTRACT.checkin.versions[-1], form_id=CONTRACT.checkin.form_id)
+        doc = read_checkin(CONTRACT, told).values[field]
+    else:
+        doc = read(field, [row])
+    assert doc["held"] == "unexpected_shape"
+
+
+def test_a_medicine_joined_to_another_by_a_word_does_not_hide_behind_it() -> None:
+    doc = read("med.current_list", "Metformin 500 mg and Lantus 20 units")
+    assert [row["class"] for row in doc["value"]] == ["metformin", "insulin"]
+    assert [row["code"] for row in read("allergy.list", "Penicillin & sulfa")["value"]] == ["penicillin", "sulfa"]
+    night = read("med.current_list", "Metformin 500 mg morning and night")
+    assert night["value"] == [{"name": "Metformin 500 mg morning and night", "class": "metformin"}]
+
+
+def test_a_dose_keeps_the_unit_that_it_was_told_with() -> None:
+    doc = read("med.current_list", [{"name": "Lantus", "dose": {"value": 20, "unit": "units"}}])
+    assert doc["value"][0]["dose"] == "20 units"
+
+
+@pytest.mark.parametrize(
+    ("dose", "value"),
+    [("0.5", {"dose": 0.5}), (".5 mg", {"dose": 0.5, "dose_unit": "mg"}), ("1 mg", {"dose": 1.0, "dose_unit": "mg"})],
+)
+def test_a_typed_dose_is_its_number_and_its_unit(dose: str, value: dict[str, Any]) -> None:
+    assert read("med.glp1_product", {"product": "ozempic", "dose": dose})["value"] == {"product": "ozempic"} | value
+
+
+@pytest.mark.parametrize("denial", ["no insulin", "Not on insulin", "metformin, no insulin", "nothing worth telling"])
+def test_a_medicine_that_is_denied_is_not_listed_as_taken(denial: str) -> None:
+    doc = read("med.current_list", denial)
+    assert doc["held"] == "unmapped_code"
+    assert set(doc["unmapped"]) == {"no_entries"}
+
+
+@pytest.mark.parametrize("words", ["nope, all fine", "not that I was told", "No problems with medicines"])
+def test_words_that_deny_an_allergy_are_no_allergen(words: str) -> None:
+    assert read("allergy.list", words)["held"] == "unmapped_code"
+
+
+@pytest.mark.parametrize("words", ["None except Wegovy", "no, only Wegovy", "not allergic, but Wegovy gave me hives"])
+def test_an_allergen_named_behind_a_no_stays_in_sight(words: str) -> None:
+    assert "Wegovy" in str(read("allergy.list", words)["value"])
+
+
+@pytest.mark.parametrize("words", ["NKDA", "nkda.", "None known", "No known drug allergies.", "none"])
+def test_the_usual_words_for_no_allergies_are_none_in_the_list_and_a_no_to_the_question(words: str) -> None:
+    assert read("allergy.list", words)["value"] == []
+    assert read("allergy.any", words)["value"] == "no"
+
+
+def test_words_about_allergies_say_nothing_of_another_illness() -> None:
+    assert read("hx.men2", "NKDA")["held"] == "unmapped_code"
+
+
+@pytest.mark.parametrize("text", ["I don\u2019t know", "I don't know.", "\u200eUnsure", "unknown!"])
+def test_not_knowing_is_understood_as_phones_write_it(text: str) -> None:
+    assert read("hx.men2", text)["null"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        ("5'11 1/2\"", 181.61),
+        ("5'11\u00bd\"", 181.61),
+        ("173\u00bd cm", 173.5),
+        ("5'11 \u200b", 180.34),
+        ("\u200f180 cm\u200f", 180.0),
+        ({"value": "180cm", "unit": "cm"}, 180.0),
+        ({"value": "5'11\"", "unit": "ft"}, 180.34),
+    ],
+)
+def test_a_height_is_read_with_its_halves_and_the_unit_typed_twice(raw: Any, value: float) -> None:
+    assert read("anthro.height", raw)["value"] == value
+
+
+@given(
+    number=st.integers(90, 300),
+    typed=st.sampled_from(["lb", "lbs.", "kg", "Kilos"]),
+    chosen=st.sampled_from(["lb", "kg"]),
+)
+def test_a_unit_typed_beside_another_that_was_chosen_is_never_overruled(number: int, typed: str, chosen: str) -> None:
+    doc = read("anthro.weight", {"value": f"{number} {typed}", "unit": chosen})
+    alike = typed.lower().startswith("l") == (chosen == "lb")
+    assert "value" in doc if alike else doc["held"] == "conflicting_units"
+
+
+@given(
+    data=st.data(),
+    closing=st.sampled_from(["", ".", "!", " .", ","]),
+    mark=st.sampled_from(["", "\u200e", "\u202a", "\u2069"]),
+)
+def test_what_keyboards_put_around_a_spelling_changes_nothing_of_it(
+    data: st.DataObject, closing: str, mark: str
+) -> None:
+    name = data.draw(st.sampled_from(["yes_no", "sexes_at_birth", "states", "pregnancy"]))
+    field = {"yes_no": "hx.men2", "sexes_at_birth": "demo.sex_at_birth", "states": "demo.state_residence"}
+    asked = field.get(name, "preg.status")
+    boxes = CONTRACT.codes["unticked_boxes"]
+    words = [s for s in CONTRACT.codes[name] if s not in boxes]
+    word = data.draw(st.sampled_from(words))
+    assert read(asked, f"{mark}{word}{closing}{mark}").get("value") == CONTRACT.codes[name][word].code
