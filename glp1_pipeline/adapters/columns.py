@@ -13,6 +13,7 @@ COLUMNS = {
     "alert": "Which alert, from the contract.",
     "ambers": "Number of amber flags when the patient entered or was last charted.",
     "answered_at": "When the check-in was answered whole, by the patient's own clock.",
+    "approvals": "Everybody who approved it, oldest first: who, why and when.",
     "approved_at": "When a person approved it.",
     "as_of": "The moment that it was decided for: nothing that came later counts.",
     "at": "When the attempt began.",

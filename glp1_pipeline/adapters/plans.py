@@ -44,7 +44,8 @@ class Course:
         return [plan_id for (plan_id,) in rows]
 
     def approve(self, connection: psycopg.Connection, plan_id: uuid.UUID, actor: str, reason: str) -> None:
-        """Say who wants it and why; a plan that was stopped or killed may go on after it. Raises PlanFault.
+        """Say who wants it and why; a plan that was stopped or killed may go on after it. Raises PlanFault. Who said so
+        before stays in the receipt.
 
         Not while a process applies it: the receipt would name somebody who did not want what was done.
         """
@@ -55,11 +56,12 @@ class Course:
                 raise NotApproved(LOCKED)
             done = connection.execute(
                 self._of(
-                    "update {} set actor = %s, reason = %s, approved_at = now(),"
-                    " state = case when state = 'applying' then state else 'approved' end"
-                    " where plan_id = %s and state <> 'applied'"
+                    "update {} set actor = %(actor)s, reason = %(reason)s, approved_at = now(),"
+                    " approvals = approvals || jsonb_build_object('actor', %(actor)s::text, 'reason', %(reason)s::text,"
+                    "  'at', now()), state = case when state = 'applying' then state else 'approved' end"
+                    " where plan_id = %(plan)s and state <> 'applied'"
                 ),
-                (actor.strip(), reason.strip(), plan_id),
+                {"actor": actor.strip(), "reason": reason.strip(), "plan": plan_id},
             ).rowcount
         if not done:
             raise PlanFault(f"it is {self._state(connection, plan_id)}: plan again")

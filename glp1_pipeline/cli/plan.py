@@ -49,5 +49,8 @@ def _lines(branch: dict[str, Any], depth: int) -> None:
             click.echo(f"{title:34}{len(value)}")
             for one in value[:SHOWN]:
                 click.echo(f"  {one['why']:20} {one['target']} {one['patient_id']} {one['resource']}")
+        elif name == "approvals":
+            for one in value:
+                click.echo(f"approved by {one['actor']} at {one['at']}: {one['reason']}")
         elif value is not None:
             click.echo(f"{title:34}{', '.join(value) if isinstance(value, list) else value}")

@@ -78,7 +78,8 @@ def replay(context: dg.OpExecutionContext, config: ReplayConfig, road: Road) -> 
             receipt = plans.receipt(connection, plan_id)
     except plans.PlanFault as fault:
         raise dg.Failure(str(fault), allow_retries=False) from None
-    del receipt["reason"]  # a plan may be approved by `glp1 replay` first, in somebody's own words
+    # A plan may be approved by `glp1 replay` first, in somebody's own words.
+    del receipt["reason"], receipt["approvals"]
     before, after = receipt["fingerprint_before"], receipt["fingerprint_after"]
     context.add_output_metadata(
         {

@@ -100,7 +100,8 @@ def take_back(context: dg.OpExecutionContext, config: RollbackConfig, road: Road
         raise dg.Failure(
             f"the EHR does not tell what stands there ({failure.trouble}): try again; what is done stays done"
         ) from None
-    del receipt["reason"]  # a plan may be approved by `glp1 rollback` first, in somebody's own words
+    # A plan may be approved by `glp1 rollback` first, in somebody's own words.
+    del receipt["reason"], receipt["approvals"]
     told = receipt["predicted" if config.dry_run else "changed"]
     outcomes = plans.by_outcome(told)
     context.add_output_metadata(

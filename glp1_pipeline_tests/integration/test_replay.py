@@ -217,6 +217,19 @@ def test_a_plan_that_is_stopped_ends_after_its_chunk_and_goes_on_when_it_is_appr
         replay.stop(road.connection, plan_id)
 
 
+def test_whoever_approves_a_plan_again_is_told_beside_who_did_before(road: SmallRoad):
+    road.send(submission(1))
+    plan_id = choose(road)
+    for actor in ("ops-1", "ops-2"):
+        replay.approve(road.connection, plan_id, actor, "seen by two")
+    told = replay.show(road.connection, plan_id)
+    assert [(one["actor"], one["reason"]) for one in told["approvals"]] == [
+        ("ops-1", "seen by two"),
+        ("ops-2", "seen by two"),
+    ]
+    assert told["actor"] == "ops-2"
+
+
 def test_a_plan_under_way_is_approved_by_nobody_else(road: SmallRoad):
     road.send(submission(1))
     plan_id = choose(road)

@@ -113,7 +113,7 @@ def _choosing(conditions: list[str]) -> bytes:
 
 COLUMNS = (
     "plan_id", "state", "selection", "chosen", "contract_version", "predicted", "changed", "made_at", "actor",
-    "reason", "approved_at", "settled_at", "fingerprint_before", "fingerprint_after",
+    "reason", "approved_at", "approvals", "settled_at", "fingerprint_before", "fingerprint_after",
 )  # fmt: skip
 
 

@@ -118,7 +118,7 @@ def approve(connection: psycopg.Connection, plan_id: uuid.UUID, actor: str, reas
 
 COLUMNS = (
     "plan_id", "state", "selection", "writes", "predicted", "changed", "made_at", "actor", "reason", "approved_at",
-    "settled_at", "released_at", "released_by", "released_because", "done",
+    "approvals", "settled_at", "released_at", "released_by", "released_because", "done",
 )  # fmt: skip
 HELD: LiteralString = (
     "select r.target, r.patient_id, r.resource, r.hash_before, r.hash_after from ops.rollback_resources r"
@@ -137,7 +137,8 @@ def show(connection: psycopg.Connection, plan_id: uuid.UUID) -> dict[str, Any]:
     """
     row = connection.execute(
         "select p.plan_id, p.state, p.selection, p.writes, p.predicted, p.changed, p.made_at, p.actor, p.reason,"
-        " p.approved_at, p.settled_at, p.released_at, p.released_by, p.released_because, (select count(undone_at)"
+        " p.approved_at, p.approvals, p.settled_at, p.released_at, p.released_by, p.released_because,"
+        " (select count(undone_at)"
         " from ops.rollback_plan_writes w where w.plan_id = p.plan_id) from ops.rollback_plans p where plan_id = %s",
         (plan_id,),
     ).fetchone()

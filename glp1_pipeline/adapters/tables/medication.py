@@ -40,6 +40,7 @@ medication_transitions = Table(
     required("contract_version", Text),
     schema="ops",
     comment="One row per move of a treatment, made or refused, from 1 in the order in which it happened. outcome: made"
-    " (reason: what made it), rejected (the rule it breaks) or held (why it cannot be used). Never a dose.",
+    " (reason: what made it), rejected (the rule it breaks), held (why it cannot be used) or overridden (the rule and"
+    " the reason that a person gave). Never a dose.",
 )
 Index("medication_transitions_refused", medication_transitions.c.reason, postgresql_where=text("outcome <> 'made'"))

@@ -19,6 +19,7 @@ replay_plans = Table(
     Column("actor", Text),
     Column("reason", Text),
     instant("approved_at"),
+    required("approvals", JSONB, server_default="[]"),
     instant("settled_at"),
     Column("fingerprint_before", Text),
     Column("fingerprint_after", Text),

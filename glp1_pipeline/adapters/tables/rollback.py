@@ -21,6 +21,7 @@ rollback_plans = Table(
     Column("actor", Text),
     Column("reason", Text),
     instant("approved_at"),
+    required("approvals", JSONB, server_default="[]"),
     instant("settled_at"),
     instant("released_at"),
     Column("released_by", Text),
