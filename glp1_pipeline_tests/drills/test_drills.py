@@ -14,7 +14,8 @@ from glp1_pipeline.cli import main
 from glp1_pipeline.contracts.alerts import load_alerts
 from glp1_pipeline.domain.fhir.writes import WRITE_SYSTEM
 from glp1_pipeline.sandbox.drills import all_drills
-from glp1_pipeline.sandbox.drills.drill import Drill, NotRun
+from glp1_pipeline.sandbox.drills.drill import Drill
+from glp1_pipeline.sandbox.drills.ending import NotRun
 from glp1_pipeline.sandbox.drills.run import Evidence, NotSafe, newest, run_one, safe_settings, write
 from glp1_pipeline.sandbox.drills.scene import Scene
 from glp1_pipeline.sandbox.drills.scorecard import as_markdown, as_text, is_good, ordered

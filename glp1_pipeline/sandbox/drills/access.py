@@ -19,7 +19,8 @@ from glp1_pipeline.adapters.postgres_password import change_password
 from glp1_pipeline.adapters.resealing import SEALED, KeyFault, archived, count_sealed, reseal
 
 from ..ehr import ehr_command
-from .drill import Drill, DrillFailed, NotRun
+from .drill import Drill
+from .ending import DrillFailed, NotRun
 from .looping import EHR
 from .programs import wait_until
 from .proxy import status
@@ -269,7 +270,7 @@ def _on_call(scene: Scene) -> None:
         scene.break_("every call to the EHR is refused", lambda: scene.proxy.always(status(503)))
         people = scene.feed(6)
         scene.until_detected()
-        alert = str(scene.drill.alert)
+        alert = str(scene.alert)
         wait_until(lambda: heard.has("opened", alert) or _look(scene), 15, "no message came")
         scene.step(
             f"a signed message was at the channel {time.monotonic() - (scene.broken_at or 0.0):.1f} s after the break"

@@ -17,7 +17,8 @@ from glp1_pipeline.adapters.alerts import Absence, Channels
 from glp1_pipeline.adapters.alerts.channels import read_addresses
 
 from .disk import SmallDisk
-from .drill import Drill, DrillFailed
+from .drill import Drill
+from .ending import DrillFailed
 from .programs import wait_until
 from .receiver import receiver
 from .scene import Scene
@@ -41,7 +42,7 @@ def _goes(number: signal.Signals) -> Callable[[Scene], None]:
 
 def _away(scene: Scene) -> None:
     """Whoever is called hears it without the database, and its end as of any other incident."""
-    secret, alert = "a secret of this drill", str(scene.drill.alert)
+    secret, alert = "a secret of this drill", str(scene.alert)
     channels = {channel for team in scene.book.teams.values() for channel in team.channels}
     with receiver(secret) as heard:
         ways = Channels(read_addresses(" ".join(map(heard.address, sorted(channels))), has_secret=True), secret)

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 from types import TracebackType
 
-from .drill import NotRun
+from .ending import NotRun
 
 
 class SmallDisk:

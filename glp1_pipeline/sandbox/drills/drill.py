@@ -1,7 +1,7 @@
 """What a drill is: one fault, made on purpose, and whether somebody has to be called for it.
 
-Not here: what it works with (`scene`), the drills themselves (a module for each area), and telling what came of them
-(`run`, `scorecard`).
+Not here: what it works with (`scene`), how it may end (`ending`), the drills themselves (a module for each area), and
+telling what came of them (`run`, `scorecard`).
 """
 
 from __future__ import annotations
@@ -14,14 +14,6 @@ if TYPE_CHECKING:
     from .scene import Scene
 
 Area = Literal["ehr", "events", "database", "machine", "access", "people"]
-
-
-class DrillFailed(Exception):
-    """It did not go as it must; the message says what, with no value of anybody."""
-
-
-class NotRun(Exception):
-    """This machine cannot show it; the message says why."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import Any
 
 import requests
 
-from .drill import Drill, DrillFailed
+from .drill import Drill
+from .ending import DrillFailed
 from .programs import wait_until
 from .proxy import COMMIT_THEN_HALF, COMMIT_THEN_WRONG_JSON, RESET, Fault, slow, status
 from .scene import Scene

@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 
-from .drill import Drill, DrillFailed
+from .drill import Drill
+from .ending import DrillFailed
 from .scene import Scene
 
 HANDLED = "the ledger handles it by itself and counts it"

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .drill import NotRun
+from .ending import NotRun
 
 VERSION_3 = 0x20080522
 OVERRIDES = 1 << 1 | 1 << 2

@@ -19,7 +19,6 @@ from glp1_pipeline.adapters.cipher import Cipher, KeyRing
 from glp1_pipeline.adapters.landing import Folder, landing_zone
 from glp1_pipeline.adapters.settings import Settings
 
-from .drill import Drill
 from .people import amendment, submission
 from .proof import Identity
 from .site import Site
@@ -29,7 +28,8 @@ from .site import Site
 class Producer:
     """One who feeds the site of a drill."""
 
-    drill: Drill
+    alert: str | None
+    """That the drill must raise."""
     site: Site
     say: Callable[[str], None] = print
     name: str = field(default_factory=lambda: uuid.uuid4().hex[:8])

@@ -12,7 +12,8 @@ from glp1_pipeline.adapters.balance import balance, fingerprint
 from glp1_pipeline.adapters.ehr import Ehr, EhrSettings
 from glp1_pipeline.adapters.ehr_unknown import Unknown, unknown_there
 
-from .drill import Drill, DrillFailed, NotRun
+from .drill import Drill
+from .ending import DrillFailed, NotRun
 from .programs import wait_until
 from .scene import Scene
 

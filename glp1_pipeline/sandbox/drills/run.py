@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from .drill import Drill, DrillFailed, NotRun
+from .drill import Drill
+from .ending import DrillFailed, NotRun
 from .programs import SiteError
 from .proof import lines_of_files
 from .scene import Scene
@@ -122,7 +123,7 @@ def run_one(drill: Drill, site: Site, say: Callable[[str], None] = print) -> Evi
         why_no_alert=drill.why_no_alert, target="another EHR" if site.foreign_ehr else "sandbox",
     )  # fmt: skip
     site.reset()
-    scene = Scene(drill, site, say)
+    scene = Scene(drill.alert, site, say)
     with site.connect() as connection:
         scene.n_lines = lines_of_files(connection)
     try:
@@ -156,10 +157,10 @@ def _faults(scene: Scene) -> list[str]:
         found.append("the drill did not show that anything noticed it")
     if scene.recovery_seconds is None:
         found.append("the drill did not wait until all was settled")
-    if scene.drill.alert and not scene.is_raised:
-        found.append(f"alert {scene.drill.alert} was not raised")
-    if scene.drill.alert and not scene.is_resolved:
-        found.append(f"alert {scene.drill.alert} did not end by itself")
+    if scene.alert and not scene.is_raised:
+        found.append(f"alert {scene.alert} was not raised")
+    if scene.alert and not scene.is_resolved:
+        found.append(f"alert {scene.alert} did not end by itself")
     found += [f"lost: {n} {what}" for what, n in scene.proof.lost.items() if n]
     return found + [f"doubled: {n} {what}" for what, n in scene.proof.doubled.items() if n]
 

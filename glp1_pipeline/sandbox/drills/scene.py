@@ -23,7 +23,7 @@ from glp1_pipeline.adapters.ehr import Ehr, EhrSettings
 from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline.domain.alerts import Book, Incident
 
-from .drill import DrillFailed, NotRun
+from .ending import DrillFailed, NotRun
 from .looping import LOOPS
 from .producer import Producer
 from .programs import wait_until
@@ -95,7 +95,7 @@ class Scene(Producer):
         """Until the drill's alert is an open incident; for a drill without one until `sign` says what showed it (the
         first failed try or rejected line, unless told). Seconds from the break; DrillFailed when it never comes."""
         assert self.broken_at is not None, "break_ first"
-        ask = sign or (self._incident if self.drill.alert else self.first_trouble)
+        ask = sign or (self._incident if self.alert else self.first_trouble)
         while True:
             try:
                 found = ask()
@@ -119,7 +119,7 @@ class Scene(Producer):
         with self.connect() as connection:
             found = self.look(connection)
         for one in found:
-            if one.alert == self.drill.alert and one.resolved_at is None:
+            if one.alert == self.alert and one.resolved_at is None:
                 self.is_raised = True
                 return f"alert {one.alert}" + (f" ({one.scope})" if one.scope else "")
         return None
@@ -205,10 +205,10 @@ class Scene(Producer):
         return self.charted <= known and not self.left()
 
     def _has_ended(self) -> bool:
-        if not self.drill.alert:
+        if not self.alert:
             return True
         with self.connect() as connection:
-            open_ = [i for i in self.look(connection) if i.alert == self.drill.alert and i.resolved_at is None]
+            open_ = [i for i in self.look(connection) if i.alert == self.alert and i.resolved_at is None]
         self.is_resolved = self.is_raised and not open_
         return not open_
 
