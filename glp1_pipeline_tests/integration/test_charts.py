@@ -19,7 +19,8 @@ from glp1_pipeline import contracts
 from glp1_pipeline.adapters import charts, ledger
 from glp1_pipeline.adapters.charts import claim, run, save
 from glp1_pipeline.adapters.cipher import Cipher, KeyMissing, KeyRing
-from glp1_pipeline.domain import charting, gates
+from glp1_pipeline.domain import flags, gates, tasks
+from glp1_pipeline.domain.charting import reading
 from glp1_pipeline_tests.small_road import (
     SmallRoad,
     amendment,
@@ -261,7 +262,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, is_poison: A
 
 def mapping_fails_on(monkeypatch: pytest.MonkeyPatch, event: dict[str, Any]) -> None:
     wanted = event["data"]["submission_id"]
-    poison(monkeypatch, charting, "map_submission", lambda _, told: told.submission_id == wanted)
+    poison(monkeypatch, reading, "map_submission", lambda _, told: told.submission_id == wanted)
 
 
 def assert_dead(road: SmallRoad, count: int) -> None:
@@ -290,9 +291,7 @@ def test_an_event_our_code_fails_on_is_dead_by_name_and_a_replay_after_the_mend_
     assert_in_balance(road)
 
 
-@pytest.mark.parametrize(
-    ("module", "name"), [(charting.flags, "evaluate_history"), (charting.tasks, "derive"), (gates, "_judge")]
-)
+@pytest.mark.parametrize(("module", "name"), [(flags, "evaluate_history"), (tasks, "derive"), (gates, "_judge")])
 def test_a_patient_whose_decision_fails_holds_no_other_patient(road: SmallRoad, monkeypatch, module, name):
     events = [submission(n) for n in range(4)]
     marked = submission(9, **{"demo.legal_first": "Marked"})
@@ -320,7 +319,7 @@ def test_a_patient_whose_decision_fails_holds_no_other_patient(road: SmallRoad, 
 @pytest.mark.parametrize("place", [0, 6, 12])
 def test_an_event_that_the_database_refuses_is_dead_alone_and_is_named_without_its_value(road, monkeypatch, place):
     events = [submission(n) for n in range(13)]
-    inner, wanted = charting.map_submission, events[place]["data"]["submission_id"]
+    inner, wanted = reading.map_submission, events[place]["data"]["submission_id"]
 
     def mapped(contract: Any, told: Any) -> Any:
         result = inner(contract, told)
@@ -331,7 +330,7 @@ def test_an_event_that_the_database_refuses_is_dead_alone_and_is_named_without_i
         return result
 
     with monkeypatch.context() as broken:
-        broken.setattr(charting, "map_submission", mapped)
+        broken.setattr(reading, "map_submission", mapped)
         done = road.send(*events)
         assert (done.events, done.dead, done.patients, done.writes) == (12, 1, 12, 12)
         ((dead, reason),) = road.rows("select event_id, reason from phi.events where status = 'dead'")

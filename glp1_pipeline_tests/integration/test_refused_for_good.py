@@ -115,8 +115,8 @@ def test_who_cannot_be_charted_now_is_left_as_they_were(told: Told, monkeypatch:
         raise KeyError("a fault of ours")
 
     before = road.fingerprint()
-    monkeypatch.setattr("glp1_pipeline.domain.charting.crm.contact", broken)
-    monkeypatch.setattr("glp1_pipeline.domain.charting.fhir.transaction", broken)
+    monkeypatch.setattr("glp1_pipeline.domain.crm.contact", broken)
+    monkeypatch.setattr("glp1_pipeline.domain.fhir.transaction", broken)
     assert anew(road).left == 1
     assert statuses(road) == ["dead"]
     assert road.fingerprint() == before

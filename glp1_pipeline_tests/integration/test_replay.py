@@ -19,7 +19,7 @@ from glp1_pipeline import contracts
 from glp1_pipeline.adapters import replay
 from glp1_pipeline.adapters.plans import alone
 from glp1_pipeline.adapters.replay import plan as plans
-from glp1_pipeline.domain import charting
+from glp1_pipeline.domain.charting import decide, reading
 from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, submission
 
 BY = ("steward-7", "a spelling was added")
@@ -56,7 +56,7 @@ def deaths(road: SmallRoad, monkeypatch: pytest.MonkeyPatch, *events: dict[str, 
         raise KeyError("Canary-Okafor")
 
     with monkeypatch.context() as broken:
-        broken.setattr(charting, "map_submission", fails)
+        broken.setattr(reading, "map_submission", fails)
         road.send(*events)
 
 
@@ -280,7 +280,7 @@ def test_killed_in_the_middle_it_is_taken_up_and_each_event_is_replayed_once(roa
 def test_an_event_that_fails_again_stays_dead_and_holds_no_other(road: SmallRoad, monkeypatch):
     good, bad = submission(1), submission(2)
     deaths(road, monkeypatch, good, bad)
-    inner, wanted = charting.map_submission, bad["data"]["submission_id"]
+    inner, wanted = reading.map_submission, bad["data"]["submission_id"]
 
     def mapped(contract: Any, told: Any) -> Any:
         result = inner(contract, told)
@@ -289,7 +289,7 @@ def test_an_event_that_fails_again_stays_dead_and_holds_no_other(road: SmallRoad
         return result
 
     with monkeypatch.context() as broken:
-        broken.setattr(charting, "map_submission", mapped)
+        broken.setattr(reading, "map_submission", mapped)
         plan_id = choose(road)
         told = do(road, plan_id)
     assert (told.done, told.dead) == (2, 1)
@@ -304,7 +304,6 @@ if __name__ == "__main__":
     with connect(sys.argv[1]) as own:
         mine = SmallRoad(sys.argv[1], Path("/nowhere"), own)
         seen: list[int] = []
-        decide = charting.decide
 
         def mortal(*given: Any) -> Any:
             if len(seen) == 2:
