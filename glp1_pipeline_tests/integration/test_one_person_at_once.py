@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from glp1_pipeline.adapters import charts, matches
-from glp1_pipeline.adapters.charts import run
+from glp1_pipeline.adapters.charts import claim, run
 from glp1_pipeline.adapters.cipher import Cipher
 from glp1_pipeline_tests.small_road import (
     RING,
@@ -99,6 +99,39 @@ def test_one_new_person_by_two_accounts_at_once_has_one_chart(road: SmallRoad, m
     assert [d.events for d in done] == [1, 1]
     assert road.events() == {"charted": 2}
     assert road.one("select cardinality(events) from phi.charts") == 2
+    assert road.balance().faults == []
+
+
+def test_who_may_be_somebody_of_a_run_under_way_is_left_for_the_next_batch_and_nobody_else_waits(
+    road: SmallRoad, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(claim, "BATCH", 3)
+    same = submission(1, subject="canary-second")
+    road.drop("six.ndjson", submission(1), submission(2), submission(3), submission(4), same, submission(5))
+    road.take()
+    before, meeting, batches = run.save, threading.Barrier(2), list[int]()
+
+    def save(*told: Any) -> None:
+        batches.append(len(told[3].patients))
+        if len(batches) <= 2:
+            meeting.wait(30)  # both are about to write, so neither waits for the other
+        before(*told)
+
+    monkeypatch.setattr(run, "save", save)
+
+    def work() -> None:
+        with connect(road.url, "a run of what is pending") as own:
+            charts.chart_events(own, road.contract, Cipher(RING), charts.Scope())
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not meeting.broken
+    assert sorted(batches[:2]) == [2, 3], "one of the second three is left"
+    assert road.events() == {"charted": 6}
+    assert road.rows("select cardinality(events) from phi.charts order by 1") == [(1,)] * 4 + [(2,)]
     assert road.balance().faults == []
 
 

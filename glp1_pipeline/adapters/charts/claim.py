@@ -30,6 +30,11 @@ class Scope:
     tells_changes: bool = False
     """Also count what is another than before (`Charted.changes`): a tenth more work."""
 
+    @property
+    def is_of_pending(self) -> bool:
+        """Whether it takes whatever waits, until nothing does: what one batch leaves the next one takes."""
+        return not (self.is_replay or self.event_ids)
+
 
 def pending_days(connection: psycopg.Connection) -> list[date]:
     """Days of receipt that hold waiting events, oldest first."""

@@ -47,15 +47,21 @@ class Met:
     reviews: dict[str, list[str]] = field(default_factory=dict)
     """Patient -> records of others, heard of earlier, of whom a person must say whether they are the same."""
     accounts: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    left: set[str] = field(default_factory=set)
+    """Records who may be somebody that another run brings just now: who they are is known once it has committed."""
 
 
-def meet(connection, contract: Contract, claimed: Sequence[Claimed], said: Read) -> Met:
-    """Who is one person with whom, now that these events are known. From here to the commit the patients are ours."""
+def meet(connection, contract: Contract, claimed: Sequence[Claimed], said: Read, *, may_leave: bool = False) -> Met:
+    """Who is one person with whom, now that these events are known. From here to the commit the patients are ours.
+
+    `may_leave`: who may be somebody of a run under way is left for another batch, unless all are; else waited for.
+    """
     decisions = [c for c in claimed if isinstance(c.content, Decision)]
     records = {c.record_id for c in claimed} | {r for c in decisions for r in _decision(c).records}
     lock(connection, records)
     _save_decisions(connection, decisions)
-    touched = _match(connection, contract, claimed, said) | {r for c in decisions for r in _decision(c).records}
+    touched, left = _match(connection, contract, claimed, said, len(records) if may_leave else 0)
+    touched |= {r for c in decisions for r in _decision(c).records}
     for pair in connection.execute(
         "select record_a, record_b from ops.patient_matches where basis = 'exact' and (record_a = any(%(r)s::uuid[])"
         " or record_b = any(%(r)s::uuid[]))",
@@ -63,7 +69,7 @@ def meet(connection, contract: Contract, claimed: Sequence[Claimed], said: Read)
     ):
         touched |= {str(record) for record in pair}
     moved = _regroup(connection, contract, touched, records) if touched else set()
-    met = Met(moved=moved)
+    met = Met(moved=moved, left=left)
     met.patient_of = _locked_patients(connection, records | moved | touched, records)
     met.again = {met.patient_of[record] for record in touched}
     for mine, other in connection.execute(
@@ -104,14 +110,17 @@ def _save_decisions(connection, decisions: Sequence[Claimed]) -> None:
         )
 
 
-def _match(connection, contract: Contract, claimed: Sequence[Claimed], said: Read) -> set[str]:
-    """Compare whoever says something new of who they are with whom they may be; the records whose matches changed."""
+def _match(
+    connection, contract: Contract, claimed: Sequence[Claimed], said: Read, fewer: int
+) -> tuple[set[str], set[str]]:
+    """Compare whoever says something new of who they are with whom they may be; the records whose matches changed, and
+    those that are left, `fewer` than so many."""
     reports: dict[str, list[Reported]] = defaultdict(list)
     for report in said.reports.values():
         if not report.is_draft and not FIELDS.isdisjoint(report.values):
             reports[report.record_id].append(report)
     if not reports:
-        return set()
+        return set(), set()
     stored = {
         str(record_id): (features, first_at)
         for record_id, features, first_at in connection.execute(
@@ -134,11 +143,36 @@ def _match(connection, contract: Contract, claimed: Sequence[Claimed], said: Rea
             changed[record_id] = features
         if before is None or before != (document, first_at) or record_id in replayed:
             rows.append((record_id, orjson.dumps(document).decode(), first_at))
+    keys = {record_id: identity.blocking_keys(told) for record_id, told in changed.items()}
+    left = _lock_keys(connection, keys, fewer)
+    changed = {record_id: told for record_id, told in changed.items() if record_id not in left}
+    rows = [row for row in rows if row[0] not in left]
     if rows:
-        _save_people(connection, rows, changed, known=stored.keys())
+        _save_people(connection, rows, {record_id: keys[record_id] for record_id in changed}, known=stored.keys())
     again = {r for r, document, first_at in rows if r in stored and stored[r] != (orjson.loads(document), first_at)}
     # Who was heard of first may be another than before, and the question is then the other's to wait for.
-    return _compare(connection, contract, changed) | again | _partners(connection, again)
+    return _compare(connection, contract, changed) | again | _partners(connection, again), left
+
+
+def _lock_keys(connection, keys: Mapping[str, Collection[int]], fewer: int) -> set[str]:
+    """Two runs that bring the same person at once must not miss each other: keys are one run's until it commits, and
+    who has them next sees what it brought. The records, `fewer` than so many, with a key that another run has; where
+    they are more, it is waited for."""
+    wanted = sorted({key for own in keys.values() for key in own})
+    busy = {
+        key
+        for (key,) in connection.execute(
+            "select k from unnest(%s::bigint[]) k where not pg_try_advisory_xact_lock(k)", (wanted,)
+        )
+    }
+    left = {record_id for record_id, own in keys.items() if not busy.isdisjoint(own)}
+    if not left or len(left) < fewer:
+        return left
+    connection.execute(
+        "select pg_advisory_xact_lock(k) from (select k from unnest(%s::bigint[]) k order by 1) as keys",
+        (sorted(busy),),
+    )
+    return set()
 
 
 def _partners(connection, records: set[str]) -> set[str]:
@@ -165,7 +199,8 @@ def _who(told: Iterable[Reported]) -> dict[str, Any]:
     }
 
 
-def _save_people(connection, rows, changed: Mapping[str, identity.Features], known: Collection[str]) -> None:
+def _save_people(connection, rows, keys: Mapping[str, Collection[int]], known: Collection[str]) -> None:
+    """`keys`: of those who say something new of who they are."""
     fresh = [row for row in rows if row[0] not in known]
     with connection.cursor() as cursor:
         with cursor.copy("copy phi.people (record_id, features, first_at) from stdin") as copy:
@@ -176,17 +211,12 @@ def _save_people(connection, rows, changed: Mapping[str, identity.Features], kno
                 "update phi.people set features = %s, first_at = %s where record_id = %s",
                 (document, first_at, record_id),
             )
-        if again := [record_id for record_id in changed if record_id in known]:
+        if again := [record_id for record_id in keys if record_id in known]:
             cursor.execute("delete from phi.people_keys where record_id = any(%s::uuid[])", (again,))
-        keys = [(key, record_id) for record_id, told in changed.items() for key in identity.blocking_keys(told)]
-        # Two runs that bring the same person at once must not miss each other: the second waits here, then sees.
-        cursor.execute(
-            "select pg_advisory_xact_lock(k) from (select distinct k from unnest(%s::bigint[]) k order by 1) as keys",
-            ([key for key, _ in keys],),
-        )
         with cursor.copy("copy phi.people_keys (key, record_id) from stdin") as copy:
-            for row in keys:
-                copy.write_row(row)
+            for record_id, own in keys.items():
+                for key in own:
+                    copy.write_row((key, record_id))
 
 
 def _compare(connection, contract: Contract, changed: Mapping[str, identity.Features]) -> set[str]:

@@ -83,7 +83,7 @@ def _chart_apart(connection, contract, cipher, scope: Scope, after: int, done: C
         with connection.transaction(), _uncollected():
             rows = claim(connection, scope, after)
             if rows:
-                _chart_batch(connection, contract, cipher, rows, now, scope.tells_changes)
+                _chart_batch(connection, contract, cipher, rows, now, scope)
     except DeadlockDetected:
         # Two runs met the same people in another order; one of them was let through and this one looks again.
         return _chart_apart(connection, contract, cipher, scope, after, done, failed)
@@ -123,13 +123,17 @@ def _uncollected() -> Iterator[None]:
 
 
 def _chart_batch(
-    connection, contract: Contract, cipher: Cipher, rows: list[tuple], done: Charted, tells_changes: bool
+    connection, contract: Contract, cipher: Cipher, rows: list[tuple], done: Charted, scope: Scope
 ) -> None:
     claimed, refused = _open(connection, contract, cipher, rows)
     unknown = find_records(connection, cipher, claimed)
     claimed = _without(claimed, {event_id for event_id, _, _ in unknown})
     said = read(contract, claimed)
-    met = meet(connection, contract, _without(claimed, said.dead), said)
+    met = meet(connection, contract, _without(claimed, said.dead), said, may_leave=scope.is_of_pending)
+    if met.left:  # they wait on, and the next batch takes them
+        later = {c.event_id for c in claimed if c.record_id in met.left}
+        claimed = _without(claimed, later)
+        said.forget(later)
     again: list[Claimed] = []
     if met.moved:
         # Whoever is another patient than before is looked at whole: each value and write goes where its event belongs.
@@ -159,7 +163,7 @@ def _chart_batch(
         if c.event_id in decided.dead and met.patient_of[c.record_id] in met.moved | met.again:
             raise _Torn(decided.dead[c.event_id])
     decided.dead |= {event_id: why for event_id, why in dead.items() if event_id not in {c.event_id for c in again}}
-    if tells_changes:
+    if scope.tells_changes:
         _tell_changes(connection, decided, {str(row[0]): row[5] for row in rows}, alive, refused + unknown, met, done)
     save(connection, contract, cipher, decided, known, done)
     settle(connection, alive, decided, refused + unknown)
@@ -167,8 +171,8 @@ def _chart_batch(
     done.rejected += len(refused) + len(unknown)
     done.dead += len(decided.dead)
     done.merged += len(met.moved)
-    for name, count in said.problems.items():
-        done.problems[name] = done.problems.get(name, 0) + count
+    for name in (name for c in claimed for name in said.problems.get(c.event_id, ())):
+        done.problems[name] = done.problems.get(name, 0) + 1
 
 
 def _who_submitted(said: Read, met: Met) -> dict[str, str]:

@@ -52,11 +52,9 @@ def read(contract: Contract, claimed: Iterable[Claimed]) -> Read:
             found.dead[item.event_id] = where(error)
             continue
         found.reports[item.event_id] = report
-        if named.refused:
-            found.problems[NOT_THEIRS] = found.problems.get(NOT_THEIRS, 0) + named.refused
-        for problem in said.problems:
-            name = f"{problem.field}:{problem.cause}"
-            found.problems[name] = found.problems.get(name, 0) + 1
+        problems = [f"{problem.field}:{problem.cause}" for problem in said.problems] + [NOT_THEIRS] * named.refused
+        if problems:
+            found.problems[item.event_id] = problems
     return found
 
 

@@ -38,13 +38,19 @@ class Read:
     """By event. A decision about two records reports nothing."""
     dead: dict[str, str] = field(default_factory=dict)
     """Event -> where our own code failed on it: class and line, never a value."""
-    problems: dict[str, int] = field(default_factory=dict)
-    """field:cause -> how often in this batch."""
+    problems: dict[str, list[str]] = field(default_factory=dict)
+    """Event -> field:cause of each answer that could not be read."""
 
     def add(self, other: Read) -> None:
         """What more events say; their problems were counted when they came."""
         self.reports |= other.reports
         self.dead |= other.dead
+
+    def forget(self, event_ids: Collection[str]) -> None:
+        """These events are left for another batch."""
+        for told in (self.reports, self.dead, self.problems):
+            for event_id in event_ids:
+                told.pop(event_id, None)
 
 
 @dataclass(slots=True)
