@@ -1,8 +1,14 @@
-"""Which tests one process runs. Not here: what tests are given (each tier's own `conftest`)."""
+"""Which tests one process runs, and that properties try the same examples each time. Not here: what tests are given (each tier's own `conftest`)."""
 
 import pytest
+from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
+
+# The same code gets the same verdict. New examples are tried by `make test ARGS=--hypothesis-profile=explore`.
+settings.register_profile("steady", derandomize=True)
+settings.register_profile("explore", derandomize=False)
+settings.load_profile("steady")
 
 STACK = "glp1_pipeline_tests/pipeline/"
 
