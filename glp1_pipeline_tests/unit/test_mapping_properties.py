@@ -45,7 +45,7 @@ def check_documents(mapped: Mapped) -> None:
             assert not set(spellings) & CONTRACT.codes[codes].keys()
         assert set(doc.get("edges", ())) <= {*EDGE_CASES, *NOTES}
     kept = orjson.dumps(mapped.values)  # raises on half characters and on numbers beyond 64 bits
-    assert b"\\u0000" not in kept
+    assert b"\\u0000" not in kept.replace(b"\\\\", b"")  # a backslash that somebody typed is one
     assert {p.field for p in mapped.problems if p.cause != "unknown_question"} == {
         name for name, doc in mapped.values.items() if "held" in doc
     }
