@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -42,13 +42,7 @@ class Word:
     role: str
 
     def data(self) -> dict[str, Any]:
-        return {
-            "rules": list(self.rules),
-            "reason_code": self.reason_code,
-            "text": self.text,
-            "actor": self.actor,
-            "role": self.role,
-        }
+        return {**asdict(self), "rules": list(self.rules)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,22 +10,18 @@ from typing import Any
 
 import click
 
+from .refill_word import ACTOR, DRY_RUN, REASON, ROLE, RULES, TEXT
 from .telling import AS_JSON, chart_now, open_road, or_say, show_or_json, told
 
 
 @click.command()
 @click.argument("order", metavar="ORDER", type=click.UUID)
-@click.option("--rule", "rules", required=True, multiple=True, help="A rule that is let through; again for more.")
-@click.option("--reason", "reason", required=True, metavar="CODE", help="A code of contracts/override_reasons.csv.")
-@click.option(
-    "--text",
-    prompt="Why, in a sentence",
-    help="Why, in a sentence of your own; asked for when left out, so that no shell remembers it. It is kept sealed,"
-    " with the event alone.",
-)
-@click.option("--actor", required=True, help="Who decides: an opaque name, like a staff id.")
-@click.option("--role", required=True, help="In which role, of contracts/access.yaml.")
-@click.option("--dry-run", is_flag=True, help="Say whether it may be and what would come of it; change nothing.")
+@RULES
+@REASON
+@TEXT
+@ACTOR
+@ROLE
+@DRY_RUN
 @AS_JSON
 def override(order, rules, reason, text, actor, role, dry_run: bool, as_json: bool) -> None:
     """Let the refused ORDER of a treatment go, against these rules alone, with a reason, until the next order.

@@ -14,26 +14,37 @@ from .telling import AS_JSON, chart_now, open_road, or_say, patient_of, show_or_
 
 RESOLUTIONS = ("refuted", "confirmed")
 ACTOR = click.option("--actor", required=True, help="Who decides: an opaque name, like a staff id.")
+RULES = click.option(
+    "--rule", "rules", required=True, multiple=True, help="A rule that is let through; again for more."
+)
+REASON = click.option(
+    "--reason", "reason", required=True, metavar="CODE", help="A code of contracts/override_reasons.csv."
+)
+TEXT = click.option(
+    "--text",
+    prompt="Why, in a sentence",
+    help="Why, in a sentence of your own; asked for when left out, so that no shell remembers it. It is kept sealed,"
+    " with the event alone.",
+)
+ROLE = click.option("--role", required=True, help="In which role, of contracts/access.yaml.")
+DRY_RUN = click.option(
+    "--dry-run", is_flag=True, help="Say whether it may be and what would come of it; change nothing."
+)
 INSTANT = click.DateTime(["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d", "%Y-%m-%dT%H:%M%z", "%Y-%m-%dT%H:%M:%S%z"])
 
 
 @click.command()
 @click.argument("refill_id", metavar="REFILL", type=click.UUID)
-@click.option("--rule", "rules", required=True, multiple=True, help="A rule that is let through; again for more.")
+@RULES
 @click.option("--flag", "flags", multiple=True, help="A risk flag that is meant, where the rule holds for flags.")
-@click.option("--reason", "reason", required=True, metavar="CODE", help="A code of contracts/override_reasons.csv.")
-@click.option(
-    "--text",
-    prompt="Why, in a sentence",
-    help="Why, in a sentence of your own; asked for when left out, so that no shell"
-    " remembers it. It is kept sealed, with the event alone.",
-)
+@REASON
+@TEXT
 @click.option(
     "--until", required=True, type=INSTANT, help="When it ends by itself: 2026-12-24 or 2026-12-24T15:00 (UTC)."
 )
 @ACTOR
-@click.option("--role", required=True, help="In which role, of contracts/access.yaml.")
-@click.option("--dry-run", is_flag=True, help="Say whether it may be and what would come of it; change nothing.")
+@ROLE
+@DRY_RUN
 @AS_JSON
 def override(refill_id, rules, flags, reason, text, until, actor, role, dry_run: bool, as_json: bool) -> None:
     """Let the held request REFILL go on, for these rules alone, with a reason, until a moment.

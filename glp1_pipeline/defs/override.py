@@ -7,6 +7,7 @@ what an override does (`adapters.refills`, `domain.refill`).
 import enum
 import re
 import uuid
+from collections.abc import Mapping
 from datetime import timedelta
 
 import dagster as dg
@@ -178,6 +179,11 @@ def _without_names(contract: Contract, text: str) -> str:
     """What stands on a chart, and which rule holds for it, is not told to Dagster, which keeps every message."""
     instead = dict.fromkeys(contract.refills.by_name, "(`glp1 refill show` says which)")
     instead |= dict.fromkeys([*contract.flags, ADDRESS_CHANGED], "a flag")
+    return in_place_of(instead, text)
+
+
+def in_place_of(instead: Mapping[str, str], text: str) -> str:
+    """A text with other words where one of these names stands."""
     names = "|".join(map(re.escape, sorted(instead, key=len, reverse=True)))
     return re.sub(rf"\b({names})\b", lambda found: instead[found[0]], text)
 

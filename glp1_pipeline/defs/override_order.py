@@ -5,7 +5,6 @@ and what an override does (`adapters.orders`, `domain.medication`).
 """
 
 import enum
-import re
 import uuid
 
 import dagster as dg
@@ -14,7 +13,7 @@ from pydantic import Field
 from ..adapters import charts, orders
 from ..domain.contract import Contract
 from .describe import CLINICAL
-from .override import Reason, Role
+from .override import Reason, Role, in_place_of
 from .resources import Road
 
 
@@ -94,8 +93,7 @@ def let_order_through(context: dg.OpExecutionContext, config: OrderOverrideConfi
 
 def _without_names(contract: Contract, text: str) -> str:
     """Which rule refuses a patient's order is not told to Dagster, which keeps every message."""
-    names = "|".join(map(re.escape, sorted(contract.medication.findings, key=len, reverse=True)))
-    return re.sub(rf"\b({names})\b", "(`glp1 why` says which)", text)
+    return in_place_of(dict.fromkeys(contract.medication.findings, "(`glp1 why` says which)"), text)
 
 
 @dg.job(
