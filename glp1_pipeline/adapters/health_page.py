@@ -19,6 +19,8 @@ from glp1_pipeline.domain.health import COLOURS, KINDS, Colour, Health, Light, i
 
 OLD_AFTER_MINUTES = 10
 """The page is made every two minutes: older than this, nobody makes it any more."""
+UNMADE_AFTER_SECONDS = 150
+"""The run that makes it takes seconds."""
 SIGNS: dict[Colour, tuple[str, str]] = {"red": ("✕", "act now"), "amber": ("!", "watch"), "green": ("✓", "well")}
 """Colour is never the only sign."""
 TITLES = {
@@ -140,6 +142,15 @@ def _digest(text: str) -> str:
 def page_of(home: Path) -> Path:
     """Where the page of an installation is."""
     return home / "health" / "index.html"
+
+
+def is_unmade(home: Path) -> bool:
+    """Whether Dagster makes no page just now: there is none, or it should have been made anew."""
+    try:
+        made = page_of(home).stat().st_mtime
+    except FileNotFoundError:
+        return True
+    return time.time() - made > UNMADE_AFTER_SECONDS
 
 
 def write_page(path: Path, html: str) -> Path:

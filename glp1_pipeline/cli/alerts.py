@@ -169,30 +169,36 @@ def watch(every: float) -> None:
     import psycopg
 
     from ..adapters.alerts import Channels
+    from ..adapters.health_page import is_unmade, page, page_of, write_page
+    from ..adapters.settings import Settings
+    from ..adapters.store import connect
     from ..adapters.variables import SettingsError
     from ..contracts import ContractError
     from ..contracts.alerts import load_alerts
-    from ..defs.health import is_unmade, look, make_page
     from ..domain.health import Health, unreachable
+
+    def as_all_stands(connection) -> Health:
+        from ..defs.health import look  # loads Dagster, which takes seconds: only where a page is to be made
+
+        return look(open_road(), connection)
 
     def show(seen: Callable[[], Health]) -> None:
         """That there is no page keeps nobody from being called."""
         try:
-            make_page(settings, seen())
+            write_page(page_of(settings.home), page(seen()))
         except (psycopg.Error, OSError, ContractError) as error:
             click.echo(f"the page of health could not be made ({type(error).__name__}); the next look tries again")
 
     try:
-        road, absence, was_away = open_road(), _absence(), False
-        settings = road.settings
+        settings, absence, was_away = Settings.from_env(), _absence(), False
         click.echo("watching")
         while True:
             try:
-                with road.connect("glp1 alerts watch") as connection:
+                with connect(settings.store_url(), "glp1 alerts watch") as connection:
                     if absence.is_over(connection):
                         click.echo("the database is back")
-                    if was_away or is_unmade(settings):
-                        show(lambda: look(road, connection))
+                    if was_away or is_unmade(settings.home):
+                        show(lambda: as_all_stands(connection))
                 was_away = False
             except ConnectionError:
                 was_away = True

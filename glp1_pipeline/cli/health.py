@@ -28,8 +28,9 @@ def health(wants_page: bool, as_json: bool) -> None:
     anything is red, so that cron or a monitor can use it. The page that an ops lead opens in a browser is written
     every two minutes and when an alert begins or ends; where it is, is told last.
     """
+    from ..adapters.health_page import page, page_of, write_page
     from ..contracts.alerts import load_alerts
-    from ..defs.health import addresses, look, make_page
+    from ..defs.health import addresses, look
     from ..domain.health import unreachable
 
     def work() -> dict[str, Any]:
@@ -40,7 +41,7 @@ def health(wants_page: bool, as_json: bool) -> None:
         except ConnectionError:
             found = unreachable(load_alerts(), datetime.now(UTC))
         if wants_page:
-            make_page(road.settings, found)
+            write_page(page_of(road.settings.home), page(found))
         lights = [asdict(light) for light in found.lights]
         return {
             "made_at": found.made_at, "colour": found.colour, "counts": found.counts, "lights": lights,

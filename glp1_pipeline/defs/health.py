@@ -5,7 +5,6 @@ Here: wiring, which `glp1 health` shares, so that a look needs no Dagster. Not h
 """
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import dagster as dg
 import psycopg
@@ -20,8 +19,6 @@ from .describe import OPS
 from .recovery import LEDGER_BALANCE
 from .resources import Road
 
-UNMADE_AFTER = timedelta(seconds=150)
-"""The page is made every two minutes, by a run that takes seconds."""
 GATE_TASK = "missing-high-risk-input"
 """The task that a held patient makes first: its queue's team answers for the gates."""
 
@@ -68,19 +65,6 @@ def runs_of(instance: dg.DagsterInstance, now: datetime) -> Part:
     )
 
 
-def is_unmade(settings: Settings) -> bool:
-    """Whether Dagster makes no page just now: there is none, or it should have been made anew."""
-    try:
-        made = page_of(settings.home).stat().st_mtime
-    except FileNotFoundError:
-        return True
-    return datetime.now(UTC) - datetime.fromtimestamp(made, UTC) > UNMADE_AFTER
-
-
-def make_page(settings: Settings, health: Health) -> Path:
-    return write_page(page_of(settings.home), page(health))
-
-
 def addresses(settings: Settings) -> dict[str, str]:
     """Where the page is: its file, and its address on this machine where the receiver of webhooks runs."""
     found = {"file": str(page_of(settings.home))}
@@ -95,7 +79,7 @@ def write_health_page(context: dg.AssetExecutionContext, road: Road):
     runs = runs_of(context.instance, datetime.now(UTC))
     with road.connect("glp1 health page") as connection:
         health = look(road, connection, (runs,))
-    path = make_page(road.settings, health)
+    path = write_page(page_of(road.settings.home), page(health))
     where = addresses(road.settings)
     yield dg.MaterializeResult(
         "health_page",
