@@ -18,7 +18,7 @@ from ..domain.outbox import keys_of
 from .charts import Scope, chart_events
 from .charts.meet import lock
 from .cipher import Cipher
-from .status import events_of
+from .status import events_of, patient_of
 
 NOT_AS_DECIDED = ""
 """In place of the hash of what was planned: differs from all that may be decided, and is still known to be there."""
@@ -51,7 +51,7 @@ def decide_anew(connection: psycopg.Connection, contract: Contract, cipher: Ciph
     found = Anew()
     for record_id in refused(connection, target):
         with connection.transaction() as whole:
-            patient_id = _patient_of(connection, record_id)
+            patient_id = patient_of(connection, record_id)
             lock(connection, {record_id, patient_id})  # by it a patient is charted alone; before any lane's
             given_up = _give_up(connection, cipher, target, record_id)
             # All of them: what a submission said word by word is told with it alone.
@@ -64,14 +64,6 @@ def decide_anew(connection: psycopg.Connection, contract: Contract, cipher: Ciph
             found.given_up += given_up
             found.new_writes += done.all_writes
     return found
-
-
-def _patient_of(connection, record_id: str) -> str:
-    (patient_id,) = connection.execute(
-        "select coalesce((select patient_id from ops.patient_links where record_id = %(r)s), %(r)s::uuid)::text",
-        {"r": record_id},
-    ).fetchone()
-    return patient_id
 
 
 def _give_up(connection, cipher: Cipher, target: str, record_id: str) -> int:

@@ -85,6 +85,12 @@ def records_of(connection: psycopg.Connection, patient_id: str) -> list[str]:
     return sorted({patient_id, *(record_id for (record_id,) in rows)})
 
 
+def patient_of(connection: psycopg.Connection, record_id: uuid.UUID | str) -> str:
+    """Whose patient a record is now."""
+    row = connection.execute("select patient_id::text from ops.patient_links where record_id = %s", (record_id,))
+    return (row.fetchone() or (str(record_id),))[0]
+
+
 def events_of(connection: psycopg.Connection, patient_id: str) -> tuple[uuid.UUID, ...]:
     """The charted events of all records of a patient: what a replay of the patient takes."""
     rows = connection.execute(

@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 
 from ..domain.contract import CRM, EHR
+from .status import patient_of
 
 MERGED = (
     "select %(record)s::uuid union select patient_id from ops.patient_links where record_id = %(record)s"
@@ -58,9 +59,7 @@ def trace(connection: psycopg.Connection, event_id: uuid.UUID) -> dict[str, Any]
 
 
 def _of_record(connection, event_id: uuid.UUID, record_id: uuid.UUID) -> dict[str, Any]:
-    (patient_id,) = connection.execute(
-        "select coalesce((select patient_id from ops.patient_links where record_id = %(r)s), %(r)s)", {"r": record_id}
-    ).fetchone()
+    patient_id = uuid.UUID(patient_of(connection, record_id))
     queue = connection.execute(
         "select entered_at, left_at from ops.provider_queue where patient_id = %s", (patient_id,)
     ).fetchone()
