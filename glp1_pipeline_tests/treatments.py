@@ -79,3 +79,26 @@ def let_through(day: float, order: str, *rules: str, **more: Any) -> dict[str, A
         **more,
     }
     return message("order_overridden", day, f"let-{day:g}-{order}-{'-'.join(rules)}", **told)
+
+
+def resource(content: dict[str, Any], day: float, version: str = "1") -> dict[str, Any]:
+    """What the EHR tells of one of its own resources, in a version."""
+    kind, remote_id = content["resourceType"], content["id"]
+    data = {"resource_type": kind, "resource_id": remote_id, "version": version, "resource": content}
+    name = f"{kind}/{remote_id}/_history/{version}"
+    return {**message("ordered", day, name), "type": "chart.updated", "data": data}
+
+
+def request(mg: float, status: str = "active", **more: Any) -> dict[str, Any]:
+    """An order as it stands in the EHR."""
+    quantity = {"value": mg, "system": "http://unitsofmeasure.org", "code": "mg"}
+    return {
+        "resourceType": "MedicationRequest",
+        "id": "rx1",
+        "status": status,
+        "intent": "order",
+        "authoredOn": at(0),
+        "medicationCodeableConcept": {"coding": [{"system": "urn:glp1-pipeline:code:product", "code": "wegovy_inj"}]},
+        "dosageInstruction": [{"doseAndRate": [{"doseQuantity": quantity}]}],
+        **more,
+    }

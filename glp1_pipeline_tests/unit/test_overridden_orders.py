@@ -15,19 +15,17 @@ from glp1_pipeline.domain.medication import Fact, fold, told
 from glp1_pipeline.domain.medication_model import NEVER_OVERRIDDEN
 from glp1_pipeline_tests.one_patient import Patient
 from glp1_pipeline_tests.refills import checkin, intake, requested
-from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, let_through, ordered, said, taken
+from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, let_through, ordered, request, resource, said, taken
 from glp1_pipeline_tests.unit.test_medication import (
-    ANY_JSON,
     START,
     STEP,
     course,
     courses,
     fact,
     made,
-    request,
-    resource,
     shown,
 )
+from glp1_pipeline_tests.unit.test_medication_told import ANY_JSON
 
 CONTRACT = load()
 RULES = CONTRACT.medication
