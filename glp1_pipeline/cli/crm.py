@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from ..domain.contract import CRM
-from .telling import AS_JSON, age, open_road, show_or_json, told
+from .plan import ACTOR, REASON, must_be_named
+from .telling import AS_JSON, age, audited, open_road, show_or_json, told
 
 
 @click.group()
@@ -73,12 +74,15 @@ def page() -> None:
 @crm.command()
 @click.option("--leave", metavar="PATIENT", help="The CRM is right: leave its contact as it is.")
 @click.option("--take", metavar="PATIENT", help="It is the same person: link the contact, or make a deleted one again.")
+@ACTOR
+@REASON
 @AS_JSON
-def conflicts(leave: str | None, take: str | None, as_json: bool) -> None:
+def conflicts(leave: str | None, take: str | None, actor: str, reason: str, as_json: bool) -> None:
     """Contacts that were not written as they should be, and why; or decide about one.
 
     same_email: a contact that is not linked has the address. already_linked: another patient's contact has it (merge
-    them with `glp1 match`, or mend the address). deleted_in_crm: somebody deleted the contact.
+    them with `glp1 match`, or mend the address). deleted_in_crm: somebody deleted the contact. A decision needs --actor
+    and --reason: who decided and why is a line in GLP1_HOME/audit.ndjson.
     """
     from ..adapters import charts, outbox
     from ..adapters.crosswalk import find_patient
@@ -87,6 +91,8 @@ def conflicts(leave: str | None, take: str | None, as_json: bool) -> None:
 
     if leave and take:
         raise click.UsageError("one decision at a time: --leave or --take")
+    if leave or take:
+        must_be_named(actor, reason, "a decision", "it")
 
     def work() -> dict[str, Any]:
         road = open_road()
@@ -96,8 +102,11 @@ def conflicts(leave: str | None, take: str | None, as_json: bool) -> None:
                 return {"conflicts": [found._asdict() for found in outbox.conflicts(connection, CRM)]}
             patient_id = find_patient(connection, patient)
             decision = "theirs" if leave else "ours"
-            if patient_id is None or not outbox.settle_conflict(connection, CRM, patient_id, COPY, decision):
+            if patient_id is None or not outbox.conflicts(connection, CRM, patient_id):
                 raise click.ClickException("this contact is not in conflict: `glp1 crm conflicts` lists what is")
+            said = {"target": CRM, "patient": patient_id, "decision": decision}
+            audited(road.settings.home, actor, reason, "conflict.settled", **said)
+            outbox.settle_conflict(connection, CRM, patient_id, COPY, decision)
             if leave:
                 charts.attend_disputes(connection, road.contract, road.cipher)
                 return {"decision": decision, "new_writes": 0}
@@ -145,17 +154,24 @@ def look(as_json: bool) -> None:
 
 @crm.command()
 @click.option("--anew", is_flag=True, help="Those refused for what they say are decided anew, as things are known now.")
+@ACTOR
+@REASON
 @AS_JSON
-def retry(anew: bool, as_json: bool) -> None:
+def retry(anew: bool, actor: str, reason: str, as_json: bool) -> None:
     """Give writes that the CRM refused for good a new life: each is looked up there before it is sent.
 
-    It is sent as it was, and an address that the CRM refuses is refused again: once it is corrected, --anew.
+    It is sent as it was, and an address that the CRM refuses is refused again: once it is corrected, --anew. Needs
+    --actor and --reason: who wanted it and why is a line in GLP1_HOME/audit.ndjson.
     """
     from ..adapters import outbox, refused
+
+    must_be_named(actor, reason, "this", "it")
 
     def work() -> dict[str, Any]:
         road = open_road()
         with road.connect("glp1 crm retry") as connection:
+            writes = outbox.pending(connection, CRM).dead
+            audited(road.settings.home, actor, reason, "crm.retry", writes=writes, anew=anew)
             done = refused.decide_anew(connection, road.contract, road.cipher, CRM) if anew else None
             told = {"contacts_decided_anew": done.new_writes} if done else {}
             return {"writes_tried_again": outbox.retry_dead(connection, CRM, "all")} | told

@@ -10,18 +10,22 @@ from typing import Any
 
 import click
 
-from .telling import AS_JSON, age, open_road, show_or_json, told
+from .plan import ACTOR, REASON, must_be_named
+from .telling import AS_JSON, age, audited, open_road, show_or_json, told
 
 
 @click.command()
 @click.option("--keep-theirs", nargs=2, metavar="PATIENT RESOURCE", help="The EHR is right: leave it so.")
 @click.option("--send-ours", nargs=2, metavar="PATIENT RESOURCE", help="Ours is right: plan it again, to be sent.")
+@ACTOR
+@REASON
 @AS_JSON
-def conflicts(keep_theirs, send_ours, as_json: bool) -> None:
+def conflicts(keep_theirs, send_ours, actor: str, reason: str, as_json: bool) -> None:
     """Resources that someone edited, deleted or doubled in the EHR after us: ours is not sent until a person decides.
 
     Either way our later changes of it are sent again, against the version that was found there: one that was edited
-    once more since is a conflict again. RESOURCE is as listed, Type/id.
+    once more since is a conflict again. RESOURCE is as listed, Type/id. A decision needs --actor and --reason: who
+    decided and why is a line in GLP1_HOME/audit.ndjson.
     """
     from ..adapters import charts, outbox
     from ..adapters.crosswalk import find_patient
@@ -29,6 +33,8 @@ def conflicts(keep_theirs, send_ours, as_json: bool) -> None:
 
     if keep_theirs and send_ours:
         raise click.UsageError("one decision at a time: --keep-theirs or --send-ours")
+    if keep_theirs or send_ours:
+        must_be_named(actor, reason, "a decision", "it")
 
     def work() -> dict[str, Any]:
         road = open_road()
@@ -47,8 +53,11 @@ def conflicts(keep_theirs, send_ours, as_json: bool) -> None:
                     )
                 patient_id = patient.lower()
             decision = "theirs" if keep_theirs else "ours"
-            if patient_id is None or not outbox.settle_conflict(connection, "ehr", patient_id, key, decision):
+            if patient_id is None or patient_id not in whose:
                 raise click.ClickException("this is not in conflict: `glp1 conflicts` lists what is")
+            said = {"target": "ehr", "patient": patient_id, "resource": key, "decision": decision}
+            audited(road.settings.home, actor, reason, "conflict.settled", **said)
+            outbox.settle_conflict(connection, "ehr", patient_id, key, decision)
             if keep_theirs:
                 charts.attend_disputes(connection, road.contract, road.cipher)
                 return {"decision": decision, "new_writes": 0}

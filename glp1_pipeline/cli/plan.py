@@ -1,4 +1,4 @@
-"""What the commands of plans share, whatever a plan does: who wants it and why, the list, a document in lines.
+"""What commands share that mend: who wants it and why; of plans, whatever they do, the list and a document in lines.
 
 Not here: choosing, predicting and doing (`replay`, `rollback`).
 """
@@ -16,6 +16,12 @@ REASON = click.option("--reason", default="", help="Why, in words without a valu
 MANY: dict[str, Any] = {"multiple": True}
 SHOWN = 30
 """Things left that are printed; --json has all."""
+
+
+def must_be_named(actor: str, reason: str, option: str, what: str) -> None:
+    """Nothing is done for nobody, and nothing without a why."""
+    if not (actor.strip() and reason.strip()):
+        raise click.UsageError(f"{option} needs --actor and --reason: {what} says who wanted it and why")
 
 
 def tell(found: dict[str, Any], as_json: bool) -> None:

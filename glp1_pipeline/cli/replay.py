@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from .plan import ACTOR, MANY, REASON, tell, tell_list
+from .plan import ACTOR, MANY, REASON, must_be_named, tell, tell_list
 from .telling import AS_JSON, audited, open_road, patient_of, show_or_json, told
 
 STATUS = click.Choice(["waiting", "charted", "rejected", "dead"])
@@ -64,8 +64,8 @@ def replay(
         raise click.UsageError("say what to replay: --event ID, --day YYYY-MM-DD, --status dead or --dead-writes")
     if anew and not dead_writes:
         raise click.UsageError("--anew is about dead writes: give --dead-writes too")
-    if is_applied and not (actor.strip() and reason.strip()):
-        raise click.UsageError("--apply needs --actor and --reason: a replay says who wanted it and why")
+    if is_applied:
+        must_be_named(actor, reason, "--apply", "a replay")
 
     def work() -> dict[str, Any]:
         from ..adapters import outbox, refused

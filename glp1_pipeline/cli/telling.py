@@ -84,7 +84,7 @@ def of_a_system(work: Callable, what_then: str):
 
 def audited(home: Path, actor: str, reason: str, what: str, **counts: Any) -> None:
     """A line in the audit of this installation, on its disk before anything is done."""
-    from ..adapters.downtime import note
+    from ..adapters.audit import note
 
     try:
         note(home, actor, reason, what, **counts)

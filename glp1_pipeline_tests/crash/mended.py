@@ -18,8 +18,10 @@ from glp1_pipeline.domain.fhir.writes import WRITE_SYSTEM
 from glp1_pipeline_tests.crash.mends import AMENDMENTS, FIRST_KEY, MendWorld, Mistake
 from glp1_pipeline_tests.small_road import SmallRoad
 
-EVENTS = {"intake.submitted": 3, "intake.amended": AMENDMENTS, "patient.not_a_match": 1}
+EVENTS = {"intake.submitted": 4, "intake.amended": AMENDMENTS, "patient.not_a_match": 1}
 DONE_BY_HAND = "task.completed"
+GIVEN_UP = "cancelled"
+"""The write that was refused for what it says, and decided anew: one."""
 
 
 def faults_at_any_moment(world: MendWorld, connection: psycopg.Connection) -> Iterator[str]:
@@ -78,7 +80,7 @@ def _faults_of_plans(road: SmallRoad) -> Iterator[str]:
 
 def _faults_of_ehr(world: MendWorld, road: SmallRoad, round_: Mistake, most: dict[str, int]) -> Iterator[str]:
     statuses = dict(road.rows("select status, count(*) from ops.writes group by 1"))
-    if statuses.keys() != {"delivered"}:
+    if statuses.keys() != {"delivered", GIVEN_UP} or statuses[GIVEN_UP] != 1:
         yield f"writes are {statuses}"
     made = writes(road)
     if most and any(made[target] > most.get(target, 0) for target in made):
@@ -97,7 +99,7 @@ def _faults_of_ehr(world: MendWorld, road: SmallRoad, round_: Mistake, most: dic
     # The tasks of the day are done meanwhile; all else of the first person is as it was.
     if other := [k for k, said in round_.before.items() if k in mine and not k.startswith("Task/") and now[k] != said]:
         yield f"not as before the mistake: {Counter(key.partition('/')[0] for key in other)}"
-    pairs = road.rows("select patient_id, n from ops.writes where target = %s", EHR)
+    pairs = road.rows("select patient_id, n from ops.writes where target = %s and status <> %s", EHR, GIVEN_UP)
     proofs = [f"Provenance?_summary=count&_tag={WRITE_SYSTEM}|{patient}.{n}" for patient, n in pairs]
     totals = Counter(entry["resource"]["total"] for entry in told.ehr.batch_get(proofs))
     # The conflict's write told of its others.

@@ -27,6 +27,7 @@ from glp1_pipeline.adapters.ehr import Ehr, EhrSettings
 from glp1_pipeline.adapters.ehr.ehr import Capability
 from glp1_pipeline.adapters.keep import Keep
 from glp1_pipeline.adapters.outbox import retry_dead, settle_conflict
+from glp1_pipeline.adapters.refused import decide_anew
 from glp1_pipeline.adapters.retention import prune
 from glp1_pipeline.domain.charting import GATE
 from glp1_pipeline.domain.contract import EHR, Contract
@@ -46,8 +47,8 @@ AMENDMENTS = 5
 
 @dataclass
 class Mistake:
-    """Three people whom no other run knows: of the first something wrong was told, the second was edited there, of the
-    third a write is dead."""
+    """Four people whom no other run knows: of the first something wrong was told, the second was edited there, of the
+    third a write is dead, and of the fourth one that was refused for what it says."""
 
     name: str
     subjects: list[str] = field(default_factory=list)
@@ -57,7 +58,7 @@ class Mistake:
     """Filled in by hand."""
 
     def __post_init__(self) -> None:
-        self.subjects = [f"mend-{self.name}-{i}" for i in range(3)]
+        self.subjects = [f"mend-{self.name}-{i}" for i in range(4)]
 
 
 @dataclass
@@ -85,7 +86,7 @@ class MendWorld:
         KeyRing.create(self.ring)
         road = self.road(connection)
         told = self.told(road)
-        first, second, third = (submission(i, subject=subject) for i, subject in enumerate(round_.subjects))
+        first, second, third, fourth = (submission(i, subject=subject) for i, subject in enumerate(round_.subjects))
         first["data"]["answers"]["hx.men2"] = "nope-ish"
         road.send(first, second)
         told.deliver()
@@ -99,8 +100,13 @@ class MendWorld:
         told.edit(weight, language="en-GB")
         road.send(amendment(second, AMENDMENTS, WEIGHT, minutes=60))
         told.deliver()
-        road.send(third)
-        connection.execute("update ops.writes set status = 'dead', settled_at = now() where status = 'ready'")
+        road.send(third, fourth)
+        connection.execute(
+            "update ops.writes w set status = 'dead', settled_at = now(), last_class = case when i.value is null then"
+            " 'unavailable' else 'rejected' end from ops.writes o left join phi.identifiers i on i.record_id = o.patient_id"
+            " and i.value = %s where o.write_id = w.write_id and w.status = 'ready'",
+            (fourth["subject"],),
+        )
         connection.execute("update ops.lanes set blocked = 'rejected', has_work = false where has_work")
         connection.execute("update ops.writes set settled_at = settled_at - interval '200 days' where n < 4")
         ages_ago = time.time() - 400 * 86_400
@@ -147,6 +153,7 @@ class MendWorld:
             if road.cipher.active == FIRST_KEY:
                 keys.rotate(self.ring, *BY)
             self.take_back(road, told)
+            decide_anew(connection, road.contract, road.cipher, EHR)
             retry_dead(connection, EHR, "all")
             self.decide(road)
             assert self.rounds is not None
@@ -171,7 +178,7 @@ class MendWorld:
             rollback.release(connection, plan_id, *BY)
 
     def decide(self, road: SmallRoad) -> None:
-        first, second, _ = self.records(road)
+        first, second, *_ = self.records(road)
         if not road.one("select count(*) from phi.events where type = %s", matches.TYPES["not_a_match"]):
             matches.decide(road.connection, road.contract, road.cipher, "not_a_match", (first, second), *BY)
         road.chart()
@@ -193,7 +200,7 @@ class MendWorld:
             replay.apply(connection, road.contract, road.cipher, plan_id)
 
     def records(self, road: SmallRoad) -> list[str]:
-        """Of the three people, in order."""
+        """Of the people, in order."""
         rows = road.rows("select record_id::text from phi.identifiers where value ~ '^mend-' order by right(value, 1)")
         return [record_id for (record_id,) in rows]
 

@@ -25,6 +25,8 @@ from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, migrat
 
 from .conftest import EhrProcess
 
+WHO = ("--actor", "steward-7", "--reason", "compared with the chart")
+
 
 def glp1(*arguments: str) -> dict[str, Any]:
     done = CliRunner().invoke(cli.main, [*arguments, "--json"])
@@ -44,7 +46,11 @@ def test_a_person_lists_a_conflict_and_decides_it_and_replays_stay_without_effec
     client = Ehr(EhrSettings(ehr.url))
     with small_road(migrated_database(), tmp_path) as road:
         door = SimpleNamespace(
-            connect=lambda name: connect(road.url, name), contract=road.contract, cipher=road.cipher, ehr=client
+            connect=lambda name: connect(road.url, name),
+            contract=road.contract,
+            cipher=road.cipher,
+            ehr=client,
+            settings=SimpleNamespace(home=tmp_path),
         )
         for module in (mend, prove, telling):
             monkeypatch.setattr(module, "open_road", lambda: door)
@@ -78,9 +84,12 @@ def test_a_person_lists_a_conflict_and_decides_it_and_replays_stay_without_effec
         assert reconciled["ehr"]["edited_there"] == 1
         assert reconciled["holds"]
         assert road.replay().writes == 0  # a replay is no decision
-        assert CliRunner().invoke(cli.main, ["conflicts", "--keep-theirs", patient_id, "Flag/no"]).exit_code == 1
+        assert CliRunner().invoke(cli.main, ["conflicts", "--keep-theirs", patient_id, "Flag/no", *WHO]).exit_code == 1
+        nobody = CliRunner().invoke(cli.main, ["conflicts", "--keep-theirs", patient_id, key])
+        assert (nobody.exit_code, "says who wanted it" in nobody.output) == (2, True)
+        assert not (tmp_path / "audit.ndjson").exists()
 
-        assert glp1("conflicts", "--keep-theirs", patient_id, key) == {"decision": "theirs", "new_writes": 0}
+        assert glp1("conflicts", "--keep-theirs", patient_id, key, *WHO) == {"decision": "theirs", "new_writes": 0}
         assert glp1("status")["conflicts"] == {}
         assert not [t for t in glp1("why", patient_id)["tasks"] if t["task"] == "resolve-edit-conflict"]
         assert dict(deliver(road, client).outcomes) == {"delivered": 1}  # the task, done
@@ -88,13 +97,18 @@ def test_a_person_lists_a_conflict_and_decides_it_and_replays_stay_without_effec
         assert road.replay().writes == 0
         assert "note" in get(f"{ehr.url}/{key}")
 
-        assert glp1("conflicts", "--send-ours", patient_id, key) == {"decision": "ours", "new_writes": 1}
+        assert glp1("conflicts", "--send-ours", patient_id, key, *WHO) == {"decision": "ours", "new_writes": 1}
         assert dict(deliver(road, client).outcomes) == {"delivered": 1}
         assert "note" not in get(f"{ehr.url}/{key}")
         assert glp1("conflicts") == {"conflicts": []}
         assert road.replay().writes == 0
         reconciled = glp1("reconcile")
         assert (reconciled["ehr"]["edited_there"], reconciled["holds"]) == (0, True)
+        kept = [json.loads(line) for line in (tmp_path / "audit.ndjson").read_text().splitlines()]
+        assert [(line["actor"], line["patient"], line["resource"], line["decision"]) for line in kept] == [
+            ("steward-7", patient_id, key, "theirs"),
+            ("steward-7", patient_id, key, "ours"),
+        ]
     client.close()
 
 

@@ -193,7 +193,12 @@ def test_the_command_line_says_which_system_a_patient_waits_for_and_what_a_decis
     world: CrmWorld, crm: CrmProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     road = world.road
-    door = SimpleNamespace(connect=lambda name: connect(road.url, name), contract=road.contract, cipher=road.cipher)
+    door = SimpleNamespace(
+        connect=lambda name: connect(road.url, name),
+        contract=road.contract,
+        cipher=road.cipher,
+        settings=SimpleNamespace(home=road.folder),
+    )
     for module in (telling, cli.crm):
         monkeypatch.setattr(module, "open_road", lambda: door)
 
@@ -216,7 +221,9 @@ def test_the_command_line_says_which_system_a_patient_waits_for_and_what_a_decis
     assert "glp1 crm conflicts --help" in told
     assert "nothing more is sent to the CRM: rejected" in told
     road.connection.execute("update ops.lanes set blocked = null where target = 'crm'")
-    decided = json.loads(glp1("crm", "conflicts", "--take", patient_id, "--json"))
+    decided = json.loads(
+        glp1("crm", "conflicts", "--take", patient_id, "--actor", "steward-7", "--reason", "she said so", "--json")
+    )
     assert decided == {"decision": "ours", "new_writes": 1}
     world.drain(crm.door())
     assert crm.only()["properties"][KEY] == patient_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -271,12 +272,13 @@ def test_ours_is_sent_again_for_a_merged_patient_too(road: SmallRoad, monkeypatc
             (key, patient_id),
         )
     monkeypatch.setattr(mend, "open_road", lambda: Opened(road))
-    sent = CliRunner().invoke(cli.main, ["conflicts", "--send-ours", keeps, answered, "--json"])
+    who = ("--actor", "steward-7", "--reason", "compared with the chart")
+    sent = CliRunner().invoke(cli.main, ["conflicts", "--send-ours", keeps, answered, *who, "--json"])
     assert orjson.loads(sent.stdout) == {"decision": "ours", "new_writes": 1}
     assert answered in {entry["request"]["url"] for entry in told(road, keeps, "ehr")[-1]["entry"]}
-    refused = CliRunner().invoke(cli.main, ["conflicts", "--send-ours", goes, person])
+    refused = CliRunner().invoke(cli.main, ["conflicts", "--send-ours", goes, person, *who])
     assert (refused.exit_code, "--keep-theirs" in refused.output) == (1, True)
-    kept = CliRunner().invoke(cli.main, ["conflicts", "--keep-theirs", goes, person, "--json"])
+    kept = CliRunner().invoke(cli.main, ["conflicts", "--keep-theirs", goes, person, *who, "--json"])
     assert orjson.loads(kept.stdout) == {"decision": "theirs", "new_writes": 0}
 
 
@@ -285,6 +287,7 @@ class Opened:
 
     def __init__(self, road: SmallRoad) -> None:
         self.contract, self.cipher, self.url = road.contract, road.cipher, road.url
+        self.settings = SimpleNamespace(home=road.folder)
 
     def connect(self, name: str) -> psycopg.Connection:
         return connect(self.url, name)

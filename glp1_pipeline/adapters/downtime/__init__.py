@@ -3,9 +3,8 @@
 Here: what other rooms may use. Not here: what a row means (`domain.downtime`).
 """
 
-from .audit import note
 from .bring_back import Answer, bring_back, read_rows
 from .pack import Pack, write_pack
 from .worklist import read_worklist
 
-__all__ = ["Answer", "Pack", "bring_back", "note", "read_rows", "read_worklist", "write_pack"]
+__all__ = ["Answer", "Pack", "bring_back", "read_rows", "read_worklist", "write_pack"]

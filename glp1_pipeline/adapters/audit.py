@@ -1,5 +1,5 @@
-"""Who took patients' data out on paper, brought decisions back or had dead writes tried again, when and why: a line
-each, before it is done.
+"""Who took patients' data out on paper, brought decisions back, had dead writes tried again or decided what stands in
+another system, when and why: a line each, before it is done.
 
 An append-only file, since it must also be kept while the database is about to go down. Not here: what they did.
 """
