@@ -92,6 +92,22 @@ def test_a_backlog_over_several_days_and_batches_is_charted_to_its_end(road: Sma
     assert_in_balance(road)
 
 
+def test_a_batch_takes_no_more_locks_of_the_server_than_it_is_cut_for(road: SmallRoad, monkeypatch):
+    held: list[int] = []
+
+    def counted(connection, *rest):
+        (locks,) = connection.execute("select count(*) from pg_locks where pid = pg_backend_pid()").fetchone()
+        held.append(locks)
+        settle(connection, *rest)
+
+    settle = run.settle
+    monkeypatch.setattr(run, "settle", counted)
+    road.send(*[submission(n) for n in range(100)])
+    assert 100 < held[0] <= 100 * claim.LOCKS
+    (most,) = road.rows(f"select least({claim.BATCH}, {claim.ROOM})::int")[0]
+    assert most == claim.BATCH  # the embedded server has room for whole ones
+
+
 def test_a_replay_of_a_day_in_small_batches_takes_each_event_once(road: SmallRoad, monkeypatch):
     monkeypatch.setattr(claim, "BATCH", 7)
     road.send(*[submission(n) for n in range(30)])

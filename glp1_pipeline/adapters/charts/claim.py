@@ -16,6 +16,14 @@ from ...domain.contract import EHR
 from ...domain.told import FOLLOWUP
 
 BATCH = 500
+LOCKS = 8
+"""That an event takes of the server's table of locks, about: its record's, and its person's keys for a match."""
+AT_ONCE = 2.5
+"""Batches that the table must have room for: two runs that chart, and whoever else is at work."""
+ROOM = (
+    f"current_setting('max_locks_per_transaction')::int * current_setting('max_connections')::int / {LOCKS * AT_ONCE}"
+)
+"""Events whose locks find room there: 320 on a server as it comes."""
 COLUMNS = "event_id, seq, kid, body, received_at, status, reason"
 
 
@@ -76,7 +84,7 @@ def claim(connection, scope: Scope, after: int) -> list[tuple]:
     order = "seq" if scope.is_replay else "received_on, seq"
     return connection.execute(
         f"select {COLUMNS} from phi.events where {condition} and seq > %s"
-        f" order by {order} limit {BATCH} for update {locked}",
+        f" order by {order} limit least({BATCH}, {ROOM}) for update {locked}",
         [*values, after if scope.is_replay else -1],
     ).fetchall()
 
