@@ -75,7 +75,7 @@ def test_killed_at_any_point_of_the_road_the_next_run_leaves_every_event_write_a
     for place in WATCHED:
         seen = {when: sum(n for name, n in kinds.items() if name.startswith(f"{when} {place}")) for when in MOMENTS}
         assert seen["before"] == seen["after"] > 0, f"the tracer no longer sees {place}"
-    assert sum(t["killed"] for t in road) > 50
+    assert sum(t["killed"] for t in road) > 30
 
 
 @pytest.mark.timeout(1800)
