@@ -447,9 +447,9 @@ def test_from_the_command_line_one_looks_lists_answers_tests_and_reports(
     # Received and in no drop: the ledger says so as well, at its own pace.
     checked = glp1("check", "--json")
     assert checked.exit_code == 1
-    assert json.loads(checked.output)["critical_and_unanswered"] >= 1
+    assert json.loads(checked.stdout)["critical_and_unanswered"] >= 1
     assert "integration:opened:event_waiting" in channel.news()
-    listed = json.loads(glp1("list", "--json").output)
+    listed = json.loads(glp1("list", "--json").stdout)
     number = next(one["incident_id"] for one in listed if one["alert"] == "event_waiting")
     assert "integration-" in glp1("list").output
     nobody = glp1("ack", str(number), "--by", " ")
@@ -459,9 +459,9 @@ def test_from_the_command_line_one_looks_lists_answers_tests_and_reports(
     assert glp1("ack", "999999", "--by", "x").exit_code == 1
     assert "integration-b is at it" in glp1("list").output
     tested = glp1("test", "--json")
-    assert json.loads(tested.output) == dict.fromkeys(("clinical", "integration", "leads", "operations"), "sent")
+    assert json.loads(tested.stdout) == dict.fromkeys(("clinical", "integration", "leads", "operations"), "sent")
     assert "leads:test:test" in channel.news()
-    reported = json.loads(glp1("report", "--json").output)
+    reported = json.loads(glp1("report", "--json").stdout)
     assert reported["by_alert"]["event_waiting"]["detect"]["mean"] > 24 * 60
     assert reported["by_alert"]["event_waiting"]["answer"]["n"] == 1
     assert "event_waiting" in glp1("report").output
@@ -471,8 +471,8 @@ def test_a_channel_that_does_not_take_the_test_is_named(installed: Path, monkeyp
     monkeypatch.setenv("GLP1_ALERT_URLS", "integration=webhook+http://127.0.0.1:1/x")
     tested = glp1("test", "--json")
     assert tested.exit_code == 1
-    assert json.loads(tested.output)["leads"] == "no_address"
-    assert json.loads(tested.output)["integration"] in ("unreachable", "no_answer")
+    assert json.loads(tested.stdout)["leads"] == "no_address"
+    assert json.loads(tested.stdout)["integration"] in ("unreachable", "no_answer")
     assert glp1("test", "--channel", "nobody").exit_code == 1
 
 

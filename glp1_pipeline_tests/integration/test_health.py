@@ -128,7 +128,7 @@ def home(monkeypatch: pytest.MonkeyPatch, url: str, tmp_path: Path, world: Alert
 
 def run(*arguments: str) -> tuple[Result, Any]:
     result = CliRunner().invoke(command, [*arguments])
-    return result, json.loads(result.output) if "--json" in arguments else result.output
+    return result, json.loads(result.stdout) if "--json" in arguments else result.output
 
 
 def test_the_command_says_it_to_people_and_programs_and_fails_while_anything_is_red(

@@ -197,7 +197,7 @@ def test_the_command_line_shows_a_patients_course_and_the_drift_of_all(road: Sma
     assert "amber skip_a_step_up: The order leaves out a step of the ladder." in shown.output
     assert "Canary" not in shown.output
     told = runner.invoke(medication.medication, ["drift", "--json"])
-    assert json.loads(told.output)["findings"][0]["finding"] == "skip_a_step_up"
+    assert json.loads(told.stdout)["findings"][0]["finding"] == "skip_a_step_up"
     nobody = runner.invoke(medication.medication, ["show", "nobody"])
     assert nobody.exit_code != 0
     assert "no patient is known" in nobody.output

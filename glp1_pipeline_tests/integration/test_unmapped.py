@@ -62,7 +62,7 @@ def test_the_command_shows_the_words_to_a_person_and_nothing_that_could_move_the
     assert "kidney" in shown
     assert "hx.kidney: one" in shown
     assert not {"\x1b", "\u202e"} & {*shown}
-    (one,) = json.loads(CliRunner().invoke(cli.mapping, ["unmapped", "--json"]).output)["unmapped"]
+    (one,) = json.loads(CliRunner().invoke(cli.mapping, ["unmapped", "--json"]).stdout)["unmapped"]
     assert (one["code_set"], one["answers"], one["fields"]) == ("kidney", 1, ["hx.kidney"])
 
 

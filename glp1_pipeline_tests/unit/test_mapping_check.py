@@ -24,7 +24,7 @@ def run(*arguments: Any) -> Result:
 
 
 def found(*arguments: Any) -> dict[str, Any]:
-    return json.loads(run(*arguments, "--json").output)
+    return json.loads(run(*arguments, "--json").stdout)
 
 
 def ndjson(path: Path, *events: dict[str, Any] | bytes) -> Path:
