@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import signal
+import threading
 import time
 from collections import Counter, deque
 from pathlib import Path
@@ -62,6 +64,8 @@ class Soak:
         self.machine = machine()
         self.stream = Stream(seed, chosen.events)
         self.fed = 0
+        self.is_enough = threading.Event()
+        """Nothing more is sent, and what was sent is proven."""
         self.peaks: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
         self._told_at = 0.0
@@ -71,6 +75,8 @@ class Soak:
 
     def run(self) -> list[str]:
         before = dict(os.environ)
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, self._enough)
         try:
             with Site() as self.site:
                 for name in [name for name in os.environ if name.startswith("GLP1_")]:
@@ -87,6 +93,12 @@ class Soak:
         finally:
             os.environ.clear()
             os.environ.update(before)
+
+    def _enough(self, number: int, _: Any) -> None:
+        if self.is_enough.is_set():
+            raise KeyboardInterrupt
+        self.say("enough is sent: what there is is proven now; the same once more ends it at once")
+        self.is_enough.set()
 
     def _run(self) -> list[str]:
         for name in LOOPS:
@@ -126,10 +138,12 @@ class Soak:
             self._do_one(wished)
             if n % 20 == 0:
                 self._tell()
-                while (self._left() or 0) + self._in_landing() * 30 > AHEAD:
+                while not self.is_enough.is_set() and (self._left() or 0) + self._in_landing() * 30 > AHEAD:
                     self._tell()
                     self._do_one(wished)
                     time.sleep(0.5)
+            if self.is_enough.is_set() and not isinstance(step, str):
+                break  # here all lines that the stream has counted are dropped
         # Whom it can be done to must be charted and told first: the rest while the pipeline catches up, still in trouble.
         ends = time.monotonic() + OTHERS_SECONDS
         while wished and time.monotonic() < ends:
