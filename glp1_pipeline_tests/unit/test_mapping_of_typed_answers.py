@@ -160,6 +160,59 @@ def test_a_medicine_joined_to_another_by_a_word_does_not_hide_behind_it() -> Non
     assert night["value"] == [{"name": "Metformin 500 mg morning and night", "class": "metformin"}]
 
 
+@pytest.mark.parametrize(
+    ("told", "unknown"),
+    [
+        ("metformin and flurbizole", "flurbizole"),
+        ("flurbizole & metformin", "flurbizole"),
+        ("Metformina y flurbizol", "flurbizol"),
+        ("metformin/flurbizole", "flurbizole"),
+        ("tylenol with codeine", "codeine"),
+        ("metformin and a water pill", "a water pill"),
+        (["lisinopril", "metformin, flurbizole"], "flurbizole"),
+        ({"name": "metformin, flurbizole"}, "flurbizole"),
+        ({"name": "metformin plus flurbizole", "dose": "500 mg"}, "flurbizole"),
+        ("zonkamil and metformin and flurbizole", "flurbizole"),
+    ],
+    ids=str,
+)
+def test_a_name_that_nobody_knows_does_not_hide_behind_one_that_is_known(told: Any, unknown: str) -> None:
+    doc = read("med.current_list", told)
+    assert {"name": unknown} in doc["value"]
+    assert unknown in doc["unmapped"]["medicines"]
+    assert any(row.get("class") for row in doc["value"])
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "sertraline for depression and anxiety", "metformin 1 tablet in the morning and 1 tablet at night",
+        "metformin with dinner", "metformin and nothing else", "metformin 500mg/day", "humalog 75/25", "lantus w/ food",
+        "levonorgestrel and ethinyl estradiol 0.1 mg", "metformina con la cena", "3 ML liraglutide 6 MG/ML Pen Injector",
+        ["metformin, 500 mg, twice daily"], {"name": "insulin, regular, human", "rxnorm": "5856"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_words_around_a_known_name_are_no_medicine_of_their_own(told: Any) -> None:
+    (row,) = read("med.current_list", told)["value"]
+    assert row["class"]
+
+
+def consent(status: str, at: str) -> dict[str, Any]:
+    return read("consent.telehealth", {"status": status, "version": "2026-09", "at": at})
+
+
+def test_a_consent_may_be_ahead_by_a_wrong_clock_or_zone_and_not_by_more() -> None:
+    assert "value" in consent("given", "2026-11-22T10:04:00-06:00")
+    assert "value" in consent("given", "2026-11-23T10:00:00-06:00")
+    assert consent("given", "2026-11-24T10:00:00-06:00")["held"] == "consent_dated_ahead"
+
+
+@pytest.mark.parametrize("status", ["refused", "revoked"])
+def test_whoever_refuses_or_takes_back_is_heard_whatever_day_is_named(status: str) -> None:
+    assert consent(status, "2027-11-24T10:00:00-06:00")["value"]["status"] == status
+
+
 def test_a_dose_keeps_the_unit_that_it_was_told_with() -> None:
     doc = read("med.current_list", [{"name": "Lantus", "dose": {"value": 20, "unit": "units"}}])
     assert doc["value"][0]["dose"] == "20 units"
@@ -178,6 +231,46 @@ def test_a_medicine_that_is_denied_is_not_listed_as_taken(denial: str) -> None:
     doc = read("med.current_list", denial)
     assert doc["held"] == "unmapped_code"
     assert set(doc["unmapped"]) == {"no_entries"}
+
+
+NOT_TAKEN = [
+    "stopped metformin", "I quit ozempic", "used to take ozempic", "metformin (stopped in May)", "was on insulin",
+    "lisinopril, ran out of metformin", "I tried ozempic", "previously wegovy", "took ozempic before", "came off insulin",
+    "I don't take insulin", "insulin - not taking", "ozempic until june", "I want ozempic", "will start metformin soon",
+    "dejé de tomar metformina", "Deje la insulina", "ya no tomo insulina", "antes tomaba metformina",
+    "me quitaron la insulina", "yo no tomo insulina", ["lisinopril", "stopped metformin"],
+    [{"name": "lisinopril"}, {"name": "metformin", "frequency": "no longer"}], {"name": "insulin", "status": "stopped"},
+    {"name": "insulin", "current": False}, {"name": "insulin", "end_date": "2026-05-01"}, {"name": "insulin", "stopped": True},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("told", NOT_TAKEN, ids=str)
+def test_a_medicine_that_is_not_taken_now_is_not_listed_as_taken(told: Any) -> None:
+    doc = read("med.current_list", told)
+    assert doc["held"] == "not_taken_now"
+    assert "metformin" not in doc.get("unmapped", {}).get("no_entries", ())  # a name alone is no denial to be learned
+
+
+def test_a_check_in_that_tells_of_a_medicine_that_was_stopped_lists_no_new_one() -> None:
+    version = CONTRACT.checkin.versions[-1]
+    told = submission({"checkin.new_medicines": "stopped metformin"}, version, form_id=CONTRACT.checkin.form_id)
+    assert read_checkin(CONTRACT, told).values["checkin.new_medicines"]["held"] == "not_taken_now"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "metformin (used to treat diabetes)", "albuterol used as needed", "been on metformin since 2019", "metformin",
+        "I have taken metformin for 10 years", "bupropion since I stopped smoking", "bupropion to quit smoking",
+        "off-brand metformin", "ozempic off label", "levothyroxine (don't take with food)", "took metformin this morning",
+        "insulina antes de dormir", "metformina desde que dejé de fumar", {"name": "insulin", "status": "active"},
+        {"name": "insulin", "end_date": "2027-05-01"}, {"name": "insulin", "stopped": "no"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_words_of_the_past_that_are_not_of_the_medicine_hold_nobody(told: Any) -> None:
+    (row,) = read("med.current_list", told)["value"]
+    assert row["class"]
 
 
 @pytest.mark.parametrize("words", ["nope, all fine", "not that I was told", "No problems with medicines"])

@@ -72,7 +72,7 @@ def date_shape(kind: str, nulls: Nulls) -> Shape:
         if isinstance(raw, str) and fold(raw) in NOTHING and not birth:
             return {"null": "not_applicable"}
         try:
-            day, edges = read_date(raw, context.time_zone)
+            day, edges = read_date(raw, context.time_zone, birth)
         except Unreadable as why:
             return held(why.cause, raw, *why.edges)
         return judge(day, raw, context, edges)
@@ -91,13 +91,13 @@ def date_shape(kind: str, nulls: Nulls) -> Shape:
     return shape
 
 
-def read_date(raw: Any, time_zone: str) -> tuple[date, list[str]]:
+def read_date(raw: Any, time_zone: str, is_birth: bool = False) -> tuple[date, list[str]]:
     """The day that is meant, and the edges met; raises Unreadable."""
     if isinstance(raw, bool | list):
         raise Unreadable("unreadable_date")
     if isinstance(raw, dict):
         if raw.keys() == {"value"} and isinstance(raw["value"], str):
-            return read_date(raw["value"], time_zone)
+            return read_date(raw["value"], time_zone, is_birth)
         parts = [
             int(part) if isinstance(part, str) and part.strip().isdecimal() and len(part) < 5 else part
             for part in (raw.get(name) for name in ("year", "month", "day"))
@@ -113,7 +113,7 @@ def read_date(raw: Any, time_zone: str) -> tuple[date, list[str]]:
     text = " ".join(text.translate(DASHES).casefold().split())
     text = re.sub(r"(?<=\d) ?([-/.]) ?(?=\d)", r"\1", text)  # `03 / 14 / 1985`, as masked inputs have it
     if INSTANT.fullmatch(text):
-        return day_of_instant(text, time_zone, edges)
+        return day_of_instant(text, time_zone, edges, is_birth)
     if found := YEAR_FIRST.fullmatch(text):
         day = made(*(int(part) for part in found.groups()))
         return day, edges if text == day.isoformat() else [*edges, "date_free_text"]
@@ -156,9 +156,9 @@ def month_of(name: str) -> int:
     return MONTHS[name]
 
 
-def day_of_instant(text: str, time_zone: str, edges: list[str]) -> tuple[date, list[str]]:
+def day_of_instant(text: str, time_zone: str, edges: list[str], is_birth: bool) -> tuple[date, list[str]]:
     """Pickers that send midnight of any zone or a bare clock time mean the written day; a real instant has its local
-    day."""
+    day. Nobody is born at an instant that a form knows: of a birth another local day counts alone where it begins."""
     try:
         at = datetime.fromisoformat(text.upper().replace(" ", "T", 1))
     except ValueError:
@@ -170,9 +170,12 @@ def day_of_instant(text: str, time_zone: str, edges: list[str]) -> tuple[date, l
     if zone is None:
         raise Unreadable("ambiguous_date", "date_near_midnight")
     try:
-        return at.astimezone(zone).date(), [*edges, "date_near_midnight"]
+        local = at.astimezone(zone)
     except OverflowError:
         raise Unreadable("implausible_date") from None
+    if is_birth and local.date() != at.date() and (local.hour, local.minute, local.second) != (0, 0, 0):
+        raise Unreadable("ambiguous_date", "date_near_midnight")
+    return local.date(), [*edges, "date_near_midnight"]
 
 
 @lru_cache(maxsize=512)

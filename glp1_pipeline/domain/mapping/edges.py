@@ -35,7 +35,11 @@ EDGE_CASES: Mapping[str, EdgeCase] = MappingProxyType(
         # dates
         "ambiguous_date": case("mapping", "Held: day and month could change places."),
         "two_digit_year": case("mapping", "Held: no pivot year is guessed."),
-        "date_near_midnight": case("mapping", "An instant given for a date is read in the patient's own zone."),
+        "date_near_midnight": case(
+            "mapping",
+            "An instant given for a date is read in the patient's own zone. A birth date is held where the day as "
+            "written is another, unless it is that zone's midnight.",
+        ),
         "dst_gap": case(
             "mapping", "Held: a clock time that its zone skipped has no instant; doubled ones are held too."
         ),

@@ -9,7 +9,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from ..contract import Code
@@ -21,10 +21,13 @@ from .told import spelled
 
 CLEAN = ("given", "refused", "revoked")
 STATUS_KEYS = ("status", "code", "value")
+AHEAD = timedelta(days=1)
+"""How far a clock that is fast, or is read in the wrong zone, may carry a signature past its submission."""
 
 
 def consent_shape(codes: Mapping[str, Code], nulls: Nulls, needs_version: bool) -> Shape:
-    """Status, version and time. To agree to a text, one must know which: without a version it is held."""
+    """Status, version and time. To agree to a text, one must know which: without a version it is held. So is a consent
+    dated after the submission that brings it. A refusal or a withdrawal counts at once, whatever day it names."""
     table = {spelling: code.code for spelling, code in codes.items()}
     name = set_of(codes)
     own_nulls = {spelling: kind for spelling, kind in nulls.items() if spelling not in table}
@@ -58,6 +61,8 @@ def consent_shape(codes: Mapping[str, Code], nulls: Nulls, needs_version: bool) 
                 instant, met = read_instant(at, context.time_zone)
             except Unreadable as why:
                 return held(why.cause, raw, *why.edges)
+            if found == "given" and instant - context.authored_at > AHEAD:
+                return held("consent_dated_ahead", raw)
             value["at"] = instant.isoformat()
             edges += met
         return known(value, edges)
@@ -73,7 +78,8 @@ def consent_shape(codes: Mapping[str, Code], nulls: Nulls, needs_version: bool) 
                     instant = datetime.fromisoformat(at)
                 except ValueError:
                     return unwrap(raw, context)
-                if instant.tzinfo is not None and plausible(instant):
+                is_clean = instant.tzinfo is not None and plausible(instant)
+                if is_clean and (status != "given" or instant - context.authored_at <= AHEAD):
                     return {"value": {"status": status, "version": version, "at": instant.isoformat()}}
         return unwrap(raw, context)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from ..contract import Code, fold
+from . import medicine_names, not_taken
 from .codes import SEPARATORS, UNSURE, Nulls, null_in, set_of
 from .records import Parts
 from .text import Context, Doc, Shape, as_text, held, held_whole, known, null, tidy, unmapped
@@ -37,6 +38,8 @@ class Grouping(NamedTuple):
     """The entries of a text that are joined by a word."""
     denial: Callable[[list[str]], str | None]
     """The first of some folded texts that denies an entry, and that no other makes plain."""
+    not_now: Callable[[Any, Collection[str], str], bool] | None = None
+    """Whether a raw row tells of an entry that is none now; asked with the names of the field's parts, and the day."""
 
 
 def list_shape(
@@ -61,7 +64,7 @@ def list_shape(
         if len(raw_rows) > MOST_ROWS:
             return held("too_many_rows", raw_rows[:MOST_ROWS])
         rows: list[dict[str, Any]] = []
-        said_none, kinds, said = False, [], list[str]()
+        said_none, kinds, said, not_now = False, [], list[str](), list[str]()
         for row in raw_rows:
             words = row if isinstance(row, str) else row.get(parts.lone) if isinstance(row, dict) else None
             if isinstance(words, str) and spelled(nones, words) is not None:
@@ -78,6 +81,8 @@ def list_shape(
                 return held("unexpected_shape", raw, *edges)
             if isinstance(words, str):
                 said.append(fold(tidy(words)[0]))
+            if group and group.not_now and group.not_now(row, parts.names, context.authored_at.date().isoformat()):
+                not_now.append(words if isinstance(words, str) and group.not_now(words, (), "") else "")
             doc = parts.read(row, context)
             edges += doc.get("edges", ())
             if "held" in doc:
@@ -88,6 +93,8 @@ def list_shape(
                 rows.append(doc["value"])
         if group and (denial := group.denial(said)):
             return unmapped(held("unmapped_code", raw, *edges), set_of(nothing), denial)
+        if not_now:
+            return unmapped(held("not_taken_now", raw, *edges), set_of(nothing), *not_now)
         unsure = UNSURE.intersection(kinds)
         if unsure and (len(unsure) > 1 or (said_none and not rows)):
             return held("conflicting_answers", raw, *edges)
@@ -114,11 +121,21 @@ def list_shape(
 
 
 def medicines(classes: Mapping[str, Code]) -> Grouping:
-    """Rows get the class that our table gives; a patient's own word for it does not count."""
+    """Rows get the class that our table gives; a patient's own word for it does not count. What is named beside a
+    medicine that we know is a row of its own: the first name would hide the others."""
     table, anywhere = searched(classes)
 
     def sort(rows: list[dict[str, Any]], edges: list[str]) -> list[str]:
         strange: list[str] = []
+        for row in rows[:]:
+            pieces = [] if row.get("rxnorm") else medicine_names.parted(str(row.get("name", "")), anywhere)
+            if len(pieces) > 1:
+                edges.append("list_from_text")
+                main = next((piece for piece in pieces if anywhere.search(fold(piece))), pieces[0])
+                pieces.remove(main)
+                rows += [{"name": piece} for piece in pieces]
+                if row.keys() == {"name"}:
+                    row["name"] = main  # beside a dose it stays as typed: nobody knows whose dose it is
         for row in rows:
             row.pop("class", None)
             folded = fold(str(row.get("name", "")))
@@ -133,7 +150,10 @@ def medicines(classes: Mapping[str, Code]) -> Grouping:
     def denial(told: list[str]) -> str | None:
         return next((text for text in told if DENIAL.match(text) and text not in table), None)
 
-    return Grouping(set_of(classes), sort, joined(table, anywhere), denial)
+    def apart(text: str) -> list[str]:
+        return medicine_names.parted(text, anywhere)
+
+    return Grouping(set_of(classes), sort, apart, denial, not_taken.told)
 
 
 def allergens(codes: Mapping[str, Code]) -> Grouping:
