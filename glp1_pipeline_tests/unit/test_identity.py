@@ -98,6 +98,32 @@ def test_names_of_twins_that_differ_by_a_letter_are_no_typo(names):
     assert outcome(ANNA | {"demo.legal_first": names[0]}, legal_first=names[1]) != "same"
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Christian", "Christina"),
+        ("Joan", "Joann"),
+        ("Lisa", "Lissa"),
+        ("Rene", "Renee"),
+        ("Jamie", "Jaime"),
+        ("Taina", "Tiana"),
+    ],
+)
+def test_names_that_differ_in_letters_and_may_be_two_names_are_a_question_whatever_is_shared(one, other):
+    found = match(ANNA | {"demo.legal_first": one, "demo.sex_at_birth": "unknown"}, legal_first=other)
+    assert (found.outcome, found.guards) == ("review", ("names_alike",))
+    assert not found.contradicts  # who told them apart is a person, no rule: a typing error may be as likely
+
+
+@pytest.mark.parametrize("typed", ["Anabel", "Annabell", "ANNNABEL"])
+def test_a_doubled_letter_is_a_slip_unless_a_contact_speaks_against_it(typed):
+    assert outcome(ANNA, legal_first=typed) == "same"
+    assert outcome(ANNA, legal_first=typed, email=None) == "same"
+    for told in ({"email": "anabel.c@example.org"}, {"mobile": "+13155550199"}, {"address": ELSEWHERE}):
+        found = match(ANNA, legal_first=typed, **told)
+        assert (found.outcome, found.guards) == ("review", ("names_alike",))
+
+
 @pytest.mark.parametrize("dob", ["2009-03-12", "1995-04-12", "1958-11-30"])
 def test_parent_and_child_of_one_name_in_one_house_are_never_joined(dob):
     found = match(ANNA, dob=dob)

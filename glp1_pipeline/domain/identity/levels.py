@@ -71,6 +71,14 @@ def is_slip_in_known_name(a: Features, b: Features, x: str, y: str) -> bool:
     return bool(a.formal) != bool(b.formal) and sound(x) == sound(y) and x[:-1] not in (y, y[:-1]) and x != y[:-1]
 
 
+def is_spelled_otherwise(a: Features, b: Features, first: str | None) -> bool:
+    """Whether the first names, of this level, are one name but for its letters: Annabel, Anabel; Cathreine."""
+    if first != "variant":
+        return first == "typo"
+    x, y = a.given[0], b.given[0]
+    return x != y and undoubled(x) == undoubled(y) and not is_nickname(a, b, x, y)
+
+
 def is_nickname(a: Features, b: Features, x: str, y: str) -> bool:
     if (a.called and a.called in (y, b.first, b.called)) or (b.called and b.called in (x, a.first)):
         return True

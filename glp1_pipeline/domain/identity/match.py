@@ -12,7 +12,7 @@ from typing import Literal
 
 from ..identity_model import IdentityModel
 from .features import Features
-from .levels import ONE_LIFE, levels, second_names, years_apart
+from .levels import ONE_LIFE, is_spelled_otherwise, levels, second_names, years_apart
 
 Outcome = Literal["same", "review", "different"]
 HARD = frozenset({"twins", "parent_and_child", "sex_differs", "suffix_differs", "another_person"})
@@ -73,6 +73,8 @@ def guards_of(a: Features, b: Features, found: dict[str, str | None]) -> list[st
     slips              two of first name, last name and birth date are nearly the same, and less than two corroborate
     names_slip         the last name is the same in part and less than two corroborate, or the first name is misspelt
                        and no phone, e-mail or street agrees
+    names_alike        the first names differ in letters alone, and each is a name (Christian, Christina) or may be one
+                       (Taina, Tiana), or a phone, an e-mail or a street speaks against it: twins share a home, not these
     """
     first, last, dob = found["first"], found["last"], found["dob"]
     guards: list[str] = []
@@ -115,4 +117,8 @@ def corroboration(a: Features, b: Features, found: dict[str, str | None]) -> lis
     is_strong = "exact" in (phone, email) or address in ("home", "close")
     if (found["last"] == "part" and agree < 2) or (found["first"] == "typo" and not is_strong):
         guards.append("names_slip")
+    names_known = bool(a.formal) + bool(b.formal)
+    may_be_two = names_known == 2 or (found["first"] == "typo" and not names_known)
+    if is_spelled_otherwise(a, b, found["first"]) and (against or may_be_two):
+        guards.append("names_alike")
     return guards
