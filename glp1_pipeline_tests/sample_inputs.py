@@ -76,7 +76,9 @@ def clean_submission(n: int, version: str = "3.0.0", **overrides: Any) -> dict[s
     received = RECEIVED + timedelta(seconds=n % 3600)
     authored = (received - timedelta(seconds=40 + n % 90)).astimezone(ZoneInfo(zone))
     account = str(overrides.get("subject", f"canary-{n:07d}"))
-    answers = _questions(_answers(n, authored), version)
+    written = overrides.get("authored_at", ABSENT)
+    signed_at = written if isinstance(written, str) else authored.isoformat(timespec="seconds")
+    answers = _questions(_answers(n, authored, signed_at), version)
     fields = contract().fields
     data: dict[str, Any] = {
         "submission_id": made("submission", account, n),
@@ -132,7 +134,7 @@ def _asked(version: str) -> dict[str, str]:
     return {name: field.question(version) for name, field in contract().fields.items() if field.asked_in(version)}
 
 
-def _answers(n: int, authored: datetime) -> dict[str, Any]:
+def _answers(n: int, authored: datetime, signed_at: str) -> dict[str, Any]:
     """By field name, as form 3.0.0 would send them."""
     is_female, is_insured = n % 2 == 0, n % 5 == 1
     chance = int.from_bytes(hashlib.blake2b(str(n).encode(), digest_size=16).digest())
@@ -140,7 +142,7 @@ def _answers(n: int, authored: datetime) -> dict[str, Any]:
     state, city, postal_code, zone = PLACES[n % len(PLACES)]
     height = 158 + n % 25 if is_female else 168 + n % 22
     weight = round((31 + n % 12 + (n % 10) / 10) * (height / 100) ** 2, 1)
-    signed = {"status": "given", "version": "2026-09", "at": authored.isoformat(timespec="seconds")}
+    signed = {"status": "given", "version": "2026-09", "at": signed_at}
     refused = signed | {"status": "refused"}
     born = (date(1961, 1, 1) + timedelta(days=chance % 15_300)).isoformat()
     answers: dict[str, Any] = {

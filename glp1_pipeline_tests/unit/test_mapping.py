@@ -197,7 +197,7 @@ def test_an_odd_answer_is_understood(answer: Answer, field: str, raw: Any, value
         ("consent.telehealth", "yes", "consent_without_version", ""),
         ("consent.telehealth", {"status": "given", "version": "1", "at": "2027-11-22T10:00:00-06:00"},
          "consent_dated_ahead", ""),
-        ("consent.telehealth", {"code": "agreed", "version": "1", "ts": "2026-11-23T10:00:01-06:00"},
+        ("consent.telehealth", {"code": "agreed", "version": "1", "ts": "2026-11-23T10:00:02-06:00"},
          "consent_dated_ahead", ""),
         ("id.photo_id", {"content_type": "image/heic"}, "attachment_without_hash", ""),
         ("med.glp1_product", "wegovy", "unmapped_code", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -206,6 +207,13 @@ def test_a_consent_may_be_ahead_by_a_wrong_clock_or_zone_and_not_by_more() -> No
     assert "value" in consent("given", "2026-11-22T10:04:00-06:00")
     assert "value" in consent("given", "2026-11-23T10:00:00-06:00")
     assert consent("given", "2026-11-24T10:00:00-06:00")["held"] == "consent_dated_ahead"
+
+
+def test_a_form_that_was_begun_days_before_it_came_may_be_signed_at_its_end() -> None:
+    signed = {"status": "given", "version": "2026-09", "at": "2026-11-25T09:58:00-06:00"}
+    came = datetime.fromisoformat("2026-11-25T10:00:00-06:00")
+    told = submission({"consent.telehealth": signed}, received_at=came)
+    assert "value" in map_submission(CONTRACT, told).values["consent.telehealth"]
 
 
 @pytest.mark.parametrize("status", ["refused", "revoked"])

@@ -74,7 +74,7 @@ def guards_of(a: Features, b: Features, found: dict[str, str | None]) -> list[st
     names_slip         the last name is the same in part and less than two corroborate, or the first name is misspelt
                        and no phone, e-mail or street agrees
     names_alike        the first names differ in letters alone, and each is a name (Christian, Christina) or may be one
-                       (Taina, Tiana), or a phone, an e-mail or a street speaks against it: twins share a home, not these
+                       (Taina, Tiana), or a phone, an e-mail or a street speaks against it: twins share a home
     """
     first, last, dob = found["first"], found["last"], found["dob"]
     guards: list[str] = []

@@ -27,7 +27,7 @@ AHEAD = timedelta(days=1)
 
 def consent_shape(codes: Mapping[str, Code], nulls: Nulls, needs_version: bool) -> Shape:
     """Status, version and time. To agree to a text, one must know which: without a version it is held. So is a consent
-    dated after the submission that brings it. A refusal or a withdrawal counts at once, whatever day it names."""
+    dated after the submission that brought it. A refusal or a withdrawal counts at once, whatever day it names."""
     table = {spelling: code.code for spelling, code in codes.items()}
     name = set_of(codes)
     own_nulls = {spelling: kind for spelling, kind in nulls.items() if spelling not in table}
@@ -61,7 +61,7 @@ def consent_shape(codes: Mapping[str, Code], nulls: Nulls, needs_version: bool) 
                 instant, met = read_instant(at, context.time_zone)
             except Unreadable as why:
                 return held(why.cause, raw, *why.edges)
-            if found == "given" and instant - context.authored_at > AHEAD:
+            if found == "given" and instant - context.given_by > AHEAD:
                 return held("consent_dated_ahead", raw)
             value["at"] = instant.isoformat()
             edges += met
@@ -79,7 +79,7 @@ def consent_shape(codes: Mapping[str, Code], nulls: Nulls, needs_version: bool) 
                 except ValueError:
                     return unwrap(raw, context)
                 is_clean = instant.tzinfo is not None and plausible(instant)
-                if is_clean and (status != "given" or instant - context.authored_at <= AHEAD):
+                if is_clean and (status != "given" or instant - context.given_by <= AHEAD):
                     return {"value": {"status": status, "version": version, "at": instant.isoformat()}}
         return unwrap(raw, context)
 

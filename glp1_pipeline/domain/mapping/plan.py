@@ -85,7 +85,7 @@ def make_mapper(contract: Contract, version: str) -> Mapper:
     system = system_fields(contract, version)
 
     def map_answers(submission: Submission) -> Mapped:
-        context = Context(submission.authored_at, submission.time_zone)
+        context = Context(submission.authored_at, submission.time_zone, submission.received_at)
         values: dict[str, Doc] = {}
         problems: list[Problem] = []
         for asked, raw in submission.answers.items():

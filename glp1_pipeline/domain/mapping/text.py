@@ -40,6 +40,12 @@ class Context:
 
     authored_at: datetime
     time_zone: str
+    received_at: datetime | None = None
+
+    @property
+    def given_by(self) -> datetime:
+        """The moment by which it was given: a form that was begun long ago may be finished later, and not after it came."""
+        return max(self.authored_at, self.received_at or self.authored_at)
 
 
 Shape = Callable[[Any, Context], Doc]
