@@ -1,7 +1,7 @@
 """What a drop holds: its lines, or the one document that it is, read strictly and never trusted.
 
-Here: where a line begins and ends, chunks, bytes to a JSON object. Not here: files and folders (`landing`), what a
-document means (`domain.events`), and the ledger's rows (`ledger`).
+Here: where a line begins and ends, chunks, bytes to a JSON object, whether two say the same. Not here: files and
+folders (`landing`), what a document means (`domain.events`), and the ledger's rows (`ledger`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from typing import Any, BinaryIO
 
 import orjson
@@ -110,6 +111,24 @@ def _has_all_words(document: dict[str, Any], content: bytes) -> bool:
 def _quotes(content: bytes) -> int:
     """How often a string begins or ends; a quote inside one is escaped."""
     return (_ESCAPE.sub(b"", content) if b"\\" in content else content).count(b'"')
+
+
+def say_the_same(one: bytes, other: bytes) -> bool:
+    """Whether two documents are the same JSON: in another order of keys, spacing, or spelling of a number (1e2) or of a
+    letter (\\u00e9). Letters composed otherwise are other letters: nobody can say here that they mean the same."""
+    try:
+        return _alike(*(json.loads(content, parse_float=Decimal, parse_int=Decimal) for content in (one, other)))
+    except (ValueError, ArithmeticError, RecursionError):
+        return False
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Numbers by their exact worth, and `true` is no 1."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_alike(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    return type(one) is type(other) and one == other
 
 
 class _KeyTwice(Exception):

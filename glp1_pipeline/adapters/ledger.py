@@ -20,8 +20,8 @@ from ..domain.contract import Contract
 from ..domain.events import Event, Refused, parse_event
 from ..domain.events.door import check_drop
 from ..domain.failures import where
-from .cipher import Cipher
-from .documents import chunks, lines_of, read_document
+from .cipher import Cipher, KeyMissing, Tampered
+from .documents import chunks, lines_of, read_document, say_the_same
 from .landing import DROPS as NAMESPACE
 from .landing import (
     Folder,
@@ -208,7 +208,7 @@ def _write_chunk(
     """One transaction: the events of these lines, and how far the drop is read. `poison`: why its line is dead."""
     with connection.transaction():
         now = connection.execute("select now()").fetchone()[0]
-        known: dict[uuid.UUID, bytes] = {}
+        known: dict[uuid.UUID, tuple] = {}
         rows: dict[uuid.UUID, tuple] = {}
         again: list[tuple] = []
         for line in chunk:
@@ -217,20 +217,19 @@ def _write_chunk(
             if event_id in rows:
                 again.append(row)
             else:
-                rows[event_id], known[event_id] = row, row[11]
+                rows[event_id], known[event_id] = row, row[11:14]
         fresh = _insert(connection, rows.values())
         stale = [event_id for event_id in rows if event_id not in fresh]
         if stale:
-            known |= dict(
-                connection.execute(
-                    "select event_id, sha256 from phi.events where event_id = any(%s)", (stale,)
-                ).fetchall()
+            found = connection.execute(
+                "select event_id, sha256, kid, body from phi.events where event_id = any(%s)", (stale,)
             )
+            known |= {event_id: first for event_id, *first in found}
         again += [rows[event_id] for event_id in stale]
         conflicts = {}
         duplicates = 0
         for row in again:
-            if bytes(known[row[0]]) == row[11]:
+            if _is_said_again(cipher, row, *known[row[0]]):
                 duplicates += 1
             else:
                 conflict = _conflict(cipher, row)
@@ -304,6 +303,18 @@ def read_event(contract: Contract, content: bytes, is_too_long: bool = False):
 
 class _Poison(Exception):
     """Postgres refused a value of this line."""
+
+
+def _is_said_again(cipher: Cipher, row: tuple, sha256: bytes, kid: str, body: bytes) -> bool:
+    """Whether an event says what the first of its source and id said, in the same bytes or written otherwise."""
+    if bytes(sha256) == row[11]:
+        return True
+    place = f"events|{row[0]}"
+    try:
+        first = cipher.open(kid, bytes(body), place)
+    except (KeyMissing, Tampered):
+        return False  # kept as a conflict: what cannot be read cannot be found the same
+    return say_the_same(first, cipher.open(row[12], row[13], place))
 
 
 def _conflict(cipher: Cipher, row: tuple) -> tuple:

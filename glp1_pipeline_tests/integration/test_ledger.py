@@ -98,6 +98,40 @@ def test_the_same_key_with_other_content_is_a_conflict_and_the_first_stays(road:
     assert_in_balance(road)
 
 
+def turned(told: Any) -> Any:
+    """The same with the keys of every object in the opposite order."""
+    if isinstance(told, dict):
+        return {key: turned(told[key]) for key in reversed(list(told))}
+    return [turned(one) for one in told] if isinstance(told, list) else told
+
+
+def test_the_same_content_written_otherwise_is_a_duplicate_and_what_only_looks_so_is_a_conflict(road: SmallRoad):
+    event = submission(1, duration_s=300, **{"demo.legal_first": "José", "anthro.weight": {"value": 100, "unit": "kg"}})
+    first = orjson.dumps(event)
+
+    def weighing(number: bytes) -> bytes:
+        return first.replace(b'"value":100,', b'"value":' + number + b",")
+
+    alike = [
+        orjson.dumps(turned(event)), json.dumps(event, indent=1).replace("\n", " ").encode(), weighing(b"100.0"),
+        weighing(b"1e2"), first.replace(b"/intake/web", b"\\/intake\\/web"),
+    ]  # fmt: skip
+    other = [
+        weighing(b"101"), weighing(b"100.00000000000000001"), weighing(b'"100"'),
+        first.replace(b'"duration_s":300', b'"duration_s":true'), first.replace("é".encode(), "e\u0301".encode()),
+    ]  # fmt: skip
+    assert len({first, *alike, *other}) == 11
+    road.drop("a.ndjson", first, *alike, *other)
+    got = road.take()
+    assert (got.events, got.duplicates, got.reasons) == (1, 5, {"conflict": 5})
+    for number, line in enumerate([*alike, *other]):
+        road.drop(f"{number}.ndjson", line + b" ")  # as drops of their own, beside the first in the ledger
+    got = road.take()
+    assert (got.events, got.rejected, got.duplicates) == (0, 0, 10)  # a conflict that comes again is no second one
+    assert content_of(road)[0] == first
+    assert_in_balance(road)
+
+
 def test_ids_of_two_sources_do_not_meet(road: SmallRoad):
     road.drop("a.ndjson", submission(1), submission(1, source="/intake/kiosk"))
     assert road.take().events == 2

@@ -44,7 +44,7 @@ class Context:
 
     @property
     def given_by(self) -> datetime:
-        """The moment by which it was given: a form that was begun long ago may be finished later, and not after it came."""
+        """By when it was given: a form that was begun long ago may be finished later, and not after it came."""
         return max(self.authored_at, self.received_at or self.authored_at)
 
 
