@@ -135,7 +135,8 @@ def test_a_red_flag_is_cleared_by_a_provider_and_by_nobody_else() -> None:
     order, red, info = "red amber info", {"value": "red"}, {"value": "info"}
     case = Case(record("red_sticks", order), "pipeline", Word(red, "pipeline"), Word(info, "pipeline"))
     assert settle(case) == ("merged", red)
-    assert settle(case._replace(offered=Word(info, "ehr"))) == ("applied", info)
+    assert settle(case._replace(offered=Word(info, "ehr", is_verified=True))) == ("applied", info)
+    assert settle(case._replace(offered=Word(info, "ehr"))) == ("merged", red)  # a patient's own pen in the EHR
     assert settle(case._replace(now=Word(info, "pipeline"), offered=Word(red, "intake"))) == ("applied", red)
 
 

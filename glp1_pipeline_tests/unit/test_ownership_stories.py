@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glp1_pipeline.domain import flags, gates, tasks
-from glp1_pipeline.domain.chart import Chart, Reported, resolve
+from glp1_pipeline.domain.chart import Chart, Reported, Treated, resolve
 from glp1_pipeline.domain.charting import GATE
 from glp1_pipeline.domain.events import Submission, parse_event
 from glp1_pipeline.domain.mapping import map_submission
@@ -149,6 +149,16 @@ def test_what_a_provider_measured_decides_and_never_replaces_what_the_patient_sa
     assert (chart.get("anthro.weight"), chart.told("anthro.weight")) == (70.0, 90.0)
     assert chart.verified == {"anthro.weight": {"value": 70.0}}
     assert chart.event_of("anthro.weight") == measured.event_id
+
+
+def test_a_pregnancy_that_is_possible_is_ruled_out_by_a_provider_and_not_by_what_a_patient_writes_in_the_ehr() -> None:
+    under_treatment: Treated = [(START + timedelta(days=1), "active_treatment")]
+    told = replace(say(3, "followup", preg__status="possible"), status="completed")
+    for voice, holds in (("reported", "possible"), ("verified", "no")):
+        denied = say(4, "ehr", "Observation/1", voice, preg__status="no")
+        chart = resolve(CONTRACT, "p1", [FIRST, told, denied], PASSES, under_treatment)
+        assert chart.values["preg.status"] == {"value": holds}
+        assert [(c.field, c.outcome) for c in chart.conflicts] == [("preg.status", "merged")]
 
 
 def test_a_weight_that_a_provider_took_is_verified_and_moves_the_bmi() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, get_args
 
 from ..contract import STEWARD, ConflictRule
-from .words import RESOLVERS, Case, Outcome, Ruling, join, rank, same
+from .words import RESOLVERS, Case, Outcome, Ruling, Word, join, rank, same
 
 Rule = Callable[[Case], Ruling]
 
@@ -78,12 +78,17 @@ def true_wins(case: Case) -> Ruling:
 
 
 def _never_eased(case: Case, resolvers: tuple[str, ...]) -> Ruling:
-    if case.is_owner or case.offered.source in resolvers or case.now is None:
+    if case.is_owner or case.now is None or (case.offered.source in resolvers and _is_of_a_provider(case.offered)):
         return _take(case)
     now, offered = rank(case.record, case.now.value), rank(case.record, case.offered.value)
     if now is None or offered is None:
         return _keep(case, "task")
     return _take(case) if offered <= now else _keep(case, "merged")
+
+
+def _is_of_a_provider(word: Word) -> bool:
+    """Whether a word of a resolver is a clinician's or a steward's own: an EHR also holds what patients write there."""
+    return word.is_verified or word.source == STEWARD
 
 
 def red_sticks(case: Case) -> Ruling:

@@ -17,7 +17,7 @@ EARLY: Final[tuple[Stage, ...]] = ("lead", "intake")
 COPYING: Final = (CRM, EHR)
 """Systems that send a record whole: a field that stands as it stood before is carried along, not said again."""
 RESOLVERS: Final = (EHR, STEWARD)
-"""Where a provider speaks, who alone may ease what is most cautious."""
+"""Where a provider speaks, who alone may ease what is most cautious: in a verified word."""
 HELD_FOR_A_PERSON: Final = ("hold_for_steward", "hold_and_block")
 RANKED: Final = ("most_restrictive", "most_cautious", "worst_status", "true_wins")
 """Rules for which not knowing has a place of its own: there, to take a value back is to say `unknown`."""
