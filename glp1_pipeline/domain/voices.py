@@ -23,6 +23,7 @@ from .ownership import (
     Ruling,
     Said,
     Word,
+    fragment_differs,
     holds,
     record_of,
     same,
@@ -59,6 +60,14 @@ class Voices:
                 continue
             chart.overruled.pop((name, report.source), None)
             own = verified_record(self.contract, name) if report.voice == "verified" else None
+            differs = fragment_differs(chart.values.get(name), value) if is_copy else None
+            if differs is not None:  # part of what is known, without the rest: a person must say what it means
+                self.said.last[report.source, name] = value
+                if differs:
+                    self._open(name, record_of(self.contract, name), report, value, "task")
+                else:
+                    self._close(name, report.source)
+                continue
             if is_copy:
                 value = self.said.whole(report, name, value)
                 if self.said.may_be_old(report.source, name, value, chart.former.get(name, ())):

@@ -6,13 +6,15 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glp1_pipeline.domain import flags, gates, tasks
+from glp1_pipeline.domain.changes.crm import read_contact
 from glp1_pipeline.domain.chart import Chart, Reported, Treated, resolve
 from glp1_pipeline.domain.charting import GATE
-from glp1_pipeline.domain.events import Submission, parse_event
+from glp1_pipeline.domain.events import Change, Submission, parse_event
 from glp1_pipeline.domain.mapping import map_submission
 from glp1_pipeline.domain.ownership import withdrawal
 from glp1_pipeline_tests import sample_inputs
@@ -149,6 +151,40 @@ def test_what_a_provider_measured_decides_and_never_replaces_what_the_patient_sa
     assert (chart.get("anthro.weight"), chart.told("anthro.weight")) == (70.0, 90.0)
     assert chart.verified == {"anthro.weight": {"value": 70.0}}
     assert chart.event_of("anthro.weight") == measured.event_id
+
+
+HOME = FIRST.values["demo.address"]["value"]
+
+
+def by_crm(n: float, **properties: str) -> Reported:
+    """A contact on the n-th day, read as the CRM sends it."""
+    said = say(n, "crm")
+    change = Change("crm", "contact", "1", str(n), False, said.authored_at, properties)
+    return replace(said, values=read_contact(CONTRACT, change).values)
+
+
+@pytest.mark.parametrize("treated", [False, True])
+def test_parts_of_an_address_replace_no_whole_one_whoever_owns_it(treated: bool) -> None:
+    stage: Treated = [(START + timedelta(days=1), "active_treatment")] if treated else []
+
+    def hears(*reports: Reported) -> Chart:
+        return resolve(CONTRACT, "p1", [FIRST, *reports], PASSES, stage)
+
+    for part in ({"zip": "73301"}, {"state": "TX"}, {"city": "Austin", "zip": HOME["postal_code"]}):
+        chart = hears(by_crm(3, **part), by_crm(4, **part, mobilephone="512-555-0147"))
+        assert chart.values["demo.address"]["value"] == HOME
+        assert [(c.field, c.outcome) for c in chart.conflicts] == [("demo.address", "task")]
+        whole = {"address": "9 Birch Road", "city": "Austin", "state": "TX", "zip": "73301"}
+        chart = hears(by_crm(3, **part), by_crm(5, **whole))
+        assert chart.values["demo.address"]["value"]["line1"] == "9 Birch Road"
+        assert not chart.conflicts
+    chart = hears(by_crm(3, zip=HOME["postal_code"], city=HOME["city"].upper()))
+    assert (chart.values["demo.address"]["value"], chart.conflicts) == (HOME, ())
+
+
+def test_parts_of_an_address_are_better_than_none() -> None:
+    chart = resolve(CONTRACT, "p1", [first_without("demo.address"), by_crm(3, zip="73301")], PASSES)
+    assert chart.values["demo.address"]["value"] == {"postal_code": "73301"}
 
 
 def test_a_pregnancy_that_is_possible_is_ruled_out_by_a_provider_and_not_by_what_a_patient_writes_in_the_ehr() -> None:

@@ -92,6 +92,16 @@ def _content(value: Value) -> tuple[str, Any]:
     return "null", "absent"
 
 
+def fragment_differs(now: Value | None, offered: Value) -> bool | None:
+    """Whether a word that names parts of an address alone says anything new beside one that is known with its street;
+    None where it is no such word. A lone ZIP code is typed to complete what stands there, or filled in by a program: it
+    is nobody's new home."""
+    known, told = (now or {}).get("value"), offered.get("value")
+    if not (isinstance(known, Mapping) and isinstance(told, Mapping) and "line1" in known and "line1" not in told):
+        return None
+    return any(fold(str(known.get(part, ""))) != fold(str(said)) for part, said in told.items())
+
+
 def withdrawal(value: Value) -> Value:
     """The document for a value that a system takes back: to everybody but the rules it is a blank."""
     return {"null": "absent", "withdrawn": value["value"]}
