@@ -266,6 +266,12 @@ def test_a_unit_that_nobody_knows_and_a_limit_are_held():
         assert doc["held"] in ("unknown_unit", "comparator")
 
 
+@pytest.mark.parametrize("told", ["2026-11-04", "2026-11-04T23:30:00-06:00", "2026-11-04T12:00:00Z"])
+def test_a_day_that_comes_with_a_time_is_the_day_that_is_written(told: str):
+    said = say(observation(str(CONTRACT.fields["preg.lmp"].loinc), valueDateTime=told))
+    assert values(said) == {"preg.lmp": "2026-11-04"}
+
+
 def test_blood_pressure_has_both_sides_or_none():
     upper = {"code": concept(LOINC, "8480-6"), "valueQuantity": quantity(128, "mm[Hg]")}
     lower = {"code": concept(LOINC, "8462-4"), "valueQuantity": quantity(82, "mm[Hg]")}

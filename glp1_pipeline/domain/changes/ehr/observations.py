@@ -37,7 +37,8 @@ def read_observation(reading: Reading) -> None:
     for field in ("preg.status", "preg.breastfeeding", "preg.lmp"):
         if is_loinc(code, fields[field].loinc) and not _is_absent(reading, field, observation):
             if field == "preg.lmp":
-                reading.say(field, observation.get("valueDateTime"))
+                # The day as written there: no zone of the patient's is known here.
+                reading.say(field, text(observation.get("valueDateTime"))[:10])
             else:
                 reading.say_code(field, observation.get("valueCodeableConcept"))
     return None
