@@ -248,7 +248,7 @@ NOT_TAKEN = [
     "dejé de tomar metformina", "Deje la insulina", "ya no tomo insulina", "antes tomaba metformina",
     "me quitaron la insulina", "yo no tomo insulina", ["lisinopril", "stopped metformin"],
     [{"name": "lisinopril"}, {"name": "metformin", "frequency": "no longer"}], {"name": "insulin", "status": "stopped"},
-    {"name": "insulin", "current": False}, {"name": "insulin", "end_date": "2026-05-01"}, {"name": "insulin", "stopped": True},
+    {"name": "insulin", "current": False}, {"Medication": "stopped insulin"}, {"name": "insulin", "end_date": "2026-05-01"}, {"name": "insulin", "stopped": True},
 ]  # fmt: skip
 
 
@@ -273,12 +273,21 @@ def test_a_check_in_that_tells_of_a_medicine_that_was_stopped_lists_no_new_one()
         "off-brand metformin", "ozempic off label", "levothyroxine (don't take with food)", "took metformin this morning",
         "insulina antes de dormir", "metformina desde que dejé de fumar", {"name": "insulin", "status": "active"},
         {"name": "insulin", "end_date": "2027-05-01"}, {"name": "insulin", "stopped": "no"},
+        {"name": "albuterol", "dose": "2 puffs. Do not use more than 4 times a day"},
+        {"name": "ibuprofen", "frequency": "for no longer than 10 days, do not take if pregnant"},
+        {"name": "omeprazole", "frequency": "daily until finished, then as you want"},
     ],
     ids=str,
 )  # fmt: skip
 def test_words_of_the_past_that_are_not_of_the_medicine_hold_nobody(told: Any) -> None:
     (row,) = read("med.current_list", told)["value"]
     assert row["class"]
+
+
+@pytest.mark.parametrize(("field", "part"), [("med.current_list", "Medication"), ("allergy.list", "allergen")])
+def test_a_denial_is_one_under_whatever_name_its_part_came(field: str, part: str) -> None:
+    assert read(field, [{part: "none"}])["value"] == []
+    assert read(field, [{part: "not that I was told"}])["held"] == "unmapped_code"
 
 
 @pytest.mark.parametrize("words", ["nope, all fine", "not that I was told", "No problems with medicines"])

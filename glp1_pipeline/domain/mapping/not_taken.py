@@ -13,7 +13,10 @@ from typing import Any
 from ..contract import fold
 
 HABIT = r"(?! (?:smoking|drinking|vaping|alcohol|tobacco|nicotine|de (?:fumar|beber)))"
-HOW = r"(?! (?:it |them )?(?:with|on|at|after|before|if|when|daily|every|often|regularly)\b)"
+HOW = (
+    r"(?! (?:it |them |this )?(?:with|on|at|in|for|after|before|if|when|unless|until|while|more|over|longer|together|"
+    r"daily|every|often|regularly)\b)"
+)
 """`not taken with food` says how it is taken."""
 MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|ene|abr|ago|dic)[a-z]*"
 TOOK = r"took(?!.* (?:this|today|yesterday|daily|every|last (?:dose|night|shot|week)|\w+day)\b)"
@@ -27,7 +30,7 @@ WORDS = (
     r"(?:came|come|went|gone|been|got|taken|weaned|tapered|now|currently|am|i'm|me) off(?![ -](?:and|brand|label))",
     r"^off(?![ -](?:and|brand|label))",
     rf"(?:until|till?|hasta) (?:last|20\d\d|(?:early |late |mid |fin de )?{MONTH})",
-    r"no longer|any ?more",
+    r"no longer(?! than)|any ?more(?! than)",
     # not at all, and not yet
     rf"(?:not|never)(?: currently| now| really| presently| yet| been)? (?:taking|taken?|took|us(?:ing|ed)|tried){HOW}",
     r"(?:not|never)(?: currently| now| yet| been)? on(?! (?:an?|time)\b)|not currently",
@@ -50,6 +53,11 @@ WORDS = (
     r"anteriormente|previamente|en el pasado|quiero|quisiera|(?:voy a|pienso) (?:empezar|comenzar|tomar|probar|usar)",
 )
 SAID = re.compile(rf"(?<!\w)(?:{'|'.join(WORDS)})(?!\w)")
+BRIEFLY = re.compile(
+    r"(?<!\w)(?:(?<!until )stopped|discontinued|d/c'?e?d|no longer(?! than)|not (?:currently )?taking|on hold|paused|"
+    r"ya no|suspendid[oa]|dejé)(?!\w)"
+)
+"""The same in a dose or a remark, where instructions stand as well: `do not use more than twice` denies nothing."""
 STATES = frozenset(("inactive", "past", "former", "stopped", "ended", "completed", "finished", "not-taken", "on-hold"))
 """Of a row, as forms and FHIR call them."""
 END = re.compile(r"(?:stop(?:ped)?|end(?:ed|s)?|discontinued)(?:[_ -]?(?:on|at|date))?|inactive|past", re.IGNORECASE)
@@ -62,14 +70,14 @@ def said(text: str) -> bool:
     return SAID.search(fold(text)) is not None
 
 
-def told(row: Any, own: Collection[str], today: str) -> bool:
-    """Whether a raw row tells so in some part. `own`: the parts that the field has. A part of another name counts by
-    that name: `{"name": ..., "stopped": true}`, or an end that is not after `today`."""
-    if not isinstance(row, dict):
-        return isinstance(row, str) and said(row)
-    for key, part in row.items():
+def told(row: Any, name: str, own: Collection[str], today: str) -> bool:
+    """Whether a raw row tells so in its name or in some other part. `own`: the parts that the field has. A part of
+    another name counts by that name: `{"name": ..., "stopped": true}`, or an end that is not after `today`."""
+    if said(name):
+        return True
+    for key, part in row.items() if isinstance(row, dict) else ():
         words = fold(part) if isinstance(part, str) else ""
-        if said(words) or words.replace("_", "-") in STATES:
+        if BRIEFLY.search(words) or words.replace("_", "-") in STATES:
             return True
         if key in own or part in (None, "", [], {}):
             continue

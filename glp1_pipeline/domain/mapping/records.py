@@ -72,6 +72,10 @@ class Parts:
                 parts["line2"] = ", ".join(lines[1:])
         return parts, edges, torn
 
+    def lone_of(self, raw: dict[Any, Any]) -> Any:
+        """The part that stands for the whole where it is told alone, under whatever name it came."""
+        return raw[self.lone] if self.lone in raw else self.named(raw)[0].get(self.lone or "")
+
     def read(self, raw: Any, context: Context) -> Doc:
         if not isinstance(raw, dict):
             if not self.lone or as_text(raw) is None:

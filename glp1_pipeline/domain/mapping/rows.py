@@ -38,8 +38,8 @@ class Grouping(NamedTuple):
     """The entries of a text that are joined by a word."""
     denial: Callable[[list[str]], str | None]
     """The first of some folded texts that denies an entry, and that no other makes plain."""
-    not_now: Callable[[Any, Collection[str], str], bool] | None = None
-    """Whether a raw row tells of an entry that is none now; asked with the names of the field's parts, and the day."""
+    not_now: Callable[[Any, str, Collection[str], str], bool] | None = None
+    """Whether a raw row tells of an entry that is none now; asked with its words, the field's parts, and the day."""
 
 
 def list_shape(
@@ -66,7 +66,7 @@ def list_shape(
         rows: list[dict[str, Any]] = []
         said_none, kinds, said, not_now = False, [], list[str](), list[str]()
         for row in raw_rows:
-            words = row if isinstance(row, str) else row.get(parts.lone) if isinstance(row, dict) else None
+            words = row if isinstance(row, str) else parts.lone_of(row) if isinstance(row, dict) else None
             if isinstance(words, str) and spelled(nones, words) is not None:
                 said_none = True
                 continue
@@ -81,8 +81,10 @@ def list_shape(
                 return held("unexpected_shape", raw, *edges)
             if isinstance(words, str):
                 said.append(fold(tidy(words)[0]))
-            if group and group.not_now and group.not_now(row, parts.names, context.authored_at.date().isoformat()):
-                not_now.append(words if isinstance(words, str) and group.not_now(words, (), "") else "")
+            if group and group.not_now:
+                words = words if isinstance(words, str) else ""
+                if group.not_now(row, words, parts.names, context.authored_at.date().isoformat()):
+                    not_now.append(words if group.not_now(None, words, (), "") else "")
             doc = parts.read(row, context)
             edges += doc.get("edges", ())
             if "held" in doc:
