@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 from glp1_pipeline.adapters import documents, ledger
 from glp1_pipeline.adapters import landing as zone
 from glp1_pipeline.adapters.archive import open_archived
+from glp1_pipeline.adapters.cipher import Cipher, KeyRing
 from glp1_pipeline.adapters.landing import MAX_LINE_BYTES
-from glp1_pipeline_tests.small_road import SmallRoad, connect, submission
+from glp1_pipeline_tests.small_road import RING, SmallRoad, connect, submission
 
 
 def archived(road: SmallRoad) -> list[bytes]:
@@ -129,6 +130,17 @@ def test_the_same_content_written_otherwise_is_a_duplicate_and_what_only_looks_s
     got = road.take()
     assert (got.events, got.rejected, got.duplicates) == (0, 0, 10)  # a conflict that comes again is no second one
     assert content_of(road)[0] == first
+    assert_in_balance(road)
+
+
+def test_beside_a_first_that_no_key_opens_another_writing_is_kept_as_a_conflict(road: SmallRoad):
+    event = submission(1)
+    road.drop("a.ndjson", event)
+    road.take()
+    without = replace(road, cipher=Cipher(KeyRing("k2", {"k2": b"k" * 32}, RING.patient_key)))
+    without.drop("b.ndjson", orjson.dumps(turned(event)))
+    got = without.take()
+    assert (got.events, got.duplicates, got.reasons) == (0, 0, {"conflict": 1})
     assert_in_balance(road)
 
 

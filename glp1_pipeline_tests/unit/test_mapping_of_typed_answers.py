@@ -243,7 +243,7 @@ def test_a_medicine_that_is_denied_is_not_listed_as_taken(denial: str) -> None:
 
 NOT_TAKEN = [
     "stopped metformin", "I quit ozempic", "used to take ozempic", "metformin (stopped in May)", "was on insulin",
-    "lisinopril, ran out of metformin", "I tried ozempic", "previously wegovy", "took ozempic before", "came off insulin",
+    "insulin, stopped", "lisinopril, ran out of metformin", "I tried ozempic", "previously wegovy", "took ozempic before", "came off insulin",
     "I don't take insulin", "insulin - not taking", "ozempic until june", "I want ozempic", "will start metformin soon",
     "dejé de tomar metformina", "Deje la insulina", "ya no tomo insulina", "antes tomaba metformina",
     "me quitaron la insulina", "yo no tomo insulina", ["lisinopril", "stopped metformin"],
