@@ -26,6 +26,7 @@ from psycopg import sql
 
 from glp1_pipeline.adapters import charts, ledger
 from glp1_pipeline.adapters.balance import Balance, balance, fingerprint
+from glp1_pipeline.adapters.balance_parts import Part, balance_by_part
 from glp1_pipeline.adapters.cipher import Cipher, KeyRing
 from glp1_pipeline.adapters.landing import Folder
 from glp1_pipeline.adapters.postgres import READER, EmbeddedPostgres
@@ -161,6 +162,9 @@ class SmallRoad:
 
     def balance(self) -> Balance:
         return balance(self.connection)
+
+    def parts(self) -> list[Part]:
+        return balance_by_part(self.connection)
 
     def fingerprint(self) -> dict[str, str]:
         return fingerprint(self.connection)

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 
 import psycopg
 
+from .balance_parts import STATUSES, Part, balance_by_part, faults_of
+
 # What means something, table by table: no clock, no counter of ours, so that a replay leaves it as it was.
 MEANING = {
     "events": "select event_id, encode(sha256, 'hex'), status, reason, record_id from phi.events",
@@ -97,6 +99,8 @@ class Balance:
     refused_drops: int = 0
     patients: int = 0
     writes: dict[str, int] = field(default_factory=dict)
+    parts: list[Part] = field(default_factory=list, repr=False)
+    """The same by day of receipt, source and type."""
     faults: list[str] = field(default_factory=list)
     """What does not hold, in words with counts."""
 
@@ -109,11 +113,15 @@ class Balance:
             self.faults.append(f"{count} {words}")
 
     def as_dict(self) -> dict:
-        return asdict(self) | {"holds": self.holds}
+        """The whole, without its parts, which are as many as there are days, sources and types."""
+        told = asdict(self) | {"holds": self.holds}
+        del told["parts"]
+        return told
 
 
 def balance(connection: psycopg.Connection) -> Balance:
-    """Count everything in one snapshot; every equation that does not hold is a fault."""
+    """Count everything in one snapshot; every equation that does not hold is a fault: of the whole, and of each day,
+    source and type."""
     found = Balance()
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
@@ -129,19 +137,20 @@ def balance(connection: psycopg.Connection) -> Balance:
         )
         found.received = events + rejected
         (found.refused_drops,) = one("select count(*) from ops.drops where state = 'refused'")
-        by_status = dict(connection.execute("select status, count(*) from phi.events group by status").fetchall())
-        for status in ("charted", "waiting", "rejected", "dead"):
-            setattr(found, status, by_status.pop(status, 0))
+        parts = found.parts = balance_by_part(connection)
+        for status in STATUSES:
+            setattr(found, status, sum(getattr(part, status) for part in parts))
         (found.patients,) = one("select count(*) from phi.charts")
         found.writes = dict(connection.execute("select status, count(*) from ops.writes group by status").fetchall())
         told = found.charted + found.waiting + found.rejected + found.dead
-        found.count_fault(sum(by_status.values()), "events have a status nobody knows")
+        found.count_fault(sum(part.others for part in parts), "events have a status nobody knows")
         found.count_fault(
             found.received - told, "events were received and are not in the ledger (or the other way round)"
         )
         found.count_fault(
             found.lines - found.received - found.duplicates, "lines were read and are no event or duplicate"
         )
+        found.faults += faults_of(parts)
         for fault, sql in FAULTS.items():
             found.count_fault(one(f"select count(*) from ({sql}) as fault")[0], fault)
     return found

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import orjson
 import psycopg
 
+from ..domain.changes.crm import is_kept
 from ..domain.contract import CRM, Contract
-from ..domain.crm import COPY, KEY, Contact, difference, is_known
+from ..domain.crm import COPY, KEY, Contact, is_known
 from ..domain.events.shapes import as_record
 from .cipher import Cipher
 from .crm import Crm
@@ -29,6 +30,7 @@ class ComparedContacts:
     contacts: int = 0
     """That we were told were written."""
     equal: int = 0
+    """Says all that it was told, in the CRM's own letters and marks perhaps (a phone with brackets)."""
     missing: int = 0
     different: int = 0
     """Not what we told it, though it is the version that we left."""
@@ -72,7 +74,7 @@ def compare_contacts(
         for patient_id, one in ours:
             told = known.get(patient_id)
             if told is not None and told.place[0] == one.contact_id:
-                _judge(found, told, one)
+                _judge(contract, found, told, one)
             else:
                 found.unknown += told is None and not _is_on_its_way(connection, patient_id)
         seen |= {one.contact_id for _, one in ours}
@@ -80,14 +82,14 @@ def compare_contacts(
     for patients in _patients(connection, found):
         for told in _told(connection, cipher, patients).values():
             if told.place[0] not in seen:
-                _judge(found, told, crm.get(told.place[0], names))
+                _judge(contract, found, told, crm.get(told.place[0], names))
         progress(found)
     return found
 
 
-def _judge(found: ComparedContacts, told: _Told, there: Contact | None) -> None:
+def _judge(contract: Contract, found: ComparedContacts, told: _Told, there: Contact | None) -> None:
     found.contacts += 1
-    if there is not None and not there.is_archived and not difference(told.properties, there.properties):
+    if there is not None and not there.is_archived and _says(contract, told, there):
         found.equal += 1
     elif told.is_marked or (there is not None and not is_known(there.stamp, told.place[1])):
         found.edited_there += 1
@@ -95,6 +97,11 @@ def _judge(found: ComparedContacts, told: _Told, there: Contact | None) -> None:
         found.missing += 1
     else:
         found.different += 1
+
+
+def _says(contract: Contract, told: _Told, there: Contact) -> bool:
+    """All that it was told, in whichever form the CRM keeps it."""
+    return all(is_kept(contract, name, value, there.properties.get(name, "")) for name, value in told.properties.items())
 
 
 def _told(connection, cipher: Cipher, patients: Collection[str]) -> dict[str, _Told]:

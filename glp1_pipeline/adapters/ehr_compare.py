@@ -33,11 +33,13 @@ class Compared:
     """Known to be changed there by someone: left to them (`glp1 conflicts`), or kept beside what we said since."""
     doubled: int = 0
     """There more than once under our identifier."""
+    extra: int = 0
+    """There under an identifier of ours, and nobody here put them there (`ehr_unknown.extra_there`, if asked)."""
     not_sent_yet: int = 0
 
     @property
     def holds(self) -> bool:
-        return self.missing + self.different + self.doubled == 0
+        return self.missing + self.different + self.doubled + self.extra == 0
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {"holds": self.holds}

@@ -7,16 +7,22 @@ that is decided again finds it there (`outbox.courier`), any other edit is read 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import psycopg
 
+from ..domain.fhir.elements import RESOURCE_SYSTEM
 from ..domain.outbox.exchange import is_ours
-from .ehr import Ehr
+from .ehr import Ehr, EhrFailure, Entry
+from .ehr.entries import NOT_OFFERED
 from .ehr.feed import Feed
+
+MOST_STRANGE = 10_000
+"""Of a type, after which no more is looked for: so many are no accident of one write."""
 
 
 @dataclass
@@ -49,14 +55,9 @@ def unknown_there(
     `connection` is in autocommit mode. Of types that carry no identifier of ours (Provenance) nothing is told.
     """
     found = Unknown()
-    kinds = [kind for (kind,) in connection.execute(
-        "select distinct split_part(key, '/', 1) from ops.copies c, jsonb_object_keys(c.planned) key"
-        " where c.target = %s order by 1",
-        (target,),
-    )]  # fmt: skip
-    for kind in sorted({"Patient", *kinds} & ehr.capability.types):
+    for kind in _kinds(connection, ehr, target):
         for page, _ in Feed(ehr).changed(kind, since):
-            ours = {e.remote_id: e for e in page if _carries_ours(e.content)}
+            ours = {e.remote_id: e for e in page if _our_keys(e.content)}
             found.looked_at += len(page)
             known = dict(
                 connection.execute(
@@ -74,9 +75,82 @@ def unknown_there(
     return found
 
 
-def _carries_ours(resource: dict[str, Any]) -> bool:
+def extra_there(connection: psycopg.Connection, ehr: Ehr, target: str = "ehr") -> Counter[str]:
+    """By type how many resources in the EHR carry our identifier and are not where one of ours is, or will be: nobody
+    here ever planned them, or they are a second copy.
+
+    All that carries it is read, oldest first; memory is flat. What was planned since our look is asked for once more at
+    the end. `connection` is in autocommit mode.
+    """
+    found: Counter[str] = Counter()
+    for kind in _kinds(connection, ehr, target):
+        strange: list[Entry] = []
+        with _places_of_ours(connection, kind, target):
+            for page in _ours(ehr, kind):
+                strange += _not_ours(connection, page)
+                if len(strange) >= MOST_STRANGE:
+                    break
+        there = Feed(ehr).current(sorted({entry.place for entry in strange}))
+        with _places_of_ours(connection, kind, target):  # by now
+            found[kind] = len(_not_ours(connection, [entry for entry in there.values() if entry]))
+    return +found
+
+
+def _not_ours(connection: psycopg.Connection, entries: list[Entry]) -> list[Entry]:
+    told = [(key, entry.remote_id) for entry in entries for key in _our_keys(entry.content)]
+    known = set(
+        connection.execute(
+            "select u.key, u.id from unnest(%s::text[], %s::text[]) as u(key, id) join places_of_ours p"
+            " on p.key = u.key and coalesce(p.id, u.id) = u.id",
+            ([key for key, _ in told], [remote_id for _, remote_id in told]),
+        ).fetchall()
+    )
+    return [e for e in entries if (keys := _our_keys(e.content)) and known.isdisjoint((k, e.remote_id) for k in keys)]
+
+
+def _ours(ehr: Ehr, kind: str) -> Iterator[list[Entry]]:
+    """What carries our identifier, as the EHR finds it; all there is of the type, where it cannot search so."""
+    try:
+        for page, _ in Feed(ehr, only=f"identifier={RESOURCE_SYSTEM}|").changed(kind, None):
+            yield page
+    except EhrFailure as failure:
+        if failure.status not in NOT_OFFERED:
+            raise
+        for page, _ in Feed(ehr).changed(kind, None):
+            yield page
+
+
+@contextmanager
+def _places_of_ours(connection: psycopg.Connection, kind: str, target: str) -> Iterator[None]:
+    """In a table of this session the keys of a type, and the EHR's id of each (none: it is on its way). Gathered once:
+    to ask the copies for each page would read them all each time."""
+    connection.execute(
+        "create temp table places_of_ours as select key, c.remote -> key ->> 0 as id from ops.copies c,"
+        " jsonb_object_keys(c.planned || c.remote) as key where c.target = %s and starts_with(key, %s)",
+        (target, f"{kind}/"),
+    )
+    try:
+        connection.execute("create index on places_of_ours (key)")
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute("drop table places_of_ours")
+
+
+def _kinds(connection: psycopg.Connection, ehr: Ehr, target: str) -> list[str]:
+    """Types that we write and the EHR has."""
+    rows = connection.execute(
+        "select distinct split_part(key, '/', 1) from ops.copies c, jsonb_object_keys(c.planned || c.remote) key"
+        " where c.target = %s",
+        (target,),
+    )
+    return sorted({"Patient", *(kind for (kind,) in rows)} & ehr.capability.types)
+
+
+def _our_keys(resource: dict[str, Any]) -> list[str]:
+    """As `Type/<our id>`; empty where it carries none."""
     kind = resource.get("resourceType")
     given = resource.get("identifier") or []
     told = [i.get("value") for i in (given if isinstance(given, list) else [given])]
     told += [tag.get("code") for tag in (resource.get("meta") or {}).get("tag") or []]
-    return any(is_ours(resource, f"{kind}/{value}") for value in told if value)
+    return [key for value in told if value and is_ours(resource, key := f"{kind}/{value}")]

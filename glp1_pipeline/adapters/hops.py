@@ -40,6 +40,8 @@ class Hops:
     """(hop, target) -> seconds that the oldest of those waits who are before it now; 0 where nobody waits."""
     attempts: dict[tuple[str, str, str], int] = field(default_factory=dict)
     """(target, window, outcome) -> attempts."""
+    errors: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    """(target, window, class) -> attempts that did not deliver: why, by the names of `domain.outbox.retry`."""
     duplicates: int = 0
     """Lines that the ledger had already, since ever."""
     lines: int = 0
@@ -54,9 +56,12 @@ class Hops:
 
     def error_rate(self, target: str, window: str) -> float:
         """Share of the attempts that did not deliver, 0 to 1."""
-        of = {o: n for (t, w, o), n in self.attempts.items() if (t, w) == (target, window)}
-        bad = sum(n for outcome, n in of.items() if outcome not in DELIVERED)
-        return bad / sum(of.values()) if of else 0.0
+        return sum(self.error_rates(target, window).values(), 0.0)
+
+    def error_rates(self, target: str, window: str) -> dict[str, float]:
+        """The same by class."""
+        tries = sum(n for (t, w, _), n in self.attempts.items() if (t, w) == (target, window))
+        return {name: n / tries for (t, w, name), n in self.errors.items() if (t, w) == (target, window)}
 
     @property
     def targets(self) -> list[str]:
@@ -99,13 +104,16 @@ def measure(connection: psycopg.Connection, targets: tuple[str, ...]) -> Hops:
                     found.hops.append(Hop(hop, target, window, *told.get(target, (0, None, None))))
         found.oldest = {(hop, target): age for hop, target, age in rows(OLDEST, list(targets))}
         for window, seconds in WINDOWS.items():
-            for target, outcome, count in rows(
-                "select w.target, d.outcome, count(*) from ops.deliveries d join ops.writes w using (write_id)"
+            for target, outcome, trouble, count in rows(
+                "select w.target, d.outcome, coalesce(d.trouble, 'unknown'), count(*) from ops.deliveries d join ops.writes w using (write_id)"
                 " where d.delivered_on >= (now() at time zone 'utc')::date - 1"
-                " and d.at > now() - make_interval(secs => %s) group by 1, 2",
+                " and d.at > now() - make_interval(secs => %s) group by 1, 2, 3",
                 seconds,
             ):
-                found.attempts[target, window, outcome] = count
+                attempts, errors = found.attempts, found.errors
+                attempts[target, window, outcome] = attempts.get((target, window, outcome), 0) + count
+                if outcome not in DELIVERED:
+                    errors[target, window, trouble] = errors.get((target, window, trouble), 0) + count
         ((found.duplicates, found.lines),) = rows(
             "select coalesce(sum(duplicates), 0)::bigint, coalesce(sum(lines), 0)::bigint from ops.drops"
         )

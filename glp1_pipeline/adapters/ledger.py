@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,11 +16,13 @@ from datetime import datetime
 from typing import Any, BinaryIO
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from ..domain.contract import Contract
 from ..domain.events import Event, Refused, parse_event
 from ..domain.events.door import check_drop
 from ..domain.failures import where
+from .balance_parts import ADDED, part_key
 from .cipher import Cipher, KeyMissing, Tampered
 from .documents import chunks, lines_of, read_document, say_the_same
 from .landing import DROPS as NAMESPACE
@@ -244,11 +247,13 @@ def _write_chunk(
         if added:
             reasons["conflict"] = len(added)
         rejected = sum(reasons.values())
+        parts = Counter(part_of(rows[event_id]) for event_id in fresh)
+        parts.update(part_of(row) for event_id, row in conflicts.items() if event_id in added)
         events = len(fresh) + len(added) - rejected
         connection.execute(
             "update ops.drops set read_bytes = %s, lines = lines + %s, events = events + %s, rejected = rejected + %s,"
-            " duplicates = duplicates + %s where drop_id = %s",
-            (chunk[-1].end, len(chunk), events, rejected, duplicates, drop_id),
+            f" duplicates = duplicates + %s, parts = {ADDED} where drop_id = %s",
+            (chunk[-1].end, len(chunk), events, rejected, duplicates, Jsonb(parts), drop_id),
         )
     received.lines += len(chunk)
     received.events += events
@@ -315,6 +320,12 @@ def _is_said_again(cipher: Cipher, row: tuple, sha256: bytes, kid: str, body: by
     except (KeyMissing, Tampered):
         return False  # kept as a conflict: what cannot be read cannot be found the same
     return say_the_same(first, cipher.open(row[12], row[13], place))
+
+
+def part_of(row: tuple) -> str:
+    """Which part of what was received a row of events is counted in."""
+    values = dict(zip(COLUMNS, row, strict=True))
+    return part_key(values["received_on"], values["source"], values["type"])
 
 
 def _conflict(cipher: Cipher, row: tuple) -> tuple:

@@ -63,9 +63,16 @@ def families(found: Hops) -> list[Metric]:
     errors = GaugeMetricFamily(
         "glp1_error_rate", "Share of the attempts that did not deliver.", labels=("target", "window")
     )
+    by_class = GaugeMetricFamily(
+        "glp1_error_rate_by_class",
+        "Share of the attempts that did not deliver, by why.",
+        labels=("target", "window", "class"),
+    )
     for target in found.targets:
         for window in WINDOWS:
             errors.add_metric((target, window), found.error_rate(target, window))
+            for name, rate in found.error_rates(target, window).items():
+                by_class.add_metric((target, window, name), rate)
     events = GaugeMetricFamily("glp1_events", "Events that are not charted, by status.", labels=("status",))
     for status, n in found.events.items():
         events.add_metric((status,), n)
@@ -81,6 +88,7 @@ def families(found: Hops) -> list[Metric]:
         oldest,
         attempts,
         errors,
+        by_class,
         events,
         writes,
         breakers,

@@ -15,16 +15,18 @@ from .telling import AS_JSON, of_a_system, open_road, question, show_or_json, to
 @click.command()
 @click.option("--ehr/--no-ehr", "with_ehr", default=True, help="Read the EHR back and compare resource by resource.")
 @click.option("--crm/--no-crm", "with_crm", default=True, help="Read the CRM back too, contact by contact.")
+@click.option("--parts", "with_parts", is_flag=True, help="Also the counts of each day, source and type.")
 @AS_JSON
-def reconcile(with_ehr: bool, with_crm: bool, as_json: bool) -> None:
-    """Prove that nothing was lost or doubled: received = charted + waiting + rejected + dead, and the EHR and the CRM
-    read back.
+def reconcile(with_ehr: bool, with_crm: bool, with_parts: bool, as_json: bool) -> None:
+    """Prove that nothing was lost or doubled: received = charted + waiting + rejected + dead, as a whole and for each
+    day, source and type; and the EHR and the CRM read back.
 
     Exits with 1 when it does not hold, and says what.
     """
     from ..adapters.balance import balance
     from ..adapters.crm_compare import compare_contacts
     from ..adapters.ehr_compare import compare
+    from ..adapters.ehr_unknown import extra_there
     from ..adapters.progress import every_few_seconds
 
     def work():
@@ -32,7 +34,10 @@ def reconcile(with_ehr: bool, with_crm: bool, as_json: bool) -> None:
         with road.connect("glp1 reconcile") as connection:
             found = balance(connection)
             tell = every_few_seconds(lambda now: click.echo(f"read back {now.resources} resources …", err=True))
-            compared = compare(connection, road.ehr, road.cipher, progress=tell) if with_ehr else None
+            compared = None
+            if with_ehr:
+                compared = compare(connection, road.ehr, road.cipher, progress=tell)
+                compared.extra = sum(extra_there(connection, road.ehr).values())
             contacts = None
             if with_crm and road.contract.crm:
                 contacts = compare_contacts(connection, road.crm, road.contract, road.cipher)
@@ -43,7 +48,7 @@ def reconcile(with_ehr: bool, with_crm: bool, as_json: bool) -> None:
     answer = {
         "holds": holds, "ledger": found.as_dict(), "ehr": compared.as_dict() if compared else None,
         "crm": contacts.as_dict() if contacts else None,
-    }  # fmt: skip
+    } | ({"parts": [part.as_dict() for part in found.parts]} if with_parts else {})  # fmt: skip
 
     def show() -> None:
         click.echo(
@@ -51,12 +56,17 @@ def reconcile(with_ehr: bool, with_crm: bool, as_json: bool) -> None:
             f" + rejected {found.rejected} + dead {found.dead}"
         )
         click.echo(f"lines {found.lines} = received {found.received} + duplicates {found.duplicates}")
+        for part in found.parts if with_parts else ():
+            click.echo(
+                f"  {part}: received {part.received} = charted {part.charted} + waiting {part.waiting}"
+                f" + rejected {part.rejected} + dead {part.dead}"
+            )
         click.echo(f"patients {found.patients}; writes {found.writes or '-'}; refused drops {found.refused_drops}")
         if compared:
             click.echo(
                 f"EHR: {compared.resources} resources of ours, {compared.equal} as written, {compared.missing} missing,"
                 f" {compared.different} different, {compared.edited_there} edited there and left so,"
-                f" {compared.doubled} doubled, {compared.not_sent_yet} not sent yet"
+                f" {compared.doubled} doubled, {compared.extra} unknown here, {compared.not_sent_yet} not sent yet"
             )
         if contacts:
             click.echo(

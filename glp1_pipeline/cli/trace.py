@@ -19,7 +19,7 @@ from .telling import AS_JSON, open_road, question, show_or_json, told
 @AS_JSON
 def trace(event: uuid.UUID, as_json: bool) -> None:
     """The whole journey of EVENT: received, charted, in the queue, decisions on refills that were made because of it,
-    each write and each attempt, with every hop's time.
+    each write and each attempt, with every hop's time and the run that did it.
 
     Ids, names and times, no value. Its ids are those of `glp1 events` and `glp1 why`.
     """
@@ -32,25 +32,29 @@ def trace(event: uuid.UUID, as_json: bool) -> None:
 
 
 def _show(found: dict[str, Any]) -> None:
-    def line(at: Any, words: str) -> None:
-        click.echo(f"{at:%Y-%m-%d %H:%M:%S.%f}  {words}")
+    def line(at: Any, words: str, run: str | None = None) -> None:
+        click.echo(f"{at:%Y-%m-%d %H:%M:%S.%f}  {words}{f' (run {run})' if run else ''}")
 
     what = f"{found['type']} of {found['source']}" if found["type"] else "a line"
-    line(found["received_at"], f"received: {what}, drop {found['drop_id']} line {found['line']}")
+    line(found["received_at"], f"received: {what}, drop {found['drop_id']} line {found['line']}", found["taken_by_run"])
     if found["reason"]:
-        line(found["failed_at"] or found["received_at"], f"{found['status']}: {found['reason']}: {found['hint']}")
+        words = f"{found['status']}: {found['reason']}: {found['hint']}"
+        line(found["failed_at"] or found["received_at"], words, found["settled_by_run"])
     if found["charted_at"]:
-        line(found["charted_at"], f"charted, patient {found['patient_id']}")
+        line(found["charted_at"], f"charted, patient {found['patient_id']}", found["settled_by_run"])
     if found["queue"]:
         line(found["queue"]["entered_at"], "the patient entered the provider's queue")
     for made in found["decisions"]:
         words = f"decided because of it: refill {made['refill_id']} is {made['outcome']} by rule {made['rule']}"
         line(made["as_of"], f"{words} (decision {made['decision_id']})")
     for write in found["writes"]:
-        line(write["decided_at"], f"write {write['write']} to {write['target']}: {write['resources']} resources")
+        words = f"write {write['write']} to {write['target']}: {write['resources']} resources"
+        line(write["decided_at"], words, write["run"])
         for attempt in write["attempts"]:
+            trouble = f" ({attempt['trouble']})" if attempt["trouble"] else ""
             status = f", HTTP {attempt['http_status']}" if attempt["http_status"] else ""
-            line(attempt["at"], f"  attempt {attempt['attempt']}: {attempt['outcome']} in {attempt['ms']} ms{status}")
+            words = f"  attempt {attempt['attempt']}: {attempt['outcome']}{trouble} in {attempt['ms']} ms{status}"
+            line(attempt["at"], words, attempt["run"])
         if write["settled_at"]:
             line(write["settled_at"], f"  {write['status']}")
         else:

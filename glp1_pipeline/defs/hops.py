@@ -19,7 +19,7 @@ HOPS = dg.AssetSpec(
     kinds={"python", "postgres"},
     description="Seconds from receipt to charted, from receipt to the provider's queue and from a change to each "
     "system that must hear of it: median and p95 of the last hour, how long the oldest waits before each now, the "
-    "share of attempts that failed, and duplicates suppressed. Every five minutes; `glp1 metrics` gives the same to a "
+    "share of attempts that failed and why, and duplicates suppressed. Every five minutes; `glp1 metrics` gives the same to a "
     "scraper, `glp1 trace EVENT` the journey of one event.",
     freshness_policy=dg.FreshnessPolicy.time_window(
         fail_window=timedelta(minutes=30), warn_window=timedelta(minutes=15)
@@ -42,6 +42,7 @@ def measure_hops(road: Road):
         numbers[f"{hop} {target}".strip().replace("_", " ") + ": oldest waits (s)"] = round(age, 1)
     for target in found.targets:
         numbers[f"{target}: error rate"] = round(found.error_rate(target, "1h"), 4)
+        numbers |= {f"{target}: error rate, {name}": round(n, 4) for name, n in found.error_rates(target, "1h").items()}
     for (target, window, outcome), count in found.attempts.items():
         if window == "1h":
             numbers[f"{target}: {outcome}"] = count

@@ -11,10 +11,11 @@ from dagster._core.launcher import WorkerStatus
 from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
 
 from ..adapters.alive import without_worker
-from ..adapters.balance import balance
+from ..adapters.balance import Balance, balance
 from .chart import WRITES
 from .describe import OPS
 from .intake import EVENTS
+from .partitions import today
 from .resources import Road
 
 SILENT_AFTER = timedelta(seconds=30)
@@ -29,7 +30,7 @@ LEDGER_BALANCE = dg.AssetSpec(
     owners=[OPS],
     kinds={"python", "postgres"},
     description="received = charted + waiting + rejected + dead, counted every five minutes over everything we ever "
-    "received. If it does not hold, something was lost or doubled: the check says what, `glp1 reconcile` compares with "
+    "received, as a whole and for each day, source and type. If it does not hold, something was lost or doubled: the check says what, `glp1 reconcile` compares with "
     "the EHR itself.",
     freshness_policy=dg.FreshnessPolicy.time_window(
         fail_window=timedelta(minutes=30), warn_window=timedelta(minutes=15)
@@ -52,7 +53,7 @@ def count_ledger(road: Road):
     """Count everything in one snapshot."""
     with road.connect("glp1 balance") as connection:
         found = balance(connection)
-    numbers = found.as_dict()
+    numbers = found.as_dict() | _of_today(found)
     faults, writes = numbers.pop("faults"), numbers.pop("writes")
     yield dg.MaterializeResult(
         "ledger_balance",
@@ -68,6 +69,18 @@ def count_ledger(road: Road):
             )
         ],
     )
+
+
+def _of_today(found: Balance) -> dict[str, int]:
+    """What came today by source and type, and how many days, sources and types do not add up."""
+    told = {"days, sources and types": len(found.parts), "of them out of balance": 0}
+    for part in found.parts:
+        told["of them out of balance"] += not part.is_even
+        if part.day == today():
+            name = f"today {part.source} {part.type}".strip()
+            told |= {f"{name}: received": part.received, f"{name}: charted": part.charted}
+            told |= {f"{name}: {n}": count for n in ("waiting", "rejected", "dead") if (count := getattr(part, n))}
+    return told
 
 
 @dg.sensor(

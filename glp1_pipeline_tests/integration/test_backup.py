@@ -17,7 +17,7 @@ from glp1_pipeline.adapters.balance import balance, fingerprint
 from glp1_pipeline.adapters.cipher import Cipher, KeyMissing, KeyRing
 from glp1_pipeline.adapters.ehr import Ehr, EhrSettings
 from glp1_pipeline.adapters.ehr_compare import compare
-from glp1_pipeline.adapters.ehr_unknown import unknown_there
+from glp1_pipeline.adapters.ehr_unknown import extra_there, unknown_there
 from glp1_pipeline.adapters.landing import Folder
 from glp1_pipeline.adapters.outbox import deliver_pending
 from glp1_pipeline.adapters.postgres import EmbeddedPostgres
@@ -219,6 +219,7 @@ def test_after_a_restore_the_ehr_that_knows_more_is_told_nothing_twice_and_nothi
         found = unknown_there(connection, peer, None)
         assert found.resources["Patient"] >= 2  # of the second and the later person
         assert found.versions
+        assert extra_there(connection, peer)["Patient"] == 1  # of the later person: the second one was planned
         missing = unknown_drops(connection, road.folder / "archive")
         assert len(missing) == 1
         assert take_again(road.cipher, again.landing, missing) == 1
@@ -231,6 +232,7 @@ def test_after_a_restore_the_ehr_that_knows_more_is_told_nothing_twice_and_nothi
         there = compare(connection, peer, again.cipher)
         assert (there.holds, there.not_sent_yet) == (True, 0)
         assert unknown_there(connection, peer, None).is_nothing
+        assert not extra_there(connection, peer)
         assert {kind: count(ehr, kind) for kind in resources} == resources
         assert count(ehr, "Provenance") == provenances
         assert not unknown_drops(connection, road.folder / "archive")

@@ -104,6 +104,11 @@ def test_a_person_lists_a_conflict_and_decides_it_and_replays_stay_without_effec
         assert road.replay().writes == 0
         reconciled = glp1("reconcile")
         assert (reconciled["ehr"]["edited_there"], reconciled["holds"]) == (0, True)
+        second = {**get(f"{ehr.url}/{key}"), "id": "a-second-copy"}
+        requests.put(f"{ehr.url}/Observation/a-second-copy", json=second, timeout=10).raise_for_status()
+        asked = CliRunner().invoke(cli.main, ["reconcile", "--json"])
+        assert (asked.exit_code, json.loads(asked.stdout)["ehr"]["extra"]) == (1, 1)
+        assert "1 unknown here" in CliRunner().invoke(cli.main, ["reconcile"]).output
         kept = [json.loads(line) for line in (tmp_path / "audit.ndjson").read_text().splitlines()]
         assert [(line["actor"], line["patient"], line["resource"], line["decision"]) for line in kept] == [
             ("steward-7", patient_id, key, "theirs"),

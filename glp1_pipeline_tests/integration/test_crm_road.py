@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -68,7 +70,7 @@ def test_a_contact_that_the_crm_refused_for_what_it_says_is_decided_anew_and_mad
 
 
 def test_what_the_crm_holds_is_compared_contact_by_contact_with_what_it_was_told(
-    world: CrmWorld, crm: CrmProcess
+    world: CrmWorld, crm: CrmProcess, tmp_path: Path
 ) -> None:
     world.road.send(submission(1), submission(2), submission(3), submission(4))
     world.drain(crm.door())
@@ -83,6 +85,13 @@ def test_what_the_crm_holds_is_compared_contact_by_contact_with_what_it_was_told
     assert compared()["equal"] == 4
     crm.ask("PATCH", f"/{second['id']}", {"properties": {"glp1_pipeline_status": "lost"}})
     assert compared() == {"contacts": 4, "equal": 3, "edited_there": 1, "holds": True}
+    with closing(sqlite3.connect(tmp_path / "contacts.sqlite3")) as its_own:  # it keeps another form than it was told
+        its_own.execute("update contacts set properties = json_set(properties, '$.lastname', upper(properties ->> 'lastname'))")
+        its_own.commit()
+        assert compared() == {"contacts": 4, "equal": 3, "edited_there": 1, "holds": True}
+        its_own.execute("update contacts set properties = json_set(properties, '$.lastname', 'x') where id = ?", (third["id"],))
+        its_own.commit()
+    assert compared() == {"contacts": 4, "equal": 2, "different": 1, "edited_there": 1}
     crm.ask("DELETE", f"/{third['id']}")
     assert compared() == {"contacts": 4, "equal": 2, "edited_there": 1, "missing": 1}
     # As after a restore of an older database, and as where what we noted is not what stands there.

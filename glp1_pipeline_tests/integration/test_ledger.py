@@ -44,6 +44,37 @@ def assert_in_balance(road: SmallRoad) -> None:
     assert all(lines == events + rejected + again for _, lines, events, rejected, again, _ in road.drops())
 
 
+# By day, source and type
+
+
+def test_what_is_missing_of_one_source_is_told_though_another_has_as_many_too_much(road: SmallRoad):
+    web = {**submission(2), "source": "/intake/kiosk"}
+    road.drop("a.ndjson", submission(1), submission(1), web, b"no event")
+    road.take()
+    road.connection.execute("insert into phi.feeds values ('/intake/kiosk', 'intake-2', now(), now())")
+    assert_in_balance(road)
+    told = [(part.source, part.type, part.received, part.waiting, part.rejected) for part in road.parts()]
+    assert sorted(told)[0] == ("intake-2", "intake.submitted", 1, 1, 0)
+    assert sorted(told)[2] == ("unreadable", "", 1, 0, 1)
+    assert len(told) == 3
+    road.connection.execute("update phi.events set source = '/intake/kiosk' where type is not null")
+    day = road.one("select received_on from phi.events limit 1")
+    (more, less) = sorted(road.balance().faults)  # in all there are as many as were received
+    assert more == f"{day} intake-2 intake.submitted: 1 received, 2 in the ledger"
+    assert less.endswith("intake.submitted: 1 received, 0 in the ledger")
+
+
+def test_what_is_missing_of_one_day_is_told_with_its_day_and_no_source_by_its_own_name(road: SmallRoad):
+    road.drop("a.ndjson", *[submission(n) for n in range(3)])
+    road.take()
+    road.connection.execute("update phi.events set received_on = received_on - 1 where line = 2")
+    assert [fault.partition(": ")[2] for fault in road.balance().faults] == [
+        "0 received, 1 in the ledger",
+        "3 received, 2 in the ledger",
+    ]
+    assert "/intake" not in str(road.balance().faults)
+
+
 # Each once
 
 

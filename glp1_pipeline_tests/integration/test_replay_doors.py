@@ -19,6 +19,7 @@ from glp1_pipeline import contracts
 from glp1_pipeline.adapters import hops, metrics, replay
 from glp1_pipeline.cli import main
 from glp1_pipeline.defs.hops import measure_hops
+from glp1_pipeline.defs.recovery import count_ledger
 from glp1_pipeline.defs.matches import decide_match
 from glp1_pipeline.defs.replay import replay_events
 from glp1_pipeline.defs.resources import Road
@@ -202,18 +203,19 @@ def settle_writes(road: SmallRoad) -> None:
         "update ops.writes set status = 'delivered', tries = 2, settled_at = created_at + interval '2 seconds'"
         " where target = 'ehr'"
     )
-    for attempt, status, outcome in ((1, 503, "retry"), (2, 200, "delivered")):
+    for attempt, status, outcome, trouble in ((1, 503, "retry", "unavailable"), (2, 200, "delivered", None)):
         road.connection.execute(
-            "insert into ops.deliveries (write_id, attempt, at, ms, http_status, outcome, delivered_on) select write_id,"
-            " %s, now(), 12.5, %s, %s, (now() at time zone 'utc')::date from ops.writes where target = 'ehr'",
-            (attempt, status, outcome),
+            "insert into ops.deliveries (write_id, attempt, at, ms, http_status, outcome, trouble, delivered_on) select"
+            " write_id, %s, now(), 12.5, %s, %s, %s, (now() at time zone 'utc')::date from ops.writes where target = 'ehr'",
+            (attempt, status, outcome, trouble),
         )
 
 
 def test_the_journey_of_an_event_is_told_from_its_drop_to_the_answer_of_the_ehr(road: SmallRoad):
     first = submission(1)
-    road.send(first)
-    road.send(amendment(first, 1, {"anthro.weight": {"value": 90, "unit": "kg"}}))
+    for run, event in (("run-1", first), ("run-2", amendment(first, 1, {"anthro.weight": {"value": 90, "unit": "kg"}}))):
+        road.connection.execute("select set_config('glp1.run_id', %s, false)", (run,))  # as a run of Dagster does
+        road.send(event)
     settle_writes(road)
     ids = [str(event) for (event,) in road.rows("select event_id from phi.events order by seq")]
     ask("replay", "--event", ids[0], "--apply", *BY)
@@ -230,6 +232,8 @@ def test_the_journey_of_an_event_is_told_from_its_drop_to_the_answer_of_the_ehr(
             (1, 503, "retry"),
             (2, 200, "delivered"),
         ]
+        assert {journey["taken_by_run"], journey["settled_by_run"], write["run"]} == {f"run-{n + 1}"}
+        assert [a["trouble"] for a in write["attempts"]] == ["unavailable", None]
         assert journey["hops"][f"change to ehr ({write['write']})"] == 2
         assert 0 <= journey["hops"]["receipt to charted"] < 60  # a replay later is no part of it
     assert told[0]["queue"]["entered_at"] is not None
@@ -238,6 +242,7 @@ def test_the_journey_of_an_event_is_told_from_its_drop_to_the_answer_of_the_ehr(
     assert {write["target"] for write in told[0]["writes"]} == {"ehr", "crm"}
     shown = CliRunner().invoke(main, ["trace", ids[0]]).output
     assert "HTTP 503" in shown
+    assert "(run run-1)" in shown
     assert "Canary" not in shown + json.dumps(told)
     assert "no event has this id" in ask("trace", str(uuid.uuid4()), code=1)
 
@@ -275,6 +280,7 @@ def test_hops_are_counted_with_their_times_errors_and_duplicates(road: SmallRoad
     )
     assert found.attempts["ehr", "1h", "retry"] == found.attempts["ehr", "1h", "delivered"] == 2
     assert found.error_rate("ehr", "1h") == 0.5
+    assert found.error_rates("ehr", "1h") == {"unavailable": 0.5}
     assert (found.duplicates, found.lines, found.queue) == (1, 4, 2)
     assert found.events == {"waiting": 0, "rejected": 1, "dead": 0}
     assert found.writes["crm", "ready"] == 2
@@ -295,8 +301,32 @@ def test_the_asset_hops_has_numbers_that_plot(road: SmallRoad):
     (event,) = done.get_asset_materialization_events()
     told = {name: value.value for name, value in event.materialization.metadata.items()}
     assert told["change to delivered ehr: seconds (median)"] == 2
-    assert told["ehr: error rate"] == 0.5
+    assert (told["ehr: error rate"], told["ehr: error rate, unavailable"]) == (0.5, 0.5)
     assert all(isinstance(value, (int, float)) for value in told.values())
+
+
+def test_the_asset_of_the_balance_counts_today_by_source_and_type_and_its_check_is_an_error_when_one_is_lost(road: SmallRoad):
+    road.send(submission(1), submission(2), b"no event")
+
+    def counted() -> tuple[dict[str, Any], dg.AssetCheckEvaluation]:
+        done = dg.materialize([count_ledger], resources={"road": Road()}, raise_on_error=False)
+        (event,) = done.get_asset_materialization_events()
+        (check,) = done.get_asset_check_evaluations()
+        return {name: value.value for name, value in event.materialization.metadata.items()}, check
+
+    told, check = counted()
+    assert (told["received"], told["days, sources and types"], told["of them out of balance"]) == (3, 2, 0)
+    (charted,) = [told[name] for name in told if re.fullmatch(r"today source-\w{4} intake.submitted: charted", name)]
+    assert (charted, told["today unreadable: rejected"]) == (2, 1)
+    assert all(isinstance(value, (int, float, bool)) for value in told.values())
+    assert check.passed
+    road.connection.execute("delete from phi.events where status = 'rejected'")
+    told, check = counted()
+    assert (check.passed, check.severity, told["of them out of balance"]) == (False, dg.AssetCheckSeverity.ERROR, 1)
+    assert "unreadable: 1 received, 0 in the ledger" in str(check.description)
+    parts = json.loads(ask("reconcile", "--no-ehr", "--no-crm", "--parts", code=1))["parts"]
+    (part,) = [one for one in parts if not one["type"]]
+    assert (part["source"], part["received"], part["rejected"]) == ("unreadable", 1, 0)
 
 
 NAME = re.compile(r"\bglp1_[a-z_]+")
@@ -318,7 +348,7 @@ def test_every_name_of_the_dashboard_is_in_the_exposition_and_no_value_of_a_pati
     labels = {value for line in told.splitlines() for value in re.findall(r'="([^"]*)"', line)}
     assert labels <= {
         "", "crm", "ehr", "1h", "24h", "0.5", "0.95", "receipt_to_charted", "receipt_to_queue", "change_to_delivered",
-        "waiting", "rejected", "dead", "ready", "in_doubt", "delivered", "retry",
+        "waiting", "rejected", "dead", "ready", "in_doubt", "delivered", "retry", "unavailable",
     }  # fmt: skip
 
 

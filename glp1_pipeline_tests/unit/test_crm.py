@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from glp1_pipeline import contracts
 from glp1_pipeline.domain import crm
 from glp1_pipeline.domain.changes import read_change
+from glp1_pipeline.domain.changes.crm import is_kept
 from glp1_pipeline.domain.chart import Chart, Reported, Value
 from glp1_pipeline.domain.contract import STAGES, Stage
 from glp1_pipeline.domain.crm import Contact, Entry, contact, contact_hash, is_known, is_our_write, said_there
@@ -227,6 +228,25 @@ def test_to_opt_out_is_to_revoke_and_an_empty_box_is_no_consent() -> None:
     revoked = {"value": {"status": "revoked", "version": "", "at": NOW.isoformat()}}
     assert said(glp1_sms_opt_out="true") == {"consent.sms": revoked}
     assert said(glp1_sms_opt_out="false", glp1_marketing_opt_out="") == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "kept", "something_else"),
+    [
+        ("mobilephone", "+12065550123", ["(206) 555-0123", "206.555.0123", "1 206 555 0123"], ["+12065550124", "", "206"]),
+        ("email", "Cora@canary.example", ["cora@canary.example", " CORA@CANARY.EXAMPLE"], ["kora@canary.example", ""]),
+        ("lastname", "van der Canary", ["VAN DER CANARY", "Van  Der Canary "], ["Canary", "van der Canary-Finch"]),
+        ("glp1_sms_opt_out", "true", ["True", "yes"], ["false", "", "maybe"]),
+        ("glp1_pipeline_status", "intake_submitted", ["Intake_Submitted"], ["intake_started", ""]),
+        ("glp1_patient_id", "8a7f", [], ["8A7F", ""]),
+    ],
+)
+def test_what_the_crm_keeps_in_other_letters_or_marks_says_the_same_and_nothing_else_does(
+    name: str, told: str, kept: list[str], something_else: list[str]
+) -> None:
+    assert is_kept(CONTRACT, name, told, told)
+    assert [text for text in kept if not is_kept(CONTRACT, name, told, text)] == []
+    assert [text for text in something_else if is_kept(CONTRACT, name, told, text)] == []
 
 
 def test_what_is_not_on_the_list_says_nothing_and_what_cannot_be_read_is_held() -> None:

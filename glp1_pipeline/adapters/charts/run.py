@@ -17,10 +17,11 @@ from psycopg.errors import DeadlockDetected
 from ...domain.charting import Claimed, Read, decide, read
 from ...domain.contract import Contract
 from ...domain.difference import difference
-from ...domain.events import Refused, parse_event
+from ...domain.events import Event, Refused, parse_event
 from ...domain.failures import where
 from ...domain.gates import GateFault
 from ...domain.told import INTAKE
+from ..balance_parts import Moved, part_key
 from ..cipher import Cipher, KeyMissing
 from ..documents import read_document
 from ..ledger import MEND, event_id_of
@@ -203,7 +204,7 @@ def _without(claimed: Iterable[Claimed], event_ids: Collection[str]) -> list[Cla
 
 def _open(connection, contract: Contract, cipher: Cipher, rows: list[tuple]) -> tuple[list[Claimed], list[tuple]]:
     """The events of these rows as they are understood now, and those that are refused: id, reason, hint."""
-    claimed, refused = [], []
+    claimed, refused, moved = [], [], Moved()
     for event_id, _, kid, body, received_at, status, reason in rows:
         if reason in FINAL:
             continue
@@ -213,23 +214,30 @@ def _open(connection, contract: Contract, cipher: Cipher, rows: list[tuple]) -> 
             event, told = parse_event(document, contract)
             # A line that was no event when it was read, and is one now, gets the id of that event.
             wanted = event_id_of(event) if status in ("rejected", "dead") else event_id
-            if wanted != event_id and not _rename(connection, cipher, event_id, content, wanted):
+            if wanted != event_id and not _rename(connection, cipher, event_id, content, wanted, event, moved):
                 refused.append((event_id, "came_again", "the same event came again since and was accepted then"))
                 continue
             claimed.append(Claimed(str(wanted), received_at, event, told))
         except Refused as refusal:
             refused.append((event_id, refusal.reason, refusal.hint))
+    moved.save(connection)
     return claimed, refused
 
 
-def _rename(connection, cipher: Cipher, event_id: uuid.UUID, content: bytes, wanted: uuid.UUID) -> bool:
-    """Give a line the id of the event that it is; False if another row has it."""
+def _rename(
+    connection, cipher: Cipher, event_id: uuid.UUID, content: bytes, wanted: uuid.UUID, event: Event, moved: Moved
+) -> bool:
+    """Give a line the id, source and type of the event that it is; False if another row has it."""
     kid, body = cipher.seal(content, f"events|{wanted}")
     done = connection.execute(
-        "update phi.events set event_id = %s, kid = %s, body = %s where event_id = %s"
-        " and not exists (select from phi.events where event_id = %s)",
-        (wanted, kid, body, event_id, wanted),
-    ).rowcount
+        "update phi.events e set event_id = %s, kid = %s, body = %s, source = %s, type = %s from phi.events was"
+        " where e.event_id = %s and was.event_id = e.event_id"
+        " and not exists (select from phi.events where event_id = %s)"
+        " returning e.drop_id, e.received_on, was.source, was.type",
+        (wanted, kid, body, event.source, event.type, event_id, wanted),
+    ).fetchone()
     if done:  # the plans that chose the line chose the event: its journey tells of them
         connection.execute("update ops.replay_plan_events set event_id = %s where event_id = %s", (wanted, event_id))
+        drop_id, day, source, kind = done
+        moved.note(drop_id, part_key(day, source, kind), part_key(day, event.source, event.type))
     return bool(done)

@@ -126,6 +126,8 @@ def save(connection, contract: Contract, cipher: Cipher, decided: Decided, known
             done.held_values += sum("held" in value for value in report.values.values())
 
 
+SETTLED_BY = "case e.status when 'charted' then e.settled_by_run else nullif(current_setting('glp1.run_id', true), '') end"
+"""The run that charted it first, as `settled_at` is when."""
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 VALUE_COLUMNS = (
     "event_id", "record_id", "submission_id", "form_version", "status", "authored_at", "received_at", "time_zone",
@@ -276,6 +278,7 @@ def settle(connection, claimed: list[Claimed], decided: Decided, refused: list[t
             "update phi.events e set status = 'charted', reason = null, hint = null, record_id = u.p,"
             # When it was charted first: a replay is no part of its journey.
             " settled_at = case e.status when 'charted' then e.settled_at else clock_timestamp() end,"
+            f" settled_by_run = {SETTLED_BY},"
             " source = u.s, source_id = u.i, type = u.t, version = u.v, subject = u.j,"
             " occurred_at = u.o from unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[],"
             " %s::text[], %s::timestamptz[]) as u(e, p, s, i, t, v, j, o) where e.event_id = u.e",
@@ -299,7 +302,8 @@ def mark(connection, status: str, rows: list[tuple]) -> None:
     if rows:
         connection.execute(
             "update phi.events e set status = case e.status when 'charted' then e.status else %s end, reason = u.r,"
-            " hint = u.h, settled_at = case e.status when 'charted' then e.settled_at else clock_timestamp() end"
+            " hint = u.h, settled_at = case e.status when 'charted' then e.settled_at else clock_timestamp() end,"
+            f" settled_by_run = {SETTLED_BY}"
             " from unnest(%s::uuid[], %s::text[], %s::text[]) as u(e, r, h) where e.event_id = u.e",
             (status, *(list(column) for column in zip(*rows, strict=True))),
         )

@@ -37,9 +37,11 @@ class Page:
 class Feed:
     """One EHR's changes. `until`: our monotonic clock when each call must be over."""
 
-    def __init__(self, ehr: Ehr, page_size: int = PAGE) -> None:
+    def __init__(self, ehr: Ehr, page_size: int = PAGE, only: str = "") -> None:
+        """`only`: a search that narrows it, `identifier=...`; a server that does not heed it tells of all."""
         self.ehr = ehr
         self.page_size = page_size
+        self._only = f"{only}&" if only else ""
 
     def changed(self, kind: str, since: datetime | None) -> Iterator[tuple[list[Entry], datetime]]:
         """Page after page what changed at `since` or later, oldest first, with the instant up to which all is read.
@@ -110,13 +112,13 @@ class Feed:
 
     def _count(self, kind: str, at: datetime) -> int:
         """How many changed at `at` or later, as far as the server counts them."""
-        reply = self.ehr.wire.call("GET", f"/{kind}?_lastUpdated=ge{instant(at)}&_summary=count")
+        reply = self.ehr.wire.call("GET", f"/{kind}?{self._only}_lastUpdated=ge{instant(at)}&_summary=count")
         total = reply.content.get("total") if isinstance(reply.content, dict) else None
         return total if isinstance(total, int) else 0
 
     def _query(self, kind: str, at: datetime | None, size: int) -> str:
         since = "" if at is None else f"_lastUpdated=ge{instant(at)}&"
-        return f"/{kind}?{since}_sort=_lastUpdated&_count={size}"
+        return f"/{kind}?{self._only}{since}_sort=_lastUpdated&_count={size}"
 
     def _page(self, kind: str, path: str, since: datetime | None = None) -> Page:
         reply = self.ehr.wire.call("GET", path)

@@ -225,15 +225,16 @@ def settle(connection: Connection[Any], target: str, batch: Sequence[Settled]) -
         )
     if tried:
         connection.execute(
-            "insert into ops.deliveries (write_id, attempt, at, ms, http_status, outcome, delivered_on)"
-            " select w, a, now(), ms, h, o, (now() at time zone 'utc')::date"
-            " from unnest(%s::bigint[], %s::int[], %s::float8[], %s::int[], %s::text[]) as u(w, a, ms, h, o)",
+            "insert into ops.deliveries (write_id, attempt, at, ms, http_status, outcome, trouble, delivered_on)"
+            " select w, a, now(), ms, h, o, c, (now() at time zone 'utc')::date from unnest(%s::bigint[], %s::int[],"
+            " %s::float8[], %s::int[], %s::text[], %s::text[]) as u(w, a, ms, h, o, c)",
             (
                 [s.claimed.write_id for s in tried],
                 [s.claimed.tries for s in tried],
                 [s.ms for s in tried],
                 [s.http_status for s in tried],
                 [s.outcome for s in tried],
+                [None if s.outcome == "delivered" else s.last_class for s in tried],
             ),
         )
     # Last, in a statement of its own under the lane's lock: a write planned meanwhile is seen, or its planner

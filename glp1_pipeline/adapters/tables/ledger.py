@@ -1,8 +1,9 @@
 """What came in: drops and events."""
 
 from sqlalchemy import BigInteger, Column, Date, Identity, Index, LargeBinary, Table, Text, Uuid, text
+from sqlalchemy.dialects.postgresql import JSONB
 
-from .declaring import counter, instant, metadata, required
+from .declaring import OF_THIS_RUN, counter, instant, metadata, required
 
 drops = Table(
     "drops",
@@ -22,6 +23,7 @@ drops = Table(
     counter("rejected"),
     counter("duplicates"),
     counter("times_delivered"),
+    required("parts", JSONB, server_default="{}"),
     schema="ops",
     comment="One row per different file content that the landing zone ever showed; never its name. state: reading, "
     "settled or refused. lines = events + rejected + duplicates.",
@@ -51,6 +53,8 @@ events = Table(
     Column("hint", Text),
     Column("record_id", Uuid),
     instant("settled_at"),
+    Column("taken_by_run", Text, server_default=OF_THIS_RUN),
+    Column("settled_by_run", Text),
     schema="phi",
     comment="One row per event received, by what it is (source and id), with its exact bytes encrypted. status: "
     "waiting, charted, rejected or dead.",

@@ -17,10 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from .declaring import counter, instant, metadata, required
-
-OF_THIS_RUN = text("nullif(current_setting('glp1.run_id', true), '')")
-"""What the connection of a run says of itself; nothing where no run is at work."""
+from .declaring import OF_THIS_RUN, counter, instant, metadata, required
 
 writes = Table(
     "writes",
@@ -107,6 +104,7 @@ deliveries = Table(
     required("ms", Double),
     Column("http_status", Integer),
     required("outcome", Text),
+    Column("trouble", Text),
     required("delivered_on", Date),
     Column("run_id", Text, server_default=OF_THIS_RUN),
     schema="ops",
