@@ -38,7 +38,8 @@ _COUNTED: LiteralString = (
     f" named as (select of as source, string_agg(feed, '+' order by feed) as feed from (select {_SOURCE} as of, feed"
     "  from phi.feeds) as f group by of)"
     " select day, source, type, coalesce(feed, ''), coalesce(n, 0)::bigint, coalesce(by_status, '{}')"
-    " from read full join there using (day, source, type) left join named using (source) order by day, feed, source, type"
+    " from read full join there using (day, source, type) left join named using (source)"
+    " order by day, feed, source, type"
 )
 
 

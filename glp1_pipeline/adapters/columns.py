@@ -126,7 +126,7 @@ COLUMNS = {
     "opens_at": "When the check-in opens.",
     "outcome": "What came of it.",
     "owner": "Whose it is: a role of the contract.",
-    "parts": "By day of receipt, source (a hash of it) and type, how many events and quarantined lines of it were read.",
+    "parts": "By day of receipt, source (a hash of it) and type: how many events and quarantined lines were read.",
     "patient_id": "Our own, opaque id of the person.",
     "plan_id": "Id of the plan, ours.",
     "planned": "Hash of each resource as last decided.",

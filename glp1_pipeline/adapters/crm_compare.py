@@ -101,7 +101,8 @@ def _judge(contract: Contract, found: ComparedContacts, told: _Told, there: Cont
 
 def _says(contract: Contract, told: _Told, there: Contact) -> bool:
     """All that it was told, in whichever form the CRM keeps it."""
-    return all(is_kept(contract, name, value, there.properties.get(name, "")) for name, value in told.properties.items())
+    said = there.properties
+    return all(is_kept(contract, name, value, said.get(name, "")) for name, value in told.properties.items())
 
 
 def _told(connection, cipher: Cipher, patients: Collection[str]) -> dict[str, _Told]:

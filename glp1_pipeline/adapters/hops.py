@@ -105,7 +105,8 @@ def measure(connection: psycopg.Connection, targets: tuple[str, ...]) -> Hops:
         found.oldest = {(hop, target): age for hop, target, age in rows(OLDEST, list(targets))}
         for window, seconds in WINDOWS.items():
             for target, outcome, trouble, count in rows(
-                "select w.target, d.outcome, coalesce(d.trouble, 'unknown'), count(*) from ops.deliveries d join ops.writes w using (write_id)"
+                "select w.target, d.outcome, coalesce(d.trouble, 'unknown'), count(*) from ops.deliveries d"
+                " join ops.writes w using (write_id)"
                 " where d.delivered_on >= (now() at time zone 'utc')::date - 1"
                 " and d.at > now() - make_interval(secs => %s) group by 1, 2, 3",
                 seconds,

@@ -20,6 +20,8 @@ MERGED = (
 )
 """Whose writes an event of a record may be in: its own, and those of whoever's patient it is or was."""
 
+TOLD = "type", "source", "status", "reason", "hint", "drop_id", "line", "taken_by_run", "settled_by_run"
+
 
 def trace(connection: psycopg.Connection, event_id: uuid.UUID) -> dict[str, Any] | None:
     """The journey, with `hops` in seconds; None where no event has this id. What has not happened is None or empty, as
@@ -29,7 +31,8 @@ def trace(connection: psycopg.Connection, event_id: uuid.UUID) -> dict[str, Any]
     """
     row = connection.execute(
         "select e.type, e.source, e.status, e.reason, e.hint, e.drop_id::text, e.line, e.taken_by_run,"
-        " e.settled_by_run, e.received_at, e.settled_at, e.occurred_at, e.record_id from phi.events e where event_id = %s",
+        " e.settled_by_run, e.received_at, e.settled_at, e.occurred_at, e.record_id from phi.events e"
+        " where event_id = %s",
         (event_id,),
     ).fetchone()
     if row is None:
@@ -37,7 +40,7 @@ def trace(connection: psycopg.Connection, event_id: uuid.UUID) -> dict[str, Any]
     *_, received_at, settled_at, occurred_at, record_id = row
     found: dict[str, Any] = {
         "event_id": str(event_id),
-        **dict(zip(("type", "source", "status", "reason", "hint", "drop_id", "line", "taken_by_run", "settled_by_run"), row, strict=False)),
+        **dict(zip(TOLD, row, strict=False)),
         "occurred_at": occurred_at,
         "received_at": received_at,
         "charted_at": settled_at if row[2] == "charted" else None,
@@ -65,23 +68,21 @@ def _of_record(connection, event_id: uuid.UUID, record_id: uuid.UUID) -> dict[st
         "select entered_at, left_at from ops.provider_queue where patient_id = %s", (patient_id,)
     ).fetchone()
     writes = connection.execute(
-        "select write_id, target, n, kind, status, resources, tries, last_class, created_at, settled_at, run_id from ops.writes"
-        f" where target = any(%(targets)s) and patient_id in ({MERGED}) and %(event)s = any(events)"
+        "select write_id, target, n, kind, status, resources, tries, last_class, created_at, settled_at, run_id"
+        f" from ops.writes where target = any(%(targets)s) and patient_id in ({MERGED}) and %(event)s = any(events)"
         " order by created_at, target, n",
         {"record": record_id, "targets": [EHR, CRM], "event": event_id},
     ).fetchall()
     names = "write", "target", "n", "kind", "status", "resources", "tries", "last", "decided_at", "settled_at", "run"
     told = [dict(zip(names, write, strict=True)) | {"attempts": []} for write in writes]
     by_id = {write["write"]: write for write in told}
-    for write_id, attempt, at, ms, http_status, outcome, trouble, run_id in connection.execute(
-        "select write_id, attempt, at, ms, http_status, outcome, trouble, run_id from ops.deliveries where write_id = any(%s)"
-        " order by delivery_id",
+    names = "attempt", "at", "ms", "http_status", "outcome", "trouble", "run"
+    for write_id, *tried in connection.execute(
+        "select write_id, attempt, at, round(ms::numeric, 1)::float8, http_status, outcome, trouble, run_id"
+        " from ops.deliveries where write_id = any(%s) order by delivery_id",
         (list(by_id),),
     ):
-        by_id[write_id]["attempts"].append(
-            {"attempt": attempt, "at": at, "ms": round(ms, 1), "http_status": http_status, "outcome": outcome,
-             "trouble": trouble, "run": run_id}  # fmt: skip
-        )
+        by_id[write_id]["attempts"].append(dict(zip(names, tried, strict=True)))
     return {
         "patient_id": str(patient_id),
         "queue": {"entered_at": queue[0], "left_at": queue[1]} if queue else None,

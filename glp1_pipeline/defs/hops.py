@@ -19,8 +19,8 @@ HOPS = dg.AssetSpec(
     kinds={"python", "postgres"},
     description="Seconds from receipt to charted, from receipt to the provider's queue and from a change to each "
     "system that must hear of it: median and p95 of the last hour, how long the oldest waits before each now, the "
-    "share of attempts that failed and why, and duplicates suppressed. Every five minutes; `glp1 metrics` gives the same to a "
-    "scraper, `glp1 trace EVENT` the journey of one event.",
+    "share of attempts that failed and why, and duplicates suppressed. Every five minutes; `glp1 metrics` gives the "
+    "same to a scraper, `glp1 trace EVENT` the journey of one event.",
     freshness_policy=dg.FreshnessPolicy.time_window(
         fail_window=timedelta(minutes=30), warn_window=timedelta(minutes=15)
     ),

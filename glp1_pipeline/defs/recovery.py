@@ -30,8 +30,8 @@ LEDGER_BALANCE = dg.AssetSpec(
     owners=[OPS],
     kinds={"python", "postgres"},
     description="received = charted + waiting + rejected + dead, counted every five minutes over everything we ever "
-    "received, as a whole and for each day, source and type. If it does not hold, something was lost or doubled: the check says what, `glp1 reconcile` compares with "
-    "the EHR itself.",
+    "received, as a whole and for each day, source and type. If it does not hold, something was lost or doubled: the "
+    "check says what, `glp1 reconcile` compares with the EHR itself.",
     freshness_policy=dg.FreshnessPolicy.time_window(
         fail_window=timedelta(minutes=30), warn_window=timedelta(minutes=15)
     ),
@@ -53,8 +53,9 @@ def count_ledger(road: Road):
     """Count everything in one snapshot."""
     with road.connect("glp1 balance") as connection:
         found = balance(connection)
-    numbers = found.as_dict() | _of_today(found)
+    numbers = found.as_dict()
     faults, writes = numbers.pop("faults"), numbers.pop("writes")
+    numbers |= _of_today(found)
     yield dg.MaterializeResult(
         "ledger_balance",
         metadata={**numbers, **{f"writes {status}": count for status, count in writes.items()}},

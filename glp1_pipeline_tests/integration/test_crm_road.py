@@ -86,10 +86,14 @@ def test_what_the_crm_holds_is_compared_contact_by_contact_with_what_it_was_told
     crm.ask("PATCH", f"/{second['id']}", {"properties": {"glp1_pipeline_status": "lost"}})
     assert compared() == {"contacts": 4, "equal": 3, "edited_there": 1, "holds": True}
     with closing(sqlite3.connect(tmp_path / "contacts.sqlite3")) as its_own:  # it keeps another form than it was told
-        its_own.execute("update contacts set properties = json_set(properties, '$.lastname', upper(properties ->> 'lastname'))")
+        its_own.execute(
+            "update contacts set properties = json_set(properties, '$.lastname', upper(properties ->> 'lastname'))"
+        )
         its_own.commit()
         assert compared() == {"contacts": 4, "equal": 3, "edited_there": 1, "holds": True}
-        its_own.execute("update contacts set properties = json_set(properties, '$.lastname', 'x') where id = ?", (third["id"],))
+        its_own.execute(
+            "update contacts set properties = json_set(properties, '$.lastname', 'x') where id = ?", (third["id"],)
+        )
         its_own.commit()
     assert compared() == {"contacts": 4, "equal": 2, "different": 1, "edited_there": 1}
     crm.ask("DELETE", f"/{third['id']}")

@@ -19,8 +19,8 @@ from glp1_pipeline import contracts
 from glp1_pipeline.adapters import hops, metrics, replay
 from glp1_pipeline.cli import main
 from glp1_pipeline.defs.hops import measure_hops
-from glp1_pipeline.defs.recovery import count_ledger
 from glp1_pipeline.defs.matches import decide_match
+from glp1_pipeline.defs.recovery import count_ledger
 from glp1_pipeline.defs.replay import replay_events
 from glp1_pipeline.defs.resources import Road
 from glp1_pipeline_tests.small_road import (
@@ -213,7 +213,10 @@ def settle_writes(road: SmallRoad) -> None:
 
 def test_the_journey_of_an_event_is_told_from_its_drop_to_the_answer_of_the_ehr(road: SmallRoad):
     first = submission(1)
-    for run, event in (("run-1", first), ("run-2", amendment(first, 1, {"anthro.weight": {"value": 90, "unit": "kg"}}))):
+    for run, event in (
+        ("run-1", first),
+        ("run-2", amendment(first, 1, {"anthro.weight": {"value": 90, "unit": "kg"}})),
+    ):
         road.connection.execute("select set_config('glp1.run_id', %s, false)", (run,))  # as a run of Dagster does
         road.send(event)
     settle_writes(road)
@@ -305,7 +308,9 @@ def test_the_asset_hops_has_numbers_that_plot(road: SmallRoad):
     assert all(isinstance(value, (int, float)) for value in told.values())
 
 
-def test_the_asset_of_the_balance_counts_today_by_source_and_type_and_its_check_is_an_error_when_one_is_lost(road: SmallRoad):
+def test_the_asset_of_the_balance_counts_today_by_source_and_type_and_its_check_is_an_error_when_one_is_lost(
+    road: SmallRoad,
+):
     road.send(submission(1), submission(2), b"no event")
 
     def counted() -> tuple[dict[str, Any], dg.AssetCheckEvaluation]:

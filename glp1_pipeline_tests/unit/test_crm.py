@@ -233,7 +233,12 @@ def test_to_opt_out_is_to_revoke_and_an_empty_box_is_no_consent() -> None:
 @pytest.mark.parametrize(
     ("name", "told", "kept", "something_else"),
     [
-        ("mobilephone", "+12065550123", ["(206) 555-0123", "206.555.0123", "1 206 555 0123"], ["+12065550124", "", "206"]),
+        (
+            "mobilephone",
+            "+12065550123",
+            ["(206) 555-0123", "206.555.0123", "1 206 555 0123"],
+            ["+12065550124", "", "206"],
+        ),
         ("email", "Cora@canary.example", ["cora@canary.example", " CORA@CANARY.EXAMPLE"], ["kora@canary.example", ""]),
         ("lastname", "van der Canary", ["VAN DER CANARY", "Van  Der Canary "], ["Canary", "van der Canary-Finch"]),
         ("glp1_sms_opt_out", "true", ["True", "yes"], ["false", "", "maybe"]),

@@ -1,6 +1,7 @@
 """What drills stand on: a pager that believes no forger, a certificate that has expired, rights that hold for root too."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ import pytest
 import requests
 
 from glp1_pipeline.adapters.alerts.channels import sign
+from glp1_pipeline.sandbox.drills import all_drills
 from glp1_pipeline.sandbox.drills.powers import given_up
 from glp1_pipeline.sandbox.drills.receiver import receiver
 from glp1_pipeline.sandbox.drills.tls import TlsFront
@@ -75,3 +77,13 @@ def test_whoever_gave_up_the_power_over_files_is_shut_out_and_has_it_again_after
 def test_a_program_that_gave_it_up_is_shut_out_in_all_threads_that_it_starts(shut: Path):
     told = subprocess.run([sys.executable, "-c", LOOK_FROM_A_THREAD, shut], capture_output=True, text=True, check=True)
     assert told.stdout == "shut out\n"
+
+
+def test_the_scorecard_of_the_docs_has_every_drill_and_the_readme_shows_the_whole_of_it():
+    docs = Path(__file__).parents[2] / "docs"
+    page = (docs / "scorecard.md").read_text("utf-8")
+    assert set(re.findall(r"\(`([a-z0-9-]+)`\) \| passed ", page)) == {drill.name for drill in all_drills()}
+    table = page[page.index("| what breaks |") : page.index("\n\n## ")]
+    readme = (docs.parent / "README.md").read_text("utf-8")
+    assert table in readme
+    assert f"{len(all_drills())} of {len(all_drills())} passed" in readme

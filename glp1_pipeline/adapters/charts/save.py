@@ -126,7 +126,9 @@ def save(connection, contract: Contract, cipher: Cipher, decided: Decided, known
             done.held_values += sum("held" in value for value in report.values.values())
 
 
-SETTLED_BY = "case e.status when 'charted' then e.settled_by_run else nullif(current_setting('glp1.run_id', true), '') end"
+SETTLED_BY = (
+    "case e.status when 'charted' then e.settled_by_run else nullif(current_setting('glp1.run_id', true), '') end"
+)
 """The run that charted it first, as `settled_at` is when."""
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 VALUE_COLUMNS = (

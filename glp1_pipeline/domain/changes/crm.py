@@ -1,7 +1,8 @@
 """What a contact in the CRM says, in our fields.
 
 What the CRM keeps of what we told it in a form of its own (a phone with brackets, an address in small letters) says
-the same. The event holds only what somebody in the CRM said (`domain.crm`), so what we wrote there ourselves says nothing here.
+the same. The event holds only what somebody in the CRM said (`domain.crm`), so what we wrote there ourselves says
+nothing here.
 Here: properties into values, by the same readers as the form's answers. Not here: whose word counts (`ownership`).
 """
 

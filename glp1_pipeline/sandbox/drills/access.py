@@ -23,13 +23,13 @@ from .drill import Drill
 from .ending import DrillFailed, NotRun
 from .looping import EHR
 from .programs import wait_until
-from .proxy import status
+from .proxy import slow, status
 from .receiver import Receiver, receiver
 from .scene import Scene
 from .tls import TlsFront
 
 WHO = ("drill", "a drill")
-TOKEN_SECONDS = 4
+TOKEN_SECONDS, SHORT_TOKEN_SECONDS = 4, 2
 HOUR = 3600
 
 # ---- the EHR's credential
@@ -55,13 +55,38 @@ def _revoked(scene: Scene) -> None:
     scene.until_settled()
 
 
-def _restart_ehr(scene: Scene, **client: str) -> None:
+def _token_expired(scene: Scene) -> None:
+    """The proxy holds a write until the token that it carries has expired."""
+    if scene.site.foreign_ehr:
+        raise NotRun("how long another's EHR lets a token live is not ours to say")
+    _restart_ehr(scene, token_seconds=SHORT_TOKEN_SECONDS)
+    scene.feed(2)
+    wait_until(lambda: not scene.left() and scene.one("select count(*) from ops.deliveries"), 30,
+               "nothing was delivered with a token that lives")  # fmt: skip
+    hold = slow(SHORT_TOKEN_SECONDS + 0.05)
+    scene.break_("our token expires while a write is on its way", lambda: scene.proxy.plan(hold, hold))
+    scene.feed(4)
+    scene.until_detected(
+        lambda: "the EHR says 401, and the same try goes on with a new token" if _refused_tokens(scene) else None
+    )
+    scene.until_settled()
+    troubled = scene.one("select count(*) from ops.deliveries where outcome <> 'delivered'")
+    if troubled or _breaker(scene):
+        raise DrillFailed(f"{troubled} tries failed, or nothing is sent any more, for a token that expired")
+    scene.step(f"{_refused_tokens(scene)} requests met an expired token; no try failed, nothing was held back")
+
+
+def _refused_tokens(scene: Scene) -> int:
+    return sum(answered == 401 for _, answered in scene.proxy.writes)
+
+
+def _restart_ehr(scene: Scene, token_seconds: int = TOKEN_SECONDS, **client: str) -> None:
     scene.site.stop(EHR)
     settings = scene.settings
     argv, env = ehr_command(settings, int(settings.state.get("ehr_itself_port")))
     path = settings.home / "ehr" / "settings.yaml"
     content = yaml.safe_load(path.read_text("utf-8"))
-    content["server_auth"]["token_lifetime"] = TOKEN_SECONDS
+    content["server_auth"]["token_lifetime"] = token_seconds
     content["server_auth"]["smart_clients"][0] |= client
     path.write_text(yaml.safe_dump(content), "utf-8")
     scene.site.launch(EHR, argv, env)
@@ -320,6 +345,9 @@ def _is_well_told(message: dict[str, Any], heard: Receiver, people: list[dict[st
 DRILLS = [
     Drill("ehr-credential-revoked", "access", "The EHR takes our client secret away, and gives it back.",
           "breaker_open", _revoked, settings={"GLP1_EHR_SANDBOX_AUTH": "smart"}),
+    Drill("ehr-token-expired", "access", "Our token for the EHR expires while a write is on its way.", None,
+          _token_expired, settings={"GLP1_EHR_SANDBOX_AUTH": "smart"},
+          why_no_alert="the same try asks for a new token and goes on"),
     Drill("key-rotation", "access", "A new key of payload encryption becomes current while events flow; what lies "
           "under the old one is sealed anew, and the old one is retired.", None, _key_rotation, is_alone=True,
           why_no_alert="nothing fails and nobody has to act: `glp1 keys list` shows how far it is"),

@@ -95,18 +95,45 @@ def sum_up(rows: list[dict[str, Any]]) -> str:
     )
 
 
+def by_area(rows: list[dict[str, Any]]) -> list[str]:
+    """The whole in a few lines, which the README shows too."""
+    lines = [
+        "| what breaks | drills | passed | detected within (s) | recovered within (s) | lost | doubled | alerts |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for area in dict.fromkeys(row["area"] for row in rows):
+        of = [row for row in rows if row["area"] == area]
+        all_ = totals(of)
+        slowest = (
+            max((row[name] for row in of if row.get(name) is not None), default=None)
+            for name in ("detection_seconds", "recovery_seconds")
+        )
+        needed = [row for row in of if row.get("alert")]
+        told = (
+            area_title(area), all_["drills"], all_["passed"], *("-" if v is None else f"{v:.1f}" for v in slowest),
+            all_["lost"], all_["doubled"], f"{sum(bool(row.get('is_raised')) for row in needed)} of {len(needed)}",
+        )  # fmt: skip
+        lines.append("| " + " | ".join(map(str, told)) + " |")
+    return lines
+
+
+def area_title(area: str) -> str:
+    return "EHR" if area == "ehr" else area.capitalize()
+
+
 def as_markdown(rows: list[dict[str, Any]]) -> str:
     """The page docs/scorecard.md."""
     days = sorted({row["began_at"][:10] for row in rows if "began_at" in row})
     when = " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "never"
     page = INTRODUCTION.format(when=when, sum=sum_up(rows)).splitlines()
+    page += ["", *by_area(rows)]
     area = None
     for row in rows:
         if row["area"] != area:
             area = row["area"]
             page += [
                 "",
-                f"## {'EHR' if area == 'ehr' else area.capitalize()}",
+                f"## {area_title(area)}",
                 "",
                 "| What happens | " + " | ".join(HEADS[1:]) + " |",
             ]

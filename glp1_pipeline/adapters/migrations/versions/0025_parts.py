@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 revision = "0025"
 down_revision = "0024"
 
-PARTS = "By day of receipt, source (a hash of it) and type, how many events and quarantined lines of it were read."
+PARTS = "By day of receipt, source (a hash of it) and type: how many events and quarantined lines were read."
 TAKEN_BY_RUN = "Run of Dagster that took it in; empty where none did."
 SETTLED_BY_RUN = "Run of Dagster in which its fate was sealed; empty where none did it."
 TROUBLE = "Class of what kept the attempt from delivering; empty where nothing did."
