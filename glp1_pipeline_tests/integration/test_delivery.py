@@ -134,6 +134,16 @@ def test_an_unknown_outcome_is_read_back_and_ends_with_one_of_each(
         client = world.ehr(proxy.url)
         report = world.deliver(client, deadline=1.0)  # over when the slow one is given up
         assert report.outcomes["in_doubt"] == 1
+        tried = world.connection.execute(
+            "select d.outcome, d.trouble from ops.deliveries d join ops.writes w using (write_id) where w.target = %s",
+            (world.target,),
+        ).fetchall()
+        assert {trouble for outcome, trouble in tried if outcome == "in_doubt"} < {
+            "no_answer",
+            "unavailable",
+            "rubbish",
+        }
+        assert all(trouble is None for outcome, trouble in tried if outcome == "delivered")
         while not proxy.writes:  # what is slow lands before our next try, as where minutes lie between them
             time.sleep(0.02)
         world.drain(client)
