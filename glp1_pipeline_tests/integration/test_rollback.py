@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from glp1_pipeline.adapters import rollback
+from glp1_pipeline.adapters.charts import attend_disputes
 from glp1_pipeline.adapters.outbox import conflicts, settle_conflict
 from glp1_pipeline.adapters.plans import alone
 from glp1_pipeline.adapters.rollback import plan as plans
 from glp1_pipeline.domain.contract import Contract
+from glp1_pipeline.domain.tasks import EDITED, edit_cause
 from glp1_pipeline.sandbox.drills.proxy import COMMIT_THEN_DROP, FaultProxy
 from glp1_pipeline_tests.rollbacks import BY, Told
 from glp1_pipeline_tests.sample_inputs import contract
@@ -140,6 +142,12 @@ def test_what_somebody_changed_or_deleted_in_the_ehr_since_is_left_and_told_and_
     found = {one.key: one.reason for one in conflicts(bad.connection, "ehr")}
     assert found == {edited: "edited_in_ehr", deleted: "deleted_in_ehr"}
     assert told.compare().holds
+    # Each is somebody's work, told to the EHR too; and no word that was taken back goes out with it.
+    assert attend_disputes(bad.connection, bad.contract, bad.cipher) == 1
+    asked = {cause for (cause,) in bad.rows("select cause from ops.tasks where code = %s and status = 'open'", EDITED)}
+    assert asked == {edit_cause(edited, "edited_in_ehr"), edit_cause(deleted, "deleted_in_ehr")}
+    told.deliver()
+    assert {key: said for key, said in told.says().items() if key in now} == now
     # A person decides: theirs, and what we say next is sent on that version.
     (patient_id,) = {one.patient_id for one in conflicts(bad.connection, "ehr")}
     assert settle_conflict(bad.connection, "ehr", patient_id, edited, "theirs")
