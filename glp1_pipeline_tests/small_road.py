@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, LiteralString, cast
 
@@ -39,6 +40,7 @@ from glp1_pipeline_tests.sample_inputs import clean_submission, contract
 
 RING = KeyRing("k1", {"k1": base64.b64decode("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")}, b"r" * 32)
 ROLE = "glp1"
+PARTS = import_module("glp1_pipeline.adapters.migrations.versions.0025_parts")
 TEMPLATE = f"blank_{uuid.uuid4().hex[:8]}"
 
 
@@ -165,6 +167,10 @@ class SmallRoad:
 
     def parts(self) -> list[Part]:
         return balance_by_part(self.connection)
+
+    def count_parts(self) -> None:
+        """Of events whose day a test moved: as if they had been read then."""
+        self.connection.execute(PARTS.OF_BEFORE)
 
     def fingerprint(self) -> dict[str, str]:
         return fingerprint(self.connection)

@@ -81,6 +81,7 @@ def test_a_backlog_over_several_days_and_batches_is_charted_to_its_end(road: Sma
         "update phi.events set received_on = received_on - (seq % 3)::int, received_at = received_at"
         " - make_interval(days => (seq % 3)::int)"
     )
+    road.count_parts()
     days = charts.pending_days(road.connection)
     assert len(days) == 3
     assert road.one("select count(*) from phi.events where received_on = %s", days[1]) in (13, 14)

@@ -45,6 +45,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallRoad]:
             " '2026-07-01' then make_interval(days => 123) else '0' end as at from phi.events) t"
             " where t.event_id = events.event_id"
         )
+        road.count_parts()
         yield road
 
 
