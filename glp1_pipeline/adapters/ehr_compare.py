@@ -28,9 +28,10 @@ class Compared:
     equal: int = 0
     missing: int = 0
     different: int = 0
-    """Changed there by someone else, or not what we sent."""
+    """Changed there by someone whom we did not hear yet, or not what we sent."""
     edited_there: int = 0
-    """Known to be changed there by someone: left to them (`glp1 conflicts`), or kept beside what we said since."""
+    """Known to be changed there by someone: left to them (`glp1 conflicts`), kept beside what we said since, or heard
+    and in the ledger, with nothing of ours to be said since."""
     doubled: int = 0
     """There more than once under our identifier."""
     extra: int = 0
@@ -54,7 +55,7 @@ def compare(
 ) -> Compared:
     """Read every resource of ours back. Memory is flat: some patients at a time; `progress` hears after each."""
     found = Compared()
-    for planned, remote, marked, sent in _patients(connection, cipher, target):
+    for planned, remote, marked, heard, sent in _patients(connection, cipher, target):
         found.not_sent_yet += sum(key not in remote for key in planned)
         written = {key: remote[key] for key in sent if key in remote}
         found.resources += len(written)
@@ -62,7 +63,9 @@ def compare(
         for there in read_back(ehr, written):
             if there.exists and is_same(sent[there.key], there.content, back):
                 found.equal += 1
-            elif there.key in marked or (there.exists and is_theirs_too(written[there.key])):
+            elif there.key in marked or (
+                there.exists and (is_theirs_too(written[there.key]) or heard.get(there.key) == there.version)
+            ):
                 found.edited_there += 1
             elif not there.exists:
                 found.missing += 1
@@ -75,13 +78,14 @@ def compare(
     return found
 
 
-def _patients(connection, cipher: Cipher, target: str) -> Iterator[tuple[dict, dict, set, dict]]:
-    """For some patients at a time: what is planned, what the target calls it, conflicts, what was last delivered."""
+def _patients(connection, cipher: Cipher, target: str) -> Iterator[tuple[dict, dict, set, dict, dict]]:
+    """For some patients at a time: what is planned, what the target calls it, conflicts, others' versions that the ledger
+    heard of, what was last delivered."""
     last = "00000000-0000-0000-0000-000000000000"
     while True:
         copies = connection.execute(
-            "select patient_id::text, planned, remote, conflicts from ops.copies where target = %s and patient_id > %s"
-            " order by patient_id limit %s",
+            "select patient_id::text, planned, remote, conflicts, heard from ops.copies"
+            " where target = %s and patient_id > %s order by patient_id limit %s",
             (target, last, PATIENTS_AT_A_TIME),
         ).fetchall()
         if not copies:
@@ -94,6 +98,7 @@ def _patients(connection, cipher: Cipher, target: str) -> Iterator[tuple[dict, d
             (target, [row[0] for row in copies]),
         ):
             sent |= keys_of(orjson.loads(cipher.open(kid, bytes(body), f"writes|{write_id}")))
-        planned = {key: digest for _, hashes, _, _ in copies for key, digest in hashes.items()}
-        remote = {key: ids for _, _, ids_by_key, _ in copies for key, ids in ids_by_key.items()}
-        yield planned, remote, {key for row in copies for key in row[3]}, sent
+        planned = {key: digest for _, hashes, *_ in copies for key, digest in hashes.items()}
+        remote = {key: ids for _, _, ids_by_key, *_ in copies for key, ids in ids_by_key.items()}
+        heard = {key: mark["version"] for row in copies for key, mark in row[4].items()}
+        yield planned, remote, {key for row in copies for key in row[3]}, heard, sent

@@ -16,6 +16,7 @@ import dagster as dg
 import psycopg
 import pytest
 
+from glp1_pipeline.adapters.ehr_compare import compare
 from glp1_pipeline.adapters.matches import decide
 from glp1_pipeline.defs import ehr_changes
 from glp1_pipeline.domain.contract import EHR
@@ -70,6 +71,24 @@ def test_a_language_corrected_in_the_ehr_reaches_the_chart_and_does_not_come_bac
     circle.road.replay()
     assert circle.road.fingerprint() == before
     assert circle.road.balance().faults == []
+
+
+def test_what_was_heard_of_an_edit_is_no_difference_when_the_ehr_is_read_back(circle: Circle) -> None:
+    circle.road.send(submission(next(PEOPLE)))
+    circle.deliver()
+    assert circle.poll().changes == 0
+
+    def read_back() -> dict[str, Any]:
+        found = compare(circle.road.connection, circle.client, circle.road.cipher).as_dict()
+        return {name: found[name] for name in ("different", "edited_there", "holds")}
+
+    weight = circle.place("Observation", "29463-7")
+    circle.provider.edit(weight, note=[{"text": "on our own scale"}])
+    assert read_back() == {"different": 1, "edited_there": 0, "holds": False}
+    assert circle.round() == 1
+    assert read_back() == {"different": 0, "edited_there": 1, "holds": True}
+    circle.provider.edit(weight, note=[{"text": "and once more"}])  # another word than the one that was heard
+    assert read_back() == {"different": 1, "edited_there": 0, "holds": False}
 
 
 def test_what_a_provider_measured_and_added_is_known_and_not_made_twice(circle: Circle) -> None:
