@@ -79,8 +79,8 @@ def compare(
 
 
 def _patients(connection, cipher: Cipher, target: str) -> Iterator[tuple[dict, dict, set, dict, dict]]:
-    """For some patients at a time: what is planned, what the target calls it, conflicts, others' versions that the ledger
-    heard of, what was last delivered."""
+    """For some patients at a time: what is planned, what the target calls it, conflicts, others' versions that the
+    ledger heard of, what was last delivered."""
     last = "00000000-0000-0000-0000-000000000000"
     while True:
         copies = connection.execute(
