@@ -5,8 +5,9 @@ Here: comparing. Not here: our own ledger's balance (`balance`), and mending (`o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
@@ -37,13 +38,17 @@ class Compared:
     extra: int = 0
     """There under an identifier of ours, and nobody here put them there (`ehr_unknown.extra_there`, if asked)."""
     not_sent_yet: int = 0
+    there: Counter[str] = field(default_factory=Counter, repr=False)
+    """By type how many of ours are there."""
 
     @property
     def holds(self) -> bool:
         return self.missing + self.different + self.doubled + self.extra == 0
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"holds": self.holds}
+        told = asdict(self) | {"holds": self.holds}
+        del told["there"]
+        return told
 
 
 def compare(
@@ -61,6 +66,7 @@ def compare(
         found.resources += len(written)
         back = {f"{key.partition('/')[0]}/{ids[0]}": key for key, ids in remote.items()}
         for there in read_back(ehr, written):
+            found.there[there.key.partition("/")[0]] += there.exists
             if there.exists and is_same(sent[there.key], there.content, back):
                 found.equal += 1
             elif there.key in marked or (

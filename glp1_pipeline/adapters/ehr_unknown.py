@@ -7,7 +7,7 @@ that is decided again finds it there (`outbox.courier`), any other edit is read 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 
 from ..domain.fhir.elements import RESOURCE_SYSTEM
-from ..domain.outbox.exchange import is_ours
+from ..domain.outbox.exchange import TYPES_WITHOUT_OUR_IDENTIFIER, is_ours
 from .ehr import Ehr, EhrFailure, Entry
 from .ehr.entries import NOT_OFFERED
 from .ehr.feed import Feed
@@ -75,24 +75,30 @@ def unknown_there(
     return found
 
 
-def extra_there(connection: psycopg.Connection, ehr: Ehr, target: str = "ehr") -> Counter[str]:
+def extra_there(
+    connection: psycopg.Connection, ehr: Ehr, there: Mapping[str, int] | None = None, target: str = "ehr"
+) -> Counter[str]:
     """By type how many resources in the EHR carry our identifier and are not where one of ours is, or will be: nobody
     here ever planned them, or they are a second copy.
 
-    All that carries it is read, oldest first; memory is flat. What was planned since our look is asked for once more at
-    the end. `connection` is in autocommit mode.
+    `there`: by type how many of ours were just found there; where the EHR counts as many, none is too much. Else all
+    that carries it is read, oldest first; memory is flat. What was planned since our look is asked for once more at the
+    end. `connection` is in autocommit mode.
     """
     found: Counter[str] = Counter()
     for kind in _kinds(connection, ehr, target):
+        only = _carrying(ehr, kind)
+        if not only or (there is not None and _count(ehr, kind, only) == there.get(kind, 0)):
+            continue
         strange: list[Entry] = []
         with _places_of_ours(connection, kind, target):
-            for page in _ours(ehr, kind):
+            for page in _ours(ehr, kind, only):
                 strange += _not_ours(connection, page)
                 if len(strange) >= MOST_STRANGE:
                     break
-        there = Feed(ehr).current(sorted({entry.place for entry in strange}))
+        now = Feed(ehr).current(sorted({entry.place for entry in strange}))
         with _places_of_ours(connection, kind, target):  # by now
-            found[kind] = len(_not_ours(connection, [entry for entry in there.values() if entry]))
+            found[kind] = len(_not_ours(connection, [entry for entry in now.values() if entry]))
     return +found
 
 
@@ -108,10 +114,30 @@ def _not_ours(connection: psycopg.Connection, entries: list[Entry]) -> list[Entr
     return [e for e in entries if (keys := _our_keys(e.content)) and known.isdisjoint((k, e.remote_id) for k in keys)]
 
 
-def _ours(ehr: Ehr, kind: str) -> Iterator[list[Entry]]:
+def _carrying(ehr: Ehr, kind: str) -> str:
+    """The search for what carries our identifier, or our id as a tag; empty where ours of this type carry neither."""
+    if kind not in TYPES_WITHOUT_OUR_IDENTIFIER and kind in ehr.capability.types_with_identifier:
+        return f"identifier={RESOURCE_SYSTEM}|"
+    is_tagged = kind not in TYPES_WITHOUT_OUR_IDENTIFIER or not ehr.capability.takes_our_ids
+    return f"_tag={RESOURCE_SYSTEM}|" if is_tagged else ""
+
+
+def _count(ehr: Ehr, kind: str, only: str) -> int | None:
+    """None where the EHR does not count so."""
+    try:
+        told = ehr.wire.call("GET", f"/{kind}?{only}&_summary=count").content
+    except EhrFailure as failure:
+        if failure.status not in NOT_OFFERED:
+            raise
+        return None
+    total = told.get("total") if isinstance(told, dict) else None
+    return total if isinstance(total, int) else None
+
+
+def _ours(ehr: Ehr, kind: str, only: str) -> Iterator[list[Entry]]:
     """What carries our identifier, as the EHR finds it; all there is of the type, where it cannot search so."""
     try:
-        for page, _ in Feed(ehr, only=f"identifier={RESOURCE_SYSTEM}|").changed(kind, None):
+        for page, _ in Feed(ehr, only=only).changed(kind, None):
             yield page
     except EhrFailure as failure:
         if failure.status not in NOT_OFFERED:

@@ -37,7 +37,7 @@ def reconcile(with_ehr: bool, with_crm: bool, with_parts: bool, as_json: bool) -
             compared = None
             if with_ehr:
                 compared = compare(connection, road.ehr, road.cipher, progress=tell)
-                compared.extra = sum(extra_there(connection, road.ehr).values())
+                compared.extra = sum(extra_there(connection, road.ehr, compared.there).values())
             contacts = None
             if with_crm and road.contract.crm:
                 contacts = compare_contacts(connection, road.crm, road.contract, road.cipher)
