@@ -159,7 +159,9 @@ def test_a_write_is_given_up_by_tries_and_by_age() -> None:
     assert decide(KIND, "unreachable", tries=1, age_hours=24, random=0.5).status == "dead"
 
 
-@pytest.mark.parametrize("trouble", ["unauthorized", "forbidden", "throttled", "redirected", "unreadable"])
+@pytest.mark.parametrize(
+    "trouble", ["unauthorized", "forbidden", "throttled", "redirected", "unreadable", "store_away"]
+)
 def test_what_is_not_the_writes_fault_never_kills_it(trouble: Any) -> None:
     decision = decide(KIND, trouble, tries=400, age_hours=4000, random=0.5)
     assert decision.status == "ready"
@@ -169,6 +171,14 @@ def test_what_is_not_the_writes_fault_never_kills_it(trouble: Any) -> None:
 def test_a_retry_waits_at_least_as_long_as_it_was_told() -> None:
     assert decide(KIND, "unavailable", tries=1, age_hours=0, random=0.0, retry_after=9).delay_seconds == 9
     assert decide(KIND, "unavailable", tries=1, age_hours=0, random=1.0, retry_after=1).delay_seconds == 2
+
+
+def test_a_key_waits_for_a_person_and_our_own_database_for_moments() -> None:
+    delays = [
+        decide(KIND, trouble, tries=1, age_hours=0, random=1.0).delay_seconds
+        for trouble in ("unreadable", "store_away")
+    ]
+    assert delays == [KIND.max_retry_seconds, KIND.first_retry_seconds]
 
 
 @pytest.mark.parametrize("random", [0.0, 0.3, 1.0])
@@ -191,7 +201,8 @@ def test_the_breaker_opens_after_five_failures_in_a_row_and_no_sooner() -> None:
 def test_a_patients_own_trouble_leaves_the_breaker_closed_and_proves_the_target_well() -> None:
     for trouble in ("rejected", "moved"):
         assert after_failure(Breaker("closed", 4, "no_answer"), trouble, KIND, 0.5) == (Breaker(), None)
-    assert after_failure(Breaker("closed", 4), "unreadable", KIND, 0.5) == (Breaker("closed", 4), None)
+    for trouble in ("unreadable", "store_away"):
+        assert after_failure(Breaker("closed", 4), trouble, KIND, 0.5) == (Breaker("closed", 4), None)
 
 
 def test_being_told_off_opens_it_at_once_for_as_long_as_told() -> None:

@@ -31,7 +31,11 @@ ROUNDS = 3  # times that one try sends: again after reading back what had moved
 
 
 class Unreadable(RuntimeError):
-    """Something of ours that is needed cannot be read or kept now: a body, its key, or the database."""
+    """Something of ours that is needed cannot be read: a body, or its key."""
+
+
+class StoreAway(RuntimeError):
+    """Our own database does not answer for a moment, or another holds there what is needed."""
 
 
 @dataclass(slots=True)
@@ -99,7 +103,9 @@ class Carrier(ABC):
         except Failure as failure:
             tried.trouble, tried.http_status, tried.retry_after = failure.trouble, failure.status, failure.retry_after
         except Unreadable:
-            tried.trouble = "unreadable"  # an earlier body, or the ledger that must hear of another's edit first
+            tried.trouble = "unreadable"  # an earlier body
+        except StoreAway:
+            tried.trouble = "store_away"  # as when the ledger must hear of another's edit first
         except Exception as error:  # noqa: BLE001 - one write must not stop the others; its text may hold a value
             self._failed_here(tried, error)
         tried.ms = (time.monotonic() - began) * 1000
@@ -118,7 +124,7 @@ class Carrier(ABC):
             with self.connect() as connection:
                 rows = earlier_bodies(connection, self.target, one)
         except TROUBLES:
-            raise Unreadable("earlier writes") from None
+            raise StoreAway("earlier writes") from None
         return [(status, self._open(write_id, kid, body)) for write_id, status, kid, body in rows]
 
     def _open(self, write_id: int, kid: str | None, body: bytes | None) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from glp1_pipeline.domain.crm import (
     is_our_write,
 )
 
-from .carrier import ROUNDS, Carrier, OpenBody, Tried, Unreadable
+from .carrier import ROUNDS, Carrier, OpenBody, StoreAway, Tried
 from .lanes import Claimed
 
 EMAIL = "email"
@@ -196,7 +196,7 @@ class ContactCarrier(Carrier):
         try:
             self.append([orjson.dumps(event)])
         except TROUBLES:
-            raise Unreadable("the ledger") from None
+            raise StoreAway("the ledger") from None
 
     def _names(self, way: _Way) -> set[str]:
         return self._heard | way.told.keys() | way.when_new.keys() | {KEY, CHANGE, EMAIL}

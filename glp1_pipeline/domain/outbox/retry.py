@@ -24,6 +24,7 @@ Trouble = Literal[
     "moved",  # 409, 412: something is not as we last saw it
     "rejected",  # any other 4xx
     "unreadable",  # something of ours cannot be read now: a body, its key
+    "store_away",  # our own database did not answer
     "failed_here",  # our own code failed on it
 ]
 
@@ -55,11 +56,12 @@ POLICIES: dict[Trouble, Policy] = {
     "moved": Policy(is_in_doubt=True),
     "rejected": Policy(is_final=True),
     "unreadable": Policy(burns_try=False, gives_up=False),
+    "store_away": Policy(burns_try=False, gives_up=False),
     "failed_here": Policy(is_in_doubt=True),
 }
 _WORST_FIRST: tuple[Trouble, ...] = (
     "rejected", "unauthorized", "forbidden", "redirected", "throttled", "rubbish", "unavailable", "no_answer",
-    "unreachable", "moved", "unreadable", "failed_here",
+    "unreachable", "moved", "unreadable", "store_away", "failed_here",
 )  # fmt: skip
 
 
@@ -165,7 +167,9 @@ def after_failure(
 ) -> tuple[Breaker, float | None]:
     """The breaker after a trouble, and for how many seconds it is open (None: it is not)."""
     policy = POLICIES[trouble]
-    if trouble in ("unreadable", "failed_here") or (breaker.state == "open" and policy.breaker != "opens"):
+    if trouble in ("unreadable", "store_away", "failed_here") or (
+        breaker.state == "open" and policy.breaker != "opens"
+    ):
         return breaker, None  # ours alone, or a late answer to a call made before it opened
     if policy.breaker == "none":
         return after_success(breaker), None  # the target answered, and sensibly
