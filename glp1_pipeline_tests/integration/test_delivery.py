@@ -17,7 +17,7 @@ import requests
 
 from glp1_pipeline.adapters.ehr import EhrMisconfigured, EhrSettings, count_by_identifier, read_back
 from glp1_pipeline.adapters.ehr_compare import compare
-from glp1_pipeline.adapters.outbox import pending, retry_dead, settle_conflict, wait_for_due
+from glp1_pipeline.adapters.outbox import carrier, pending, retry_dead, settle_conflict, wait_for_due
 from glp1_pipeline.sandbox.drills.proxy import (
     COMMIT_THEN_DROP,
     COMMIT_THEN_HTML,
@@ -633,6 +633,27 @@ def test_a_body_that_does_not_open_waits_and_holds_nobody(world: World) -> None:
     world.connection.execute("update phi.write_bodies set kid = 'k1' where write_id = %s", (write_id,))
     world.drain()
     assert_each_once(world, [locked, other])
+
+
+def test_a_write_that_our_own_database_could_not_be_asked_about_is_tried_again_in_seconds(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (patient,) = world.patients(1)
+    world.plan(patient, patient.chart(1, "Anna"))
+    world.deliver()
+    change_flag(world, patient, "edited_in_ehr")
+    world.plan(patient, patient.change(2, patient.flag("inactive")))
+    asked = carrier.earlier_bodies
+
+    def away(*_: Any) -> Any:
+        monkeypatch.setattr(carrier, "earlier_bodies", asked)
+        raise psycopg.OperationalError("the server closed the connection")
+
+    monkeypatch.setattr(carrier, "earlier_bodies", away)
+    assert dict(world.deliver().outcomes) == {"retry": 1}
+    assert world.writes("ready")[0][2:] == (0, "store_away")
+    assert wait_for_due(world.connection, world.target, 3.0)
+    assert dict(world.deliver().outcomes) == {"conflict": 1}
 
 
 def test_a_deadline_gives_back_what_was_not_begun(world: World) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+import psycopg
 from psycopg import Connection
 
 from glp1_pipeline.adapters.calls import CallFailure
@@ -36,6 +37,12 @@ class Unreadable(RuntimeError):
 
 class StoreAway(RuntimeError):
     """Our own database does not answer for a moment, or another holds there what is needed."""
+
+
+def of_store(error: Exception, what: str) -> RuntimeError:
+    """Who went away is back in moments; a statement that the database refuses waits for a person."""
+    is_away = isinstance(error, (OSError, psycopg.OperationalError, psycopg.InterfaceError))
+    return StoreAway(what) if is_away else Unreadable(what)
 
 
 @dataclass(slots=True)
@@ -123,8 +130,8 @@ class Carrier(ABC):
         try:
             with self.connect() as connection:
                 rows = earlier_bodies(connection, self.target, one)
-        except TROUBLES:
-            raise StoreAway("earlier writes") from None
+        except TROUBLES as error:
+            raise of_store(error, "earlier writes") from None
         return [(status, self._open(write_id, kid, body)) for write_id, status, kid, body in rows]
 
     def _open(self, write_id: int, kid: str | None, body: bytes | None) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from glp1_pipeline.domain.crm import (
     is_our_write,
 )
 
-from .carrier import ROUNDS, Carrier, OpenBody, StoreAway, Tried
+from .carrier import ROUNDS, Carrier, OpenBody, Tried, of_store
 from .lanes import Claimed
 
 EMAIL = "email"
@@ -195,8 +195,8 @@ class ContactCarrier(Carrier):
             return
         try:
             self.append([orjson.dumps(event)])
-        except TROUBLES:
-            raise StoreAway("the ledger") from None
+        except TROUBLES as error:
+            raise of_store(error, "the ledger") from None
 
     def _names(self, way: _Way) -> set[str]:
         return self._heard | way.told.keys() | way.when_new.keys() | {KEY, CHANGE, EMAIL}

@@ -16,7 +16,7 @@ from glp1_pipeline.adapters.ehr.entries import Entry, entry_of
 from glp1_pipeline.adapters.store import TROUBLES
 from glp1_pipeline.domain.outbox import Found, is_theirs_too, judge, keys_of, opens_breaker, with_contents, without
 
-from .carrier import ROUNDS, Carrier, OpenBody, StoreAway, Tried
+from .carrier import ROUNDS, Carrier, OpenBody, StoreAway, Tried, of_store
 from .lanes import Claimed, heard_bodies, note_places
 
 
@@ -137,8 +137,8 @@ class Courier(Carrier):
             try:
                 with self.connect() as connection:
                     rows = heard_bodies(connection, [one.heard[key]["event"] for key in heard])
-            except TROUBLES:
-                raise StoreAway("what was heard") from None
+            except TROUBLES as error:
+                raise of_store(error, "what was heard") from None
             told = {event: self._open_at(f"events|{event}", kid, body)["data"] for event, kid, body in rows}
             heard = {key: told.get(one.heard[key]["event"], {}).get("resource") for key in heard}
         shared = (key for key in keys if key not in heard and is_theirs_too(one.remote.get(key, [])))
@@ -152,8 +152,8 @@ class Courier(Carrier):
             return
         try:
             self._hear(entry_of(there.resource), ours)
-        except TROUBLES:
-            raise StoreAway("the ledger") from None
+        except TROUBLES as error:
+            raise of_store(error, "the ledger") from None
 
     def _note_shared(self, one: Claimed, shared: Mapping[str, list[str]]) -> None:
         """Before what was made of both is sent: found there after a kill, it is no word of theirs."""
@@ -161,8 +161,8 @@ class Courier(Carrier):
             with self.connect() as connection:
                 if not note_places(connection, self.target, one, shared):
                     raise StoreAway("a lane that another holds")
-        except TROUBLES:
-            raise StoreAway("what is shared") from None
+        except TROUBLES as error:
+            raise of_store(error, "what is shared") from None
 
     def _last_sent(self, one: Claimed) -> dict[str, list[dict[str, Any]]]:
         """What we last sent of each resource, and since then perhaps: writes that died may have landed all the same."""
