@@ -253,9 +253,10 @@ def _check(folder: Folder, rules: MedicationRules) -> None:
         mgs = [rung.mg for rung in family.rungs]
         if mgs != sorted(set(mgs)):
             folder.fault_at("family", name, f"the ladder of family `{name}` does not rise", f"mend {LADDERS}")
-        if family.is_compounded and (family.rungs or family.mg_from is None or family.mg_to is None):
+        limits = (family.mg_from, family.mg_start, family.mg_to)
+        if family.is_compounded and (family.rungs or None in limits):
             what = f"compounded family `{name}` must have limits and no ladder"
-            folder.fault_at("family", name, what, "give mg_from and mg_to")
+            folder.fault_at("family", name, what, "give mg_from, mg_start and mg_to")
     for pack in rules.packs:
         if pack.product_key not in rules.products:
             folder.fault(PACKS, 1, f"product `{pack.product_key}` is not in {PRODUCTS}", "add it there")

@@ -10,6 +10,7 @@ import dagster as dg
 
 from ..adapters import orders
 from ..adapters.charts import medication
+from ..domain.medication_model import MedicationRules
 from .chart import CHARTS
 from .describe import CLINICAL, spec
 from .resources import Road
@@ -62,7 +63,7 @@ MEDICATION_TRANSITIONS = spec(
 def count_treatments(context: dg.AssetExecutionContext, road: Road):
     """Count what stands, what moved, and what people should look at."""
     with road.connect("glp1 treatments") as connection:
-        states = medication.count_states(connection)
+        states, products = medication.count_states(connection), medication.count_products(connection)
         findings = medication.count_findings(connection)
         moves = medication.count_transitions(connection)
         let_through = orders.count_overrides(connection)
@@ -70,7 +71,12 @@ def count_treatments(context: dg.AssetExecutionContext, road: Road):
     now = sum(row["open"] for row in findings)
     yield dg.MaterializeResult(
         "medication_courses",
-        metadata={"treatments": sum(states.values()), OPEN: now, **by_state(states), **by_finding(findings)},
+        metadata={
+            "treatments": sum(states.values()),
+            OPEN: now,
+            **by_state(road.contract.medication, states, products),
+            **by_finding(road.contract.medication, findings),
+        },
         check_results=[
             dg.AssetCheckResult(
                 asset_key="medication_courses",
@@ -109,18 +115,25 @@ def open_before(instance: dg.DagsterInstance) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def by_state(states: dict[tuple[str, str], int]) -> dict[str, int]:
-    """Treatments by state, and by family and state, each a line of its own in the plots."""
-    counts: Counter[str] = Counter()
-    for (family, state), count in states.items():
+def by_state(
+    rules: MedicationRules, states: dict[tuple[str, str], int], products: dict[tuple[str, str], int]
+) -> dict[str, int]:
+    """Treatments by state, by family and state, and where products share a family by product and state. Each is a line
+    of its own in the plots, also while nobody is there: else it would stay at the last number that it had."""
+    counts: Counter[str] = Counter({f"state {state}": 0 for state in rules.states})
+    shared = {name: f"product {name}" for name, one in rules.products.items() if one.family != name}
+    named = {(shared[product], state): n for (product, state), n in products.items() if product in shared}
+    for (name, state), count in {**states, **named}.items():
+        counts.update({f"{name} {state}": 0 for state in rules.states})
+        counts[f"{name} {state}"] += count
+    for (_, state), count in states.items():
         counts[f"state {state}"] += count
-        counts[f"{family} {state}"] += count
     return dict(counts)
 
 
-def by_finding(findings: list[dict]) -> dict[str, int]:
-    """Open findings by name, and how many days the oldest is old."""
-    counts: Counter[str] = Counter()
+def by_finding(rules: MedicationRules, findings: list[dict]) -> dict[str, int]:
+    """Open findings by name, none of them left out, and how many days the oldest is old."""
+    counts: Counter[str] = Counter({f"finding {name}": 0 for name in rules.findings})
     for row in findings:
         counts[f"finding {row['finding']}"] += row["open"]
     return dict(counts) | {"oldest in days": max((row["oldest_days"] for row in findings), default=0)}

@@ -11,6 +11,7 @@ import dagster as dg
 
 from ..adapters import refills
 from ..adapters.refills.counts import LATELY_DAYS
+from ..domain.contract import Contract
 from ..domain.refill_model import RefillRules
 from .describe import CLINICAL, spec
 from .followup import FOLLOW_UPS
@@ -117,7 +118,7 @@ def count_refills(road: Road):
     grows = rates["rate"] > rates["rate before"] and overrides["lately"]["overrides"] >= FEWEST
     yield dg.MaterializeResult(
         "refill_overrides",
-        metadata=of_overrides(overrides),
+        metadata=of_overrides(overrides, road.contract),
         check_results=[_check("refill_overrides", "overrides_do_not_grow", not grows, rates)],
     )
 
@@ -163,7 +164,8 @@ def of_decisions(found: dict[str, Any], rules: RefillRules) -> dict[str, Any]:
     }
 
 
-def of_overrides(found: dict[str, Any]) -> dict[str, Any]:
+def of_overrides(found: dict[str, Any], contract: Contract) -> dict[str, Any]:
+    """Each reason and each role that may give one is a line of its own, also while nobody gives it."""
     lately = found["lately"]
     told: dict[str, Any] = {
         "overrides": found["all"],
@@ -171,8 +173,10 @@ def of_overrides(found: dict[str, Any]) -> dict[str, Any]:
         f"in {LATELY_DAYS} days": lately["overrides"],
         "rate": lately["rate"],
     }
-    for what in ("reason", "role"):
-        for name, one in lately[f"by_{what}"].items():
+    roles = [name for name, role in contract.roles.items() if role.overrides]
+    for what, known in (("reason", [*contract.override_reasons]), ("role", roles)):
+        none = {name: {"overrides": 0, "rate": 0.0} for name in known}
+        for name, one in (none | lately[f"by_{what}"]).items():
             told |= {f"{what} {name}": one["overrides"], f"rate {what} {name}": one["rate"]}
     return told
 

@@ -31,7 +31,8 @@ FINDINGS = frozenset(
         "start_above_first_step", "dose_not_on_ladder", "compounded_jump", "move_not_allowed", "product_unknown",
         "product_ambiguous", "product_contradicts_code", "code_contradicts_dose", "dose_missing", "no_ladder",
         "compounded_dose_incomplete", "compounded_dose_disagrees", "compounded_dose_tenfold",
-        "compounded_dose_out_of_range", "time_unreadable", "planned_dose_disagrees", "listed_dose_disagrees",
+        "compounded_dose_out_of_range", "time_unreadable", "planned_dose_disagrees", "planned_product_disagrees",
+        "listed_dose_disagrees",
         "dispensed_dose_disagrees", "reported_dose_disagrees", "skipped_rung", "reversed_rung", "two_glp1_at_once",
         "dispensed_without_order", "supply_does_not_fit_dose", "switch_without_last_dose", "restart_after_gap",
         "switch_above_first_step",
@@ -162,6 +163,8 @@ class Family(Declared):
     mg_from: float | None = None
     mg_to: float | None = None
     """Of compounded products: what a dose may be."""
+    mg_start: float | None = None
+    """Of compounded products: the most that a first order may be."""
     verify: str = ""
 
     def rung(self, mg: float | None) -> Rung | None:

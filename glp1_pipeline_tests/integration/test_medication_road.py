@@ -261,4 +261,11 @@ def test_the_counts_plot_by_state_and_family_and_warn_of_refused_orders_and_of_m
         road.send(ordered(29, 0.5))
         numbers, passed = counted(instance)
         assert (numbers["wegovy_inj titration"], numbers["open findings"]) == (1, 0)
+        # What nobody stands in any more is zero, and does not stay at its last number in the plots.
+        assert (numbers["wegovy_inj new_start"], numbers["state new_start"], numbers["state paused"]) == (0, 0, 0)
+        assert numbers["finding skip_a_step_up"] == 0
+        pen = ordered(29, 2.5, product="zepbound_pen", account="canary-0000002")
+        road.send(submission(2), pen)
+        numbers, _ = counted(instance)
+        assert (numbers["zepbound new_start"], numbers["product zepbound_pen new_start"]) == (1, 1)
         assert passed == {"drift_does_not_grow": True, "no_illegal_moves": True}

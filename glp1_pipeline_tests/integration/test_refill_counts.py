@@ -167,6 +167,7 @@ def test_overrides_plot_with_their_rate_by_reason_and_role_and_warn_when_they_gr
     assert (found["overrides"], found["in force"], found["rate"]) == (2, 2, 50.0)
     assert (found["rate role provider"], found["rate role pharmacist"]) == (25.0, 25.0)
     assert (found["rate reason ASSESSED_PATIENT"], found["reason EDUCATION"]) == (25.0, 1)
+    assert (found["rate reason OTHER"], found["role ops_lead"], found["rate role data_steward"]) == (0, 0, 0)
     assert passed["overrides_do_not_grow"], "two say nothing yet"
     monkeypatch.setattr(refill, "FEWEST", 2)
     assert not counted(road)[1]["overrides_do_not_grow"]

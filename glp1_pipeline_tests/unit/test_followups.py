@@ -85,6 +85,23 @@ def test_a_check_in_opens_is_due_and_is_missed_before_the_window_opens_whatever_
     assert one.refill_window_at == found.window_at
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    on=st.integers(0, 500),
+    minute=st.integers(0, 1439),
+    supply=st.integers(1, RULES.short_supply_days - 1)
+    | st.floats(0.5, RULES.short_supply_days, exclude_max=True, allow_nan=False),
+    zone=st.sampled_from(ZONES),
+)
+def test_the_same_holds_of_the_cycle_of_every_short_supply(on: int, minute: int, supply: float, zone: str):
+    one, there = live(supplied(zone, (on + minute / 1440, supply))), ZoneInfo(zone)
+    found = one.moments
+    assert found.opens_at < found.due_at < found.missed_at < found.window_at <= found.runs_out_at
+    lasts = found.runs_out_at.astimezone(there).date() - one.began_at.astimezone(there).date()
+    assert lasts == timedelta(days=RULES.short_cycle_days)
+    assert one.counts_from == one.began_at  # whoever needs the next pack sooner may answer at once
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     supplies=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 1439), st.integers(1, 400) | st.integers(1, 13)),

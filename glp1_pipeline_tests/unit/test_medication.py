@@ -12,7 +12,7 @@ from glp1_pipeline.domain.events import Change, parse_event
 from glp1_pipeline.domain.medication import Course, Fact, fold, told
 from glp1_pipeline_tests.one_patient import Patient
 from glp1_pipeline_tests.refills import checkin, day, intake
-from glp1_pipeline_tests.treatments import at, dispensed, message, ordered, resource, said, taken
+from glp1_pipeline_tests.treatments import at, dispensed, let_through, message, ordered, resource, said, taken
 
 CONTRACT = load()
 RULES = CONTRACT.medication
@@ -262,6 +262,31 @@ def test_a_dose_taken_tomorrow_cannot_be_used_and_a_pen_handed_over_without_a_do
     assert found.runs_out_at is not None
 
 
+@pytest.mark.parametrize(
+    ("product", "mg", "why"),
+    [
+        ("comp_sema", 0.25, ""), ("comp_sema", 0.26, "start_above_first_step"),
+        ("comp_sema", 2.0, "start_above_first_step"),  # tenfold in mass and in volume
+        ("comp_tirz", 2.5, ""), ("comp_tirz", 15, "start_above_first_step"),
+    ],
+)  # fmt: skip
+def test_a_first_compounded_order_that_is_tenfold_and_agrees_with_itself_begins_nothing(product, mg, why):
+    dose = {"mg": mg, "mg_per_ml": 2.5, "ml": mg / 2.5}
+    first = ordered(0, mg, product=product, dose=dose)
+    found = course(first, family=product)
+    assert (found.state, shown(found)) == (("none", [why]) if why else ("new_start", []))
+    let = let_through(0.1, "order-0-" + f"{mg:g}", "start_above_first_step")
+    assert course(first, let, family=product).is_under_way  # where a provider knows it to be right
+
+
+def test_who_comes_with_a_treatment_of_which_nobody_tells_the_dose_begins_with_a_first_one_or_by_a_providers_word():
+    pen = dispensed(-5, 0.25, product="ozempic", dose={}, codes={"ndc": "0169-4181-13"}, quantity={})
+    high = ordered(0, 1.0, product="ozempic")
+    assert "start_above_first_step" in shown(course(pen, high, family="ozempic"))
+    assert course(pen, high, let_through(0.1, "order-0-1", "start_above_first_step"), family="ozempic").mg == 1.0
+    assert course(pen, ordered(0, 0.25, product="ozempic"), family="ozempic").state == "titration"
+
+
 def test_a_tenfold_error_in_all_three_at_once_is_a_jump_that_no_label_has():
     first = ordered(0, 0.2, product="comp_sema", dose={"mg": 0.2, "mg_per_ml": 2, "ml": 0.1})
     second = ordered(28, 2.0, product="comp_sema", dose={"mg": 2.0, "mg_per_ml": 20, "ml": 0.1})
@@ -351,6 +376,36 @@ def test_the_medication_list_of_the_ehr_is_compared_with_the_order():
         },
     }
     assert shown(course(*STEP, resource(listed, 40))) == ["listed_dose_disagrees"]
+
+
+def on_the_list(rxcui: str, on: float, status: str = "active", version: str = "1") -> dict[str, Any]:
+    coding = {"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": rxcui}
+    content = {"resourceType": "MedicationStatement", "id": f"listed-{rxcui}", "status": status,
+               "dateAsserted": at(on), "medicationCodeableConcept": {"coding": [coding]}}  # fmt: skip
+    return resource(content, on, version)
+
+
+def test_another_medicine_on_the_list_while_ours_is_under_way_is_two_at_once_until_it_is_off_the_list():
+    zepbound, nothing = "2669706", Course("zepbound")
+
+    def found(*documents: dict[str, Any]) -> list[str]:
+        return shown(courses(*STEP, *documents).get("zepbound", nothing))
+
+    active = on_the_list(zepbound, 40)
+    assert found(active) == ["two_glp1_at_once"]
+    assert found(active, on_the_list(zepbound, 42, "entered-in-error", "2")) == []
+    assert found(active, on_the_list(zepbound, 42, "completed", "2")) == []
+    assert found(active, said("stopped", 41)) == []
+    assert found(on_the_list(zepbound, -20)) == []  # it was before
+
+
+def test_a_plan_for_another_product_than_was_ordered_is_shown_until_that_one_is_ordered_or_the_next_order_comes():
+    plan = ordered(-1, 2.5, product="zepbound_pen", intent="plan")
+    assert shown(course(plan, *START)) == ["planned_product_disagrees"]
+    assert shown(course(plan, *START, ordered(28, 0.25, "renewed"))) == []
+    other = ordered(29, 2.5, product="zepbound_pen", replaces="wegovy_inj")
+    assert "planned_product_disagrees" not in shown(course(plan, *START, other))
+    assert shown(course(*START, ordered(20, 2.5, product="zepbound_pen", intent="plan"))) == []  # for what comes next
 
 
 # What a check-in says of doses

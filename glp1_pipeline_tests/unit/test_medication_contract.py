@@ -125,6 +125,7 @@ def test_proposals_of_missed_doses_say_dose_who_decides_and_what_is_to_be_verifi
         ("medication.yaml", "task: provider-review-refill, description: The order leaves", "task: nobodys, description: The order leaves", "opens task `nobodys`"),
         ("medication.yaml", "to: new_start, basis", "to: new_begin, basis", "`order_of_the_starting_dose`"),
         ("medication.yaml", "  dose_down_order:", "  dose_lowered:", "`dose_down_order` of `moves` is missing"),
+        ("medication.yaml", "mg_to: 2.4, mg_start: 0.25,", "mg_to: 2.4,", "`comp_sema` must have limits and no ladder"),
         ("medication.yaml", "  no_ladder:", "  no_steps:", "`no_steps` of `findings` is used by nothing"),
         ("medication.yaml", "wegovy_hd: {missed_doses: semaglutide_weekly}", "wegovy_hd: {missed_doses: sema}", "names no list"),
         ("medication.yaml", "  compounded_weekly: {rule", "  compounded: {rule", "`compounded` is in one of"),

@@ -16,7 +16,7 @@ from glp1_pipeline.domain.events import Refused, parse_event
 from glp1_pipeline.domain.refill import Refill, decide_again, differences, record_of
 from glp1_pipeline.domain.refill_model import RefillRules
 from glp1_pipeline_tests.one_patient import CONTRACT, PATIENT, Patient, charted, reached
-from glp1_pipeline_tests.refills import by_provider, checkin, intake, overridden, requested
+from glp1_pipeline_tests.refills import by_provider, checkin, day, intake, overridden, requested
 from glp1_pipeline_tests.treatments import at, dispensed, message, ordered, said
 
 from .test_refill_rules import amended, treated
@@ -389,7 +389,18 @@ def test_a_record_says_of_each_answer_who_gave_it_in_which_voice_and_when():
             assert one["event_id"].endswith("checkin-24")
             assert one["at"] == at(24)
     assert made.inputs["anthro.weight"]["at"] == at(24)[:10]
+    for name, on in (("weight_kg", 24), ("weight_before_kg", -12)):
+        one = made.inputs[name]
+        assert (one["voice"], one["at"]) == ("reported", day(on))
+        assert one["source"]
+        assert one["event_id"]
     assert made.inputs["dose_mg"]["voice"] == "verified"
+
+
+def test_a_record_says_of_each_flag_by_whose_word_it_stands_and_since_when():
+    (made,) = refill(heard(checkin(24, neck_mass="yes"), requested(25))).made
+    (flag,) = made.inputs["flags"]["value"]
+    assert (flag["flag"], flag["source"], flag["voice"], flag["at"]) == ("NECK_MASS", "followup", "reported", at(24))
 
 
 # ---- order

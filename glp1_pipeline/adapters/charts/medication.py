@@ -122,6 +122,14 @@ def count_states(connection: psycopg.Connection) -> dict[tuple[str, str], int]:
     return {(family, state): count for family, state, count in rows.fetchall()}
 
 
+def count_products(connection: psycopg.Connection) -> dict[tuple[str, str], int]:
+    """(product, state) -> how many courses are in it now: of those that were ever begun."""
+    rows = connection.execute(
+        "select product, state, count(*) from phi.medication_courses where product is not null group by 1, 2"
+    )
+    return {(product, state): count for product, state, count in rows.fetchall()}
+
+
 def count_findings(connection: psycopg.Connection) -> list[dict[str, Any]]:
     """Open findings by name and family: how many, and how many days the oldest is old."""
     rows = connection.execute(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from ..chart import Chart
+from ..chart import Chart, Reported
 from .facts import Facts, day, number
 from .registry import Hit, Rule, newest_first, rule
 
@@ -70,10 +70,15 @@ def weight_loss_too_fast(chart: Chart, facts: Facts) -> Hit:
 
 def weights(chart: Chart) -> list[tuple[date, float]]:
     """What the patient weighed, by the day that they were weighed on, else told; oldest first, one a day."""
-    found: dict[date, float] = {}
+    return [(on, kg) for on, kg, _ in weighings(chart)]
+
+
+def weighings(chart: Chart) -> list[tuple[date, float, Reported]]:
+    """The same, with who told it."""
+    found: dict[date, tuple[float, Reported]] = {}
     for report in chart.own_words:
         kg = number(report.values.get("anthro.weight", {}).get("value"))
         if kg is not None and kg > 0:
             weighed = day(report.values.get("anthro.weight_measured_at", {}).get("value"))
-            found[weighed or report.said_at.date()] = kg
-    return sorted(found.items())
+            found[weighed or report.said_at.date()] = (kg, report)
+    return [(on, *found[on]) for on in sorted(found)]

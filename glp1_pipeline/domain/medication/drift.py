@@ -28,7 +28,7 @@ class Seen:
     """What was noticed on the way, beside the courses."""
 
     overlaps: list[tuple[str, str, Fact]] = field(default_factory=list)
-    """A hand-over or dose of the first family while the second was under way."""
+    """A hand-over, a dose or a line of a medication list of the first family while the second was under way."""
     switched_blind: dict[str, Fact] = field(default_factory=dict)
     """Family -> the order that switched to it, where nobody told the last dose of the former."""
     switched_high: dict[str, Fact] = field(default_factory=dict)
@@ -43,6 +43,7 @@ def findings(
     family = rules.families.get(course.family)
     if family is not None:
         found += _doses(course, rules)
+        found += _planned_otherwise(course, courses)
         found += _sequences(family, course)
         found += _supply(rules, course)
         found += _gap(family, course)
@@ -91,12 +92,9 @@ def _differ(one: Fact | None, other: Fact | None) -> bool:
 
 
 def _doses(course: Course, rules: MedicationRules) -> Iterator[Finding]:
-    order = course.orders[-1] if course.orders else None
-    plan = course.told.get("planned")
-    if plan is not None and order is not None and not plan.held and plan.at <= order.at:
-        is_of_this_order = len(course.orders) < 2 or course.orders[-2].at < plan.at
-        if is_of_this_order and _differ(plan, order):
-            yield _finding("planned_dose_disagrees", plan, order)
+    plan, order = course.told.get("planned"), course.orders[-1] if course.orders else None
+    if plan is not None and order is not None and _is_of_last_order(plan, course) and _differ(plan, order):
+        yield _finding("planned_dose_disagrees", plan, order)
     listed = course.told.get("listed")
     if listed is not None and listed.source != "intake" and listed.status == "active":
         standing = _in_force(course, listed.at)
@@ -118,6 +116,22 @@ def _doses(course: Course, rules: MedicationRules) -> Iterator[Finding]:
         expected = usual or [order for order in (_in_force(course, dose.at),) if order is not None]
         if expected and all(_differ(dose, one) for one in expected):
             yield _finding("reported_dose_disagrees", dose, expected[0])
+
+
+def _is_of_last_order(plan: Fact, course: Course) -> bool:
+    """Whether it was made for the newest order: before that one, and after the one before."""
+    since = [order.at for order in course.orders[-2:]]
+    return not plan.held and bool(since) and plan.at <= since[-1] and (len(since) < 2 or since[0] < plan.at)
+
+
+def _planned_otherwise(course: Course, courses: Mapping[str, Course]) -> Iterator[Finding]:
+    """Another product was planned, and of that one nothing was ordered. Products alone are compared, no strength."""
+    for other in courses.values():
+        plan = other.told.get("planned")
+        if other is course or plan is None or not _is_of_last_order(plan, course):
+            continue
+        if not any(order.at >= plan.at for order in other.orders):
+            yield _finding("planned_product_disagrees", plan, course.orders[-1])
 
 
 def _sequences(family: Family, course: Course) -> Iterator[Finding]:

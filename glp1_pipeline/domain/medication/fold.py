@@ -155,6 +155,7 @@ class _Fold:
     def _listed(self, course: Course, fact: Fact) -> None:
         if not self._cannot_use(course, fact) and fact.status == "active":
             self.exposures.append(Exposure(fact.at, course.family, fact.mg))
+            self._notice_overlap(course, fact)
 
     def _planned(self, course: Course, fact: Fact) -> None:
         self._cannot_use(course, fact)

@@ -66,12 +66,15 @@ def judge(
     if takes_over or any(e.family != family.family for e in recent):
         return _kept(order, "order_of_another_product")
     if not own:
-        if rung is None or rung.is_start:
+        if is_beginning(family, order.mg):
             return _kept(order, "order_of_the_starting_dose")
         if "start_above_first_step" not in let:
             return Verdict(refused="start_above_first_step")
         return _kept(order, "order_after_a_gap" if is_known else "order_beside_doses_taken_elsewhere")
-    last = max(own, key=lambda e: e.at)
+    with_dose = [e for e in own if e.mg is not None]
+    if not (with_dose or is_beginning(family, order.mg) or "start_above_first_step" in let):
+        return Verdict(refused="start_above_first_step")  # how much was taken nobody tells
+    last = max(with_dose or own, key=lambda e: e.at)
     if (refused := _too_high(rules, family, last.mg, order.mg)) and refused not in let:
         return Verdict(refused=refused)
     if is_known and _way(course.mg, order.mg) > 0 and _is_early(rules, family, course, order.at, let):
@@ -150,6 +153,15 @@ def _way(now: float | None, mg: float | None) -> int:
     if now is None or mg is None or abs(now - mg) < 1e-6:
         return 0
     return 1 if mg > now else -1
+
+
+def is_beginning(family: Family, mg: float | None) -> bool:
+    """Whether a first order may be of this dose. Of a compounded product there is no ladder, and an order that is
+    tenfold in mass and volume agrees with itself: it begins with no more than its family says."""
+    if family.is_compounded:
+        return mg is None or family.mg_start is None or mg <= family.mg_start * (1 + 1e-6)
+    rung = family.rung(mg)
+    return rung is None or rung.is_start
 
 
 def is_first_step(family: Family, mg: float | None) -> bool:

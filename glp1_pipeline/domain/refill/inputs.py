@@ -15,7 +15,7 @@ from typing import Any
 from ..chart import Chart, Reported
 from ..contract import Contract
 from ..flags import SUICIDAL, RaisedFlag
-from ..flags.checkins import weights
+from ..flags.checkins import weighings
 from ..flags.medicines import groups_in
 from ..followup import FollowUp, day_of, value_of, zone_of
 from ..medication import Course, missed_doses
@@ -23,6 +23,8 @@ from ..medication import Course, missed_doses
 Input = dict[str, Any]
 """value; and where there is one source, voice (reported or verified), event_id, at (when it was measured or said)."""
 Inputs = dict[str, Input]
+Weighing = tuple[date, float, Reported]
+"""When, how many kg, and who told it."""
 DAY_OF = {"anthro.weight": "anthro.weight_measured_at"}
 """Field -> the field that says when it was measured."""
 
@@ -128,7 +130,7 @@ def _of_checkin(contract: Contract, known: Snapshot, own: Sequence[FollowUp]) ->
 def _of_chart(contract: Contract, known: Snapshot, course: Course | None, own: Sequence[FollowUp]) -> Inputs:
     chart = known.chart
     accepted_at = course.accepted.at if course is not None and course.accepted is not None else None
-    received = {report.event_id: report.received_at for report in chart.submissions}
+    told = {report.event_id: report for report in chart.submissions}
     found: Inputs = {
         "flags": {
             "value": [
@@ -137,28 +139,35 @@ def _of_chart(contract: Contract, known: Snapshot, course: Course | None, own: S
                     "severity": flag.severity,
                     "basis": contract.flags[flag.flag_id].basis.partition(" ")[0],
                     # One that stood when a provider ordered was seen by them.
-                    "is_new": accepted_at is None or received.get(flag.event_id, accepted_at) > accepted_at,
+                    "is_new": accepted_at is None
+                    or (flag.event_id in told and told[flag.event_id].received_at > accepted_at),
+                    **_of_event(told.get(flag.event_id)),
                 }
                 for flag in sorted(known.flags.values(), key=lambda f: f.flag_id)
                 if flag.severity == "red" or flag.flag_id in contract.refills.symptom_flags
             ]
         },
-        "suicidal": _of_flag(chart, known.flags.get(SUICIDAL)),
+        "suicidal": {"value": SUICIDAL in known.flags, **_of_event(told.get(_event_of(known, SUICIDAL)))},
         "preg.status": {"value": chart.get("preg.status"), **_where(chart, "preg.status")},
     }
     rows = value_of(chart.values, "checkin.new_medicines")
     found["interacting"] = {
         "value": sorted({*groups_in(rows)} & {*contract.refills.interacting}) if isinstance(rows, list) else [],
     }
-    readings = weights(chart)
+    readings = weighings(chart)
     zone = zone_of(contract, chart)
-    found["weight_kg"] = {"value": readings[-1][1], "at": readings[-1][0].isoformat()} if readings else {"value": None}
+    found["weight_kg"] = _weighed(readings[-1]) if readings else {"value": None}
     if before := _weight_before(readings, day_of(own[-1].began_at, zone) if own else None):
-        found["weight_before_kg"] = {"value": before[1], "at": before[0].isoformat()}
+        found["weight_before_kg"] = _weighed(before)
     return found
 
 
-def _weight_before(readings: Sequence[tuple[date, float]], began_on: date | None) -> tuple[date, float] | None:
+def _weighed(reading: Weighing) -> Input:
+    on, kg, report = reading
+    return {"value": kg, **_of_event(report), "at": on.isoformat()}
+
+
+def _weight_before(readings: Sequence[Weighing], began_on: date | None) -> Weighing | None:
     """What the newest weight is compared with: the last one before the supply in hand. Else who weighs anew after a
     slip would be held for the slip."""
     others = readings[:-1]
@@ -178,10 +187,14 @@ def _of_report(report: Reported, values: Mapping[str, Any], name: str) -> Input:
     return {"source": report.source, "voice": report.voice, "event_id": report.event_id, "at": at}
 
 
-def _of_flag(chart: Chart, flag: RaisedFlag | None) -> Input:
-    """Whether a flag stands, and by whose word."""
-    report = next((r for r in chart.submissions if flag is not None and r.event_id == flag.event_id), None)
-    return {"value": flag is not None} | ({} if report is None else _of_report(report, {}, ""))
+def _event_of(known: Snapshot, flag_id: str) -> str:
+    flag = known.flags.get(flag_id)
+    return "" if flag is None else flag.event_id
+
+
+def _of_event(report: Reported | None) -> Input:
+    """By whose word something is known, in which voice, and since when."""
+    return {} if report is None else _of_report(report, {}, "")
 
 
 def _where(chart: Chart, name: str) -> Input:
