@@ -198,11 +198,17 @@ def named(sample: Sample) -> str:
 
 
 @pytest.mark.parametrize("sample", STORIES, ids=named)
-def test_a_story_ends_as_it_says_when_all_of_it_comes_at_once(sample: Sample) -> None:
+def test_a_story_that_comes_at_once_ends_as_it_says_waits_for_no_clock_and_changes_nothing_again(
+    sample: Sample,
+) -> None:
     road = Road()
     road.chart(list(road.receive(sample)))
-    road.ring()
+    # Else it would end in another state the later it is told.
+    assert [tick.moment for tick in road.ring() if tick.at >= sample_inputs.RECEIVED] == []
     assert differences(road, sample.expected) == {}
+    before, changes = road.events, {p: c.n for p, c in road.known.copies.items()}
+    assert list(road.receive(sample)) == []
+    assert (road.events, {p: c.n for p, c in road.known.copies.items()}) == (before, changes)
 
 
 @pytest.mark.parametrize("sample", STORIES, ids=named)
@@ -212,23 +218,6 @@ def test_a_story_ends_as_it_says_when_its_events_are_charted_one_by_one(sample: 
         road.chart([claimed])
     road.ring()
     assert differences(road, sample.expected) == {}
-
-
-@pytest.mark.parametrize("sample", STORIES, ids=named)
-def test_no_story_still_waits_for_a_clock(sample: Sample) -> None:
-    """Else it would end in another state the later it is told."""
-    road = Road()
-    road.chart(list(road.receive(sample)))
-    assert [tick.moment for tick in road.ring() if tick.at >= sample_inputs.RECEIVED] == []
-
-
-@pytest.mark.parametrize("sample", STORIES, ids=named)
-def test_delivering_a_story_again_changes_nothing(sample: Sample) -> None:
-    road = Road()
-    road.chart(list(road.receive(sample)))
-    before, changes = road.events, {p: c.n for p, c in road.known.copies.items()}
-    assert list(road.receive(sample)) == []
-    assert (road.events, {p: c.n for p, c in road.known.copies.items()}) == (before, changes)
 
 
 @pytest.mark.parametrize("sample", STORIES, ids=named)
