@@ -12,6 +12,7 @@ from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
 
 from ..adapters.alive import without_worker
 from ..adapters.balance import Balance, balance
+from ..adapters.balance_parts import STATUSES
 from .chart import WRITES
 from .describe import OPS
 from .intake import EVENTS
@@ -23,6 +24,8 @@ SILENT_AFTER = timedelta(seconds=30)
 FREE_FOR = timedelta(seconds=15)
 """A lock that is free at two looks so far apart is held by nobody: who lives takes it again sooner, see `alive`."""
 
+MOST_PARTS = 40
+"""Of one day that are plotted: a source is whatever a sender calls itself, and may be another in each event."""
 LEDGER_BALANCE = dg.AssetSpec(
     "ledger_balance",
     deps=[EVENTS, WRITES],
@@ -55,7 +58,7 @@ def count_ledger(road: Road):
         found = balance(connection)
     numbers = found.as_dict()
     faults, writes = numbers.pop("faults"), numbers.pop("writes")
-    numbers |= _of_today(found)
+    numbers |= of_today(found)
     yield dg.MaterializeResult(
         "ledger_balance",
         metadata={**numbers, **{f"writes {status}": count for status, count in writes.items()}},
@@ -72,15 +75,15 @@ def count_ledger(road: Road):
     )
 
 
-def _of_today(found: Balance) -> dict[str, int]:
-    """What came today by source and type, and how many days, sources and types do not add up."""
-    told = {"days, sources and types": len(found.parts), "of them out of balance": 0}
-    for part in found.parts:
-        told["of them out of balance"] += not part.is_even
-        if part.day == today():
-            name = f"today {part.source} {part.type}".strip()
-            told |= {f"{name}: received": part.received, f"{name}: charted": part.charted}
-            told |= {f"{name}: {n}": count for n in ("waiting", "rejected", "dead") if (count := getattr(part, n))}
+def of_today(found: Balance) -> dict[str, int]:
+    """What came today by source and type, the largest of them, and how many days, sources and types do not add up.
+    Zeros are told as well: else a plot would stay at the last number that it had."""
+    odd = sum(not part.is_even for part in found.parts)
+    told = {"days, sources and types": len(found.parts), "of them out of balance": odd}
+    of_the_day = [part for part in found.parts if part.day == today()]
+    for part in sorted(of_the_day, key=lambda part: part.received, reverse=True)[:MOST_PARTS]:
+        name = f"today {part.source} {part.type}".strip()
+        told |= {f"{name}: {n}": getattr(part, n) for n in ("received", *STATUSES)}
     return told
 
 
