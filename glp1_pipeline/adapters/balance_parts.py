@@ -17,6 +17,8 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
+from glp1_pipeline.domain.refill.clock import SOURCE
+
 STATUSES = ("charted", "waiting", "rejected", "dead")
 HASH_LENGTH = 4
 """So short that a drop of a million invented sources makes a row of some megabytes: two that share one are told
@@ -96,8 +98,15 @@ class Moved:
 
 def part_key(day: date, source: str | None, kind: str | None) -> str:
     """Names a part on the row of a drop: the source only as a hash, for it is not ours to tell there."""
-    of = hashlib.sha256(source.encode(errors="replace")).hexdigest()[:HASH_LENGTH] if source is not None else ""
-    return f"{day.isoformat()}|{of}|{kind or ''}"
+    return f"{day.isoformat()}|{'' if source is None else _short(source)}|{kind or ''}"
+
+
+def _short(source: str) -> str:
+    return hashlib.sha256(source.encode(errors="replace")).hexdigest()[:HASH_LENGTH]
+
+
+OWN = {_short(SOURCE): "clock"}
+"""Sources of ours, which are no feeds."""
 
 
 def balance_by_part(connection: Connection[Any]) -> list[Part]:
@@ -105,7 +114,7 @@ def balance_by_part(connection: Connection[Any]) -> list[Part]:
     found = []
     for day, source, kind, feed, received, by_status in connection.execute(_COUNTED).fetchall():
         known = {status: by_status.pop(status, 0) for status in STATUSES}
-        name = feed or (f"source-{source}" if source else "unreadable")
+        name = feed or OWN.get(source) or (f"source-{source}" if source else "unreadable")
         found.append(Part(day, name, kind, received, **known, others=sum(by_status.values())))
     return found
 

@@ -14,11 +14,11 @@ import orjson
 import psycopg
 
 from ..domain.contract import Contract
+from ..domain.refill.clock import SOURCE
 from .charts import is_backlog
 from .cipher import Cipher
 from .ledger import append
 
-SOURCE = "/pipeline/clock"
 MOST = 500
 ROOM = 1000
 """Events that may wait to be charted before no more moments are rung."""

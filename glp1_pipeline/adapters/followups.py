@@ -11,8 +11,7 @@ from typing import Any
 
 import psycopg
 
-from ..domain.refill.clock import MISSED
-from .clock import SOURCE
+from ..domain.refill.clock import MISSED, SOURCE
 
 LATELY_DAYS = 28
 NAMES = (

@@ -224,8 +224,11 @@ def _write_chunk(
         fresh = _insert(connection, rows.values())
         stale = [event_id for event_id in rows if event_id not in fresh]
         if stale:
+            # Most are the same bytes once more: then the first says what this row says, and is not fetched.
             found = connection.execute(
-                "select event_id, sha256, kid, body from phi.events where event_id = any(%s)", (stale,)
+                "select e.event_id, e.sha256, e.kid, e.body from unnest(%s::uuid[], %s::bytea[]) as u(id, sha256)"
+                " join phi.events e on e.event_id = u.id and e.sha256 <> u.sha256",
+                (stale, [rows[event_id][11] for event_id in stale]),
             )
             known |= {event_id: first for event_id, *first in found}
         again += [rows[event_id] for event_id in stale]

@@ -6,7 +6,7 @@ Here: which part of the files becomes what, and what they must agree on. Not her
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from ..domain.contract import Contract, Gate
@@ -14,6 +14,7 @@ from ..domain.refill_model import (
     CONDITIONS,
     CheckinForm,
     FollowUpRules,
+    Lab,
     OverrideReason,
     RefillRule,
     RefillRules,
@@ -24,6 +25,7 @@ from .reading import Folder, Lined
 FORM, FOLLOWUPS, REFILLS, ACCESS, REASONS, PROPOSALS = (
     "form.yaml", "followups.yaml", "refills.yaml", "access.yaml", "override_reasons.csv", "proposals.csv",
 )  # fmt: skip
+Named = TypeVar("Named", RefillRule, Lab)
 WEIGHED = "anthro.weight_measured_at"
 REASON_COLUMNS = ("reason_code", "meaning", "class", "mitigation_code", "roles", "max_days", "min_text", "verify")
 
@@ -41,14 +43,24 @@ def read_refills(folder: Folder, gate: Gate | None) -> RefillRules | None:
     tree = folder.tree(REFILLS)
     if not tree:
         return None
-    entries, found = folder.branch(tree, "rules", REFILLS), []
-    for name, line in entries.lines.items():
-        entry = folder.branch(entries, name, REFILLS)
-        if made := folder.build(RefillRule, {"rule": name, **entry}, "rule", name, (REFILLS, line)):
-            found.append(made)
     ages = (need.max_age_days for need in (gate.requirements if gate else ()) if need.fields == (WEIGHED,))
-    values: dict[str, Any] = {**tree, "rules": tuple(found), "weight_max_age_days": min(filter(None, ages), default=0)}
+    values: dict[str, Any] = {
+        **tree,
+        "rules": _named(folder, tree, "rules", RefillRule, "rule"),
+        "labs": _named(folder, tree, "labs", Lab, "lab"),
+        "weight_max_age_days": min(filter(None, ages), default=0),
+    }
     return folder.build(RefillRules, values, "refills", "rules", (REFILLS, 1))
+
+
+def _named(folder: Folder, tree: Lined, key: str, model: type[Named], kind: str) -> tuple[Named, ...]:
+    """The entries of a branch of refills.yaml, each under its name."""
+    entries, found = folder.branch(tree, key, REFILLS), list[Named]()
+    for name, line in entries.lines.items():
+        entry = {kind: name, **folder.branch(entries, name, REFILLS)}
+        if made := folder.build(model, entry, kind, name, (REFILLS, line)):
+            found.append(made)
+    return tuple(found)
 
 
 def read_roles(folder: Folder) -> dict[str, Role]:
@@ -103,6 +115,7 @@ def check_refills(contract: Contract, folder: Folder) -> None:
     for name in sorted(proposed - contract.proposals.keys()):
         folder.fault(PROPOSALS, 1, f"nothing says what `{name}` proposes", "add a row with its words")
     flags = {*rules.symptom_flags, *rules.administrative_flags, *rules.never_overridden}
+    flags |= {flag for lab in rules.labs for flag in lab.flags}
     for flag in sorted(flags - contract.flags.keys()):
         folder.fault(REFILLS, 1, f"`{flag}` is no flag of flags.csv", "name one that is")
     for reason in contract.override_reasons.values():

@@ -85,7 +85,7 @@ class Past:
         history, courses = judged
         lacks = self._lacks(epoch) if epoch >= 0 else None
         standing = followup.follow_ups(self.contract, history.chart, courses, heard, at, lacks)
-        return refill.Snapshot(at, history.chart, history.flags, courses, standing)
+        return refill.Snapshot(at, history.chart, history.flags, courses, standing, heard)
 
     # ---- then
 

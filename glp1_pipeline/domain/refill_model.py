@@ -20,7 +20,7 @@ ReasonClass = Literal["clinical", "administrative", "break_glass", "data_quality
 CONDITIONS = (
     "stop_wanted", "suicidal", "red_symptom", "pregnant", "red_flag", "administrative", "no_treatment",
     "followup_missing", "followup_stale", "missed_doses", "side_effect", "early_step_up", "weight_change",
-    "interaction", "new_condition", "surgery", "too_early", "complete",
+    "interaction", "new_condition", "surgery", "labs_due", "authorization_ends", "too_early", "complete",
 )  # fmt: skip
 """The names that `domain.refill.conditions` decides by: each must be declared, and no other unless it waits for what
 brings its inputs."""
@@ -91,6 +91,17 @@ class RefillRule(Declared):
     verify: str = ""
 
 
+class Lab(Declared):
+    """A laboratory value that the program asks for."""
+
+    lab: str
+    loinc: tuple[str, ...]
+    """Any of these is it."""
+    flags: tuple[str, ...]
+    """While one of them stands."""
+    max_age_days: int
+
+
 class RefillRules(Declared):
     """The decision table, first line first, and its limits."""
 
@@ -103,6 +114,7 @@ class RefillRules(Declared):
     administrative_flags: tuple[str, ...]
     interacting: tuple[str, ...]
     never_overridden: tuple[str, ...]
+    labs: tuple[Lab, ...] = ()
     outcomes: dict[Outcome, str]
     rules: tuple[RefillRule, ...]
 

@@ -80,7 +80,7 @@ class Reported:
     def is_of_treatment(self) -> bool:
         """Whether it speaks of a treatment alone: the chart hears nothing in it."""
         return self.source not in (INTAKE, FOLLOWUP) and self.submission_id.startswith(
-            ("medication.", "refill.", "followup.", "flag.")
+            ("medication.", "refill.", "followup.", "flag.", "pa.")
         )
 
     @property

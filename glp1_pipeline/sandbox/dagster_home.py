@@ -37,7 +37,8 @@ def dagster_env(settings: Settings) -> dict[str, str]:
 
 def _stood_for(settings: Settings) -> list[str]:
     """Whose word the sandbox takes from drops, as its samples tell it: of each system that is not a real one here."""
-    real = {"/ehr/": settings.ehr_url, "/crm/": settings.crm_url, "/pharmacy/": settings.ehr_url}
+    ehr = settings.ehr_url
+    real = {"/ehr/": ehr, "/crm/": settings.crm_url, "/pharmacy/": ehr, "/pa/": ehr}
     return [source for source, url in real.items() if url is None]
 
 

@@ -1,4 +1,4 @@
-"""The sweep: a child that dies at a point, a second run that does what is left, and what is wrong then."""
+"""The sweep: children that die at points, a run after them that does what is left, and what is wrong then."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import json
 import os
 import random
 import signal
-import sys
 import time
 import uuid
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from psycopg import sql
 from glp1_pipeline_tests.crash import mended, proof
 from glp1_pipeline_tests.crash.mends import MendWorld
 from glp1_pipeline_tests.crash.road import MORTAL, World
-from glp1_pipeline_tests.crash.tracer import Point
+from glp1_pipeline_tests.crash.tracer import Point, Tracer
 from glp1_pipeline_tests.crm_process import CrmProcess
 from glp1_pipeline_tests.small_road import connect
 
@@ -30,10 +30,14 @@ MOST = 36
 """More points than this are sampled, unless all are asked for; each place of our code once at least, before or after."""
 
 
+DEATHS = 4
+"""In a round, of those that are sampled: who died at one point dies at the next on the way on. Where all are asked for, each
+death has a round of its own, and a second run alone does what is left."""
+
+
 @dataclass
 class Found:
-    point: str
-    n: int
+    deaths: list[Point]
     faults: list[str]
 
 
@@ -43,39 +47,54 @@ class Sweep:
     def __init__(self, world: World | MendWorld, proof: Any, connection: psycopg.Connection) -> None:
         self.world, self.proof, self.connection = world, proof, connection
         self.most: dict[str, int] = {}
+        self.killed = 0
 
-    def attempt(self, at: Point | None) -> tuple[list[str] | None, list[str]]:
-        """One run that dies at a point, one that does not, and what is wrong then. Names of points if it never came."""
+    def round(self, at: Collection[Point]) -> tuple[list[str], Found]:
+        """Runs that die at these points, in the order in which they come, one that does not, and what is wrong then. The
+        points it came to."""
         round_: Any = self.world.round(f"{uuid.uuid4().hex[:8]}")
         self.world.prepare(self.connection, round_)
-        reading, writing = os.pipe()
-        child = os.fork()
-        if child == 0:
-            try:
-                os.close(reading)
-                self.world.die(at, writing)
-            finally:
-                os._exit(3)
-        os.close(writing)
-        with os.fdopen(reading, "rb") as pipe:
-            told = pipe.read().decode()
-        _, status = os.waitpid(child, 0)
-        was_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        if not was_killed and os.waitstatus_to_exitcode(status) != 0:
-            return None, [f"the run failed by itself: {os.waitstatus_to_exitcode(status)}"]
-        self._outlive()
-        faults: list[str] = []
-        if was_killed:
-            faults = [
-                f"right after the kill: {fault}"
+        names: list[str] = []
+        found = Found([], [])
+        while died_at := self._life(set(at) - set(found.deaths), names):
+            found.deaths.append(died_at)
+            self._outlive()
+            found.faults += [
+                f"right after the kill {died_at}: {fault}"
                 for fault in self.proof.faults_at_any_moment(self.world, self.connection)
             ]
             # What time would do: the leases of the dead end.
             self.connection.execute("update ops.lanes set leased_until = now()")
             self.connection.execute("update ops.breakers set open_until = now()")
-            self.world.work("glp1 second run")
-        faults += self.proof.faults_at_the_end(self.world, self.connection, round_, self.most)
-        return (None if was_killed else told.split("\n")), faults
+            if len(found.deaths) == len(at):
+                self.world.work("glp1 second run")
+                break
+        self._outlive()
+        found.faults += self.proof.faults_at_the_end(
+            self.world, self.connection, round_, self.most, deaths=len(found.deaths)
+        )
+        self.killed += len(found.deaths)
+        return names, found
+
+    def _life(self, at: Collection[Point], names: list[str]) -> Point | None:
+        """A child at work, and where it died, if it came to a point; `names` becomes longer by those that it came to."""
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.close(reading)
+                self.world.die(Tracer(at, Counter(names), writing))
+            finally:
+                os._exit(3)
+        os.close(writing)
+        with os.fdopen(reading, "rb") as pipe:
+            names += pipe.read().decode().splitlines()
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+            return Point(names[-1], names.count(names[-1]))
+        if (code := os.waitstatus_to_exitcode(status)) != 0:
+            raise RuntimeError(f"the run failed by itself: {code}")
+        return None
 
     def _outlive(self) -> None:
         """Wait until the server noticed that the child is gone, as any later run would."""
@@ -89,28 +108,29 @@ class Sweep:
             time.sleep(0.005)
 
     def sweep(self, part: int, parts: int, wants_all: bool, seed: int) -> dict[str, Any]:
-        """One run untouched, and one for each point of this part's places."""
+        """One run untouched, and rounds until each point of this part's places was died at."""
         began = time.monotonic()
-        names, faults = self.attempt(None)
-        assert names is not None, faults
+        names, untouched = self.round(())
         self.most = self.proof.writes(self.world.road(self.connection))
-        found = [Found("untouched", 0, faults)] if faults else []
+        told = [untouched]
         # By their places, since another harness may come to one once more or less, or in another order.
         mine = [name for name in names if crc32(place_of(name).encode()) % parts == part]
-        chosen = chosen_points(mine, MOST // parts, wants_all, seed, isinstance(self.world, MendWorld))
-        killed = 0
-        for point in chosen:
-            left, faults = self.attempt(point)
-            killed += left is None  # threads may make one run a step shorter than another
-            if faults:
-                found.append(Found(*point, faults))
+        left = chosen_points(mine, MOST // parts, wants_all, seed, isinstance(self.world, MendWorld))
+        while left:
+            at = left[: 1 if wants_all else DEATHS]
+            _, found = self.round(at)
+            told.append(found)
+            # Which did not come (a death may take the next point away) comes last; where none comes there is no more.
+            missed = [point for point in at if point not in found.deaths]
+            left = left[len(at) :] + (missed if found.deaths else [])
         return {
             "points": len(names),
-            "killed": killed,
+            "killed": self.killed,
+            "rounds": len(told),
             "seed": seed,
             "seconds": round(time.monotonic() - began, 1),
             "kinds": dict(Counter(names)),
-            "found": [vars(f) for f in found],
+            "found": [vars(found) for found in told if found.faults],
         }
 
 
@@ -151,8 +171,9 @@ def main() -> None:
     parser.add_argument("--parts", type=int, default=1)
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", help="one point alone, as the sweep names it")
-    parser.add_argument("--n", type=int, default=1, help="and the how manieth time that a run comes to it")
+    parser.add_argument(
+        "--only", metavar="NAME:N", action="append", help="these points in one round, as the sweep names them"
+    )
     told = parser.parse_args()
     (told.folder / "crm").mkdir(parents=True)
     with CrmProcess(told.folder / "crm") as crm, connect(told.url) as connection:
@@ -168,7 +189,8 @@ def main() -> None:
             world.ehr()
             one = Sweep(world, proof, connection)
         if told.only is not None:
-            print(one.attempt(Point(told.only, told.n)), file=sys.stdout)
+            points = [(name, int(n)) for name, _, n in (told_of.rpartition(":") for told_of in told.only)]
+            print(one.round([Point(*point) for point in points])[1])
             return
         print(json.dumps(one.sweep(told.part, told.parts, told.all, told.seed)))
 

@@ -34,8 +34,9 @@ def faults_at_any_moment(world: MendWorld, connection: psycopg.Connection) -> It
 
 
 def faults_at_the_end(
-    world: MendWorld, connection: psycopg.Connection, round_: Mistake, most: dict[str, int]
+    world: MendWorld, connection: psycopg.Connection, round_: Mistake, most: dict[str, int], deaths: int
 ) -> Iterator[str]:
+    """As in `proof`; here each thing is done once, however many died (`deaths`)."""
     road = world.road(connection)
     yield from faults_at_any_moment(world, connection)
     yield from _faults_of_ledger(road, round_)

@@ -33,7 +33,7 @@ from glp1_pipeline.domain.charting import GATE
 from glp1_pipeline.domain.contract import EHR, Contract
 from glp1_pipeline.domain.downtime import cells
 from glp1_pipeline_tests.crash.road import MORTAL
-from glp1_pipeline_tests.crash.tracer import Point, Tracer
+from glp1_pipeline_tests.crash.tracer import Tracer
 from glp1_pipeline_tests.rollbacks import Told
 from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, empty_tables, submission
 
@@ -204,12 +204,10 @@ class MendWorld:
         rows = road.rows("select record_id::text from phi.identifiers where value ~ '^mend-' order by right(value, 1)")
         return [record_id for (record_id,) in rows]
 
-    def die(self, at: Point | None, report: int) -> NoReturn:
-        """As a child: work until the point, and if it never comes tell the points through a pipe and end."""
-        tracer = Tracer(at)
+    def die(self, tracer: Tracer) -> NoReturn:
+        """As a child: work until a point to die at, and if none comes end."""
         tracer.install()
         self.work(MORTAL)
-        os.write(report, "\n".join(tracer.names).encode())
         os._exit(0)
 
 

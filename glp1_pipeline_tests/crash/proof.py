@@ -54,25 +54,25 @@ def faults_at_any_moment(_: World, connection: psycopg.Connection) -> Iterator[s
 
 
 def faults_at_the_end(
-    world: World, connection: psycopg.Connection, round_: Round, most: dict[str, int]
+    world: World, connection: psycopg.Connection, round_: Round, most: dict[str, int], deaths: int
 ) -> Iterator[str]:
     """`most`: the writes of a run that nobody killed, by target; a kill may bring some together and make none more."""
     road = world.road(connection)
     yield from faults_at_any_moment(world, connection)
-    yield from _faults_of_ledger(world, road, round_)
+    yield from _faults_of_ledger(world, road, round_, deaths)
     yield from _faults_of_charts(road, round_)
     yield from _faults_of_refills(road)
     yield from _faults_of_delivery(world, road, most)
 
 
-def _faults_of_ledger(world: World, road: SmallRoad, round_: Round) -> Iterator[str]:
+def _faults_of_ledger(world: World, road: SmallRoad, round_: Round, deaths: int) -> Iterator[str]:
     charted = dict(road.rows("select type, count(*) from phi.events where status = 'charted' group by 1"))
     edits = charted.pop("contact.updated", 0)
     if charted != EVENTS:
         yield f"events are {charted} and must be {EVENTS}"
     # What somebody said in a contact is told with the state that our next write made of it, where we were killed before
     # we knew that the write was ours: the same words of the same person, and no second edit.
-    if not 1 <= edits <= 2 or len(_said_in_crm(road)) != 1:
+    if not 1 <= edits <= 1 + deaths or len(_said_in_crm(road)) != 1:
         yield f"one edit in the CRM is {edits} events"
     if road.events() != {"charted": sum(charted.values()) + edits, "rejected:malformed_json": 1}:
         yield f"events are {road.events()}"

@@ -29,7 +29,7 @@ from glp1_pipeline.adapters.ehr.polling import KINDS, poll_changes
 from glp1_pipeline.adapters.outbox import Contacts, Heard, deliver_pending
 from glp1_pipeline.domain.contract import EHR
 from glp1_pipeline.domain.crm import COPY
-from glp1_pipeline_tests.crash.tracer import Point, Tracer
+from glp1_pipeline_tests.crash.tracer import Tracer
 from glp1_pipeline_tests.crm_process import CONTACTS, OTHER_TOKEN, TOKEN, CrmProcess
 from glp1_pipeline_tests.refills import checkin, intake, requested
 from glp1_pipeline_tests.sample_inputs import contract
@@ -156,12 +156,10 @@ class World:
             run.go_round(listens=True)
             run.close()
 
-    def die(self, at: Point | None, report: int) -> NoReturn:
-        """As a child: work until the point, and if it never comes tell the points through a pipe and end."""
-        tracer = Tracer(at)
+    def die(self, tracer: Tracer) -> NoReturn:
+        """As a child: work until a point to die at, and if none comes end."""
         tracer.install()
         self.work(MORTAL)
-        os.write(report, "\n".join(tracer.names).encode())
         os._exit(0)
 
 

@@ -11,7 +11,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,25 +29,27 @@ SHARED = f"{OURS}adapters{os.sep}calls.py"
 
 
 class Point(NamedTuple):
-    """The n-th time, counted from 1, that a run comes to a place. Not the n-th point of the run: threads come to theirs
-    in another order each time."""
+    """The n-th time, counted from 1, that a round comes to a place, in whichever of its lives. Not the n-th point of the
+    round: threads come to theirs in another order each time."""
 
     name: str
     n: int
 
 
 class Tracer:
-    """Notes points and dies at one of them, if it comes."""
+    """Tells each point through a pipe and dies at the first of `die_at` that comes. `seen`: what earlier lives told."""
 
-    def __init__(self, die_at: Point | None) -> None:
-        self.die_at = die_at
-        self.names: list[str] = []
+    def __init__(self, die_at: Collection[Point], seen: Counter[str], report: int) -> None:
+        self.die_at = frozenset(die_at)
+        self.seen = Counter(seen)
+        self._report = report
         self._lock = threading.Lock()
 
     def point(self, name: str) -> None:
         with self._lock:
-            self.names.append(name)
-            if self.die_at == (name, self.names.count(name)):
+            self.seen[name] += 1
+            os.write(self._report, f"{name}\n".encode())
+            if (name, self.seen[name]) in self.die_at:
                 os.kill(os.getpid(), signal.SIGKILL)
                 time.sleep(60)  # the signal is on its way
 

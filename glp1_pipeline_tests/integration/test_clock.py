@@ -52,6 +52,7 @@ def test_a_check_in_that_nobody_answers_opens_is_due_is_reminded_of_and_is_misse
     assert road.one("select status from ops.follow_ups") == "completed"
     assert road.one("select count(*) from ops.tasks where code = 'checkin-overdue' and status = 'open'") == 0
     assert road.balance().faults == []
+    assert {part.source for part in road.parts() if part.type == "followup.due"} == {"clock"}
 
 
 def test_who_answered_hears_nothing_more_of_it_until_the_weight_is_too_old(road: SmallRoad):

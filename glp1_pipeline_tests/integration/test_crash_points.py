@@ -52,7 +52,12 @@ def swept(ehr: EhrProcess, folder: Path, *more: str) -> list[dict[str, Any]]:
         out, _ = harness.communicate()
         assert harness.returncode == 0
         told.append(json.loads(out))
-    print("\n".join(f"{t['killed']} of {t['points']} points, seed {t['seed']}, {t['seconds']} s" for t in told))
+    print(
+        "\n".join(
+            f"{t['killed']} of {t['points']} points in {t['rounds']} rounds, seed {t['seed']}, {t['seconds']} s"
+            for t in told
+        )
+    )
     return told
 
 

@@ -15,6 +15,7 @@ from glp1_pipeline.domain.contract import WriteKind
 from glp1_pipeline.domain.fhir.elements import RESOURCE_SYSTEM
 from glp1_pipeline.domain.outbox import (
     EDITED_SINCE,
+    POLICIES,
     Breaker,
     Found,
     after_failure,
@@ -33,7 +34,7 @@ from glp1_pipeline.domain.outbox import (
     worst_of,
 )
 from glp1_pipeline.domain.outbox.exchange import identity_query
-from glp1_pipeline.domain.outbox.retry import POLICIES
+from glp1_pipeline.domain.outbox.retry import LONGEST_PAUSE_SECONDS
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 KIND = WriteKind(
@@ -168,6 +169,17 @@ def test_what_is_not_the_writes_fault_never_kills_it(trouble: Any) -> None:
     assert not decision.burns_try
 
 
+def test_while_the_target_is_unwell_for_all_no_write_comes_nearer_to_its_death_but_by_its_own_fault() -> None:
+    def told(trouble: Any) -> Any:
+        return decide(KIND, trouble, tries=400, age_hours=1, random=0.5, is_target_unwell=True)
+
+    for trouble in ("unavailable", "no_answer", "rubbish", "unreachable"):
+        assert (told(trouble).status != "dead", told(trouble).burns_try) == (True, False), trouble
+    assert told("rejected").blocked == "rejected"
+    assert told("moved").blocked == "gave_up_moved"
+    assert decide(KIND, "unavailable", tries=1, age_hours=24, random=0.5, is_target_unwell=True).status == "dead"
+
+
 def test_a_retry_waits_at_least_as_long_as_it_was_told() -> None:
     assert decide(KIND, "unavailable", tries=1, age_hours=0, random=0.0, retry_after=9).delay_seconds == 9
     assert decide(KIND, "unavailable", tries=1, age_hours=0, random=1.0, retry_after=1).delay_seconds == 2
@@ -220,6 +232,12 @@ def test_only_the_trial_call_closes_it_and_a_failed_trial_opens_it_for_longer() 
     assert after_success(Breaker("half_open", 5)) == Breaker()
     again, seconds = after_failure(Breaker("half_open", 5), "no_answer", KIND, 1.0)
     assert (again.state, again.failures, seconds) == ("open", 6, 4.0)
+
+
+def test_a_target_that_stays_away_is_tried_each_minute() -> None:
+    hours = KIND.model_copy(update={"max_retry_seconds": 900})
+    for trouble in ("no_answer", "unauthorized"):
+        assert after_failure(Breaker("half_open", 400), trouble, hours, 1.0)[1] == LONGEST_PAUSE_SECONDS == 60
 
 
 def test_the_unknown_is_only_created_and_the_known_only_updated_at_its_version() -> None:

@@ -47,7 +47,7 @@ def told_by(story: str) -> tuple[Reported, ...]:
 def alone(reports: list[Reported], at: datetime) -> Snapshot:
     heard = [report for report in reports if report.received_at <= at]
     (chart, flags, _), courses = judge(CONTRACT, "p1", heard, PASSES)
-    return Snapshot(at, chart, flags, courses, followup.follow_ups(CONTRACT, chart, courses, heard, at))
+    return Snapshot(at, chart, flags, courses, followup.follow_ups(CONTRACT, chart, courses, heard, at), heard)
 
 
 def moments_of(reports: list[Reported]) -> list[datetime]:

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from glp1_pipeline.domain.events import Refused, parse_event
 from glp1_pipeline.domain.refill import Decision
 from glp1_pipeline.domain.refill_model import ADDRESS_CHANGED
 from glp1_pipeline_tests.one_patient import CONTRACT, charted
 from glp1_pipeline_tests.refills import by_provider, checkin, day, intake, requested
-from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, ordered, said
+from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, message, ordered, resource, said
 
 Events = Sequence[dict[str, Any]]
 START = [intake(), ordered(0, 0.25), dispensed(3, 0.25)]
@@ -55,6 +56,32 @@ def moved(state: str) -> Events:
     first = checkin(24)
     first["data"]["answers"]["demo.state_residence"] = state
     return [*START, first, requested(25)]
+
+
+def on_insulin() -> Events:
+    """Treatment of somebody whose HbA1c the program asks for began, and a check-in."""
+    takes: dict[str, Any] = {"med.current_list": [{"name": "insulin glargine"}]}
+    return [intake(**takes), *START[1:], checkin(24)]
+
+
+def result(on: float, version: str = "1", code: str = "4548-4", status: str = "final") -> dict[str, Any]:
+    """A laboratory result as it stands in the EHR; all of them one resource."""
+    content = {
+        "resourceType": "Observation",
+        "id": "result",
+        "status": status,
+        "code": {"coding": [{"system": "http://loinc.org", "code": code}]},
+        "effectiveDateTime": at(on),
+        "valueQuantity": {"value": 6.9, "unit": "%"},
+    }
+    return resource(content, 24 + int(version) / 10, version)
+
+
+def authorized(on: float, until: float, pa_id: str = "first", product: str = "wegovy_inj") -> dict[str, Any]:
+    """A payer's approval until the end of a day of the treatment."""
+    told = {"pa_id": pa_id, "product_key": product, "outcome": "approved", "valid_to": day(until)}
+    event = message("dispensed", on, f"{pa_id}-{on:g}", **told)
+    return {**event, "type": "pa.decided", "source": "/pa/payer", "subject": "patient-1"}
 
 
 class Row(NamedTuple):
@@ -161,6 +188,27 @@ ROWS = [
     Row("interaction", told(new_medicines=["a powder from abroad"]), told(new_medicines=["birth control pill"])),
     Row("new_condition", told(new_conditions=["gout"]), told(new_conditions="none")),
     Row("surgery", told(surgery_planned="yes"), told(surgery_planned="no")),
+    *(
+        Row("labs_due", [*on_insulin(), *inside, requested(25)], [*on_insulin(), *outside, requested(25)])
+        for inside, outside in (
+            ((), (result(26 - 180),)),
+            ((result(24 - 180),), (result(25 - 180),)),
+            ((result(20, status="preliminary"),), (result(20, status="corrected"),)),
+            ((result(20), result(20, "2", status="entered-in-error")), (result(20), result(20, "2", status="amended"))),
+            ((result(20, code="4544-3"),), (result(20, code="59261-8"),)),
+        )
+    ),
+    Row("labs_due", [*on_insulin(), requested(25)], told()),
+    *(
+        Row("authorization_ends", [*told(), *inside], [*told(), *outside])
+        for inside, outside in (
+            ((authorized(26, 30),), (authorized(26, 31),)),
+            ((authorized(26, 400), authorized(27, 30)), (authorized(26, 30), authorized(27, 31))),
+            ((authorized(26, 30),), (authorized(26, 30), authorized(27, 200, "renewed"))),
+            ((authorized(26, 30),), ()),
+            ((authorized(26, 30),), (authorized(26, 30, product="saxenda"),)),
+        )
+    ),
     Row("too_early", [*START, checkin(20), requested(WINDOW - 1 / 86400)], [*START, checkin(20), requested(WINDOW)]),
     Row("complete", told(), [*START, requested(25)]),
 ]  # fmt: skip
@@ -208,6 +256,25 @@ def test_every_administrative_flag_that_the_table_names_is_told_by_somebody():
 def test_every_group_of_medicines_that_the_table_names_is_told_by_somebody():
     told_of = {reason for row in ROWS if row.rule == "interaction" for reason in decision(row.inside).reasons}
     assert told_of == {*CONTRACT.refills.interacting, "unknown_medicine"}
+
+
+@pytest.mark.parametrize(
+    ("told", "reason", "key"),
+    [
+        ({"outcome": "denied"}, "wrong_shape", "data.outcome"),
+        ({"valid_to": "2026-13-01"}, "bad_time", "data.valid_to"),
+        ({"valid_to": "20260601"}, "bad_time", "data.valid_to"),
+        ({"valid_to": "0001-01-01"}, "bad_time", "data.valid_to"),
+        ({"valid_to": 7}, "wrong_shape", "data.valid_to"),
+        ({"valid_to": None}, "wrong_shape", "data.valid_to"),
+        ({"pa_id": "x y"}, "wrong_shape", "data.pa_id"),
+    ],
+)
+def test_an_authorization_that_cannot_be_understood_is_refused_with_its_key(told: dict[str, Any], reason: str, key: str):
+    event = authorized(26, 30)
+    with pytest.raises(Refused) as refused:
+        parse_event({**event, "data": event["data"] | told}, CONTRACT)
+    assert (refused.value.reason, key in refused.value.hint) == (reason, True)
 
 
 # Missed doses: one product for each way of counting them
@@ -311,6 +378,26 @@ def test_a_request_that_waits_until_a_gap_is_a_restart_is_for_the_provider_then(
 def test_a_step_up_that_was_asked_for_too_early_is_early_no_more_once_its_days_are_full():
     early = [*START, checkin(27, wants="step_up"), requested(30)]
     assert on_the_clock(early)[:2] == [(30.0, "complete", ("early_step_up",)), (31.0, "complete", ())]
+
+
+def test_what_the_program_waits_with_a_request_for_turns_on_the_day_after_it_was_good_for_the_last_time():
+    aging = [*on_insulin(), result(27 - 180), requested(25)]
+    assert on_the_clock(aging)[:2] == [(25.0, "complete", ()), (28.0, "complete", ("labs_due",))]
+    ending = [*told(), authorized(25.5, 31)]  # the supply runs out that day, and nobody fills it
+    assert on_the_clock(ending)[:2] == [(25.0, "complete", ()), (32.0, "complete", ("authorization_ends",))]
+
+
+def test_labs_and_authorizations_ask_for_work_and_hold_nothing():
+    patient = charted([[*on_insulin(), requested(25), authorized(26, 30)]])
+    (one,) = patient.refills.values()
+    assert (one.decision.rule, one.decision.also) == (
+        "complete", (("labs_due", ("hba1c:missing",)), ("authorization_ends", ("authorization_ends",))),
+    )  # fmt: skip
+    assert "pa-additional-info/refill.authorization_ends:wegovy_inj" in patient.tasks
+    (asked,) = one.made[-1].inputs["labs"]["value"]
+    assert asked == {"lab": "hba1c", "at": None}
+    until = one.made[-1].inputs["authorized_until"]
+    assert (until["value"], until["source"], until["voice"]) == (day(30), "pa", "verified")
 
 
 def test_a_request_that_is_held_anyway_makes_the_clock_ring_for_nothing_but_the_check_in():

@@ -18,7 +18,7 @@ from psycopg import Connection
 
 from glp1_pipeline.adapters.ehr import Ehr
 from glp1_pipeline.domain.contract import WriteKind
-from glp1_pipeline.domain.outbox import Breaker, after_failure, after_success, decide
+from glp1_pipeline.domain.outbox import POLICIES, Breaker, after_failure, after_success, decide
 
 from . import lanes
 from .carrier import Carrier, OpenBody, Tried
@@ -31,6 +31,7 @@ LEASE_READ_TIMEOUTS = 3
 SETTLE_AT = 8
 SETTLE_EVERY_SECONDS = 0.1
 DATABASE_TRIES = 6
+WAITED_FOR_TARGET = tuple(trouble for trouble, policy in POLICIES.items() if policy.breaker != "none")
 _dice = random.SystemRandom()
 
 
@@ -220,6 +221,7 @@ class _Crew:
             random=_dice.random(),
             retry_after=tried.retry_after,
             is_partial=is_partial,
+            is_target_unwell=self.breaker.state != "closed",
         )
         return Settled(
             one, decision.status, decision.outcome, tried.trouble, tried.http_status, tried.ms, tried.remote,
@@ -235,7 +237,7 @@ class _Crew:
         return mine
 
     def _move_breaker(self, connection: Connection[Any], finished: list[Tried]) -> None:
-        breaker = lanes.lock_breaker(connection, self.kind.target)
+        was = breaker = lanes.lock_breaker(connection, self.kind.target)
         for tried in finished:
             before, seconds = breaker, None
             if tried.trouble is None:
@@ -244,6 +246,8 @@ class _Crew:
                 breaker, seconds = after_failure(breaker, tried.trouble, self.kind, _dice.random(), tried.retry_after)
             if breaker != before or seconds is not None:
                 lanes.save_breaker(connection, self.kind.target, breaker, seconds)
+        if was.state != "closed" and breaker.state == "closed":
+            lanes.wake(connection, self.kind.target, WAITED_FOR_TARGET, self.kind.first_retry_seconds)
         self.breaker = breaker
 
     def _in_database(self, action: Callable[[Connection[Any]], T]) -> T:

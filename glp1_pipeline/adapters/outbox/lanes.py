@@ -296,6 +296,20 @@ def save_breaker(connection: Connection[Any], target: str, breaker: Breaker, ope
     )
 
 
+def wake(connection: Connection[Any], target: str, troubles: Collection[str], within_seconds: float) -> None:
+    """The target is well again: whose next write failed by one of these troubles waits this long and no longer. A lane
+    that another process is at is left to it."""
+    connection.execute(
+        "with late as (select target, patient_id from ops.lanes l where target = %s and has_work and blocked is null"
+        " and next_at > now() + make_interval(secs => %s) and exists (select from ops.writes w where"
+        "  w.target = l.target and w.patient_id = l.patient_id and w.status in ('ready', 'in_doubt')"
+        "  and w.last_class = any(%s)) for update skip locked)"
+        " update ops.lanes l set next_at = now() + make_interval(secs => %s) from late"
+        " where l.target = late.target and l.patient_id = late.patient_id",
+        (target, within_seconds, list(troubles), within_seconds),
+    )
+
+
 def note_places(connection: Connection[Any], target: str, claimed: Claimed, places: Mapping[str, list[str]]) -> bool:
     """Note where resources stand, in the middle of a try; False where the lane is no longer ours."""
     with connection.transaction():

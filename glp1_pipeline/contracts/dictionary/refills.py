@@ -117,6 +117,9 @@ def _limits(contract: Contract) -> Iterable[Sequence[str]]:
     yield "red symptoms", many(rules.symptom_flags)
     yield "administrative", many([*rules.administrative_flags, ADDRESS_CHANGED])
     yield "medicines that interact", many(rules.interacting)
+    for lab in rules.labs:
+        when = f"not measured within {lab.max_age_days} days, while one stands of {many(lab.flags)}"
+        yield f"laboratory value {code(lab.lab)} (LOINC {', '.join(lab.loinc)})", when
     yield "never overridden", f"{many(rules.never_overridden)}, and each flag whose own row says `none`"
 
 

@@ -9,16 +9,20 @@ from __future__ import annotations
 from ..contract import Contract
 from ..events import Change
 from ..events.medication import is_medication
+from ..events.refill import AUTHORIZATION
+from .ehr.labs import lab_told
 from .ehr.work import flag_told, task_told
 from .shapes import Said
 
-__all__ = ["Said", "flag_told", "read_change", "task_told"]
+__all__ = ["Said", "flag_told", "lab_told", "read_change", "task_told"]
 
 
 def read_change(contract: Contract, change: Change) -> Said:
     """The values of a change by field; nothing where none of our fields has its home in it."""
     if is_medication(change.kind):  # what was ordered, handed over or taken is no field (`domain.medication`)
         return Said(voice="reported")
+    if change.kind.startswith(AUTHORIZATION):
+        return Said(voice="verified")
     if change.system == "steward":
         return Said({name: value for name, value in change.content.items() if name in contract.fields}, (), "reported")
     if change.system == "ehr":

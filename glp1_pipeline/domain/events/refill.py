@@ -1,5 +1,5 @@
-"""Events about check-ins, refills and flags: what was asked for, decided, overridden and resolved, and what the
-patient's own clock reached.
+"""Events about check-ins, refills and flags: what was asked for, decided, overridden and resolved, until when a payer
+authorized it, and what the patient's own clock reached.
 
 Here: whose it is, that what may stand in a log is a token, and whether whoever overrides may. Not here: the envelope
 (`envelope`), the answers of a check-in (`followup.reading`), and what follows for a refill (`domain.refill`).
@@ -14,21 +14,27 @@ from ..contract import PIPELINE, Contract
 from ..refill_model import ADDRESS_CHANGED
 from .changes import read_actor, read_identifiers, read_record
 from .overriding import are_names, read_reason
-from .shapes import Change, Refused, read_time, read_token
+from .shapes import Change, Refused, read_day, read_time, read_token
 
 CHECKIN = "followup.completed"
 SPEAKERS = {"intake-account": "portal"}
 """System of an identifier -> who speaks, where it is another. Not `intake`: that is who submits the form."""
 SYSTEMS = {"intake": "intake-account"}
 """Emitter -> system of the identifier that it knows the person by, where that is not its own name."""
+AUTHORIZATION = "pa."
 RESOLUTIONS = ("refuted", "confirmed")
-TOKENS = ("refill_id", "product_key", "reason_code", "flag_id", "of", "name", "role", "medication_request_ref")
+TOKENS = (
+    "refill_id", "product_key", "reason_code", "flag_id", "of", "name", "role", "medication_request_ref", "pa_id",
+    "outcome", "valid_to",
+)  # fmt: skip
+APPROVED = ("approved", "partial")
+"""Outcomes of a prior authorization that a treatment goes on by."""
 BY_FLAG = ("red_flag", "red_symptom", "administrative")
 """Rules that hold for flags: an override names those that it means, so that a later one is not let through."""
 
 
 def is_refill(kind: str) -> bool:
-    return kind.startswith(("refill.", "flag.")) or (kind.startswith("followup.") and kind != CHECKIN)
+    return kind.startswith(("refill.", "flag.", AUTHORIZATION)) or (kind.startswith("followup.") and kind != CHECKIN)
 
 
 def read_refill(
@@ -44,6 +50,8 @@ def read_refill(
         check_override(contract, data, seen_at)
     if kind == "flag.resolved":
         check_resolution(contract, data)
+    if kind.startswith(AUTHORIZATION):
+        check_authorization(data)
     record_id = data.get("record_id")
     return Change(
         system=SYSTEMS.get(system, system),
@@ -64,6 +72,12 @@ def check_resolution(contract: Contract, data: dict[str, Any]) -> None:
         raise Refused("wrong_shape", "`data.flag_id` must name a flag of contracts/flags.csv")
     if data["resolution"] not in RESOLUTIONS:
         raise Refused("wrong_shape", f"`data.resolution` must be one of {', '.join(RESOLUTIONS)}")
+
+
+def check_authorization(data: dict[str, Any]) -> None:
+    if data["outcome"] not in APPROVED:
+        raise Refused("wrong_shape", f"`data.outcome` must be {' or '.join(APPROVED)}: no other is read yet")
+    read_day(data["valid_to"], "data.valid_to")
 
 
 def check_override(contract: Contract, data: dict[str, Any], said_at: datetime) -> None:

@@ -10,7 +10,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -160,6 +160,17 @@ def read_time(raw: Any, key: str) -> datetime:
     if not 2000 <= at.year < 2100:
         raise Refused("bad_time", hint)
     return at
+
+
+def read_day(raw: Any, key: str) -> date:
+    hint = f"`{key}` must be a day of this century, like 2026-01-31"
+    try:
+        day = date.fromisoformat(raw if isinstance(raw, str) and len(raw) == len("2026-01-31") else "")
+    except ValueError:
+        raise Refused("bad_time", hint) from None
+    if not 2000 <= day.year < 2100:
+        raise Refused("bad_time", hint)
+    return day
 
 
 def read_duration(raw: Any) -> int | None:

@@ -9,6 +9,7 @@ from .exchange import conditional_transaction, first_creates, keys_of, rest_as_b
 from .judging import EDITED_SINCE, Conflict, Found, Remote, Verdict, is_theirs_too, judge
 from .merging import digest, is_same, merged, says_all, started_from, still_ours
 from .retry import (
+    POLICIES,
     Breaker,
     Decision,
     Trouble,
@@ -24,6 +25,7 @@ from .retry import (
 
 __all__ = [
     "EDITED_SINCE",
+    "POLICIES",
     "Breaker",
     "Conflict",
     "Decision",

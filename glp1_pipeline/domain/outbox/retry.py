@@ -29,6 +29,9 @@ Trouble = Literal[
 ]
 
 BREAKER_OPENS_AFTER = 5
+LONGEST_PAUSE_SECONDS = 60.0
+"""Of a breaker, unless the target asks for more: one call a minute burdens nobody, and once the target is back patients
+wait no longer than that."""
 LONGEST_WAIT_SECONDS = 24 * 3600.0
 
 
@@ -126,12 +129,15 @@ def decide(
     random: float,
     retry_after: float | None = None,
     is_partial: bool = False,
+    is_target_unwell: bool = False,
 ) -> Decision:
-    """`tries` counts this one; `is_partial` says that some of the write's entries are known to be in the target."""
+    """`tries` counts this one; `is_partial` says that some of the write's entries are known to be in the target;
+    `is_target_unwell`, that its breaker was not closed: what others failed by as well says nothing of this write."""
     policy = POLICIES[trouble]
     if policy.is_final:
         return Decision("dead", "dead", blocked=trouble)
-    tried_enough = policy.burns_try and tries >= kind.max_tries
+    burns_try = policy.burns_try and not (is_target_unwell and policy.breaker != "none")
+    tried_enough = burns_try and tries >= kind.max_tries
     if policy.gives_up and (tried_enough or age_hours >= kind.give_up_after_hours):
         return Decision("dead", "dead", blocked=f"gave_up_{trouble}")
     in_doubt = policy.is_in_doubt or is_partial
@@ -144,7 +150,7 @@ def decide(
         status="in_doubt" if in_doubt else "ready",
         outcome="paused" if policy.breaker == "opens" else "in_doubt" if in_doubt else "retry",
         delay_seconds=max(delay, retry_after or 0.0),
-        burns_try=policy.burns_try,
+        burns_try=burns_try,
     )
 
 
@@ -179,5 +185,6 @@ def after_failure(
         return Breaker("closed", failures, trouble), None
     beyond = failures if policy.breaker == "opens" else failures - BREAKER_OPENS_AFTER + 1
     # Half of the wait is certain: a breaker that opens for no time at all protects nobody.
-    wait = backoff_seconds(kind.first_retry_seconds, kind.max_retry_seconds, beyond, 0.5 + random / 2)
+    longest = min(kind.max_retry_seconds, LONGEST_PAUSE_SECONDS)
+    wait = backoff_seconds(kind.first_retry_seconds, longest, beyond, 0.5 + random / 2)
     return Breaker("open", failures, trouble), retry_after if retry_after is not None else wait

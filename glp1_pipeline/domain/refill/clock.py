@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ..chart import Reported
-from ..contract import Contract
+from ..contract import PIPELINE, Contract
 from ..followup import FollowUp
 from .facts import said
 from .inputs import Snapshot, gather
 from .requests import Refill, next_change
 
+SOURCE = f"/{PIPELINE}/clock"
+"""Of the events that moments become."""
 OPENS, DUE, MISSED = "followup.requested", "followup.due", "followup.missed"
 WINDOW, EXPIRED, OVERRIDE = "refill.window_opened", "refill.input_expired", "refill.override_expired"
 AGAIN = "weight_until"

@@ -7,13 +7,13 @@ Here: whether, and for which reasons. Not here: the order of the rules and what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from ..flags import SUICIDAL
 from ..flags.medicines import groups_in
-from ..refill_model import ADDRESS_CHANGED, CONDITIONS, RefillRules
+from ..refill_model import ADDRESS_CHANGED, CONDITIONS, Lab, RefillRules
 from .inputs import Inputs
 
 WEIGHT_DAYS = "anthro.weight_measured_at"
@@ -137,6 +137,18 @@ def weight_expires_on(rules: RefillRules, inputs: Inputs) -> date | None:
     return date.fromisoformat(told[:10]) + timedelta(days=rules.weight_max_age_days) if isinstance(told, str) else None
 
 
+def last_days(rules: RefillRules, inputs: Inputs) -> Iterator[date]:
+    """Days on which something that a decision rests on is good for the last time."""
+    if (weighed := weight_expires_on(rules, inputs)) is not None:
+        yield weighed
+    asked = {lab.lab: lab for lab in rules.labs}
+    for row in value(inputs, "labs") or ():
+        if row["lab"] in asked and row["at"] is not None:
+            yield lab_expires_on(asked[row["lab"]], row)
+    if (until := value(inputs, "authorized_until")) is not None:
+        yield date.fromisoformat(until)
+
+
 @condition("followup_stale")
 def followup_stale(rules: RefillRules, inputs: Inputs, as_of: datetime) -> Held | None:
     return Held(("followup:stale",)) if value(inputs, "followup_answered_at") is None else None
@@ -204,6 +216,33 @@ def new_condition(rules: RefillRules, inputs: Inputs, as_of: datetime) -> Held |
 @condition("surgery")
 def surgery(rules: RefillRules, inputs: Inputs, as_of: datetime) -> Held | None:
     return Held(("surgery_planned",)) if value(inputs, "checkin.surgery_planned") == "yes" else None
+
+
+@condition("labs_due")
+def labs_due(rules: RefillRules, inputs: Inputs, as_of: datetime) -> Held | None:
+    asked, today = {lab.lab: lab for lab in rules.labs}, value(inputs, "today")
+    found = []
+    for row in value(inputs, "labs") or ():
+        if (lab := asked.get(row["lab"])) is None:
+            continue
+        if row["at"] is None:
+            found.append(f"{lab.lab}:missing")
+        elif today > lab_expires_on(lab, row).isoformat():
+            found.append(f"{lab.lab}:old")
+    return Held(tuple(found)) if found else None
+
+
+def lab_expires_on(lab: Lab, row: Mapping[str, Any]) -> date:
+    """The last day on which a result is recent enough."""
+    return date.fromisoformat(row["at"]) + timedelta(days=lab.max_age_days)
+
+
+@condition("authorization_ends")
+def authorization_ends(rules: RefillRules, inputs: Inputs, as_of: datetime) -> Held | None:
+    until, next_fill = value(inputs, "authorized_until"), value(inputs, "next_fill_on")
+    if until is None or until >= (next_fill or value(inputs, "today")):
+        return None
+    return Held(("authorization_ends",))
 
 
 @condition("too_early")

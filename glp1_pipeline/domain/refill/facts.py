@@ -1,4 +1,4 @@
-"""What events say of refills, flags and the patient's own clock, as it is kept beside the event.
+"""What events say of refills, flags, authorizations and the patient's own clock, as it is kept beside the event.
 
 Here: from an event to one document without a word of free text. Not here: whether whoever said it may
 (`events.refill`), and what follows (`requests`).
@@ -19,13 +19,15 @@ from ..events.refill import SPEAKERS, is_refill
 from ..flags import RaisedFlag
 from ..followup import OF_REQUESTS, request_id
 
-Kind = Literal["requested", "approved", "denied", "overridden", "resolved", "reached"]
+Kind = Literal["requested", "approved", "denied", "overridden", "resolved", "authorized", "tested", "reached"]
+"""tested: a laboratory value was measured, as the EHR shows (`changes.lab_told`)."""
 KINDS: Final[Mapping[str, Kind]] = {
     "refill.requested": "requested",
     "refill.approved": "approved",
     "refill.denied": "denied",
     "refill.overridden": "overridden",
     "flag.resolved": "resolved",
+    "pa.decided": "authorized",
 }
 """Event type -> what it says; every other one is a moment that the patient's clock reached."""
 
@@ -65,6 +67,8 @@ def told(contract: Contract, change: Change) -> dict[str, Any] | None:
             doc |= {"flags": data.get("flags", []), "class": reason.reason_class, "actor": change.actor}
         case "resolved":
             doc |= {key: data[key] for key in ("flag_id", "resolution", "reason_code")} | {"actor": change.actor}
+        case "authorized":
+            doc |= {"pa_id": refill_id(data["pa_id"]), "product": data["product_key"], "until": data["valid_to"]}
         case "reached":
             doc |= {"moment": change.kind} | {key: data[key] for key in ("of", "name", "at")}
             doc["is_late"] = data.get("is_late") is True
@@ -72,7 +76,7 @@ def told(contract: Contract, change: Change) -> dict[str, Any] | None:
 
 
 def refill_id(told_id: str) -> str:
-    """An id that may be kept, from whatever id its sender gave a request; our own comes back as it is."""
+    """An id that may be kept, from whatever id a request or an authorization was given; our own comes back as it is."""
     try:
         return str(uuid.UUID(told_id))
     except ValueError:

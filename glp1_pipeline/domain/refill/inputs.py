@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from ..chart import Chart, Reported
+from ..chart import Chart, Reported, in_order
 from ..contract import Contract
 from ..flags import SUICIDAL, RaisedFlag
 from ..flags.checkins import weighings
@@ -39,6 +39,8 @@ class Snapshot:
     """Those that stand."""
     courses: Sequence[Course]
     follow_ups: Sequence[FollowUp]
+    heard: Sequence[Reported] = ()
+    """All that was said until then."""
 
     def course_of(self, contract: Contract, product: str) -> Course | None:
         family = contract.medication.family_of(product)
@@ -54,6 +56,8 @@ def gather(contract: Contract, known: Snapshot, product: str) -> Inputs:
     inputs |= _of_treatment(contract, known, course)
     inputs |= _of_checkin(contract, known, own)
     inputs |= _of_chart(contract, known, course, own)
+    inputs |= _of_labs(contract, known)
+    inputs |= _of_authorization(contract, known, product)
     inputs |= _of_time(contract, known, course)
     return inputs
 
@@ -65,7 +69,11 @@ def gather_later(contract: Contract, known: Snapshot, product: str, inputs: Inpu
 
 def _of_time(contract: Contract, known: Snapshot, course: Course | None) -> Inputs:
     """What goes on by itself: the day, and the doses missed."""
-    found: Inputs = {"today": {"value": day_of(known.as_of, zone_of(contract, known.chart)).isoformat()}}
+    zone = zone_of(contract, known.chart)
+    found: Inputs = {"today": {"value": day_of(known.as_of, zone).isoformat()}}
+    if course is not None and course.supplies:
+        next_fill = max(known.as_of, course.supplies[-1].runs_out_at)
+        found["next_fill_on"] = {"value": day_of(next_fill, zone).isoformat()}
     family = contract.medication.families.get(course.family) if course is not None else None
     if course is not None and family is not None:
         missed = missed_doses(family, course, known.as_of)
@@ -160,6 +168,38 @@ def _of_chart(contract: Contract, known: Snapshot, course: Course | None, own: S
     if before := _weight_before(readings, day_of(own[-1].began_at, zone) if own else None):
         found["weight_before_kg"] = _weighed(before)
     return found
+
+
+def _of_labs(contract: Contract, known: Snapshot) -> Inputs:
+    """The newest result of each value that the program asks for of this patient."""
+    asked = [lab for lab in contract.refills.labs if not known.flags.keys().isdisjoint(lab.flags)]
+    if not asked:
+        return {}
+    versions: dict[tuple[str, str], Reported] = {}
+    for report in in_order(known.heard):
+        if report.submission_id.startswith("Observation/"):
+            versions[report.record_id, report.submission_id] = report
+    results = [r for r in versions.values() if r.refill is not None and r.refill["kind"] == "tested"]
+    rows = []
+    for lab in asked:
+        own = [(r.refill["on"], r) for r in results if r.refill is not None and r.refill["lab"] == lab.lab]
+        on, report = max(own, key=lambda one: one[0], default=(None, None))
+        rows.append({"lab": lab.lab, **_of_event(report), "at": on})
+    return {"labs": {"value": rows}}
+
+
+def _of_authorization(contract: Contract, known: Snapshot, product: str) -> Inputs:
+    """The last day of the payer's approvals of the treatment, each as it was decided last; none where none was told."""
+    family = contract.medication.family_of(product)
+    decided: dict[tuple[str, str], Reported] = {}
+    for report in in_order(r for r in known.heard if r.refill is not None and r.refill["kind"] == "authorized"):
+        assert report.refill is not None
+        if family is not None and contract.medication.family_of(report.refill["product"]) == family:
+            decided[report.record_id, report.refill["pa_id"]] = report
+    last = max(decided.values(), key=lambda r: (r.refill or {})["until"], default=None)
+    if last is None or last.refill is None:
+        return {}
+    return {"authorized_until": {"value": last.refill["until"], **_of_event(last)}}
 
 
 def _weighed(reading: Weighing) -> Input:

@@ -205,7 +205,7 @@ def _turns(
     contract: Contract, known: Snapshot, product: str, inputs: Inputs, given: Iterable[Override]
 ) -> Iterator[datetime]:
     """When something that a decision rests on turns by itself: an override ends, the window opens, the days at the dose
-    are full, a weight grows too old, so many doses are missed."""
+    are full, a weight or a laboratory value grows too old, an authorization ends, so many doses are missed."""
     given = list(given)
     yield from (override.expires_at for override in given)
     if (opens := conditions.at(inputs, "window_opens_at")) is not None:
@@ -213,7 +213,7 @@ def _turns(
     least, since = conditions.value(inputs, "min_days_at_dose"), conditions.at(inputs, "dose_since")
     if least is not None and since is not None:
         yield since + timedelta(days=least)
-    if (last_day := conditions.weight_expires_on(contract.refills, inputs)) is not None:
+    for last_day in conditions.last_days(contract.refills, inputs):
         yield at_hour(contract.followups, last_day + timedelta(days=1), zone_of(contract, known.chart))
     course = known.course_of(contract, product)
     family = contract.medication.family_of(product)
