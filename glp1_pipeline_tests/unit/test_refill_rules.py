@@ -270,7 +270,9 @@ def test_every_group_of_medicines_that_the_table_names_is_told_by_somebody():
         ({"pa_id": "x y"}, "wrong_shape", "data.pa_id"),
     ],
 )
-def test_an_authorization_that_cannot_be_understood_is_refused_with_its_key(told: dict[str, Any], reason: str, key: str):
+def test_an_authorization_that_cannot_be_understood_is_refused_with_its_key(
+    told: dict[str, Any], reason: str, key: str
+):
     event = authorized(26, 30)
     with pytest.raises(Refused) as refused:
         parse_event({**event, "data": event["data"] | told}, CONTRACT)
