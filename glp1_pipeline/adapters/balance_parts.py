@@ -105,8 +105,8 @@ def _short(source: str) -> str:
     return hashlib.sha256(source.encode(errors="replace")).hexdigest()[:HASH_LENGTH]
 
 
-OWN = {_short(SOURCE): "clock"}
-"""Sources of ours, which are no feeds."""
+OUR_CLOCK = {_short(SOURCE): "clock"}
+"""It is no feed."""
 
 
 def balance_by_part(connection: Connection[Any]) -> list[Part]:
@@ -114,7 +114,7 @@ def balance_by_part(connection: Connection[Any]) -> list[Part]:
     found = []
     for day, source, kind, feed, received, by_status in connection.execute(_COUNTED).fetchall():
         known = {status: by_status.pop(status, 0) for status in STATUSES}
-        name = feed or OWN.get(source) or (f"source-{source}" if source else "unreadable")
+        name = feed or OUR_CLOCK.get(source) or (f"source-{source}" if source else "unreadable")
         found.append(Part(day, name, kind, received, **known, others=sum(by_status.values())))
     return found
 

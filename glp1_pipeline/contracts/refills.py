@@ -115,7 +115,12 @@ def check_refills(contract: Contract, folder: Folder) -> None:
     for name in sorted(proposed - contract.proposals.keys()):
         folder.fault(PROPOSALS, 1, f"nothing says what `{name}` proposes", "add a row with its words")
     flags = {*rules.symptom_flags, *rules.administrative_flags, *rules.never_overridden}
-    flags |= {flag for lab in rules.labs for flag in lab.flags}
+    for lab in rules.labs:
+        known = [contract.flags[flag] for flag in lab.flags if flag in contract.flags]
+        unheard = [flag.flag_id for flag in known if flag.input == "programme"]
+        if unheard or not lab.loinc or not lab.flags or lab.max_age_days < 1:
+            what = f"lab `{lab.lab}` needs codes, days, and flags that something raises"
+            folder.fault_at("lab", lab.lab, what, f"see {', '.join(unheard) or 'its lists'}")
     for flag in sorted(flags - contract.flags.keys()):
         folder.fault(REFILLS, 1, f"`{flag}` is no flag of flags.csv", "name one that is")
     for reason in contract.override_reasons.values():

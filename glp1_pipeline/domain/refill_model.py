@@ -120,8 +120,8 @@ class RefillRules(Declared):
 
     @cached_property
     def version(self) -> str:
-        """Hash of what it says, twelve hex digits: a record names the rules that it was decided by."""
-        return hashlib.sha256(self.document).hexdigest()[:12]
+        """A record names the rules that it was decided by."""
+        return version_of(self.document)
 
     @cached_property
     def document(self) -> bytes:
@@ -132,6 +132,11 @@ class RefillRules(Declared):
     @cached_property
     def by_name(self) -> dict[str, RefillRule]:
         return {rule.rule: rule for rule in self.rules}
+
+
+def version_of(document: bytes) -> str:
+    """Hash of rules as they were written down, twelve hex digits: what their shape gains later has no part in it."""
+    return hashlib.sha256(document).hexdigest()[:12]
 
 
 class Role(Declared):

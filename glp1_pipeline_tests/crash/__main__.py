@@ -56,7 +56,7 @@ class Sweep:
         self.world.prepare(self.connection, round_)
         names: list[str] = []
         found = Found([], [])
-        while died_at := self._life(set(at) - set(found.deaths), names):
+        while isinstance(died_at := self._life(set(at) - set(found.deaths), names), Point):
             found.deaths.append(died_at)
             self._outlive()
             found.faults += [
@@ -69,15 +69,19 @@ class Sweep:
             if len(found.deaths) == len(at):
                 self.world.work("glp1 second run")
                 break
-        self._outlive()
-        found.faults += self.proof.faults_at_the_end(
-            self.world, self.connection, round_, self.most, deaths=len(found.deaths)
-        )
         self.killed += len(found.deaths)
+        self._outlive()
+        if isinstance(died_at, int):
+            found.faults.append(f"the run failed by itself: {died_at}")
+        else:
+            found.faults += self.proof.faults_at_the_end(
+                self.world, self.connection, round_, self.most, deaths=len(found.deaths)
+            )
         return names, found
 
-    def _life(self, at: Collection[Point], names: list[str]) -> Point | None:
-        """A child at work, and where it died, if it came to a point; `names` becomes longer by those that it came to."""
+    def _life(self, at: Collection[Point], names: list[str]) -> Point | int | None:
+        """A child at work, and the point at which it died, its code if it failed by itself, None where it came to its
+        end; `names` becomes longer by the points that it came to."""
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
@@ -92,9 +96,7 @@ class Sweep:
         _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
             return Point(names[-1], names.count(names[-1]))
-        if (code := os.waitstatus_to_exitcode(status)) != 0:
-            raise RuntimeError(f"the run failed by itself: {code}")
-        return None
+        return os.waitstatus_to_exitcode(status) or None
 
     def _outlive(self) -> None:
         """Wait until the server noticed that the child is gone, as any later run would."""
@@ -108,8 +110,9 @@ class Sweep:
             time.sleep(0.005)
 
     def sweep(self, part: int, parts: int, wants_all: bool, seed: int) -> dict[str, Any]:
-        """One run untouched, and rounds until each point of this part's places was died at."""
+        """One run untouched, and rounds until each chosen point of this part was died at, or comes no more."""
         began = time.monotonic()
+        gone: list[Point] = []
         names, untouched = self.round(())
         self.most = self.proof.writes(self.world.road(self.connection))
         told = [untouched]
@@ -123,10 +126,12 @@ class Sweep:
             # Which did not come (a death may take the next point away) comes last; where none comes there is no more.
             missed = [point for point in at if point not in found.deaths]
             left = left[len(at) :] + (missed if found.deaths else [])
+            gone += [] if found.deaths else missed
         return {
             "points": len(names),
             "killed": self.killed,
             "rounds": len(told),
+            "gone": gone,
             "seed": seed,
             "seconds": round(time.monotonic() - began, 1),
             "kinds": dict(Counter(names)),

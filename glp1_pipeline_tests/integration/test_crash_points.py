@@ -36,6 +36,7 @@ WATCHED = (
 def swept(ehr: EhrProcess, folder: Path, *more: str) -> list[dict[str, Any]]:
     """What the harnesses of one sweep told."""
     seed = int(os.environ.get("GLP1_CRASH_SEED", random.randrange(10**6)))
+    print(f"seed {seed}")
     options = ["--parts", str(PARTS), "--seed", str(seed), *more]
     options += ["--all"] if os.environ.get("GLP1_CRASH_ALL") == "1" else []
     program = [sys.executable, "-m", "glp1_pipeline_tests.crash"]

@@ -304,7 +304,7 @@ def test_when_the_ehr_is_back_what_failed_meanwhile_goes_out_within_seconds(worl
         world.connection.execute(
             "update ops.lanes set next_at = now() where patient_id = %s", (patients[0].patient_id,)
         )
-        world.connection.execute("update ops.breakers set open_until = now()")
+        world.connection.execute("update ops.breakers set open_until = now(), failures = 20")
         proxy.rule = lambda _: None
         world.deliver(client, kind=slow_kind)
         assert world.breaker()[0] == "closed"

@@ -14,9 +14,10 @@ import pytest
 from click.testing import CliRunner
 
 from glp1_pipeline import contracts
+from glp1_pipeline.adapters.refills.records import rules_of
 from glp1_pipeline.cli import main
 from glp1_pipeline.cli.refill import OUTCOMES, STATUSES
-from glp1_pipeline.domain.refill_model import Outcome, RefillRules
+from glp1_pipeline.domain.refill_model import Outcome, RefillRules, version_of
 from glp1_pipeline_tests import treatments
 from glp1_pipeline_tests.refill_road import (
     NEW_FLAG,
@@ -139,6 +140,18 @@ def test_a_record_that_is_not_what_was_kept_is_told(road: SmallRoad):
     assert "their hash is" in ask("refill", "explain", first, code=1)
     road.connection.execute("delete from ops.refill_rules")
     assert "are not kept" in ask("refill", "explain", first, code=1)
+
+
+def test_rules_that_were_kept_before_they_could_say_all_that_they_say_now_are_read_as_they_were(road: SmallRoad):
+    held(road, **SIDE_EFFECT)
+    said = orjson.loads(road.one("select document from ops.refill_rules"))
+    assert said.pop("labs")
+    document = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
+    road.connection.execute(
+        "insert into ops.refill_rules (rules_version, document, made_at) values (%s, %s, now())",
+        (version_of(document), document.decode()),
+    )
+    assert rules_of(road.connection, version_of(document)).labs == ()
 
 
 def test_a_decision_that_our_code_would_make_otherwise_now_says_in_what(road: SmallRoad):

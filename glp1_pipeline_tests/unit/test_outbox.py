@@ -24,6 +24,7 @@ from glp1_pipeline.domain.outbox import (
     conditional_transaction,
     decide,
     first_creates,
+    is_over_at_last,
     is_same,
     judge,
     keys_of,
@@ -177,7 +178,8 @@ def test_while_the_target_is_unwell_for_all_no_write_comes_nearer_to_its_death_b
         assert (told(trouble).status != "dead", told(trouble).burns_try) == (True, False), trouble
     assert told("rejected").blocked == "rejected"
     assert told("moved").blocked == "gave_up_moved"
-    assert decide(KIND, "unavailable", tries=1, age_hours=24, random=0.5, is_target_unwell=True).status == "dead"
+    assert decide(KIND, "unavailable", tries=1, age_hours=240, random=0.5, is_target_unwell=True).status == "in_doubt"
+    assert decide(KIND, "moved", tries=1, age_hours=24, random=0.5, is_target_unwell=True).status == "dead"
 
 
 def test_a_retry_waits_at_least_as_long_as_it_was_told() -> None:
@@ -238,6 +240,14 @@ def test_a_target_that_stays_away_is_tried_each_minute() -> None:
     hours = KIND.model_copy(update={"max_retry_seconds": 900})
     for trouble in ("no_answer", "unauthorized"):
         assert after_failure(Breaker("half_open", 400), trouble, hours, 1.0)[1] == LONGEST_PAUSE_SECONDS == 60
+
+
+def test_only_a_long_outage_that_is_over_wakes_what_waits() -> None:
+    hours = KIND.model_copy(update={"max_retry_seconds": 900})
+    assert is_over_at_last(Breaker("half_open", 10), Breaker(), hours)
+    assert not is_over_at_last(Breaker("half_open", 9), Breaker(), hours)
+    assert not is_over_at_last(Breaker("half_open", 10), Breaker("open", 11), hours)
+    assert not is_over_at_last(Breaker("closed", 4), Breaker(), hours)
 
 
 def test_the_unknown_is_only_created_and_the_known_only_updated_at_its_version() -> None:

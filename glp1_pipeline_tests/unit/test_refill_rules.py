@@ -13,7 +13,7 @@ import pytest
 
 from glp1_pipeline.domain.events import Refused, parse_event
 from glp1_pipeline.domain.refill import Decision
-from glp1_pipeline.domain.refill_model import ADDRESS_CHANGED
+from glp1_pipeline.domain.refill_model import ADDRESS_CHANGED, Lab
 from glp1_pipeline_tests.one_patient import CONTRACT, charted
 from glp1_pipeline_tests.refills import by_provider, checkin, day, intake, requested
 from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, message, ordered, resource, said
@@ -64,7 +64,7 @@ def on_insulin() -> Events:
     return [intake(**takes), *START[1:], checkin(24)]
 
 
-def result(on: float, version: str = "1", code: str = "4548-4", status: str = "final") -> dict[str, Any]:
+def result(on: float, version: str = "1", code: str = "4548-4", status: str = "final", **said: Any) -> dict[str, Any]:
     """A laboratory result as it stands in the EHR; all of them one resource."""
     content = {
         "resourceType": "Observation",
@@ -73,6 +73,7 @@ def result(on: float, version: str = "1", code: str = "4548-4", status: str = "f
         "code": {"coding": [{"system": "http://loinc.org", "code": code}]},
         "effectiveDateTime": at(on),
         "valueQuantity": {"value": 6.9, "unit": "%"},
+        **said,
     }
     return resource(content, 24 + int(version) / 10, version)
 
@@ -268,6 +269,7 @@ def test_every_group_of_medicines_that_the_table_names_is_told_by_somebody():
         ({"valid_to": 7}, "wrong_shape", "data.valid_to"),
         ({"valid_to": None}, "wrong_shape", "data.valid_to"),
         ({"pa_id": "x y"}, "wrong_shape", "data.pa_id"),
+        ({"product_key": "ozempik"}, "wrong_shape", "data.product_key"),
     ],
 )
 def test_an_authorization_that_cannot_be_understood_is_refused_with_its_key(
@@ -277,6 +279,74 @@ def test_an_authorization_that_cannot_be_understood_is_refused_with_its_key(
     with pytest.raises(Refused) as refused:
         parse_event({**event, "data": event["data"] | told}, CONTRACT)
     assert (refused.value.reason, key in refused.value.hint) == (reason, True)
+
+
+FLAGGED: dict[str, dict[str, Any]] = {
+    "INSULIN_USE": {"med.current_list": [{"name": "insulin glargine"}]},
+    "RENAL_CKD4_5": {"hx.kidney": "ckd"},
+}
+"""What a patient says of whom the program asks for a laboratory value."""
+
+
+@pytest.mark.parametrize(
+    ("lab", "flag", "code"),
+    [(lab, flag, code) for lab in CONTRACT.refills.labs for flag in lab.flags for code in lab.loinc],
+)
+def test_every_laboratory_value_that_the_table_names_is_known_by_each_of_its_codes(lab: Lab, flag: str, code: str):
+    def reasons(*results: dict[str, Any]) -> Any:
+        found = decision([intake(**FLAGGED[flag]), *START[1:], checkin(24), *results, requested(25)])
+        return dict(found.also).get("labs_due")
+
+    assert reasons() == (f"{lab.lab}:missing",)
+    assert reasons(result(25 - lab.max_age_days, code=code)) is None
+    assert reasons(result(24 - lab.max_age_days, code=code)) == (f"{lab.lab}:old",)
+
+
+@pytest.mark.parametrize(
+    ("said", "is_result"),
+    [
+        ({"effectiveDateTime": day(26)}, False),
+        ({"effectiveDateTime": "9999-12-31"}, False),
+        ({"effectiveDateTime": "0001-01-01"}, False),
+        ({"effectiveDateTime": "2026"}, False),
+        ({"effectiveDateTime": None, "effectivePeriod": {"start": day(1), "end": day(2)}}, True),
+        ({"effectiveDateTime": None, "issued": at(2)}, False),
+        ({"valueQuantity": None}, False),
+        ({"valueQuantity": {"value": True}}, False),
+        ({"valueQuantity": None, "valueString": "hemolyzed"}, False),
+        ({"valueQuantity": None, "valueString": "< 5.0 %"}, True),
+        ({"valueQuantity": None, "dataAbsentReason": {"text": "lost"}}, False),
+    ],
+)
+def test_only_a_result_that_says_something_of_a_day_that_was_counts(said: dict[str, Any], is_result: bool):
+    found = decision([*on_insulin(), result(1, **said), requested(25)])
+    assert ("labs_due" in holding(found)) is not is_result
+
+
+def test_a_laboratory_value_that_is_missing_is_asked_for_before_the_window_and_read_with_the_request_in_it():
+    early = [*on_insulin()[:-1], checkin(20), requested(WINDOW - 1)]
+    patient = charted([early])
+    assert "provider-review-refill/refill.labs_due:wegovy_inj" in patient.tasks
+    patient.ring(BEGAN + timedelta(days=WINDOW + 0.1))
+    assert {t for t in patient.tasks if t.startswith("provider-review-refill/")} == {
+        "provider-review-refill/refill.complete:wegovy_inj"
+    }
+
+
+def test_an_authorization_that_was_corrected_to_another_product_says_nothing_of_the_first():
+    corrected = authorized(27, 400, product="saxenda")
+    assert "authorization_ends" in holding(
+        decision([*told(), authorized(26, 30, "other"), authorized(26, 400), corrected])
+    )
+
+
+def test_a_renewal_is_asked_for_anew_where_the_one_before_was_done():
+    patient = charted([[*told(), authorized(26, 30), authorized(27, 33)]])
+    patient.ring(BEGAN + timedelta(days=35))
+    (one,) = patient.refills.values()
+    assert patient.outcome is not None
+    (asked,) = [task for task in patient.outcome.tasks if task.cause.startswith("refill.authorization_ends")]
+    assert asked.since == one.made[-1].as_of > BEGAN + timedelta(days=33)
 
 
 # Missed doses: one product for each way of counting them
@@ -382,7 +452,7 @@ def test_a_step_up_that_was_asked_for_too_early_is_early_no_more_once_its_days_a
     assert on_the_clock(early)[:2] == [(30.0, "complete", ("early_step_up",)), (31.0, "complete", ())]
 
 
-def test_what_the_program_waits_with_a_request_for_turns_on_the_day_after_it_was_good_for_the_last_time():
+def test_a_result_and_an_authorization_turn_on_the_day_after_they_were_good_for_the_last_time():
     aging = [*on_insulin(), result(27 - 180), requested(25)]
     assert on_the_clock(aging)[:2] == [(25.0, "complete", ()), (28.0, "complete", ("labs_due",))]
     ending = [*told(), authorized(25.5, 31)]  # the supply runs out that day, and nobody fills it

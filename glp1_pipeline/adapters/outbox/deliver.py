@@ -18,7 +18,7 @@ from psycopg import Connection
 
 from glp1_pipeline.adapters.ehr import Ehr
 from glp1_pipeline.domain.contract import WriteKind
-from glp1_pipeline.domain.outbox import POLICIES, Breaker, after_failure, after_success, decide
+from glp1_pipeline.domain.outbox import POLICIES, Breaker, after_failure, after_success, decide, is_over_at_last
 
 from . import lanes
 from .carrier import Carrier, OpenBody, Tried
@@ -246,7 +246,7 @@ class _Crew:
                 breaker, seconds = after_failure(breaker, tried.trouble, self.kind, _dice.random(), tried.retry_after)
             if breaker != before or seconds is not None:
                 lanes.save_breaker(connection, self.kind.target, breaker, seconds)
-        if was.state != "closed" and breaker.state == "closed":
+        if is_over_at_last(was, breaker, self.kind):
             lanes.wake(connection, self.kind.target, WAITED_FOR_TARGET, self.kind.first_retry_seconds)
         self.breaker = breaker
 

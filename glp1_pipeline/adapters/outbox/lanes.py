@@ -297,8 +297,8 @@ def save_breaker(connection: Connection[Any], target: str, breaker: Breaker, ope
 
 
 def wake(connection: Connection[Any], target: str, troubles: Collection[str], within_seconds: float) -> None:
-    """The target is well again: whose next write failed by one of these troubles waits this long and no longer. A lane
-    that another process is at is left to it."""
+    """The target is well again: a lane with a write that failed by one of these troubles waits this long and no longer,
+    whatever the target asked for while it was unwell. A lane that another process is at is left to it."""
     connection.execute(
         "with late as (select target, patient_id from ops.lanes l where target = %s and has_work and blocked is null"
         " and next_at > now() + make_interval(secs => %s) and exists (select from ops.writes w where"

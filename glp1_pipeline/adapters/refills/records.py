@@ -17,7 +17,7 @@ import psycopg
 from pydantic import ValidationError
 
 from ...domain.refill import decide_again, differences
-from ...domain.refill_model import CONDITIONS, RefillRules
+from ...domain.refill_model import CONDITIONS, RefillRules, version_of
 from ..cipher import Cipher, Tampered
 
 CHUNK = 1000
@@ -71,8 +71,8 @@ def rules_of(connection: psycopg.Connection, version: str) -> RefillRules:
         rules = RefillRules(**orjson.loads(row[0]))
     except (ValidationError, orjson.JSONDecodeError):
         raise RecordFault(f"the rules {version} that are kept cannot be read by this program any more") from None
-    if rules.version != version:
-        raise RecordFault(f"the rules that are kept as {version} are others: their hash is {rules.version}")
+    if (hashed := version_of(row[0].encode())) != version:
+        raise RecordFault(f"the rules that are kept as {version} are others: their hash is {hashed}")
     if gone := sorted(rule.rule for rule in rules.rules if rule.rule not in CONDITIONS and not rule.waits_for):
         raise RecordFault(f"this program cannot decide by rule {gone[0]} of the rules {version} any more")
     return rules

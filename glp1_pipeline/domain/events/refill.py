@@ -51,7 +51,7 @@ def read_refill(
     if kind == "flag.resolved":
         check_resolution(contract, data)
     if kind.startswith(AUTHORIZATION):
-        check_authorization(data)
+        check_authorization(contract, data)
     record_id = data.get("record_id")
     return Change(
         system=SYSTEMS.get(system, system),
@@ -74,7 +74,9 @@ def check_resolution(contract: Contract, data: dict[str, Any]) -> None:
         raise Refused("wrong_shape", f"`data.resolution` must be one of {', '.join(RESOLUTIONS)}")
 
 
-def check_authorization(data: dict[str, Any]) -> None:
+def check_authorization(contract: Contract, data: dict[str, Any]) -> None:
+    if contract.medication.family_of(data["product_key"]) is None:
+        raise Refused("wrong_shape", "`data.product_key` must name a product of contracts/products.csv")
     if data["outcome"] not in APPROVED:
         raise Refused("wrong_shape", f"`data.outcome` must be {' or '.join(APPROVED)}: no other is read yet")
     read_day(data["valid_to"], "data.valid_to")

@@ -136,9 +136,10 @@ def decide(
     policy = POLICIES[trouble]
     if policy.is_final:
         return Decision("dead", "dead", blocked=trouble)
-    burns_try = policy.burns_try and not (is_target_unwell and policy.breaker != "none")
+    is_of_target = is_target_unwell and policy.breaker != "none"
+    burns_try = policy.burns_try and not is_of_target
     tried_enough = burns_try and tries >= kind.max_tries
-    if policy.gives_up and (tried_enough or age_hours >= kind.give_up_after_hours):
+    if policy.gives_up and not is_of_target and (tried_enough or age_hours >= kind.give_up_after_hours):
         return Decision("dead", "dead", blocked=f"gave_up_{trouble}")
     in_doubt = policy.is_in_doubt or is_partial
     if in_doubt:  # the request may still be at work there; looked for at once, it would land after the look
@@ -185,6 +186,17 @@ def after_failure(
         return Breaker("closed", failures, trouble), None
     beyond = failures if policy.breaker == "opens" else failures - BREAKER_OPENS_AFTER + 1
     # Half of the wait is certain: a breaker that opens for no time at all protects nobody.
-    longest = min(kind.max_retry_seconds, LONGEST_PAUSE_SECONDS)
-    wait = backoff_seconds(kind.first_retry_seconds, longest, beyond, 0.5 + random / 2)
+    wait = backoff_seconds(kind.first_retry_seconds, _longest_pause(kind), beyond, 0.5 + random / 2)
     return Breaker("open", failures, trouble), retry_after if retry_after is not None else wait
+
+
+def is_over_at_last(before: Breaker, after: Breaker, kind: WriteKind) -> bool:
+    """Whether a target is well again that was not for so long that its breaker's pauses had grown to the longest: what
+    failed meanwhile waits by itself far longer than that. Not so of one that answers now and then."""
+    if before.state == "closed" or after.state != "closed":
+        return False
+    return kind.first_retry_seconds * 2.0 ** min(before.failures - BREAKER_OPENS_AFTER, 60) >= _longest_pause(kind)
+
+
+def _longest_pause(kind: WriteKind) -> float:
+    return min(kind.max_retry_seconds, LONGEST_PAUSE_SECONDS)

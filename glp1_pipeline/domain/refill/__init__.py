@@ -6,7 +6,7 @@ Not here: check-ins (`followup`), treatments (`medication`), and how a decision 
 
 from .clock import Tick, next_tick
 from .decide import Decision, Override, decide
-from .facts import Said, instant, own_ids, refill_id, said, standing, told
+from .facts import Said, instant, own_ids, said, standing, told
 from .inputs import Inputs, Snapshot, gather
 from .record import Record, ages, decide_again, differences, record_of
 from .reminders import is_settled
@@ -39,7 +39,6 @@ __all__ = [
     "next_tick",
     "own_ids",
     "record_of",
-    "refill_id",
     "refills",
     "said",
     "standing",

@@ -55,7 +55,7 @@ def told(contract: Contract, change: Change) -> dict[str, Any] | None:
     kind, data = KINDS.get(change.kind, "reached"), change.content
     doc: dict[str, Any] = {"kind": kind}
     if "refill_id" in data:
-        doc["refill_id"] = refill_id(data["refill_id"])
+        doc["refill_id"] = kept_id(data["refill_id"])
     match kind:
         case "requested":
             doc |= {"product": data["product_key"], "channel": SPEAKERS.get(change.system, change.system)}
@@ -68,14 +68,14 @@ def told(contract: Contract, change: Change) -> dict[str, Any] | None:
         case "resolved":
             doc |= {key: data[key] for key in ("flag_id", "resolution", "reason_code")} | {"actor": change.actor}
         case "authorized":
-            doc |= {"pa_id": refill_id(data["pa_id"]), "product": data["product_key"], "until": data["valid_to"]}
+            doc |= {"pa_id": kept_id(data["pa_id"]), "product": data["product_key"], "until": data["valid_to"]}
         case "reached":
             doc |= {"moment": change.kind} | {key: data[key] for key in ("of", "name", "at")}
             doc["is_late"] = data.get("is_late") is True
     return doc
 
 
-def refill_id(told_id: str) -> str:
+def kept_id(told_id: str) -> str:
     """An id that may be kept, from whatever id a request or an authorization was given; our own comes back as it is."""
     try:
         return str(uuid.UUID(told_id))

@@ -175,10 +175,7 @@ def _of_labs(contract: Contract, known: Snapshot) -> Inputs:
     asked = [lab for lab in contract.refills.labs if not known.flags.keys().isdisjoint(lab.flags)]
     if not asked:
         return {}
-    versions: dict[tuple[str, str], Reported] = {}
-    for report in in_order(known.heard):
-        if report.submission_id.startswith("Observation/"):
-            versions[report.record_id, report.submission_id] = report
+    versions = {r.submission_id: r for r in in_order(known.heard) if r.submission_id.startswith("Observation/")}
     results = [r for r in versions.values() if r.refill is not None and r.refill["kind"] == "tested"]
     rows = []
     for lab in asked:
@@ -191,15 +188,13 @@ def _of_labs(contract: Contract, known: Snapshot) -> Inputs:
 def _of_authorization(contract: Contract, known: Snapshot, product: str) -> Inputs:
     """The last day of the payer's approvals of the treatment, each as it was decided last; none where none was told."""
     family = contract.medication.family_of(product)
-    decided: dict[tuple[str, str], Reported] = {}
-    for report in in_order(r for r in known.heard if r.refill is not None and r.refill["kind"] == "authorized"):
-        assert report.refill is not None
-        if family is not None and contract.medication.family_of(report.refill["product"]) == family:
-            decided[report.record_id, report.refill["pa_id"]] = report
-    last = max(decided.values(), key=lambda r: (r.refill or {})["until"], default=None)
-    if last is None or last.refill is None:
+    told = in_order(r for r in known.heard if r.refill is not None and r.refill["kind"] == "authorized")
+    decided = {r.refill["pa_id"]: (r.refill, r) for r in told if r.refill is not None}
+    own = [(doc["until"], r) for doc, r in decided.values() if contract.medication.family_of(doc["product"]) == family]
+    if family is None or not own:
         return {}
-    return {"authorized_until": {"value": last.refill["until"], **_of_event(last)}}
+    until, report = max(own, key=lambda one: one[0])
+    return {"authorized_until": {"value": until, **_of_event(report)}}
 
 
 def _weighed(reading: Weighing) -> Input:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import takewhile
 from typing import Final
 
 from ..contract import Contract
@@ -62,7 +63,6 @@ def _is_of_flags(
 
 def _need(contract: Contract, rule: RefillRule, one: Refill) -> TaskNeed:
     kind = contract.tasks[rule.task]
-    since = next(made.as_of for made in one.made if made.decision.rule == one.decision.rule)
     return TaskNeed(
         kind.code,
         f"{OF_REFILL}{rule.rule}:{one.family}",
@@ -70,5 +70,13 @@ def _need(contract: Contract, rule: RefillRule, one: Refill) -> TaskNeed:
         kind.owner,
         rule.minutes or kind.due_minutes,
         rests_on=one.refill_id,
-        since=since,
+        since=_since(rule, one),
     )
+
+
+def _since(rule: RefillRule, one: Refill) -> datetime:
+    """Since when it holds without a break, as what decides or beside it: after a break it is work anew."""
+    holding = takewhile(
+        lambda made: rule.rule == made.decision.rule or rule.rule in dict(made.decision.also), reversed(one.made)
+    )
+    return min(made.as_of for made in holding)
