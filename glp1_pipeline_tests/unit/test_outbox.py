@@ -15,7 +15,6 @@ from glp1_pipeline.domain.contract import WriteKind
 from glp1_pipeline.domain.fhir.elements import RESOURCE_SYSTEM
 from glp1_pipeline.domain.outbox import (
     EDITED_SINCE,
-    POLICIES,
     Breaker,
     Found,
     after_failure,
@@ -35,7 +34,7 @@ from glp1_pipeline.domain.outbox import (
     worst_of,
 )
 from glp1_pipeline.domain.outbox.exchange import identity_query
-from glp1_pipeline.domain.outbox.retry import LONGEST_PAUSE_SECONDS
+from glp1_pipeline.domain.outbox.retry import LONGEST_PAUSE_SECONDS, POLICIES
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 KIND = WriteKind(

@@ -265,6 +265,7 @@ def test_every_group_of_medicines_that_the_table_names_is_told_by_somebody():
         ({"outcome": "denied"}, "wrong_shape", "data.outcome"),
         ({"valid_to": "2026-13-01"}, "bad_time", "data.valid_to"),
         ({"valid_to": "20260601"}, "bad_time", "data.valid_to"),
+        ({"valid_to": "2026-W23-1"}, "bad_time", "data.valid_to"),
         ({"valid_to": "0001-01-01"}, "bad_time", "data.valid_to"),
         ({"valid_to": 7}, "wrong_shape", "data.valid_to"),
         ({"valid_to": None}, "wrong_shape", "data.valid_to"),

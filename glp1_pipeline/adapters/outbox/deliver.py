@@ -18,7 +18,7 @@ from psycopg import Connection
 
 from glp1_pipeline.adapters.ehr import Ehr
 from glp1_pipeline.domain.contract import WriteKind
-from glp1_pipeline.domain.outbox import POLICIES, Breaker, after_failure, after_success, decide, is_over_at_last
+from glp1_pipeline.domain.outbox import OF_TARGET, Breaker, after_failure, after_success, decide, is_over_at_last
 
 from . import lanes
 from .carrier import Carrier, OpenBody, Tried
@@ -31,7 +31,6 @@ LEASE_READ_TIMEOUTS = 3
 SETTLE_AT = 8
 SETTLE_EVERY_SECONDS = 0.1
 DATABASE_TRIES = 6
-WAITED_FOR_TARGET = tuple(trouble for trouble, policy in POLICIES.items() if policy.breaker != "none")
 _dice = random.SystemRandom()
 
 
@@ -247,7 +246,7 @@ class _Crew:
             if breaker != before or seconds is not None:
                 lanes.save_breaker(connection, self.kind.target, breaker, seconds)
         if is_over_at_last(was, breaker, self.kind):
-            lanes.wake(connection, self.kind.target, WAITED_FOR_TARGET, self.kind.first_retry_seconds)
+            lanes.wake(connection, self.kind.target, OF_TARGET, self.kind.first_retry_seconds)
         self.breaker = breaker
 
     def _in_database(self, action: Callable[[Connection[Any]], T]) -> T:

@@ -165,10 +165,10 @@ def read_time(raw: Any, key: str) -> datetime:
 def read_day(raw: Any, key: str) -> date:
     hint = f"`{key}` must be a day of this century, like 2026-01-31"
     try:
-        day = date.fromisoformat(raw if isinstance(raw, str) and len(raw) == len("2026-01-31") else "")
+        day = date.fromisoformat(raw if isinstance(raw, str) else "")
     except ValueError:
         raise Refused("bad_time", hint) from None
-    if not 2000 <= day.year < 2100:
+    if day.isoformat() != raw or not 2000 <= day.year < 2100:  # ISO has days of weeks, too, which sort otherwise
         raise Refused("bad_time", hint)
     return day
 

@@ -9,7 +9,7 @@ from .exchange import conditional_transaction, first_creates, keys_of, rest_as_b
 from .judging import EDITED_SINCE, Conflict, Found, Remote, Verdict, is_theirs_too, judge
 from .merging import digest, is_same, merged, says_all, started_from, still_ours
 from .retry import (
-    POLICIES,
+    OF_TARGET,
     Breaker,
     Decision,
     Trouble,
@@ -26,7 +26,7 @@ from .retry import (
 
 __all__ = [
     "EDITED_SINCE",
-    "POLICIES",
+    "OF_TARGET",
     "Breaker",
     "Conflict",
     "Decision",

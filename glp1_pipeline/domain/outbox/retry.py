@@ -62,6 +62,8 @@ POLICIES: dict[Trouble, Policy] = {
     "store_away": Policy(burns_try=False, gives_up=False),
     "failed_here": Policy(is_in_doubt=True),
 }
+OF_TARGET: tuple[Trouble, ...] = tuple(trouble for trouble, policy in POLICIES.items() if policy.breaker != "none")
+"""Those that may say something of the target and nothing of the write."""
 _WORST_FIRST: tuple[Trouble, ...] = (
     "rejected", "unauthorized", "forbidden", "redirected", "throttled", "rubbish", "unavailable", "no_answer",
     "unreachable", "moved", "unreadable", "store_away", "failed_here",
@@ -136,7 +138,7 @@ def decide(
     policy = POLICIES[trouble]
     if policy.is_final:
         return Decision("dead", "dead", blocked=trouble)
-    is_of_target = is_target_unwell and policy.breaker != "none"
+    is_of_target = is_target_unwell and trouble in OF_TARGET
     burns_try = policy.burns_try and not is_of_target
     tried_enough = burns_try and tries >= kind.max_tries
     if policy.gives_up and not is_of_target and (tried_enough or age_hours >= kind.give_up_after_hours):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ..flags import SUICIDAL
 from ..flags.medicines import groups_in
-from ..refill_model import ADDRESS_CHANGED, CONDITIONS, Lab, RefillRules
+from ..refill_model import ADDRESS_CHANGED, CONDITIONS, RefillRules
 from .inputs import Inputs
 
 WEIGHT_DAYS = "anthro.weight_measured_at"
@@ -141,10 +141,7 @@ def last_days(rules: RefillRules, inputs: Inputs) -> Iterator[date]:
     """Days on which something that a decision rests on is good for the last time."""
     if (weighed := weight_expires_on(rules, inputs)) is not None:
         yield weighed
-    asked = {lab.lab: lab for lab in rules.labs}
-    for row in value(inputs, "labs") or ():
-        if row["lab"] in asked and row["at"] is not None:
-            yield lab_expires_on(asked[row["lab"]], row)
+    yield from (last_day for _, last_day in _labs(rules, inputs) if last_day is not None)
     if (until := value(inputs, "authorized_until")) is not None:
         yield date.fromisoformat(until)
 
@@ -220,21 +217,21 @@ def surgery(rules: RefillRules, inputs: Inputs, as_of: datetime) -> Held | None:
 
 @condition("labs_due")
 def labs_due(rules: RefillRules, inputs: Inputs, as_of: datetime) -> Held | None:
-    asked, today = {lab.lab: lab for lab in rules.labs}, value(inputs, "today")
-    found = []
-    for row in value(inputs, "labs") or ():
-        if (lab := asked.get(row["lab"])) is None:
-            continue
-        if row["at"] is None:
-            found.append(f"{lab.lab}:missing")
-        elif today > lab_expires_on(lab, row).isoformat():
-            found.append(f"{lab.lab}:old")
+    today, found = date.fromisoformat(value(inputs, "today")), []
+    for lab, last_day in _labs(rules, inputs):
+        if last_day is None:
+            found.append(f"{lab}:missing")
+        elif today > last_day:
+            found.append(f"{lab}:old")
     return Held(tuple(found)) if found else None
 
 
-def lab_expires_on(lab: Lab, row: Mapping[str, Any]) -> date:
-    """The last day on which a result is recent enough."""
-    return date.fromisoformat(row["at"]) + timedelta(days=lab.max_age_days)
+def _labs(rules: RefillRules, inputs: Inputs) -> Iterator[tuple[str, date | None]]:
+    """Each laboratory value that is asked for, with the last day on which its result is recent enough, if any."""
+    asked = {lab.lab: timedelta(days=lab.max_age_days) for lab in rules.labs}
+    for row in value(inputs, "labs") or ():
+        if (age := asked.get(row["lab"])) is not None:
+            yield row["lab"], None if row["at"] is None else date.fromisoformat(row["at"]) + age
 
 
 @condition("authorization_ends")
