@@ -25,6 +25,7 @@ listen_addresses = '127.0.0.1'
 unix_socket_directories = ''          # a socket's path has a limit of 107 letters, and modes of its own
 max_connections = 200
 shared_buffers = 256MB
+max_locks_per_transaction = 128
 work_mem = 16MB
 maintenance_work_mem = 128MB
 max_wal_size = 1GB                    # bounds recovery: about 9 s for 2 GB

@@ -15,7 +15,7 @@ import psycopg
 from ...domain.contract import EHR
 from ...domain.told import FOLLOWUP
 
-BATCH = 500
+BATCH = 1000
 LOCKS = 8
 """That an event takes of the server's table of locks, about: its record's, and its person's keys for a match."""
 AT_ONCE = 2.5
