@@ -15,6 +15,7 @@ from psycopg import Connection
 from ..domain.charting import Write
 from ..domain.contract import EHR
 from .cipher import Cipher
+from .copying import copy_rows
 
 
 def enqueue(
@@ -46,11 +47,7 @@ def enqueue(
         ),
     ).fetchall()
     write_ids = {(target, str(patient_id)): write_id for target, patient_id, write_id in ids}
-    # Binary, since as text a body would be twice as long.
-    into = "copy phi.write_bodies (write_id, kid, body) from stdin (format binary)"
-    with connection.cursor() as cursor, cursor.copy(into) as copy:
-        copy.set_types(("int8", "text", "bytea"))
-        for write in writes:
-            write_id = write_ids[write.target, write.patient_id]
-            copy.write_row((write_id, *cipher.seal(write.body, f"writes|{write_id}")))
+    numbered = ((write_ids[write.target, write.patient_id], write.body) for write in writes)
+    sealed = ((write_id, *cipher.seal(body, f"writes|{write_id}")) for write_id, body in numbered)
+    copy_rows(connection, "phi.write_bodies", ("write_id", "kid", "body"), sealed)
     return write_ids

@@ -24,6 +24,7 @@ from ..domain.events.door import check_drop
 from ..domain.failures import where
 from .balance_parts import ADDED, part_key
 from .cipher import Cipher, KeyMissing, Tampered
+from .copying import copy_rows
 from .documents import chunks, lines_of, read_document, say_the_same
 from .landing import DROPS as NAMESPACE
 from .landing import (
@@ -354,15 +355,12 @@ def _insert(connection, rows: Iterable[tuple]) -> set[uuid.UUID]:
         "create temp table if not exists incoming_events on commit delete rows as"
         f" select {columns} from phi.events with no data"
     )
-    with connection.cursor() as cursor:
-        with cursor.copy(f"copy incoming_events ({columns}) from stdin") as copy:
-            for row in rows:
-                copy.write_row(row)
-        # In order of id, so that two transactions never wait for each other in a circle.
-        cursor.execute(
-            f"insert into phi.events ({columns}) select {columns} from incoming_events order by event_id"
-            " on conflict (event_id) do nothing returning event_id"
-        )
-        fresh = {event_id for (event_id,) in cursor}
-        cursor.execute("truncate incoming_events")
+    copy_rows(connection, "incoming_events", COLUMNS, rows)
+    # In order of id, so that two transactions never wait for each other in a circle.
+    added = connection.execute(
+        f"insert into phi.events ({columns}) select {columns} from incoming_events order by event_id"
+        " on conflict (event_id) do nothing returning event_id"
+    )
+    fresh = {event_id for (event_id,) in added}
+    connection.execute("truncate incoming_events")
     return fresh

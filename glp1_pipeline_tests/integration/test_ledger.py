@@ -689,7 +689,7 @@ def test_a_value_that_postgres_refuses_is_dead_alone_and_holds_no_other_line(roa
     found = road.rows("select status, reason from phi.events")
     assert [status for status, _ in found].count("waiting") == 8
     ((_, reason),) = [row for row in found if row[0] == "dead"]
-    assert reason.startswith("DataError in ")
+    assert reason.startswith("CharacterNotInRepertoire in ")
     assert "Canary" not in reason
     assert road.landing.ready() == []
     assert_in_balance(road)

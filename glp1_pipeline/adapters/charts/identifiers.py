@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...domain.charting import Known, PatientOutcome
+from ..copying import copy_rows
 
 
 def save_identifiers(connection, outcomes: Iterable[PatientOutcome], known: Known) -> None:
@@ -16,10 +17,5 @@ def save_identifiers(connection, outcomes: Iterable[PatientOutcome], known: Know
     reports = [report for outcome in outcomes for report in outcome.reports]
     if again := [report.event_id for report in reports if report.event_id in known.events]:
         connection.execute("delete from phi.told_identifiers where event_id = any(%s::uuid[])", (again,))
-    rows = [(r.event_id, system, value, r.record_id) for r in reports for system, value in r.identifiers]
-    if not rows:
-        return
-    statement = "copy phi.told_identifiers (event_id, system, value, record_id) from stdin"
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in rows:
-            copy.write_row(row)
+    if rows := [(r.event_id, system, value, r.record_id) for r in reports for system, value in r.identifiers]:
+        copy_rows(connection, "phi.told_identifiers", ("event_id", "system", "value", "record_id"), rows)

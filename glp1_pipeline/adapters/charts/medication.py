@@ -15,6 +15,7 @@ import psycopg
 
 from ...domain.charting import Known, PatientOutcome
 from ...domain.medication import Course
+from ..copying import copy_rows
 
 COURSE = (
     "patient_id", "family", "state", "since", "product", "dose_mg", "dose_since", "last_dose_at", "runs_out_at", "told",
@@ -56,16 +57,6 @@ def save_courses(
             for n, t in enumerate(course.history, 1)
         ],
     )
-
-
-def copy_rows(connection: psycopg.Connection, table: str, columns: tuple[str, ...], rows: list[tuple]) -> None:
-    """Add rows, if there are any."""
-    if not rows:
-        return
-    into = f"copy {table} ({', '.join(columns)}) from stdin".encode()
-    with connection.cursor() as cursor, cursor.copy(into) as copy:
-        for row in rows:
-            copy.write_row(row)
 
 
 def _course_row(patient_id: str, course: Course, version: str) -> tuple:

@@ -20,6 +20,7 @@ from ...domain.charting import Claimed, Read
 from ...domain.contract import Contract
 from ...domain.crosswalk import ACCOUNT
 from ...domain.events import Decision
+from ..copying import copy_rows
 from .reports import reports_of
 
 FIELDS = frozenset(
@@ -202,21 +203,16 @@ def _who(told: Iterable[Reported]) -> dict[str, Any]:
 def _save_people(connection, rows, keys: Mapping[str, Collection[int]], known: Collection[str]) -> None:
     """`keys`: of those who say something new of who they are."""
     fresh = [row for row in rows if row[0] not in known]
-    with connection.cursor() as cursor:
-        with cursor.copy("copy phi.people (record_id, features, first_at) from stdin") as copy:
-            for row in fresh:
-                copy.write_row(row)
-        for record_id, document, first_at in (row for row in rows if row[0] in known):
-            cursor.execute(
-                "update phi.people set features = %s, first_at = %s where record_id = %s",
-                (document, first_at, record_id),
-            )
-        if again := [record_id for record_id in keys if record_id in known]:
-            cursor.execute("delete from phi.people_keys where record_id = any(%s::uuid[])", (again,))
-        with cursor.copy("copy phi.people_keys (key, record_id) from stdin") as copy:
-            for record_id, own in keys.items():
-                for key in own:
-                    copy.write_row((key, record_id))
+    copy_rows(connection, "phi.people", ("record_id", "features", "first_at"), fresh)
+    for record_id, document, first_at in (row for row in rows if row[0] in known):
+        connection.execute(
+            "update phi.people set features = %s, first_at = %s where record_id = %s",
+            (document, first_at, record_id),
+        )
+    if again := [record_id for record_id in keys if record_id in known]:
+        connection.execute("delete from phi.people_keys where record_id = any(%s::uuid[])", (again,))
+    pairs = ((key, record_id) for record_id, own in keys.items() for key in own)
+    copy_rows(connection, "phi.people_keys", ("key", "record_id"), pairs)
 
 
 def _compare(connection, contract: Contract, changed: Mapping[str, identity.Features]) -> set[str]:

@@ -15,7 +15,7 @@ from ...domain.charting import Known, PatientOutcome
 from ...domain.contract import Contract
 from ...domain.refill import Refill, record_of
 from ..cipher import Cipher
-from .medication import copy_rows
+from ..copying import copy_rows
 
 FOLLOW_UP = (
     "followup_id", "patient_id", "family", "status", "began_at", "opens_at", "due_at", "missed_at", "window_at",
@@ -28,6 +28,9 @@ REFILL = (
 )  # fmt: skip
 OVERRIDE = (
     "event_id", "refill_id", "patient_id", "rules", "flags", "reason", "role", "actor", "since", "expires_at",
+)  # fmt: skip
+DECISION = (
+    "decision_id", "refill_id", "as_of", "outcome", "decided_by", "rules_version", "sha256", "kid", "body", "made_at",
 )  # fmt: skip
 
 
@@ -100,16 +103,11 @@ def _save_decisions(
             " on conflict do nothing",
             (rules.version, rules.document.decode(), now),
         )
-        into = (
-            "copy phi.refill_decisions (decision_id, refill_id, as_of, outcome, decided_by, rules_version, sha256, kid,"
-        )
-        with connection.cursor() as cursor, cursor.copy(f"{into} body, made_at) from stdin") as copy:
-            for record in new.values():
-                sealed = cipher.seal(record.body, f"refill_decisions|{record.decision_id}")
-                copy.write_row(
-                    (record.decision_id, record.refill_id, record.as_of, record.outcome, record.rule, rules.version,
-                     record.sha256, *sealed, now)
-                )  # fmt: skip
+        copy_rows(connection, "phi.refill_decisions", DECISION, (
+            (r.decision_id, r.refill_id, r.as_of, r.outcome, r.rule, rules.version, r.sha256,
+             *cipher.seal(r.body, f"refill_decisions|{r.decision_id}"), now)
+            for r in new.values()
+        ))  # fmt: skip
     return {refill_id: made[-1].decision_id for refill_id, made in records.items()}
 
 

@@ -6,7 +6,7 @@ Not here: the decision (`domain.charting`), and which events it was about (`clai
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -18,6 +18,7 @@ from ...domain.charting import Claimed, Decided, Known, PatientOutcome, Write
 from ...domain.contract import CRM, EHR, Contract
 from ...domain.fhir import resource_id
 from ..cipher import Cipher
+from ..copying import copy_rows
 from ..enqueue import enqueue
 from ..ledger import MEND
 from .conflicts import save_conflicts
@@ -327,31 +328,30 @@ def _upsert(
     The patients' lock makes sure that what was not known is still not there. `keep` is a clause that decides for one
     column.
     """
-    names, again = ", ".join(columns), []
-    with connection.cursor() as cursor:
-        with cursor.copy(f"copy {table} ({names}) from stdin") as copy:
-            for row in rows:
-                if (row[0] if width == 1 else row[:width]) in known:
-                    again.append(row)
-                else:
-                    copy.write_row(row)
-        if not again:
-            return
-        staging = "incoming_" + table.split(".")[1]
-        cursor.execute(
-            f"create temp table if not exists {staging} on commit delete rows as select {names} from {table}"
-            " with no data"
-        )
-        with cursor.copy(f"copy {staging} ({names}) from stdin") as copy:
-            for row in again:
-                copy.write_row(row)
-        kept = keep.split(" = ")[0] if keep else None
-        sets = [f"{c} = excluded.{c}" for c in columns if c not in key and c != kept] + ([keep] if keep else [])
-        cursor.execute(
-            f"insert into {table} as t ({names}) select {names} from {staging} order by {', '.join(key)}"
-            f" on conflict ({', '.join(key)}) do update set {', '.join(sets)}"
-        )
-        cursor.execute(f"truncate {staging}")  # a replay by plan charts several batches in one transaction
+    names, again = ", ".join(columns), list[tuple]()
+
+    def fresh() -> Iterator[tuple]:
+        for row in rows:
+            if (row[0] if width == 1 else row[:width]) in known:
+                again.append(row)
+            else:
+                yield row
+
+    copy_rows(connection, table, columns, fresh())
+    if not again:
+        return
+    staging = "incoming_" + table.split(".")[1]
+    connection.execute(
+        f"create temp table if not exists {staging} on commit delete rows as select {names} from {table} with no data"
+    )
+    copy_rows(connection, staging, columns, again)
+    kept = keep.split(" = ")[0] if keep else None
+    sets = [f"{c} = excluded.{c}" for c in columns if c not in key and c != kept] + ([keep] if keep else [])
+    connection.execute(
+        f"insert into {table} as t ({names}) select {names} from {staging} order by {', '.join(key)}"
+        f" on conflict ({', '.join(key)}) do update set {', '.join(sets)}"
+    )
+    connection.execute(f"truncate {staging}")  # a replay by plan charts several batches in one transaction
 
 
 def _json(content: Any) -> str:
