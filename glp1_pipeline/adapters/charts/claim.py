@@ -86,6 +86,7 @@ def claim(connection, scope: Scope, after: int) -> list[tuple]:
         f"select {COLUMNS} from phi.events where {condition} and seq > %s"
         f" order by {order} limit least({BATCH}, {ROOM}) for update {locked}",
         [*values, after if scope.is_replay else -1],
+        binary=True,  # as text a body is twice as long
     ).fetchall()
 
 
