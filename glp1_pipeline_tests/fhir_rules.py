@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 _RESOURCE_SHAPES = """
 Patient: identifier* Identifier; active? boolean; name* HumanName; telecom* ContactPoint; birthDate? date;
   gender? code(male female other unknown); address* Address; communication* BackboneElement;
@@ -163,6 +165,11 @@ def _read(table: str) -> dict[str, dict[str, tuple[str, str, str]]]:
 _RESOURCES = frozenset(owner for owner in _read(_RESOURCE_SHAPES) if "." not in owner)
 SHAPES = _read(_RESOURCE_SHAPES) | _read(_TYPE_SHAPES)
 _WITHOUT_IDENTIFIER = frozenset(("Provenance", "AuditEvent"))
+
+
+def as_sent(resource: dict[str, Any]) -> dict[str, Any]:
+    """A resource as who receives it reads it: parts of it may have been dumped before the rest."""
+    return orjson.loads(orjson.dumps(resource))
 
 
 def problems(resource: dict[str, Any]) -> list[str]:

@@ -7,11 +7,14 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from glp1_pipeline import contracts
 from glp1_pipeline.domain import fhir
 from glp1_pipeline.domain.events import Submission
-from glp1_pipeline_tests.fhir_rules import problems
+from glp1_pipeline.domain.mapping.told import spelled
+from glp1_pipeline_tests.fhir_rules import as_sent, problems
 
 CONTRACT = contracts.load()
 
@@ -32,7 +35,7 @@ def response(answers: dict[str, Any], **changed: Any) -> dict[str, Any]:
         "supersedes": None,
         "answers": answers,
     }
-    made = fhir.questionnaire_response(CONTRACT, Submission(**told | changed), "canary-1")
+    made = as_sent(fhir.questionnaire_response(CONTRACT, Submission(**told | changed), "canary-1"))
     assert problems(made) == []
     return made
 
@@ -57,6 +60,37 @@ def items(answers: dict[str, Any]) -> list[dict[str, Any]]:
 )
 def test_an_answer_keeps_its_type(answer, told):
     assert items({"canary": answer}) == [{"linkId": "canary", "answer": told}]
+
+
+NULLS = {spelling: code.code for spelling, code in CONTRACT.codes["null_answers"].items()}
+around = st.text(st.sampled_from(" .!,\u0301\u200b\u200e\u00a0\x01a1"), max_size=2)
+near_spellings = st.builds(
+    lambda before, spelling, is_loud, after: before + (spelling.upper() if is_loud else spelling) + after,
+    around, st.sampled_from(sorted(NULLS)), st.booleans(), around,
+)  # fmt: skip
+
+
+@given(st.text(max_size=39) | st.text(st.characters(max_codepoint=127), max_size=39) | near_spellings)
+def test_a_reason_is_known_however_it_is_written_and_no_answer_is_taken_for_one(text):
+    (item,) = items({"demo.dob": text})
+    means = spelled(NULLS, text)
+    shown = item.get("answer", [{"valueString": ""}])[0]
+    if means is None or means == "absent":
+        assert shown.keys() == {"valueString"}
+        assert (means is None) or "answer" not in item
+    else:
+        assert shown["valueCoding"]["code"] == {
+            "unknown": "asked-unknown", "declined": "asked-declined", "not_applicable": "not-applicable"
+        }[means]  # fmt: skip
+
+
+def test_a_part_is_called_after_its_question_whether_the_contract_names_it_or_not():
+    told = {"city": "Austin", "planet": "Earth", "zip": None}
+    (item,) = items({"demo.address": told})
+    assert [part["linkId"] for part in item["item"]] == [f"demo.address.{name}" for name in told]
+    assert item == items({"demo.address": [told]})[0]
+    (unknown,) = items({"canary": told})
+    assert [part.get("answer") for part in unknown["item"]] == [part.get("answer") for part in item["item"]]
 
 
 def test_a_group_becomes_nested_items():

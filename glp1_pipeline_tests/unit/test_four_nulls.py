@@ -13,7 +13,7 @@ from glp1_pipeline.domain.chart import Reported, Value, resolve
 from glp1_pipeline.domain.events import Submission
 from glp1_pipeline.domain.followup import read_checkin
 from glp1_pipeline.domain.mapping import map_submission
-from glp1_pipeline_tests.fhir_rules import problems
+from glp1_pipeline_tests.fhir_rules import as_sent, problems
 
 from .submissions import submission
 
@@ -54,7 +54,7 @@ def written(field: str, state: str, **context: Any) -> tuple[dict[str, Any], dic
         chart.asked -= {field}  # as if its form version were older than the question
     assert chart.state(field) == state
     resources = fhir.chart_resources(CONTRACT, chart, {}, ())
-    response = fhir.questionnaire_response(CONTRACT, told, PATIENT)
+    response = as_sent(fhir.questionnaire_response(CONTRACT, told, PATIENT))
     assert [fault for resource in (*resources.values(), response) for fault in problems(resource)] == []
     items = [item for item in response.get("item", ()) if item["linkId"] == field]
     return {resource["resourceType"]: resource for resource in resources.values()}, items[0] if items else None
@@ -157,7 +157,7 @@ SPELLINGS = {
 def is_read_as_it_is_shown(field: str, spelling: str, told: Submission, null: str | None) -> None:
     """The reasons in a QuestionnaireResponse and the states of the mapping are two readings of one code set."""
     codes = {"unknown": "asked-unknown", "declined": "asked-declined", "not_applicable": "not-applicable"}
-    (item,) = fhir.questionnaire_response(CONTRACT, told, PATIENT)["item"]
+    (item,) = as_sent(fhir.questionnaire_response(CONTRACT, told, PATIENT))["item"]
     if CONTRACT.fields[field].type == "date" and spelling in ("none", "never", "no"):
         null = None  # no such day: the words are the answer
     answers = item.get("answer", [])
@@ -185,7 +185,7 @@ def test_each_spelling_of_a_null_means_the_same_in_the_answers_and_in_the_readin
 @pytest.mark.parametrize("field", ASKED_IN_CHECKIN)
 def test_the_answers_of_a_check_in_tell_the_four_apart(field):
     def items(answers: dict[str, Any]) -> list[dict[str, Any]]:
-        response = fhir.questionnaire_response(CONTRACT, submission(answers, **CHECKIN), PATIENT)
+        response = as_sent(fhir.questionnaire_response(CONTRACT, submission(answers, **CHECKIN), PATIENT))
         assert problems(response) == []
         return response.get("item", [])
 
@@ -201,8 +201,9 @@ def test_the_answers_of_a_check_in_tell_the_four_apart(field):
 def test_an_untouched_box_is_never_shown_as_a_no(box):
     for name, field in ((name, CONTRACT.fields[name]) for name in FIELDS):
         if field.type in ("tri", "code", "codes", "list"):
-            assert "answer" not in fhir.questionnaire_response(CONTRACT, submission({name: box}), PATIENT)["item"][0], (
-                name
-            )
-    (item,) = fhir.questionnaire_response(CONTRACT, submission({"ins.has_coverage": False}), PATIENT)["item"]
+            assert (
+                "answer"
+                not in as_sent(fhir.questionnaire_response(CONTRACT, submission({name: box}), PATIENT))["item"][0]
+            ), name
+    (item,) = as_sent(fhir.questionnaire_response(CONTRACT, submission({"ins.has_coverage": False}), PATIENT))["item"]
     assert item["answer"] == [{"valueBoolean": False}]

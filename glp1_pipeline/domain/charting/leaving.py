@@ -116,12 +116,13 @@ def change_of(
 ) -> Write | None:
     """The write of what differs from what was planned last. What was planned and is said no more is taken back."""
     copy = known.copies.get(patient_id) or Copy(0, {})
-    if gone := copy.planned.keys() - resources.keys() - set(keep):
+    planned = copy.planned
+    if gone := planned.keys() - resources.keys() - set(keep):
         sent = known.sent(patient_id)
         resources |= {key: fhir.withdrawn(sent[key]) for key in gone if key in sent and fhir.can_withdraw(key)}
     dumped = {key: fhir.dump(resource) for key, resource in resources.items()}
     hashes = {key: fhir.content_hash(content) for key, content in dumped.items()}
-    changed = {key: digest for key, digest in hashes.items() if copy.planned.get(key) != digest}
+    changed = {key: digest for key, digest in hashes.items() if planned.get(key) != digest} if planned else hashes
     if insists is not None:
         changed[insists.key] = hashes[insists.key]
     if not changed:

@@ -11,7 +11,7 @@ saying and not applying are the codes that FHIR has for them, beside the words a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -19,7 +19,8 @@ import orjson
 from ..contract import Contract, Field
 from ..events import Submission
 from ..mapping.told import spelled
-from .elements import ABSENT_SYSTEM, SUBMISSION_SYSTEM, Resource, clean, instant_utc, instant_zoned, resource_id
+from .elements import ABSENT_SYSTEM, SUBMISSION_SYSTEM, Resource, clean, ids_of, instant_utc, instant_zoned
+from .writes import dump
 
 QUESTIONNAIRE: Final = "urn:glp1-pipeline:questionnaire:"
 META_URL: Final = "urn:glp1-pipeline:submission-details"
@@ -33,6 +34,8 @@ _LONGEST: Final = 40
 """Longer words are no way to say that there is no value."""
 _OWN: Final = {"tri": "yes_no", "boolean": "yes_no", "consent": "consent_status"}
 """Code sets that a field of these types has without naming them."""
+_GRAPHIC: Final = frozenset(map(chr, range(0x21, 0x7F)))
+_NO_LINKS: Final[Mapping[str, str]] = {}
 _INTEGER: Final = 2**31
 _DECIMAL: Final = 10**18
 _DEEPEST: Final = 6
@@ -41,11 +44,12 @@ _TOO_DEEP: Final = "[nested too deep to show; kept with the event as received]"
 
 
 def questionnaire_response(contract: Contract, submission: Submission, patient_id: str) -> Resource:
-    patient = {"reference": f"Patient/{resource_id(patient_id, 'Patient')}"}
+    ids = ids_of(patient_id)
+    patient = {"reference": f"Patient/{ids('Patient')}"}
     version = submission.form_version
     response: Resource = {
         "resourceType": "QuestionnaireResponse",
-        "id": resource_id(patient_id, f"QuestionnaireResponse/{submission.submission_id}"),
+        "id": ids(f"QuestionnaireResponse/{submission.submission_id}"),
         "identifier": {"system": SUBMISSION_SYSTEM, "value": submission.submission_id},
         "extension": [{"url": META_URL, "extension": _details(submission)}],
         "questionnaire": f"{QUESTIONNAIRE}{submission.form_id}|{version}",
@@ -56,7 +60,7 @@ def questionnaire_response(contract: Contract, submission: Submission, patient_i
         "source": patient,
     }
     questions = _questions(contract, submission.form_id, version)
-    items: list[Resource] = []
+    items: list[Resource | orjson.Fragment] = []
     for question, answer in submission.answers.items():
         asked = questions.get(question)
         if asked is None:
@@ -71,40 +75,61 @@ def questionnaire_response(contract: Contract, submission: Submission, patient_i
 
 
 class _Question:
-    """What is known of a question. `ready`: the items of the answers that the contract spells, made once and shared."""
+    """What is known of a question. `ready`: the items of the answers that the contract spells, dumped once for all."""
 
-    __slots__ = ("has_boxes", "label", "link", "ready", "reasons")
+    __slots__ = ("has_boxes", "label", "link", "links", "no_reason", "ready", "reasons")
 
     def __init__(
-        self, link_id: str, label: str, reasons: Mapping[str, str], has_boxes: bool, spelled: set[str]
+        self,
+        link_id: str,
+        label: str,
+        parts: Iterable[str],
+        reasons: Mapping[str, str],
+        has_boxes: bool,
+        spelled: set[str],
     ) -> None:
         self.link, self.label = _link(link_id), label
+        self.links = {part: _link(f"{link_id}.{part}") for part in parts}
         self.reasons = reasons
         """How people say that there is no value, folded -> the reason's code; empty where it was left blank."""
+        begun = {spelling[:1].lower() for spelling in reasons}
+        self.no_reason = frozenset(first for first in _GRAPHIC if first.lower() not in begun)
+        """Characters that no such spelling begins with."""
         self.has_boxes = has_boxes
         """Whether false is an untouched box."""
-        self.ready: Mapping[str | bool, Resource] = {
-            answer: self.items(answer, "")[0] for answer in (True, False, *spelled, *reasons)
+        self.ready: Mapping[str | bool, orjson.Fragment] = {
+            answer: orjson.Fragment(dump(self.items(answer, "")[0])) for answer in (True, False, *spelled, *reasons)
         }
 
     def items(self, raw: Any, submission_id: str) -> list[Resource]:
+        kind = type(raw)
+        if kind is str and self.is_surely_told(raw) and (text := clean(raw, submission_id)):
+            return [{"linkId": self.link, "answer": [{"valueString": text}], "text": self.label}]
+        if kind is dict and len(raw) > 2:  # more than the name of a reason, and than a quantity
+            parts = _parts(self.link, raw, submission_id, 2, self.links)
+            return [{"linkId": self.link, "item": parts, "text": self.label}]
         reason = self.reason(raw)
-        made = _items(self.link, raw, submission_id, 1) if reason is None else [_without_value(self.link, reason, raw)]
+        if reason is None:
+            made = _items(self.link, raw, submission_id, 1, self.links)
+        else:
+            made = [_without_value(self.link, reason, raw)]
         for item in made:
             item["text"] = self.label
         return made
 
+    def is_surely_told(self, text: str) -> bool:
+        """Most dates, numbers and names: they begin as no reason does, and folding leaves that as it is."""
+        return text[:1] in self.no_reason and text.isascii()
+
     def reason(self, raw: Any) -> str | None:
         """Why an answer is none, or None where it is one."""
-        if type(raw) is str:
-            found = self.reasons.get(raw)
-            if found is None and len(raw) <= _LONGEST and not (raw.islower() and raw.isalpha()):
-                found = spelled(self.reasons, raw)
-            return found
-        if raw is False or (raw == 0 and type(raw) in (int, float)):
+        kind = type(raw)
+        if kind is str:
+            return None if self.is_surely_told(raw) or len(raw) > _LONGEST else spelled(self.reasons, raw)
+        if kind is dict:
+            return _REASONS.get(null) if len(raw) == 1 and type(null := raw.get("null")) is str else None
+        if raw is False or (raw == 0 and kind in (int, float)):
             return "" if self.has_boxes else None
-        if type(raw) is dict and len(raw) == 1 and type(kind := raw.get("null")) is str:
-            return _REASONS.get(kind)
         return None
 
 
@@ -136,14 +161,15 @@ def _forms(contract: Contract) -> _Forms:
 
 def _question(contract: Contract, field: Field, link_id: str) -> _Question:
     if field.format == "name":  # there are people called Null, Na and None
-        return _Question(link_id, field.label, {}, False, set())
+        return _Question(link_id, field.label, (), {}, False, set())
     has_boxes = field.type in _BOXED or field.lone_part in field.part_codes
     boxes = contract.codes["unticked_boxes"].keys() if has_boxes else set()
     codes = contract.codes.get(_OWN.get(field.type) or field.codes or "", {})
     own = codes.keys() - boxes if field.type == "tri" else codes.keys()
     nulls = {spelling: _REASONS[code.code] for spelling, code in contract.codes["null_answers"].items()}
     reasons = {spelling: why for spelling, why in (nulls | dict.fromkeys(boxes, "")).items() if spelling not in own}
-    return _Question(link_id, field.label, reasons, has_boxes, {*codes, *(code.code for code in codes.values())})
+    spelled = {*codes, *(code.code for code in codes.values())}
+    return _Question(link_id, field.label, field.parts, reasons, has_boxes, spelled)
 
 
 def _link(link_id: str) -> str:
@@ -165,15 +191,15 @@ def _status(submission: Submission) -> str:
 
 
 def _details(submission: Submission) -> list[Resource]:
-    texts = {
-        "timeZone": submission.time_zone,
-        "channel": submission.channel,
-        "locale": submission.locale,
-        "abVariant": submission.ab_variant,
-        "supersedes": submission.supersedes,
-    }
+    texts = (
+        ("timeZone", submission.time_zone),
+        ("channel", submission.channel),
+        ("locale", submission.locale),
+        ("abVariant", submission.ab_variant),
+        ("supersedes", submission.supersedes),
+    )
     details: list[Resource] = [
-        {"url": name, "valueString": text} for name, raw in texts.items() if raw and (text := clean(raw))
+        {"url": name, "valueString": text} for name, raw in texts if raw and (text := clean(raw))
     ]
     if submission.received_at is not None:
         details.append({"url": "receivedAt", "valueDateTime": instant_utc(submission.received_at)})
@@ -182,8 +208,13 @@ def _details(submission: Submission) -> list[Resource]:
     return details
 
 
-def _items(name: str, answer: Any, submission_id: str, depth: int) -> list[Resource]:
-    """The items of one question: a list of groups repeats the item, and no item has both answers and items (qrs-1)."""
+def _items(
+    name: str, answer: Any, submission_id: str, depth: int, links: Mapping[str, str] = _NO_LINKS
+) -> list[Resource]:
+    """The items of one question: a list of groups repeats the item, and no item has both answers and items (qrs-1).
+
+    `links`: the links of the parts that the contract names.
+    """
     kind = type(answer)
     if kind is not dict and kind is not list:
         told = _scalar(answer, submission_id)
@@ -191,28 +222,29 @@ def _items(name: str, answer: Any, submission_id: str, depth: int) -> list[Resou
     answers: list[Resource] = []
     groups: list[Resource] = []
     for row in answer if kind is list else (answer,):
-        if not isinstance(row, dict | list):
+        inner = type(row)
+        if inner is not dict and inner is not list:
             if told := _scalar(row, submission_id):
                 answers.append(told)
         elif not row:
             continue
         elif depth >= _DEEPEST:
             answers.append({"valueString": _as_text(row, submission_id)})
-        elif isinstance(row, list):
+        elif inner is list:
             groups.append({"linkId": name, "item": _items(_link(f"{name}.row"), row, submission_id, depth + 1)})
         elif (quantity := _quantity(row)) is not None:
             answers.append({"valueQuantity": quantity})
         else:
-            groups.append({"linkId": name, "item": _parts(name, row, submission_id, depth + 1)})
+            groups.append({"linkId": name, "item": _parts(name, row, submission_id, depth + 1, links)})
     if answers:
         return [{"linkId": name, "answer": answers}, *groups]
     return groups or [{"linkId": name}]
 
 
-def _parts(name: str, row: dict[str, Any], submission_id: str, depth: int) -> list[Resource]:
+def _parts(name: str, row: dict[str, Any], submission_id: str, depth: int, links: Mapping[str, str]) -> list[Resource]:
     inner: list[Resource] = []
     for key, told in row.items():
-        link = _link(f"{name}.{key}")
+        link = links.get(key) or _link(f"{name}.{key}")
         if type(told) is str and (text := clean(told, submission_id)):  # most parts
             inner.append({"linkId": link, "answer": [{"valueString": text}]})
         else:

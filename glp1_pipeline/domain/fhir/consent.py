@@ -51,14 +51,16 @@ def _write(page: Page, field: str, decision: dict[str, Any], status: str) -> Non
     if version := clean(decision.get("version") or ""):
         coding["version"] = version
     rule: Resource = {"coding": [coding], "text": page.tables.contract.fields[field].label}
-    consent = page.add("Consent", field)
-    consent["status"] = status
-    consent["scope"] = scope
-    consent["category"] = category
-    consent["patient"] = page.patient
-    consent["dateTime"] = decision.get("at") or authored
-    consent["performer"] = [page.patient]
+    consent: Resource = {
+        "status": status,
+        "scope": scope,
+        "category": category,
+        "patient": page.patient,
+        "dateTime": decision.get("at") or authored,
+        "performer": [page.patient],
+        "policyRule": rule,
+        "provision": _PERMIT if status == "active" else _DENY,
+    }
     if answers:
         consent["sourceReference"] = answers
-    consent["policyRule"] = rule
-    consent["provision"] = _PERMIT if status == "active" else _DENY
+    page.add("Consent", field, consent)

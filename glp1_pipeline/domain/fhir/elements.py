@@ -12,6 +12,7 @@ import re
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import sha1
 from typing import Any, Final
 
@@ -55,6 +56,7 @@ def resource_id(patient_id: str, role: str) -> str:
     return ids_of(patient_id)(role)
 
 
+@lru_cache(maxsize=8)
 def ids_of(patient_id: str) -> Callable[[str], str]:
     """From role to id, for the many resources of one patient."""
     begun = sha1(_NAMESPACE + f"{patient_id}\n".encode("utf-8", "surrogatepass"), usedforsecurity=False)

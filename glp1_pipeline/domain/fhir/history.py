@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from ..chart import Value
-from .elements import HL7, concept
+from .elements import HL7, Resource, concept
 from .page import Page, part
 
 _CLINICAL: Final = {c: concept(HL7 + "condition-clinical", c) for c in ("active", "inactive", "remission")}
@@ -127,23 +127,24 @@ def _write_all(page: Page, kind: str, field: str, meanings: dict[str, Said], oth
 
 def _write(page: Page, kind: str, field: str, code: str, said: Said, *, retracted: bool) -> None:
     answers, authored = page.origin(field)
-    # One question with one answer is one condition, whichever the answer; of a list each code is its own.
-    told = page.add(kind, field if code == "yes" else f"{field}/{code}")
+    told: Resource = {
+        "code": page.tables.concept(field, code, *said.as_concept()),
+        "subject": page.patient,
+        "recorder": page.patient,
+        "asserter": page.patient,
+    }
     if kind == "Condition":
         if not retracted:
             told["clinicalStatus"] = _CLINICAL[said.status]
         told["verificationStatus"] = _ERROR if retracted else _UNCONFIRMED
         told["category"] = _PROBLEM
+        told["recordedDate"] = authored
+        if answers:
+            told["evidence"] = [{"detail": [answers]}]
     else:
         told["status"] = "entered-in-error" if retracted else "completed"
-    told["code"] = page.tables.concept(field, code, *said.as_concept())
-    told["subject"] = page.patient
-    if kind == "Condition":
-        told["recordedDate"] = authored
-    told["recorder"] = page.patient
-    told["asserter"] = page.patient
-    if kind == "Condition" and answers:
-        told["evidence"] = [{"detail": [answers]}]
+    # One question with one answer is one condition, whichever the answer; of a list each code is its own.
+    page.add(kind, field if code == "yes" else f"{field}/{code}", told)
 
 
 def _write_family(page: Page, field: str) -> None:
@@ -159,13 +160,10 @@ def _write_family(page: Page, field: str) -> None:
         if not reported:
             why = _FAMILY_ABSENT[earlier[0]["null"]]
     _, authored = page.origin(field)
-    family = page.add("FamilyMemberHistory", field)
-    family["status"] = status
-    if not reported:
-        family["dataAbsentReason"] = why
-    family["patient"] = page.patient
-    family["date"] = authored
-    family["relationship"] = _ANY_RELATIVE
+    family: Resource = {"status": status, "patient": page.patient, "date": authored, "relationship": _ANY_RELATIVE}
     if reported:
         code = page.tables.concept(field, "yes", "Medullary thyroid cancer in the family", "MTC_FAMILY")
         family["condition"] = [{"code": code}]
+    else:
+        family["dataAbsentReason"] = why
+    page.add("FamilyMemberHistory", field, family)

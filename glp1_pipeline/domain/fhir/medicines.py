@@ -7,7 +7,6 @@ Not here: orders and dispenses, and contraception, which stays in the answers (a
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -50,7 +49,7 @@ def write_medicines(page: Page) -> None:
     if "med.glp1_history" in values:
         _write_glp1(page, "med.glp1_history")
     if "med.current_list" in values:
-        _write_rows(page, "MedicationStatement", "med.current_list", _MEDICINE, _write_medicine)
+        _write_rows(page, "MedicationStatement", "med.current_list", _MEDICINE, _medicine)
     if "med.prior_weight_loss" in values:
         _write_prior(page, "med.prior_weight_loss")
 
@@ -58,7 +57,7 @@ def write_medicines(page: Page) -> None:
 def write_allergies(page: Page) -> None:
     values = page.told.values
     if "allergy.list" in values:
-        _write_rows(page, "AllergyIntolerance", "allergy.list", _ALLERGEN, _write_allergy)
+        _write_rows(page, "AllergyIntolerance", "allergy.list", _ALLERGEN, _listed_allergy)
     if "allergy.any" in values:
         _write_any_allergy(page)
 
@@ -73,7 +72,7 @@ def _rows(value: Value, names: tuple[str, ...]) -> Rows:
     """The rows of a list by a key that outlives spelling and order; a name told twice counts up."""
     told = value.get("value")
     rows: Rows = []
-    seen: Counter[str] = Counter()
+    seen: dict[str, int] = {}
     for row in told if isinstance(told, list) else ():
         if isinstance(row, str):
             row = {names[0]: row}
@@ -81,8 +80,8 @@ def _rows(value: Value, names: tuple[str, ...]) -> Rows:
         if not isinstance(name, str) or not clean(name):
             continue
         key = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-        seen[key] += 1
-        rows.append((key if seen[key] == 1 else f"{key}#{seen[key]}", row))
+        seen[key] = times = seen.get(key, 0) + 1
+        rows.append((key if times == 1 else f"{key}#{times}", row))
     return rows
 
 
@@ -91,17 +90,17 @@ def _write_rows(
     kind: str,
     field: str,
     names: tuple[str, ...],
-    write: Callable[[Page, Resource, str, dict[str, Any], bool], None],
+    tell: Callable[[Page, str, dict[str, Any], bool], Resource],
 ) -> None:
     done: set[str] = set()
     for key, row in _rows(page.told.values[field], names):
         done.add(key)
-        write(page, page.add(kind, f"{field}/{key}"), field, row, False)
+        page.add(kind, f"{field}/{key}", tell(page, field, row, False))
     for former in page.history(field):
         for key, row in _rows(former, names):
             if key not in done:
                 done.add(key)
-                write(page, page.add(kind, f"{field}/{key}"), field, row, True)
+                page.add(kind, f"{field}/{key}", tell(page, field, row, True))
 
 
 def _text(row: Any, *names: str) -> str:
@@ -117,22 +116,26 @@ def _named(row: dict[str, Any], names: tuple[str, ...]) -> Resource:
     return named
 
 
-def _statement(page: Page, told: Resource, field: str, status: str, medicine: Resource) -> None:
+def _statement(page: Page, field: str, status: str, medicine: Resource) -> Resource:
     answers, authored = page.origin(field)
-    told["status"] = status
-    told["medicationCodeableConcept"] = medicine
-    told["subject"] = page.patient
-    told["dateAsserted"] = authored
-    told["informationSource"] = page.patient
+    told: Resource = {
+        "status": status,
+        "medicationCodeableConcept": medicine,
+        "subject": page.patient,
+        "dateAsserted": authored,
+        "informationSource": page.patient,
+    }
     if answers:
         told["derivedFrom"] = [answers]
+    return told
 
 
-def _write_medicine(page: Page, told: Resource, field: str, row: dict[str, Any], retracted: bool) -> None:
-    _statement(page, told, field, "entered-in-error" if retracted else "active", _named(row, _MEDICINE))
+def _medicine(page: Page, field: str, row: dict[str, Any], retracted: bool) -> Resource:
+    told = _statement(page, field, "entered-in-error" if retracted else "active", _named(row, _MEDICINE))
     dosage = " ".join(t for name in ("dose", "strength", "frequency", "route") if (t := _text(row, name)))
     if dosage:
         told["dosage"] = [{"text": dosage}]
+    return told
 
 
 def _write_glp1(page: Page, field: str) -> None:
@@ -141,7 +144,6 @@ def _write_glp1(page: Page, field: str) -> None:
     status = _GLP1_STATUS.get(use[0], "completed") if use else "entered-in-error"
     if not use and not any(told_codes(former) for former in page.history(field)):
         return
-    told = page.add("MedicationStatement", field)
     product = chart.get("med.glp1_product")
     medicine = _UNNAMED_GLP1
     key = product if isinstance(product, str) else part(product, "product", "product_key", "name")
@@ -149,7 +151,7 @@ def _write_glp1(page: Page, field: str) -> None:
         known = page.tables.contract.products.get(key, {})
         words = known.get("brand") or clean(key)
         medicine = concept(f"{CODE_SYSTEM}:product", code_token(key), words)
-    _statement(page, told, field, status, medicine)
+    told = _statement(page, field, status, medicine)
     source = chart.get("med.glp1_source")
     if isinstance(source, str):
         told["category"] = page.tables.concept("med.glp1_source", source)
@@ -165,6 +167,7 @@ def _write_glp1(page: Page, field: str) -> None:
         told["effectivePeriod"] = {"_end": ABSENT_ELEMENT[state]}
     if dose := _text(product, "dose"):
         told["dosage"] = [{"text": f"{dose} {_text(product, 'dose_unit')}".strip()}]
+    page.add("MedicationStatement", field, told)
 
 
 def _write_prior(page: Page, field: str) -> None:
@@ -175,30 +178,34 @@ def _write_prior(page: Page, field: str) -> None:
         for code in told_codes(value):
             if code not in done:
                 done.add(code)
-                told = page.add("MedicationStatement", f"{field}/{code}")
-                _statement(page, told, field, status, page.tables.concept(field, code))
+                told = _statement(page, field, status, page.tables.concept(field, code))
+                page.add("MedicationStatement", f"{field}/{code}", told)
 
 
-def _allergy(page: Page, told: Resource, field: str, code: Resource, retracted: bool) -> None:
+def _allergy(page: Page, field: str, code: Resource, retracted: bool) -> Resource:
     _, authored = page.origin(field)
+    told: Resource = {
+        "verificationStatus": _ERROR if retracted else _UNCONFIRMED,
+        "code": code,
+        "patient": page.patient,
+        "recordedDate": authored,
+        "recorder": page.patient,
+        "asserter": page.patient,
+    }
     if not retracted:
         told["clinicalStatus"] = _ALLERGY_ACTIVE
-    told["verificationStatus"] = _ERROR if retracted else _UNCONFIRMED
-    told["code"] = code
-    told["patient"] = page.patient
-    told["recordedDate"] = authored
-    told["recorder"] = page.patient
-    told["asserter"] = page.patient
+    return told
 
 
-def _write_allergy(page: Page, told: Resource, field: str, row: dict[str, Any], retracted: bool) -> None:
-    _allergy(page, told, field, _named(row, _ALLERGEN), retracted)
+def _listed_allergy(page: Page, field: str, row: dict[str, Any], retracted: bool) -> Resource:
+    told = _allergy(page, field, _named(row, _ALLERGEN), retracted)
     reaction, severity = _text(row, "reaction"), _text(row, "severity").lower()
     if reaction or severity in _SEVERITIES:
         episode: Resource = {"manifestation": [{"text": reaction} if reaction else _UNTOLD]}
         if severity in _SEVERITIES:
             episode["severity"] = severity
         told["reaction"] = [episode]
+    return told
 
 
 def _write_any_allergy(page: Page) -> None:
@@ -206,11 +213,11 @@ def _write_any_allergy(page: Page) -> None:
     field, chart = "allergy.any", page.told
     code = _unlisted(chart.values, field)
     if code is not None:
-        _allergy(page, page.add("AllergyIntolerance", field), field, code, False)
+        page.add("AllergyIntolerance", field, _allergy(page, field, code, False))
         return
     said = [c for s in chart.counted[::-1] if (c := _answer(s.values, field)) is not None]
     if said and any(_may_have_stood(s.values, field) for s in chart.counted):
-        _allergy(page, page.add("AllergyIntolerance", field), field, said[0], True)
+        page.add("AllergyIntolerance", field, _allergy(page, field, said[0], True))
 
 
 def _may_have_stood(values: Any, field: str) -> bool:

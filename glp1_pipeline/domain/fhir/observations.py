@@ -57,19 +57,15 @@ Content = Callable[[Page, str, Value], "Resource | None"]
 
 
 def write_observations(page: Page) -> None:
-    for field, (category, code, _) in _QUANTITIES.items():
-        _write(page, field, category, code, _quantity)
-    _write(page, "vitals.bp", _VITAL, _BP, _pressure)
-    for field, code in _CODED.items():
-        _write(page, field, _SOCIAL, code, _coded)
-    _write(page, "preg.lmp", _SOCIAL, _LMP, _date)
+    values = page.told.values
+    for field, category, code, content in _OBSERVED:
+        value = values.get(field)
+        if value is not None:
+            _write(page, field, value, category, code, content)
     _write_bmi(page)
 
 
-def _write(page: Page, field: str, category: list[Resource], code: Resource, content: Content) -> None:
-    value = page.told.values.get(field)
-    if value is None:
-        return
+def _write(page: Page, field: str, value: Value, category: list[Resource], code: Resource, content: Content) -> None:
     status = "preliminary"
     told = content(page, field, value)
     if told is None:
@@ -79,17 +75,20 @@ def _write(page: Page, field: str, category: list[Resource], code: Resource, con
         if told is None:
             return
     answers, authored = page.origin(field)
-    observation = page.add("Observation", field)
-    observation["status"] = status
-    observation["category"] = category
-    observation["code"] = code
-    observation["subject"] = page.patient
-    if "_effectiveDateTime" not in told:
-        observation["effectiveDateTime"] = authored
-    observation["performer"] = [page.patient]
-    observation.update(told)
+    observation: Resource = {
+        "status": status,
+        "category": category,
+        "code": code,
+        "subject": page.patient,
+        "effectiveDateTime": authored,
+        "performer": [page.patient],
+        **told,
+    }
+    if "_effectiveDateTime" in told:
+        del observation["effectiveDateTime"]
     if answers:
         observation["derivedFrom"] = [answers]
+    page.add("Observation", field, observation)
 
 
 def _no_value(value: Value) -> Resource | None:
@@ -161,6 +160,15 @@ def _date(page: Page, field: str, value: Value) -> Resource | None:
     return {"valueDateTime": value["value"]} if "value" in value else _no_value(value)
 
 
+_OBSERVED: Final[list[tuple[str, list[Resource], Resource, Content]]] = [
+    *((field, category, code, _quantity) for field, (category, code, _) in _QUANTITIES.items()),
+    ("vitals.bp", _VITAL, _BP, _pressure),
+    *((field, _SOCIAL, code, _coded) for field, code in _CODED.items()),
+    ("preg.lmp", _SOCIAL, _LMP, _date),
+]
+"""Field, category, code, and how its value is told."""
+
+
 def _write_bmi(page: Page) -> None:
     """Always computed from height and weight; as weak as its inputs."""
     chart = page.told
@@ -169,18 +177,20 @@ def _write_bmi(page: Page) -> None:
     if not known and not (_ever_told(page, "anthro.height") and _ever_told(page, "anthro.weight")):
         return
     _, authored = page.origin("anthro.weight")
-    bmi = page.add("Observation", "bmi")
-    bmi["status"] = "preliminary" if known else "entered-in-error"
-    bmi["category"] = _VITAL
-    bmi["code"] = _BMI
-    bmi["subject"] = page.patient
-    bmi |= _weighed(page, authored)
+    bmi: Resource = {
+        "status": "preliminary" if known else "entered-in-error",
+        "category": _VITAL,
+        "code": _BMI,
+        "subject": page.patient,
+        "device": ASSEMBLER,
+        "derivedFrom": [page.ref("Observation", "anthro.height"), page.ref("Observation", "anthro.weight")],
+        **_weighed(page, authored),
+    }
     if known:
         bmi["valueQuantity"] = _amount(round(weight / (height / 100) ** 2, 1), "kg/m2")
     else:
         bmi["dataAbsentReason"] = ABSENT_CONCEPT["held"]
-    bmi["device"] = ASSEMBLER
-    bmi["derivedFrom"] = [page.ref("Observation", "anthro.height"), page.ref("Observation", "anthro.weight")]
+    page.add("Observation", "bmi", bmi)
 
 
 def _ever_told(page: Page, field: str) -> bool:

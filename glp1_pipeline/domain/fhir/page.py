@@ -122,16 +122,13 @@ class Page:
         source = self.chart.sources.get(field)
         return None if source is None or self.chart.state(field) == "absent" else self.received[source]
 
-    def add(self, kind: str, role: str) -> Resource:
-        """Begin the resource that plays `role`."""
+    def add(self, kind: str, role: str, told: Resource) -> None:
+        """Write the resource that plays `role`: what it tells becomes one, with a type and an identity."""
         rid = self._ids(f"{kind}/{role}")
-        resource: Resource = {
-            "resourceType": kind,
-            "id": rid,
-            "identifier": [{"system": RESOURCE_SYSTEM, "value": rid}],
-        }
-        self.out[f"{kind}/{rid}"] = resource
-        return resource
+        told["resourceType"] = kind
+        told["id"] = rid
+        told["identifier"] = [{"system": RESOURCE_SYSTEM, "value": rid}]
+        self.out[f"{kind}/{rid}"] = told
 
     def ref(self, kind: str, role: str) -> Resource:
         return {"reference": f"{kind}/{self._ids(f'{kind}/{role}')}"}

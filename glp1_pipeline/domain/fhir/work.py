@@ -67,16 +67,18 @@ def write_flags(page: Page, flags: Mapping[str, Raised], ended: Iterable[str] = 
 
 def _flag(page: Page, flag_id: str, severity: str, status: str) -> None:
     rule = page.tables.contract.flags[flag_id]
-    shown = page.add("Flag", flag_id)
-    shown["extension"] = [{"url": SEVERITY_URL, "valueCode": severity}]
-    shown["status"] = status
-    shown["category"] = _category(rule)
     coding = [{"system": FLAG_SYSTEM, "code": flag_id}]
     if snomed := page.tables.only_snomed(flag_id):
         coding.append({"system": SNOMED, "code": snomed})
-    shown["code"] = {"coding": coding, "text": rule.label}
-    shown["subject"] = page.patient
-    shown["author"] = ASSEMBLER
+    shown: Resource = {
+        "extension": [{"url": SEVERITY_URL, "valueCode": severity}],
+        "status": status,
+        "category": _category(rule),
+        "code": {"coding": coding, "text": rule.label},
+        "subject": page.patient,
+        "author": ASSEMBLER,
+    }
+    page.add("Flag", flag_id, shown)
 
 
 def _category(rule: FlagRule) -> list[Resource]:
@@ -110,15 +112,17 @@ def write_closed_tasks(page: Page, closed: Iterable[tuple[str, str]]) -> None:
 
 def _task(page: Page, code: str, cause: str, status: str, opened: datetime, changed: datetime) -> Resource:
     kind = page.tables.contract.tasks.get(code)
-    shown = page.add("Task", f"{code}/{cause}")
-    shown["status"] = status
-    shown["intent"] = "order"
-    shown["code"] = concept(TASK_SYSTEM, code_token(code), kind.purpose if kind else None)
-    shown["for"] = page.patient
-    shown["authoredOn"] = instant_utc(opened)
-    shown["lastModified"] = instant_utc(changed)
-    shown["requester"] = ASSEMBLER
-    shown["reasonCode"] = concept(CAUSE_SYSTEM, code_token(cause))
+    shown: Resource = {
+        "status": status,
+        "intent": "order",
+        "code": concept(TASK_SYSTEM, code_token(code), kind.purpose if kind else None),
+        "for": page.patient,
+        "authoredOn": instant_utc(opened),
+        "lastModified": instant_utc(changed),
+        "requester": ASSEMBLER,
+        "reasonCode": concept(CAUSE_SYSTEM, code_token(cause)),
+    }
+    page.add("Task", f"{code}/{cause}", shown)
     return shown
 
 

@@ -59,8 +59,9 @@ def transaction(dumped: Mapping[str, bytes]) -> bytes:
     """One transaction of dumped resources by `Type/id`, each put under its own id: no identity twice, no byte made
     twice."""
     entries = [
-        b'{"fullUrl":"urn:uuid:%b","request":{"method":"PUT","url":"%b"},"resource":%b}'
-        % (key.partition("/")[2].encode(), key.encode(), content)
+        f'{{"fullUrl":"urn:uuid:{key.partition("/")[2]}","request":{{"method":"PUT","url":"{key}"}},"resource":'.encode()
+        + content
+        + b"}"
         for key, content in dumped.items()
     ]
     return b'{"entry":[' + b",".join(entries) + b'],"resourceType":"Bundle","type":"transaction"}'
