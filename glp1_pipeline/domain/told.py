@@ -134,6 +134,11 @@ class Chart:
             decisive={**self.decisive},
         )  # fmt: skip
 
+    @property
+    def known(self) -> Mapping[str, Value]:
+        """What counts for decisions: what `get` and `state` look in."""
+        return {**self.values, **self.decisive} if self.decisive else self.values
+
     def get(self, name: str) -> Any:
         """The known value that counts for decisions, or None where there is none (see `state` for why)."""
         value = self.values.get(name) if name not in self.decisive else self.decisive[name]
