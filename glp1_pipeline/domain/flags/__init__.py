@@ -72,11 +72,10 @@ class _Plan(NamedTuple):
         if chart.decisive:  # some rules look at the patient's own word, some at what counts in its place
             return self.rules
         told = chart.values
-        places = {*self.always}
-        for name, quiet, looking in self.fields:
-            if name in told and told[name].get("value") not in quiet:
-                places.update(looking)
-        return [self.rules[place] for place in sorted(places)]
+        looking = [
+            places for name, quiet, places in self.fields if name in told and told[name].get("value") not in quiet
+        ]
+        return [self.rules[place] for place in sorted({*self.always}.union(*looking))]
 
 
 @kept

@@ -43,7 +43,10 @@ class Facts:
     def __init__(self, contract: Contract, chart: Chart) -> None:
         self.contract = contract
         self.chart = chart
-        self.complete = chart.is_complete
+
+    @worked_out
+    def complete(self) -> bool:
+        return self.chart.is_complete
 
     @worked_out
     def on(self) -> date:
