@@ -151,6 +151,23 @@ def test_no_flag_is_raised_by_its_near_miss(flag_id):
     assert flag_id not in raised(chart_of(**CASES[flag_id][2]))
 
 
+@pytest.mark.parametrize("flag_id", sorted(flags.RULES))
+def test_a_rule_that_an_answer_raises_is_asked_of_it(flag_id):
+    """Each answer of all code sets, and each null, to each field by which the rule is left out."""
+    fires, quiet = flags.RULES[flag_id]
+    told = [{"value": code} for code in sorted({c.code for codes in CONTRACT.codes.values() for c in codes.values()})]
+    told += [
+        {"value": []},
+        {"held": "unmapped_code", "raw": "x"},
+        *({"null": why} for why in ("unknown", "declined", "not_applicable", "absent")),
+    ]
+    for name in quiet:
+        for answer in told:
+            chart = chart_of({**CLEAN, name: answer})
+            if fires(chart, flags.Facts(CONTRACT, chart)) is not None:
+                assert flag_id in {asked.flag_id for asked in flags._plan(CONTRACT).asked_of(chart)}, (name, answer)
+
+
 def test_every_intake_flag_has_a_rule_and_a_case_and_every_rule_has_a_flag():
     intake = {f.flag_id for f in CONTRACT.flags.values() if f.input == "intake"}
     assert intake <= flags.RULES.keys()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -161,6 +162,50 @@ def test_flags_and_gate_never_raise_on_any_chart(chart):
     assert result.outcome == ("held" if result.missing else "passed")
     assert 0 <= result.score <= 1
     assert (result.score == 1) or result.outcome == "held"
+
+
+CODES = sorted(
+    {code.code for codes in CONTRACT.codes.values() for code in codes.values()}
+    | {"no", "none", "never", "yes", "current", "past"}
+)
+LOOKED_AT = sorted(
+    {name for rule in flags.RULES.values() for name in rule.quiet} | {f for r in GATE.requirements for f in r.fields}
+)
+SAID = st.dictionaries(
+    st.sampled_from(LOOKED_AT),
+    st.builds(lambda code: {"value": code}, st.sampled_from(CODES)) | ODD,
+    max_size=12,
+)
+
+
+@st.composite
+def with_findings(draw: st.DrawFn) -> Chart:
+    """A chart of one or two reports, and with what a provider found in place of some answers."""
+    status, version = st.sampled_from(["completed", "in-progress"]), st.sampled_from(CONTRACT.form_versions)
+    reports = [
+        report(n, (CLEAN if draw(st.booleans()) else {}) | draw(SAID), status=draw(status), form_version=draw(version))
+        for n in range(1, draw(st.integers(2, 3)))
+    ]
+    chart = resolve(CONTRACT, "p1", reports)
+    chart.decisive = draw(st.just({}) | SAID)
+    chart.verified_by = dict.fromkeys(chart.decisive, "e1")
+    chart.is_followed_up = draw(st.booleans())
+    return chart
+
+
+@settings(max_examples=400, deadline=None)
+@given(with_findings())
+def test_what_is_not_looked_at_more_closely_would_change_nothing(chart):
+    facts, plan = flags.Facts(CONTRACT, chart), flags._plan(CONTRACT)
+    asked = plan.asked_of(chart)
+    assert [one for one in plan.rules if one in asked or one.fires(chart, facts) is not None] == [*asked]
+
+    raised = flags.evaluate(CONTRACT, chart)
+    lines = gates._lines(GATE)
+    closely = tuple(replace(line, enough=None) for line in lines)
+    for shown in (None, raised):
+        quick, whole = (gates._judge(CONTRACT, GATE, looked, chart, shown) for looked in (lines, closely))
+        assert quick == whole
 
 
 @settings(max_examples=25, deadline=None)
