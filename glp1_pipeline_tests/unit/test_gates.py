@@ -164,17 +164,20 @@ def test_flags_and_gate_never_raise_on_any_chart(chart):
     assert (result.score == 1) or result.outcome == "held"
 
 
-CODES = sorted(
-    {code.code for codes in CONTRACT.codes.values() for code in codes.values()}
-    | {"no", "none", "never", "yes", "current", "past"}
-)
 LOOKED_AT = sorted(
     {name for rule in flags.RULES.values() for name in rule.quiet} | {f for r in GATE.requirements for f in r.fields}
 )
-SAID = st.dictionaries(
-    st.sampled_from(LOOKED_AT),
-    st.builds(lambda code: {"value": code}, st.sampled_from(CODES)) | ODD,
-    max_size=12,
+
+
+def answers_to(name: str) -> st.SearchStrategy[dict[str, Any]]:
+    field = CONTRACT.fields.get(name)
+    codes = {code.code for code in CONTRACT.codes[field.codes].values()} if field and field.codes else set()
+    usual = [*sorted(codes | {"yes", "no", "none", "never"}), [], "2019-01-01"]
+    return ODD | st.sampled_from([{"value": value} for value in usual])
+
+
+SAID = st.lists(st.sampled_from(LOOKED_AT), max_size=12, unique=True).flatmap(
+    lambda names: st.fixed_dictionaries({name: answers_to(name) for name in names})
 )
 
 
@@ -193,9 +196,8 @@ def with_findings(draw: st.DrawFn) -> Chart:
     return chart
 
 
-@settings(max_examples=400, deadline=None)
-@given(with_findings())
-def test_what_is_not_looked_at_more_closely_would_change_nothing(chart):
+def look_closely(chart: Chart) -> None:
+    """As the quick ways have it, so it is where every rule is asked and every line is looked at."""
     facts, plan = flags.Facts(CONTRACT, chart), flags._plan(CONTRACT)
     asked = plan.asked_of(chart)
     assert [one for one in plan.rules if one in asked or one.fires(chart, facts) is not None] == [*asked]
@@ -206,6 +208,29 @@ def test_what_is_not_looked_at_more_closely_would_change_nothing(chart):
     for shown in (None, raised):
         quick, whole = (gates._judge(CONTRACT, GATE, looked, chart, shown) for looked in (lines, closely))
         assert quick == whole
+
+
+@settings(max_examples=400, deadline=None)
+@given(with_findings())
+def test_what_is_not_looked_at_more_closely_would_change_nothing(chart):
+    look_closely(chart)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"allergy__any": "yes", "allergy__list": []},
+        {"anthro__weight_measured_at": "2019-01-01"},
+        {"anthro__height": 20.0},
+        {"consent__treatment": GIVEN | {"status": "refused"}},
+        {"id__verification_status": "pending"},
+        {"demo__sex_at_birth": "male", "hx__t2dm": "yes"},
+        {"med__glp1_history": "current"},
+    ],
+)
+def test_nor_where_more_than_a_value_matters(answers):
+    look_closely(chart_of(**answers))
+    look_closely(without("rx.pharmacy", "demo.legal_first", **answers))
 
 
 @settings(max_examples=25, deadline=None)
