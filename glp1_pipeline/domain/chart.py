@@ -27,19 +27,18 @@ Treated = Sequence[tuple[datetime, Stage]]
 
 def in_order(reports: Iterable[Reported]) -> list[Reported]:
     """Oldest first, each event once."""
-    ordered = sorted(reports, key=lambda report: report.order)
-    if len(ordered) < 2:
+    ordered = [*reports]
+    if len(ordered) < 2:  # most patients say one thing once
         return ordered
+    ordered.sort(key=lambda report: report.order)
     return [r for i, r in enumerate(ordered) if i == 0 or r.event_id != ordered[i - 1].event_id]
 
 
 def spoken(ordered: list[Reported]) -> list[Reported]:
     """What counts for fields: all but the drafts, once something was submitted; not what is of a treatment alone."""
-    if any(report.is_of_treatment for report in ordered):
-        ordered = [report for report in ordered if not report.is_of_treatment]
-    if any(report.is_submitted and report.source == INTAKE for report in ordered):
-        return [report for report in ordered if not report.is_draft]
-    return ordered
+    heard = [report for report in ordered if not report.is_of_treatment]
+    submitted = [report for report in heard if not report.is_draft]
+    return submitted if any(report.source == INTAKE for report in submitted) else heard
 
 
 def resolve(
@@ -91,7 +90,8 @@ def stages(
         chart.is_followed_up = chart.is_followed_up or (report.source == FOLLOWUP and not report.is_draft)
         if report.source == INTAKE:
             chart.counted = (*chart.counted, report)
-            chart.asked |= contract.asked[report.form_version]
+            asked = contract.asked[report.form_version]
+            chart.asked = chart.asked | asked if chart.asked else asked
         if voices is None:
             _correct(chart, report, contract.consents, refused_at)
         else:

@@ -7,7 +7,7 @@ Here: frozen models, and look-ups on them that need no more than their own conte
 from __future__ import annotations
 
 import unicodedata
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Literal, get_args
 
 from pydantic import StringConstraints
@@ -313,6 +313,7 @@ class Contract(Declared):
         return {v: frozenset(n for n, f in self.fields.items() if f.asked_in(v)) for v in self.form_versions}
 
 
+@lru_cache(maxsize=64)
 def version_key(version: str) -> tuple[int, ...]:
     """Order of semantic versions: `10.0.0` comes after `9.0.0`."""
     return tuple(int(part) for part in version.split("."))

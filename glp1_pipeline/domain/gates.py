@@ -14,7 +14,7 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaError, SchemaErrors
 
-from .chart import Chart, Passes
+from .chart import Chart, Passes, Value
 from .contract import Contract, Gate, Requirement, version_key
 from .flags import RaisedFlag
 from .flags.facts import BMI_PLAUSIBLE, CONDITIONS, Condition, Facts, day, kept
@@ -61,10 +61,14 @@ class _Line:
     weight: int
     good: frozenset[str]
     """States that satisfy it, as the schema judged them."""
-    only: str
-    """Its only field, where it has no more than one: most lines."""
-    plain: bool
-    """Whether nothing but the state of its only field matters."""
+    enough: str | None
+    """The field that satisfies it by its value alone: of most lines their only one. None where more matters."""
+    values: tuple[str, ...]
+    """Of that field; any value where there are none."""
+
+    def concerns(self, newest: tuple[int, ...], facts: Facts) -> bool:
+        """Whether it is asked of this patient, the newest of whose forms is of that version."""
+        return newest >= self.since and (self.applies is None or self.applies(facts))
 
 
 @kept
@@ -125,16 +129,18 @@ def _lines(gate: Gate) -> tuple[_Line, ...]:
             version_key(r.since),
             RED_WEIGHT if r.high_risk else 1,
             frozenset(state for i, state in enumerate(STATES) if (i, r.name) not in failed),
-            r.fields[0] if len(r.fields) == 1 else "",
-            _is_plain(r),
+            _enough(r),
+            r.values,
         )
         for r in gate.requirements
     )
 
 
-def _is_plain(requirement: Requirement) -> bool:
-    conditions = requirement.values or requirement.max_age_days is not None or BY_TASK in _accepted(requirement)
-    return not conditions and len(requirement.fields) == 1 and requirement.fields[0] not in (COMPUTED, *NEVER_EMPTY)
+def _enough(requirement: Requirement) -> str | None:
+    looks_closer = requirement.max_age_days is not None or "value" not in _accepted(requirement)
+    is_one = len(requirement.fields) == 1 or (requirement.need == "any" and BY_TASK not in _accepted(requirement))
+    first = requirement.fields[0]
+    return first if is_one and not looks_closer and first not in (COMPUTED, *NEVER_EMPTY) else None
 
 
 def evaluate(
@@ -156,11 +162,12 @@ def passes(contract: Contract, gate: Gate) -> Passes:
 
 def frame(contract: Contract, gate: Gate, charts: Sequence[Chart]) -> pd.DataFrame:
     """The states that `evaluate` judges, as the schema wants them: a row per chart, a column per requirement."""
-    lines = _lines(gate)
-    rows = [_states(lines, chart, Facts(contract, chart)) for chart in charts]
-    return pd.DataFrame(
-        {line.requirement.name: pd.Series([row[i][0] for row in rows], dtype=object) for i, line in enumerate(lines)}
-    )
+    facts = [(Facts(contract, chart), _newest_form(chart)) for chart in charts]
+    columns = {
+        line.requirement.name: [_states(line, of)[0] if line.concerns(newest, of) else EXEMPT for of, newest in facts]
+        for line in _lines(gate)
+    }
+    return pd.DataFrame({name: pd.Series(states, dtype=object) for name, states in columns.items()})
 
 
 def _judge(
@@ -172,17 +179,23 @@ def _judge(
 ) -> GateResult:
     if not chart.counted:
         return GateResult(chart.patient_id, gate.gate_id, gate.version, "held", (("submission", "absent"),), 0.0)
+    facts, newest, known = Facts(contract, chart), _newest_form(chart), chart.known
     missing: list[tuple[str, str]] = []
     by_task: list[str] = []
+    answered: list[_Line] = []
     satisfied = applicable = 0
-    for line, (state, fields) in zip(lines, _states(lines, chart, Facts(contract, chart)), strict=True):
-        if state == EXEMPT:
+    for line in lines:
+        told = known[name] if (name := line.enough) is not None and name in known else _NOT_TOLD
+        if "value" in told and (not line.values or _matches(told["value"], line.values)):
+            answered.append(line)  # satisfied, or not even asked: as nearly always
             continue
+        if not line.concerns(newest, facts):
+            continue
+        state, fields = _states(line, facts)
         applicable += line.weight
         if state in line.good:
             satisfied += line.weight
-            if state == BY_TASK or not line.only:
-                by_task += [name for name, why in fields if why == BY_TASK]
+            by_task += [name for name, why in fields if why == BY_TASK]
         elif line.requirement.need == "any":
             missing.append((line.requirement.name, state))
         else:
@@ -191,43 +204,40 @@ def _judge(
         missing += [(name, "unflagged") for name in by_task if not any(name in f.fields for f in flags.values())]
     if not chart.is_complete:
         missing = [("submission", "in_progress")]
-    score = round(satisfied / applicable, 4) if applicable else 1.0
+    score = 1.0
+    if satisfied < applicable:
+        more = sum(line.weight for line in answered if line.concerns(newest, facts))
+        score = round((satisfied + more) / (applicable + more), 4)
     outcome = "held" if missing else "passed"
     return GateResult(chart.patient_id, gate.gate_id, gate.version, outcome, tuple(missing), score, tuple(by_task))
 
 
-_NONE: tuple[tuple[str, str], ...] = ()
+_NOT_TOLD: Value = {}
 
 
-def _states(lines: tuple[_Line, ...], chart: Chart, facts: Facts) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
-    """For each requirement its state, and the state of each of its fields."""
-    newest = max(version_key(s.form_version) for s in chart.counted)
-    found: list[tuple[str, tuple[tuple[str, str], ...]]] = []
-    for line in lines:
-        if newest < line.since or (line.applies is not None and not line.applies(facts)):
-            found.append((EXEMPT, _NONE))
-            continue
-        if name := line.only:
-            state = chart.state(name) if line.plain else _state(line.requirement, chart, facts, name)
-            found.append((state, ((name, state),)))
-            continue
-        fields = tuple((name, _state(line.requirement, chart, facts, name)) for name in line.requirement.fields)
-        good = [why for _, why in fields if why in line.good]
-        if line.requirement.need == "any":
-            state = good[0] if good else fields[0][1]
-        elif len(good) == len(fields):
-            state = BY_TASK if BY_TASK in good else good[0]
-        else:
-            state = next(why for _, why in fields if why not in line.good)
-        found.append((state, fields))
-    return found
+def _newest_form(chart: Chart) -> tuple[int, ...]:
+    return max(version_key(report.form_version) for report in chart.counted)
 
 
-def _state(requirement: Requirement, chart: Chart, facts: Facts, name: str) -> str:
+def _states(line: _Line, facts: Facts) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """The state of the requirement, and that of each of its fields."""
+    fields = tuple([(name, _state(line.requirement, facts, name)) for name in line.requirement.fields])
+    if len(fields) == 1:
+        return fields[0][1], fields
+    good = [why for _, why in fields if why in line.good]
+    if line.requirement.need == "any":
+        return good[0] if good else fields[0][1], fields
+    if len(good) == len(fields):
+        return BY_TASK if BY_TASK in good else good[0], fields
+    return next(why for _, why in fields if why not in line.good), fields
+
+
+def _state(requirement: Requirement, facts: Facts, name: str) -> str:
     if name == COMPUTED:
         if facts.bmi is None:
             return "absent"
         return "value" if BMI_PLAUSIBLE[0] <= facts.bmi <= BMI_PLAUSIBLE[1] else "not_accepted"
+    chart = facts.chart
     state = chart.state(name)
     if state != "value":
         eased = requirement.high_risk and state in ("unknown", "declined") and state in requirement.accept

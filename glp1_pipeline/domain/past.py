@@ -54,7 +54,6 @@ class Past:
     def __init__(self, contract: Contract, patient_id: str, told: Sequence[Reported], passes: Passes) -> None:
         self.contract, self.patient_id, self.told, self.passes = contract, patient_id, told, passes
         self.as_of = max(report.received_at for report in told)
-        self.counted = spoken(in_order(told))
         self._lacking: dict[tuple[int, tuple[str, ...]], tuple[tuple[str, str], ...]] = {}
         self._then: dict[tuple[int, ...], tuple[Judged, int]] = {}
 
@@ -121,6 +120,10 @@ class Past:
         return Judged(_standing(history, heard), courses), self._epochs[n - 1]
 
     # ---- the walk: the chart after each report that counts. Made for the first that looks back, and kept
+
+    @cached_property
+    def counted(self) -> list[Reported]:
+        return spoken(in_order(self.told))
 
     @cached_property
     def _is_walked(self) -> bool:

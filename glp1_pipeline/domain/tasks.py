@@ -14,7 +14,7 @@ from datetime import datetime
 from .chart import Chart
 from .contract import Contract
 from .flags import Facts, RaisedFlag
-from .flags.facts import unanswered
+from .flags.facts import kept, unanswered
 from .flags.medicines import GLP1, groups_in
 from .gates import GateResult
 from .overruling import EHR, ELEMENTS
@@ -73,7 +73,7 @@ def still_needed(
 ) -> list[TaskNeed]:
     """Those that nobody did by hand since what they rest on was said."""
     done = done_by_hand(contract, chart, flags, needs)
-    return [need for need in needs if need not in done]
+    return [need for need in needs if need not in done] if done else needs
 
 
 def done_by_hand(
@@ -81,6 +81,8 @@ def done_by_hand(
 ) -> dict[TaskNeed, datetime]:
     """Those that somebody did by hand since what they rest on was said, and when."""
     words = [report for report in chart.submissions if report.submission_id.startswith(BY_HAND)]
+    if not words:
+        return {}
     done: dict[tuple[str, str, str], datetime] = {}
     """By kind, cause, and the event that it rested on."""
     done_at: dict[tuple[str, str], datetime | None] = {}
@@ -92,7 +94,7 @@ def done_by_hand(
             done[code, cause, event_id] = report.said_at
     said_at = {report.event_id: report.received_at for report in chart.submissions} if done_at else {}
     found: dict[TaskNeed, datetime] = {}
-    for need in needs if words else ():
+    for need in needs:
         basis = basis_of(contract, chart, flags, need)
         since, at = said_at.get(basis, need.since), done_at.get((need.code, need.cause))
         by_hand = done.get((need.code, need.cause, basis))
@@ -169,10 +171,14 @@ def _needs(
     return sorted(needs.values())
 
 
+@kept
+def _by_flag(contract: Contract) -> dict[str, str]:
+    return BY_FLAG | dict.fromkeys(contract.refills.symptom_flags, SYMPTOM)
+
+
 def of_flags(contract: Contract, chart: Chart, flags: Iterable[str]) -> list[TaskNeed]:
     """The work that flags are by themselves, whether or not anybody did it."""
-    codes = BY_FLAG | dict.fromkeys(contract.refills.symptom_flags, SYMPTOM)
-    found = [(contract.tasks[codes[f]], f) for f in codes if f in flags]
+    found = [(contract.tasks[code], flag_id) for flag_id, code in _by_flag(contract).items() if flag_id in flags]
     return [
         TaskNeed(kind.code, flag_id, kind.queue, kind.owner, kind.due_minutes)
         for kind, flag_id in found
@@ -222,7 +228,7 @@ def _conflicts(contract: Contract, chart: Chart) -> Iterable[tuple[str, str]]:
 
 
 def _held(chart: Chart) -> Iterable[tuple[str, str]]:
-    return ((name, str(value["held"])) for name, value in chart.values.items() if "held" in value)
+    return [(name, str(value["held"])) for name, value in chart.values.items() if "held" in value]
 
 
 def _unmapped(chart: Chart) -> Iterable[tuple[str, str]]:

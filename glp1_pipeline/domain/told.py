@@ -134,6 +134,11 @@ class Chart:
             decisive={**self.decisive},
         )  # fmt: skip
 
+    @property
+    def known(self) -> Mapping[str, Value]:
+        """What counts for decisions: what `get` and `state` look in."""
+        return {**self.values, **self.decisive} if self.decisive else self.values
+
     def get(self, name: str) -> Any:
         """The known value that counts for decisions, or None where there is none (see `state` for why)."""
         value = self.values.get(name) if name not in self.decisive else self.decisive[name]
@@ -165,7 +170,10 @@ class Chart:
     @property
     def is_complete(self) -> bool:
         """Whether the patient ever pressed submit; a draft alone never reaches a provider."""
-        return any(report.is_submitted for report in self.counted)
+        for report in self.counted:  # noqa: SIM110 - asked often, and most often of one report
+            if report.is_submitted:
+                return True
+        return False
 
     @property
     def own_words(self) -> tuple[Reported, ...]:

@@ -151,6 +151,20 @@ def test_no_flag_is_raised_by_its_near_miss(flag_id):
     assert flag_id not in raised(chart_of(**CASES[flag_id][2]))
 
 
+@pytest.mark.parametrize("name", sorted(CONTRACT.fields))
+def test_a_rule_that_an_answer_raises_is_asked_of_it(name):
+    """Of every field, also of one that a rule looks at and does not tell of: each code, and each way to give none."""
+    plan, codes = flags._plan(CONTRACT), CONTRACT.codes.get(CONTRACT.fields[name].codes or "", {})
+    usual = ("yes", "no", "none", "never", "current", "oral", [], [{"name": "Lantus"}], "2026-03-20", "GU", 300.0)
+    told = [{"value": value} for value in (*sorted({code.code for code in codes.values()}), *usual)]
+    told += [{"held": "unmapped_code", "raw": "190"}]
+    told += [{"null": why} for why in ("unknown", "declined", "not_applicable", "absent")]
+    for answer in told:
+        chart = chart_of({**CLEAN, name: answer})
+        facts, asked = flags.Facts(CONTRACT, chart), plan.asked_of(chart)
+        assert not [one.flag_id for one in plan.rules if one not in asked and one.fires(chart, facts)], answer
+
+
 def test_every_intake_flag_has_a_rule_and_a_case_and_every_rule_has_a_flag():
     intake = {f.flag_id for f in CONTRACT.flags.values() if f.input == "intake"}
     assert intake <= flags.RULES.keys()

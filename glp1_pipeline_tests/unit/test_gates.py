@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -161,6 +162,75 @@ def test_flags_and_gate_never_raise_on_any_chart(chart):
     assert result.outcome == ("held" if result.missing else "passed")
     assert 0 <= result.score <= 1
     assert (result.score == 1) or result.outcome == "held"
+
+
+LOOKED_AT = sorted(
+    {name for rule in flags.RULES.values() for name in rule.quiet} | {f for r in GATE.requirements for f in r.fields}
+)
+
+
+def answers_to(name: str) -> st.SearchStrategy[dict[str, Any]]:
+    field = CONTRACT.fields.get(name)
+    codes = {code.code for code in CONTRACT.codes[field.codes].values()} if field and field.codes else set()
+    usual = [*sorted(codes | {"yes", "no", "none", "never"}), [], "2019-01-01"]
+    return ODD | st.sampled_from([{"value": value} for value in usual])
+
+
+SAID = st.lists(st.sampled_from(LOOKED_AT), max_size=12, unique=True).flatmap(
+    lambda names: st.fixed_dictionaries({name: answers_to(name) for name in names})
+)
+
+
+@st.composite
+def with_findings(draw: st.DrawFn) -> Chart:
+    """A chart of one or two reports, and with what a provider found in place of some answers."""
+    status, version = st.sampled_from(["completed", "in-progress"]), st.sampled_from(CONTRACT.form_versions)
+    reports = [
+        report(n, (CLEAN if draw(st.booleans()) else {}) | draw(SAID), status=draw(status), form_version=draw(version))
+        for n in range(1, draw(st.integers(2, 3)))
+    ]
+    chart = resolve(CONTRACT, "p1", reports)
+    chart.decisive = draw(st.just({}) | SAID)
+    chart.verified_by = dict.fromkeys(chart.decisive, "e1")
+    chart.is_followed_up = draw(st.booleans())
+    return chart
+
+
+def look_closely(chart: Chart) -> None:
+    """As the quick ways have it, so it is where every rule is asked and every line is looked at."""
+    facts, plan = flags.Facts(CONTRACT, chart), flags._plan(CONTRACT)
+    asked = plan.asked_of(chart)
+    assert [one for one in plan.rules if one in asked or one.fires(chart, facts) is not None] == [*asked]
+
+    raised = flags.evaluate(CONTRACT, chart)
+    lines = gates._lines(GATE)
+    closely = tuple(replace(line, enough=None) for line in lines)
+    for shown in (None, raised):
+        quick, whole = (gates._judge(CONTRACT, GATE, looked, chart, shown) for looked in (lines, closely))
+        assert quick == whole
+
+
+@settings(max_examples=400, deadline=None)
+@given(with_findings())
+def test_what_is_not_looked_at_more_closely_would_change_nothing(chart):
+    look_closely(chart)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"allergy__any": "yes", "allergy__list": []},
+        {"anthro__weight_measured_at": "2019-01-01"},
+        {"anthro__height": 20.0},
+        {"consent__treatment": GIVEN | {"status": "refused"}},
+        {"id__verification_status": "pending"},
+        {"demo__sex_at_birth": "male", "hx__t2dm": "yes"},
+        {"med__glp1_history": "current"},
+    ],
+)
+def test_nor_where_more_than_a_value_matters(answers):
+    look_closely(chart_of(**answers))
+    look_closely(without("rx.pharmacy", "demo.legal_first", **answers))
 
 
 @settings(max_examples=25, deadline=None)

@@ -6,10 +6,11 @@ Not here: what an event says (`reading`), and what other systems hear of it (`le
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .. import crm, fhir, followup, gates, medication, outward, refill, tasks
+from .. import crm, fhir, flags, followup, gates, medication, outward, refill, tasks
+from ..chart import Chart
 from ..contract import Contract
 from ..events import Decision
 from ..failures import where
@@ -90,17 +91,23 @@ def _follow(
     return _Followed(courses, [*checkins], requests, tick, leaving)
 
 
+def _needs_of_treatment(
+    contract: Contract, chart: Chart, raised: Mapping[str, flags.RaisedFlag], followed: _Followed
+) -> list[tasks.TaskNeed]:
+    needed = medication.needs(contract, followed.courses) + followup.needs(contract, followed.follow_ups)
+    needed += medication.against(contract, chart, raised, followed.courses)
+    if followed.refills:
+        needed += refill.needs(contract, followed.refills, needed, tasks.flag_work(contract, chart, raised))
+    return needed
+
+
 def _outcome(
     contract, patient_id: str, records, items, said: Read, history, gate, known: Known, followed: _Followed
 ) -> PatientOutcome:
     chart, raised, _ = history
     needed = tasks.derive(contract, chart, raised, gate)
-    of_treatment = medication.needs(contract, followed.courses) + followup.needs(contract, followed.follow_ups)
-    of_treatment += medication.against(contract, chart, raised, followed.courses)
-    if followed.refills:
-        of_flags = tasks.flag_work(contract, chart, raised)
-        of_treatment += refill.needs(contract, followed.refills, of_treatment, of_flags)
-    needed += tasks.still_needed(contract, chart, raised, of_treatment)
+    if followed.courses or followed.follow_ups or followed.refills:
+        needed += tasks.still_needed(contract, chart, raised, _needs_of_treatment(contract, chart, raised, followed))
     needed += tasks.who_is_who(contract, known.reviews.get(patient_id, ()))
     needed += tasks.edited_elsewhere(contract, (d for record in records for d in known.disputes.get(record, ())))
     open_now = {(task.code, task.cause) for task in needed}

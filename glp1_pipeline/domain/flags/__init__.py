@@ -15,7 +15,7 @@ from ..contract import Contract, Severity
 from ..told import FOLLOWUP
 from . import answers, checkins, measures  # importing them registers their rules
 from .facts import Facts, bmi, kept
-from .registry import RULES, Rule
+from .registry import RULES, Fires, Quiet
 
 __all__ = [
     "RULES",
@@ -50,16 +50,50 @@ class RaisedFlag:
     """Raised by an earlier answer which the present chart no longer shows; stands until a provider refutes it."""
 
 
+class _Asked(NamedTuple):
+    flag_id: str
+    severity: Severity
+    fires: Fires
+    is_urgent: bool
+    """Whether a check-in alone raises it."""
+
+
+class _Plan(NamedTuple):
+    """The rules in the order of flags.csv, and which of them an answer may raise at all."""
+
+    rules: tuple[_Asked, ...]
+    always: tuple[int, ...]
+    """Places of the rules that are asked of every chart."""
+    fields: tuple[tuple[str, Quiet, tuple[int, ...]], ...]
+    """Field, the answers that raise none of the rules which look at it, and the places of these rules."""
+
+    def asked_of(self, chart: Chart) -> Iterable[_Asked]:
+        """The rules that may fire, most of which look at one question that most patients answer by no."""
+        if chart.decisive:  # some rules look at the patient's own word, some at what counts in its place
+            return self.rules
+        told = chart.values
+        looking = [
+            places for name, quiet, places in self.fields if name in told and told[name].get("value") not in quiet
+        ]
+        return [self.rules[place] for place in sorted({*self.always}.union(*looking))]
+
+
 @kept
-def _plan(contract: Contract) -> tuple[tuple[str, Severity, Rule, bool], ...]:
-    """Each flag with its severity, its rule, and whether a check-in alone raises it."""
+def _plan(contract: Contract) -> _Plan:
     wanted = [
         f for f in contract.flags.values() if f.input == "intake" or (f.input == "followup" and f.flag_id in RULES)
     ]
     if lacking := sorted(f.flag_id for f in wanted if f.flag_id not in RULES):
         raise LookupError(f"flags.csv has intake flags without a rule in domain.flags: {', '.join(lacking)}")
     urgent = _urgent(contract)
-    return tuple((f.flag_id, f.severity, RULES[f.flag_id], f.flag_id in urgent) for f in wanted)
+    rules = tuple(_Asked(f.flag_id, f.severity, RULES[f.flag_id].fires, f.flag_id in urgent) for f in wanted)
+    quiet, looking = {}, {}
+    for place, flag in enumerate(wanted):
+        for name, raise_nothing in RULES[flag.flag_id].quiet.items():
+            quiet[name] = tuple(answer for answer in raise_nothing if answer in quiet.get(name, raise_nothing))
+            looking[name] = (*looking.get(name, ()), place)
+    always = tuple(place for place, flag in enumerate(wanted) if not RULES[flag.flag_id].quiet)
+    return _Plan(rules, always, tuple((name, quiet[name], looking[name]) for name in quiet))
 
 
 @kept
@@ -76,7 +110,7 @@ def evaluate(contract: Contract, chart: Chart) -> dict[str, RaisedFlag]:
         return {}
     facts = Facts(contract, chart)
     raised: dict[str, RaisedFlag] = {}
-    for flag_id, severity, fires, is_urgent in _plan(contract):
+    for flag_id, severity, fires, is_urgent in _plan(contract).asked_of(chart):
         hit = fires(chart, facts) if has_intake or is_urgent else None
         if hit is not None:
             event_id = next((event for n in hit[1] if (event := chart.event_of(n))), chart.latest.event_id)

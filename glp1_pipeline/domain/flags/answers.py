@@ -13,7 +13,7 @@ from ..chart import Chart
 from ..contract import Severity
 from . import medicines as med
 from .facts import Facts, day, unanswered
-from .registry import Hit, newest_first, rule, says, takes
+from .registry import NO, NOTHING, Hit, newest_first, register, rule, says, takes
 
 CONSENTS = ("consent.telehealth", "consent.treatment", "consent.privacy_npp")
 NOT_SUICIDAL = ("none", "past")
@@ -56,10 +56,10 @@ for _flag, _rule in {
     "SULFONYLUREA": takes(med.SULFONYLUREA),
     "WARFARIN": takes(med.NARROW_INDEX),
 }.items():
-    rule(_flag)(_rule)
+    register(_flag, *_rule)
 
 
-@rule("SUICIDAL_ACTIVE")
+@rule("SUICIDAL_ACTIVE", {"hx.suicide": NOT_SUICIDAL, IN_CHECKIN: ("no",)})
 def suicidal(chart: Chart, facts: Facts) -> Hit:
     """Any answer that is not known to be none or past: words that we cannot read are no reason to wait. Of who is asked
     in a check-in, not being sure and not wanting to say are none either."""
@@ -70,20 +70,20 @@ def suicidal(chart: Chart, facts: Facts) -> Hit:
     return (None, newest_first(chart, *fields)) if fields else None
 
 
-@rule("MTC_FAMILY")
+@rule("MTC_FAMILY", {"hx.mtc_family": ("no",)})
 def mtc_family(chart: Chart, facts: Facts) -> Hit:
     if chart.get("hx.mtc_family") == "yes":
         return "red", ("hx.mtc_family",)
     return ("amber", ("hx.mtc_family",)) if chart.state("hx.mtc_family") in ("unknown", "declined") else None
 
 
-@rule("PREGNANT")
+@rule("PREGNANT", {"preg.status": NO})
 def pregnant(chart: Chart, facts: Facts) -> Hit:
     """`possible` counts: the label's answer to doubt is a test first."""
     return (None, ("preg.status",)) if chart.get("preg.status") in ("yes", "possible") else None
 
 
-@rule("GASTROPARESIS_SEVERE")
+@rule("GASTROPARESIS_SEVERE", {"hx.gastroparesis": NO, "med.current_list": NOTHING})
 def gastroparesis(chart: Chart, facts: Facts) -> Hit:
     """A prokinetic alone is amber: it may have been given for something else."""
     if chart.get("hx.gastroparesis") == "yes":
@@ -91,7 +91,7 @@ def gastroparesis(chart: Chart, facts: Facts) -> Hit:
     return ("amber", ("med.current_list",)) if med.PROKINETIC in facts.groups else None
 
 
-@rule("HYPERSENS_GLP1")
+@rule("HYPERSENS_GLP1", {"allergy.list": NOTHING})
 def hypersensitivity(chart: Chart, facts: Facts) -> Hit:
     """Red for the ingredient asked for (or any, where none is named) unless the reaction is known to be mild."""
     rows = chart.get("allergy.list")
@@ -118,14 +118,14 @@ def _is_mild(row: dict[str, Any]) -> bool:
     return severity == "mild" if not words else not left and bool(_MILD_REACTIONS.search(reaction))
 
 
-@rule("DUP_GLP1")
+@rule("DUP_GLP1", {"med.glp1_history": NO, "med.current_list": NOTHING})
 def duplicate_glp1(chart: Chart, facts: Facts) -> Hit:
     fields = ("med.glp1_history",) if facts.uses_glp1 else ()
     fields += ("med.current_list",) if med.GLP1 in facts.groups else ()
     return (None, fields) if fields else None
 
 
-@rule("COMPOUNDED_SOURCE")
+@rule("COMPOUNDED_SOURCE", {"med.glp1_source": NO, "rx.preference": ("no_preference", None)})
 def compounded(chart: Chart, facts: Facts) -> Hit:
     """`research` is named with it: no pharmacy stands behind that product at all."""
     fields = ("med.glp1_source",) if chart.get("med.glp1_source") in ("compounded", "research") else ()
@@ -133,25 +133,25 @@ def compounded(chart: Chart, facts: Facts) -> Hit:
     return (None, fields) if fields else None
 
 
-@rule("ORAL_CONTRACEPTIVE")
+@rule("ORAL_CONTRACEPTIVE", {"preg.contraception": NO, "med.current_list": NOTHING})
 def oral_contraceptive(chart: Chart, facts: Facts) -> Hit:
     fields = ("preg.contraception",) if chart.get("preg.contraception") == "oral" else ()
     fields += ("med.current_list",) if med.CONTRACEPTIVE in facts.groups else ()
     return (None, fields) if fields and facts.may_get("tirzepatide") else None
 
 
-@rule("CYP3A4_STRONG")
+@rule("CYP3A4_STRONG", {"med.current_list": NOTHING})
 def cyp3a4(chart: Chart, facts: Facts) -> Hit:
     return (None, ("med.current_list",)) if med.CYP3A4 in facts.groups and facts.may_get("orforglipron") else None
 
 
-@rule("LEVOTHYROXINE_ORAL_SEMA")
+@rule("LEVOTHYROXINE_ORAL_SEMA", {"med.current_list": NOTHING})
 def levothyroxine(chart: Chart, facts: Facts) -> Hit:
     held = med.LEVOTHYROXINE in facts.groups and facts.may_get("semaglutide", "PO")
     return (None, ("med.current_list",)) if held else None
 
 
-@rule("SURGERY_ANESTHESIA")
+@rule("SURGERY_ANESTHESIA", {"hx.surgery_planned": NO})
 def surgery(chart: Chart, facts: Facts) -> Hit:
     on = day(chart.get("hx.surgery_planned"))
     return (None, ("hx.surgery_planned",)) if on and 0 <= (on - facts.on).days <= SURGERY_DAYS else None
@@ -181,10 +181,12 @@ def consent_missing(chart: Chart, facts: Facts) -> Hit:
 
 @rule("UNKNOWN_HIGH_RISK_INPUT")
 def unknown_high_risk(chart: Chart, facts: Facts) -> Hit:
-    names = (*unanswered(facts), *(name for name in REPRODUCTIVE if _waved_away(chart, name)))
+    names = (*unanswered(facts), *_waved_away(chart))
     return (None, names) if names else None
 
 
-def _waved_away(chart: Chart, name: str) -> bool:
+def _waved_away(chart: Chart) -> list[str]:
     """A woman may know why it does not apply to her, and passes; a provider reads which question it was."""
-    return chart.state(name) == "not_applicable" and chart.get("demo.sex_at_birth") == "female"
+    if chart.get("demo.sex_at_birth") != "female":
+        return []
+    return [name for name in REPRODUCTIVE if chart.state(name) == "not_applicable"]

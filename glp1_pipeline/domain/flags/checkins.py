@@ -10,7 +10,7 @@ from datetime import date, timedelta
 
 from ..chart import Chart, Reported
 from .facts import Facts, day, number
-from .registry import Hit, Rule, newest_first, rule
+from .registry import NO, NOTHING, Hit, Rule, newest_first, register, rule
 
 BMI_LEAST = 22
 FAST_SHARE_A_WEEK, SUSTAINED = 0.01, timedelta(days=28)
@@ -33,7 +33,7 @@ def _told(question: str, *symptoms: str) -> Rule:
             fields += (LISTED,)
         return (None, newest_first(chart, *fields)) if fields else None
 
-    return fires
+    return Rule(fires, {asked: NO, LISTED: NOTHING})
 
 
 for _flag, _rule in {
@@ -45,7 +45,7 @@ for _flag, _rule in {
     "VISION_CHANGE": _told("vision_change", "vision"),
     "HYPOGLYCEMIA_SEVERE": _told("hypoglycemia", "hypoglycemia"),
 }.items():
-    rule(_flag)(_rule)
+    register(_flag, *_rule)
 
 
 @rule("WEIGHT_LOSS_TOO_FAST")

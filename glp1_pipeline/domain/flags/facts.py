@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, tzinfo
-from functools import cached_property, lru_cache
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ..chart import Chart
@@ -24,6 +24,18 @@ BMI_PLAUSIBLE = (15, 80)
 """Beyond these a slip of unit is likelier than the body."""
 
 
+class worked_out(Generic[V]):  # noqa: N801 - a decorator
+    """`functools.cached_property` without its lock, which costs more than most of what is worked out here: one thread
+    alone looks at a chart."""
+
+    def __init__(self, work: Callable[[Any], V]) -> None:
+        self.work, self.name = work, work.__name__
+
+    def __get__(self, facts: Any, owner: type) -> V:
+        value = facts.__dict__[self.name] = self.work(facts)
+        return value
+
+
 class Facts:
     """Per-chart facts, each worked out when it is first asked for. As of the receipt of the latest submission, not of
     today: a replay then gives the same."""
@@ -31,29 +43,35 @@ class Facts:
     def __init__(self, contract: Contract, chart: Chart) -> None:
         self.contract = contract
         self.chart = chart
-        self.complete = chart.is_complete
-        latest = chart.latest
-        self.on: date = latest.received_at.astimezone(zone(latest.time_zone)).date()
 
-    @cached_property
+    @worked_out
+    def complete(self) -> bool:
+        return self.chart.is_complete
+
+    @worked_out
+    def on(self) -> date:
+        latest = self.chart.latest
+        return latest.received_at.astimezone(zone(latest.time_zone)).date()
+
+    @worked_out
     def age(self) -> int | None:
         return age_on(day(self.chart.get("demo.dob")), self.on)
 
-    @cached_property
+    @worked_out
     def bmi(self) -> float | None:
         return bmi(self.chart)
 
-    @cached_property
+    @worked_out
     def groups(self) -> frozenset[str]:
         """Groups of the medicines that are taken."""
         rows = self.chart.get("med.current_list")
         return groups_in(rows) if rows else frozenset()
 
-    @cached_property
+    @worked_out
     def product(self) -> str | None:
         return text_of(self.chart.get("med.glp1_product"))
 
-    @cached_property
+    @worked_out
     def wanted(self) -> str | None:
         return text_of(self.chart.get("rx.preference"))
 
@@ -182,22 +200,22 @@ def kept(build: Callable[[K], V]) -> Callable[[K], V]:
 
 
 @kept
-def high_risk(contract: Contract) -> tuple[tuple[Requirement, Condition | None], ...]:
-    """The high-risk requirements of all gates, with the condition of each."""
+def high_risk(contract: Contract) -> tuple[tuple[str, Requirement, Condition | None], ...]:
+    """The fields of the high-risk requirements of all gates, each with its requirement and the condition of that."""
     lines = {r.name: r for gate in contract.gates.values() for r in gate.requirements if r.high_risk}
-    return tuple((r, CONDITIONS[r.when] if r.when else None) for r in lines.values())
+    return tuple((name, r, CONDITIONS[r.when] if r.when else None) for r in lines.values() for name in r.fields)
 
 
 def unanswered(facts: Facts) -> dict[str, tuple[Requirement, str]]:
     """High-risk field -> its requirement and why it has no answer. A blank counts once the patient has submitted."""
     chart, found = facts.chart, {}
-    for requirement, applies in high_risk(facts.contract):
-        if applies is not None and not applies(facts):
+    known = chart.known
+    for name, requirement, applies in high_risk(facts.contract):
+        if name in known and "value" in known[name]:  # as nearly always
             continue
-        for name in requirement.fields:
-            state = chart.state(name)
-            if state == "value" or (state == "not_applicable" and state in requirement.accept):
-                continue
-            if facts.complete or state in ("unknown", "declined", "held"):
-                found[name] = (requirement, state)
+        state = chart.state(name)
+        if state == "not_applicable" and state in requirement.accept:
+            continue
+        if (facts.complete or state in ("unknown", "declined", "held")) and (applies is None or applies(facts)):
+            found[name] = (requirement, state)
     return found

@@ -58,7 +58,7 @@ def _pressure(chart: Chart) -> tuple[float, float, str]:
     return number(sys) or 0, number(dia) or 0, str(value.get("category") or "")
 
 
-@rule("BP_CRISIS")
+@rule("BP_CRISIS", {"vitals.bp": ()})
 def bp_crisis(chart: Chart, facts: Facts) -> Hit:
     """A reading that was held may still hold a number that cannot wait for somebody to clarify the rest."""
     systolic, diastolic, coded = _pressure(chart)
@@ -93,7 +93,7 @@ def _numbers(raw: object) -> list[float]:
     return [] if alone is None else [alone]
 
 
-@rule("BP_STAGE2")
+@rule("BP_STAGE2", {"vitals.bp": (None,)})
 def bp_stage2(chart: Chart, facts: Facts) -> Hit:
     """A coded `stage2` starts lower than the threshold and may hide a reading above it, so it counts."""
     systolic, diastolic, coded = _pressure(chart)
@@ -102,7 +102,7 @@ def bp_stage2(chart: Chart, facts: Facts) -> Hit:
     return (None, ("vitals.bp",)) if high and bp_crisis(chart, facts) is None else None
 
 
-@rule("HR_HIGH")
+@rule("HR_HIGH", {"vitals.hr": (None,)})
 def heart_rate_high(chart: Chart, facts: Facts) -> Hit:
     rate = number(chart.get("vitals.hr"))
     return (None, ("vitals.hr",)) if rate is not None and rate > facts.contract.program.hr_amber else None

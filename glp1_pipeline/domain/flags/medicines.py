@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 GLP1 = "glp1"
@@ -81,11 +82,18 @@ for _ingredient, _words in INGREDIENTS.items():
     for _word in _words.split():
         _WORDS.setdefault(_word, set()).update((GLP1, _ingredient))
 
+_REMEMBERED = 64
+"""So long a name may be to be kept in mind: patients name the same medicines over and over, in few words."""
 _TOKEN = re.compile(r"[^\W\d_]+")
 
 
-def groups_of(text: str) -> set[str]:
+def groups_of(text: str) -> frozenset[str]:
     """Groups of one medicine as it is written: `Lantus SoloStar 100 u/mL` is insulin."""
+    return _groups_of(text) if len(text) <= _REMEMBERED else _groups_of.__wrapped__(text)
+
+
+@lru_cache(maxsize=1024)
+def _groups_of(text: str) -> frozenset[str]:
     tokens = _TOKEN.findall(text.casefold())
     found: set[str] = set()
     for token in tokens:
@@ -94,7 +102,7 @@ def groups_of(text: str) -> set[str]:
     found |= {group for phrase, group in _PHRASES.items() if phrase in folded}
     if not _NOT_ORAL.isdisjoint(tokens):
         found.discard(CONTRACEPTIVE)
-    return found
+    return frozenset(found)
 
 
 def groups_in(rows: Any) -> frozenset[str]:

@@ -6,7 +6,8 @@ Not here: any one rule (`answers`, `measures`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from ..chart import Chart
 from ..contract import Severity
@@ -14,25 +15,43 @@ from .facts import Facts
 
 Hit = tuple[Severity | None, tuple[str, ...]] | None
 """Severity (None: the flag's own) and the fields that the flag rests on."""
-Rule = Callable[[Chart, Facts], Hit]
+Fires = Callable[[Chart, Facts], Hit]
+Quiet = tuple[object, ...]
+
+NO: Quiet = ("no", "none", "never", None)
+NOTHING: Quiet = ([], None)
+"""Answers that raise few flags; None stands for every answer that is no value: unknown, declined, held, ..."""
+
+
+class Rule(NamedTuple):
+    fires: Fires
+    quiet: Mapping[str, Quiet]
+    """By field, the answers that cannot raise it: while each of these fields has one of them, or nothing was ever said
+    of it, the rule is not asked. No field: always asked."""
+
 
 RULES: dict[str, Rule] = {}
 
 
-def rule(flag_id: str) -> Callable[[Rule], Rule]:
-    def register(function: Rule) -> Rule:
-        if flag_id in RULES:
-            raise ValueError(f"two rules for {flag_id}")
-        RULES[flag_id] = function
+def register(flag_id: str, fires: Fires, quiet: Mapping[str, Quiet]) -> None:
+    if flag_id in RULES:
+        raise ValueError(f"two rules for {flag_id}")
+    RULES[flag_id] = Rule(fires, quiet)
+
+
+def rule(flag_id: str, quiet: Mapping[str, Quiet] | None = None) -> Callable[[Fires], Fires]:
+    def decorate(function: Fires) -> Fires:
+        register(flag_id, function, quiet or {})
         return function
 
-    return register
+    return decorate
 
 
 def says(name: str, *codes: str) -> Rule:
     """Fires where the field's value is one of the codes."""
     hit: Hit = (None, (name,))
-    return lambda chart, facts: hit if chart.get(name) in codes else None
+    assert not any(answer in codes for answer in NO), name
+    return Rule(lambda chart, facts: hit if chart.get(name) in codes else None, {name: NO})
 
 
 def newest_first(chart: Chart, *names: str) -> tuple[str, ...]:
@@ -47,4 +66,4 @@ def newest_first(chart: Chart, *names: str) -> tuple[str, ...]:
 def takes(group: str) -> Rule:
     """Fires where the medicine list holds a medicine of the group."""
     hit: Hit = (None, ("med.current_list",))
-    return lambda chart, facts: hit if group in facts.groups else None
+    return Rule(lambda chart, facts: hit if group in facts.groups else None, {"med.current_list": NOTHING})
