@@ -140,7 +140,17 @@ def email_shape(nulls: Nulls, typos: Mapping[str, str]) -> Shape:
             edges.append("email_typo")
         return known(f"{local}@{domain.lower()}", edges)
 
-    return typed(read, nulls)
+    unwrap = typed(read, nulls)
+
+    def shape(raw: Any, context: Context) -> Doc:
+        if type(raw) is str and len(raw) <= LONGEST_NAME and raw.isascii() and EMAIL.fullmatch(raw):
+            folded = raw.lower()
+            domain = folded.rpartition("@")[2]
+            if raw.endswith(domain) and domain not in typos and folded not in nulls and raw.isprintable():
+                return {"value": raw}
+        return unwrap(raw, context)
+
+    return shape
 
 
 def padded_shape(kind: str, nulls: Nulls) -> Shape:
@@ -174,6 +184,13 @@ def padded_shape(kind: str, nulls: Nulls) -> Shape:
 def zone_shape(nulls: Nulls) -> Shape:
     def read(text: str, raw: Any) -> Doc:
         kept = text.strip()
-        return known(kept) if zone_of(kept) else held("unknown_time_zone", raw)
+        return known(kept) if len(kept) <= LONGEST_NAME and zone_of(kept) else held("unknown_time_zone", raw)
 
-    return typed(read, nulls)
+    unwrap = typed(read, nulls)
+
+    def shape(raw: Any, context: Context) -> Doc:
+        if type(raw) is str and len(raw) <= LONGEST_NAME and zone_of(raw):
+            return {"value": raw}
+        return unwrap(raw, context)
+
+    return shape

@@ -130,7 +130,10 @@ def medicines(classes: Mapping[str, Code]) -> Grouping:
     def sort(rows: list[dict[str, Any]], edges: list[str]) -> list[str]:
         strange: list[str] = []
         for row in rows[:]:
-            pieces = [] if row.get("rxnorm") else medicine_names.parted(str(row.get("name", "")), anywhere)
+            name = str(row.get("name", ""))
+            if row.get("rxnorm") or name.lower() in table:
+                continue
+            pieces = medicine_names.parted(name, anywhere)
             if len(pieces) > 1:
                 edges.append("list_from_text")
                 main = next((piece for piece in pieces if anywhere.search(fold(piece))), pieces[0])
@@ -141,8 +144,10 @@ def medicines(classes: Mapping[str, Code]) -> Grouping:
         for row in rows:
             row.pop("class", None)
             folded = fold(str(row.get("name", "")))
-            first = anywhere.search(folded)  # the first known word in it: `Lantus SoloStar 20 units`
-            if found := table.get(folded) or (table[first[0]] if first else None):
+            found = table.get(folded)
+            if found is None and (first := anywhere.search(folded)):  # `Lantus SoloStar 20 units`
+                found = table[first[0]]
+            if found:
                 row["class"] = found
             else:
                 edges.append("autocorrected_medicine")
