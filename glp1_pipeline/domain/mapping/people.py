@@ -96,18 +96,26 @@ def phone_shape(nulls: Nulls) -> Shape:
     unwrap = typed(read, nulls)
 
     def shape(raw: Any, context: Context) -> Doc:
-        if type(raw) is str and len(raw) == 12 and raw[:2] == "+1" and raw.isascii() and NANP.fullmatch(raw):
+        if type(raw) is str and is_e164(raw):
             return {"value": raw}
         return unwrap(raw, context)
 
     return shape
 
 
+def is_e164(text: str) -> bool:
+    """Whether it is a number of the US, written as we write them."""
+    return len(text) == 12 and text[:2] == "+1" and text.isascii() and NANP.fullmatch(text) is not None
+
+
 def e164(text: str) -> str | None:
     """A phone in E.164 with `;ext=`, read in the US where no country is told; None where it cannot be one."""
+    if is_e164(text):
+        return text
     if len(text) > LONGEST_NAME:
         return None
-    text = "".join(letter if letter.isascii() or not letter.isdecimal() else str(int(letter)) for letter in text)
+    if not text.isascii():
+        text = "".join(letter if letter.isascii() or not letter.isdecimal() else str(int(letter)) for letter in text)
     extension = EXTENSION.search(text)
     digits = PHONE_MARKS.sub("", text[: extension.start()] if extension else text)
     tail = f";ext={extension[1]}" if extension else ""
