@@ -81,12 +81,10 @@ def read_document(content: bytes, is_too_long: bool = False, was_accepted: bool 
         if packed.decode("ascii", "replace") in ("gzip", "zip", "zstd", "bzip2", "xz"):
             raise Refused("compressed", "the landing zone takes plain JSON: unpack the drop before you send it")
     try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        raise Refused("not_utf8", "the bytes are not UTF-8: export the drop as UTF-8") from None
-    try:
         document = orjson.loads(content)
     except orjson.JSONDecodeError as error:
+        if not _is_utf8(content):
+            raise Refused("not_utf8", "the bytes are not UTF-8: export the drop as UTF-8") from None
         raise Refused(
             "malformed_json", f"no JSON at character {error.pos}: check that the file was not cut off"
         ) from None
@@ -95,6 +93,14 @@ def read_document(content: bytes, is_too_long: bool = False, was_accepted: bool 
     if not was_accepted and not _has_all_words(document, content) and _has_key_twice(content):
         raise Refused("key_twice", "an object names one key twice: which answer holds cannot be known")
     return document
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode()
+        return True
+    except UnicodeDecodeError:
+        return False
 
 
 def _has_all_words(document: dict[str, Any], content: bytes) -> bool:

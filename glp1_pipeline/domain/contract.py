@@ -201,7 +201,7 @@ class EventType(Declared):
     data: tuple[str, ...] = ()
     """Names that its data must have."""
 
-    @property
+    @cached_property
     def emitters(self) -> tuple[str, ...]:
         return tuple(self.emitter.split("|"))
 
@@ -301,6 +301,11 @@ class Contract(Declared):
     @cached_property
     def consents(self) -> frozenset[str]:
         return frozenset(name for name, field in self.fields.items() if field.type == "consent")
+
+    @cached_property
+    def emitters(self) -> frozenset[str]:
+        """Whoever emits an event of any type."""
+        return frozenset(emitter for kind in self.event_types.values() for emitter in kind.emitters)
 
     @cached_property
     def asked_in_checkin(self) -> tuple[str, ...]:

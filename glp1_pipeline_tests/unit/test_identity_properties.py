@@ -76,3 +76,8 @@ def test_ten_thousand_letters_are_no_burden():
     told = features(MODEL, long | {"demo.address": {"line1": "1 " * 10_000}, "demo.mobile": "1" * 10_000})
     assert len(str(told.to_doc())) < 3_000
     assert compare(MODEL, told, told).outcome != "same"
+
+
+@given(st.text(alphabet="aZ09", max_size=90))
+def test_one_plain_word_is_read_as_a_word_among_others(word):
+    assert plain(word) == plain(f" {word}") == plain(f"x-{word}")[2:]

@@ -195,8 +195,8 @@ def _who(told: Iterable[Reported]) -> dict[str, Any]:
     return {
         name: value["value"]
         for report in sorted(told, key=lambda r: r.order)
-        for name, value in report.values.items()
-        if name in FIELDS and "value" in value
+        for name in FIELDS
+        if (value := report.values.get(name)) is not None and "value" in value
     }
 
 

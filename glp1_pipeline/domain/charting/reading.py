@@ -61,7 +61,7 @@ def read(contract: Contract, claimed: Iterable[Claimed]) -> Read:
 
 
 def _of_submission(
-    item: Claimed, submission: Submission, values: Mapping[str, Any], contradictions, identifiers
+    item: Claimed, submission: Submission, values: dict[str, Any], contradictions, identifiers
 ) -> Reported:
     return Reported(
         event_id=item.event_id,
@@ -72,7 +72,7 @@ def _of_submission(
         # When the form's own server had it, as the event says: ages and freshness are then the same at every replay.
         received_at=min(submission.received_at or item.received_at, item.received_at),
         time_zone=submission.time_zone,
-        values=dict(values),
+        values=values,
         contradictions=contradictions,
         record_id=item.record_id,
         identifiers=identifiers,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 from ..identity_model import IdentityModel
@@ -48,7 +49,7 @@ class Features:
 
     def to_doc(self) -> dict[str, Any]:
         """As JSON, without what is empty."""
-        told = ((name, getattr(self, name)) for name in NAMES)
+        told = zip(NAMES, PARTS(self), strict=True)
         return {name: list(part) if isinstance(part, tuple) else part for name, part in told if part}
 
     @classmethod
@@ -59,6 +60,7 @@ class Features:
 
 
 NAMES = tuple(field.name for field in fields(Features))
+PARTS = attrgetter(*NAMES)
 
 
 def features(model: IdentityModel, values: Mapping[str, Any]) -> Features:

@@ -17,6 +17,7 @@ SURNAMES = 2
 def blocking_keys(person: Features) -> tuple[int, ...]:
     """At most eight signed 64-bit numbers, the same on every machine, sorted; none for a record that tells nothing."""
     first = person.formal[0] if person.formal else "".join(person.given[:1])
+    sounds = [sound(name) if name else "" for name in (first, *person.surnames[-SURNAMES:])]
     told: set[str] = set()
     if person.phone:
         told.add(f"phone {person.phone}")
@@ -25,10 +26,9 @@ def blocking_keys(person: Features) -> tuple[int, ...]:
     if person.dob:
         # First and last name alike: people swap them.
         day = either_way(person.dob)
-        told |= {f"dob {day} {sound(name)}" for name in (first, *person.surnames[-SURNAMES:]) if name}
+        told |= {f"dob {day} {heard}" for heard in sounds if heard}
     if first and person.last and (place := person.zip or person.state or person.city):
-        sounds = " ".join(sorted((sound(first), sound(person.surnames[-1]))))
-        told.add(f"names {sounds} {place}")
+        told.add(f"names {' '.join(sorted((sounds[0], sounds[-1])))} {place}")
     if person.number and person.street:
         told.add(f"home {person.number} {person.street} {person.zip[:3] or person.state}")
     return tuple(sorted(int.from_bytes(blake2b(t.encode(), digest_size=8).digest(), "big", signed=True) for t in told))

@@ -41,6 +41,8 @@ def plain(text: str) -> str:
     if not text.isascii():
         text = bare(APOSTROPHES.sub("", text))  # before: a lone accent would come apart into a blank and a mark
         return " ".join("".join(c if is_letter(c) else " " for c in text).split())[:LONGEST].strip()
+    if text.isalnum():  # one word, as most are
+        return text.lower()
     return NOT_WORD.sub(" ", text.lower().replace("'", "").replace("`", "")).strip()
 
 

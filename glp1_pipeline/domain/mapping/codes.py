@@ -27,11 +27,12 @@ def nulls_of(codes: Mapping[str, Code]) -> dict[str, str]:
 
 def null_in(raw: Any, nulls: Nulls) -> str | None:
     """The kind of null that an answer is, or None where it is an answer."""
-    if raw is None or raw == "" or raw == [] or raw == {}:
-        return "absent"
-    if isinstance(raw, dict) and len(raw) == 1 and isinstance(kind := raw.get("null"), str):
+    if isinstance(raw, str):
+        return spelled(nulls, raw) if raw else "absent"
+    if isinstance(raw, dict) and raw:
+        kind = raw.get("null") if len(raw) == 1 else None
         return kind if kind in ("unknown", "declined", "not_applicable", "absent") else None
-    return spelled(nulls, raw) if isinstance(raw, str) else None
+    return "absent" if raw is None or raw == [] or raw == {} else None
 
 
 def once(shape: Shape, nulls: Nulls) -> Shape:

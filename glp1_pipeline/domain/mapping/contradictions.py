@@ -5,7 +5,7 @@ Here: naming them. Not here: choosing between them, which nobody but the patient
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 Values = Mapping[str, Mapping[str, Any]]
@@ -13,15 +13,14 @@ BY_EDGE = ("exclusive_none", "unsure_beside_answers", "words_beside_no")
 """Edges that are contradictions within one answer."""
 
 
-def find_contradictions(values: Values) -> tuple[str, ...]:
-    """Names of the contradictions in these value documents, sorted; works on one submission and on a whole chart."""
+def find_contradictions(values: Values, edges: Iterable[str]) -> tuple[str, ...]:
+    """Names of the contradictions in these value documents, sorted. `edges`: those of all the documents."""
 
     def get(name: str) -> Any:
         doc = values.get(name)
         return None if doc is None else doc.get("value")
 
-    noted = {edge for doc in values.values() if "edges" in doc for edge in doc["edges"]}
-    found: set[str] = noted.intersection(BY_EDGE)
+    found = {edge for edge in edges if edge in BY_EDGE}
     if get("demo.sex_at_birth") == "male":
         if get("preg.status") in ("yes", "possible"):
             found.add("male_and_pregnant")

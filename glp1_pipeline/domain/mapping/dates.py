@@ -20,6 +20,7 @@ from .text import Context, Doc, Shape, held, known
 
 OLDEST_YEARS = 120
 LATEST_YEAR = 2100
+A_DAY = timedelta(days=1)
 NOTHING = {"none", "no", "never", "ninguna", "nunca"}
 """Said of a day, these mean that there is none."""
 MONTHS = {
@@ -59,10 +60,13 @@ def date_shape(kind: str, nulls: Nulls) -> Shape:
     """`birth_date` and `past_date` cannot lie after the submission; a birth lies within a life's length of it."""
     past, birth = kind in ("past_date", "birth_date"), kind == "birth_date"
 
-    def judge(day: date, raw: Any, context: Context, edges: list[str]) -> Doc:
+    def is_plausible(day: date, context: Context) -> bool:
         now = context.authored_at.date()
-        too_late = day > now + timedelta(days=1) if past else day.year > LATEST_YEAR
-        if too_late or day.year < (now.year - OLDEST_YEARS if birth else 1900):
+        too_late = day > now + A_DAY if past else day.year > LATEST_YEAR
+        return not too_late and day.year >= (now.year - OLDEST_YEARS if birth else 1900)
+
+    def judge(day: date, raw: Any, context: Context, edges: list[str]) -> Doc:
+        if not is_plausible(day, context):
             return held("implausible_date", raw, *edges)
         if birth and day.month == 2 and day.day == 29:
             edges = [*edges, "leap_birthday"]
@@ -85,7 +89,8 @@ def date_shape(kind: str, nulls: Nulls) -> Shape:
                 day = date.fromisoformat(raw)
             except ValueError:
                 return unwrap(raw, context)
-            return judge(day, raw, context, [])
+            if is_plausible(day, context) and not (birth and raw.endswith("-02-29")):
+                return {"value": raw}
         return unwrap(raw, context)
 
     return shape

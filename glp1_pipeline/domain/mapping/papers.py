@@ -10,7 +10,8 @@ import binascii
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from ..contract import Code
 from .codes import Nulls, null_in, once, set_of
@@ -20,6 +21,7 @@ from .text import Context, Doc, Shape, as_text, held, held_whole, is_plain, know
 from .told import spelled
 
 CLEAN = ("given", "refused", "revoked")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 STATUS_KEYS = ("status", "code", "value")
 AHEAD = timedelta(days=1)
 """How far a clock that is fast, or is read in the wrong zone, may carry a signature past its submission."""
@@ -73,17 +75,29 @@ def consent_shape(codes: Mapping[str, Code], nulls: Nulls, needs_version: bool) 
         """The clean case first: three plain parts and an instant with its offset."""
         if type(raw) is dict and len(raw) == 3:
             status, version, at = raw.get("status"), raw.get("version"), raw.get("at")
-            if status in CLEAN and type(version) is str and is_plain(version) and type(at) is str and len(at) >= 20:
-                try:
-                    instant = datetime.fromisoformat(at)
-                except ValueError:
-                    return unwrap(raw, context)
-                is_clean = instant.tzinfo is not None and plausible(instant)
-                if is_clean and (status != "given" or instant - context.given_by <= AHEAD):
-                    return {"value": {"status": status, "version": version, "at": instant.isoformat()}}
+            if status in CLEAN and type(version) is str and is_plain(version) and type(at) is str and len(at) <= 32:
+                instant = clean_instant(at)
+                if instant and (status != "given" or instant.at - context.given_by <= AHEAD):
+                    return {"value": {"status": status, "version": version, "at": instant.text}}
         return unwrap(raw, context)
 
     return shape
+
+
+class Instant(NamedTuple):
+    at: datetime
+    text: str
+
+
+@lru_cache(maxsize=256)
+def clean_instant(text: str) -> Instant | None:
+    """An instant with its offset, where nothing is odd about it. Kept a while: one tap signs several consents."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    is_clean = len(text) >= 20 and at.tzinfo is not None and plausible(at)
+    return Instant(at, at.isoformat()) if is_clean else None
 
 
 def attachment_shape(parts: Parts, nulls: Nulls) -> Shape:
@@ -91,7 +105,7 @@ def attachment_shape(parts: Parts, nulls: Nulls) -> Shape:
 
     def read(raw: Any, context: Context) -> Doc:
         doc = parts.read(with_hex_hash(raw), context)
-        if "value" in doc and not re.fullmatch(r"[0-9a-f]{64}", str(doc["value"].get("sha256", ""))):
+        if "value" in doc and not SHA256.fullmatch(str(doc["value"].get("sha256", ""))):
             return held("attachment_without_hash", raw)
         return doc if "held" not in doc else held_whole(doc, raw)
 
@@ -107,6 +121,6 @@ def with_hex_hash(raw: Any) -> Any:
             return raw
         if len(digest) == 32:
             return {**{key: part for key, part in raw.items() if key != "hash"}, "sha256": digest.hex()}
-    if isinstance(raw, dict) and isinstance(told := raw.get("sha256"), str):
+    if isinstance(raw, dict) and isinstance(told := raw.get("sha256"), str) and not SHA256.fullmatch(told):
         return {**raw, "sha256": told.strip().lower()}
     return raw

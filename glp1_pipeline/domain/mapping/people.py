@@ -96,18 +96,26 @@ def phone_shape(nulls: Nulls) -> Shape:
     unwrap = typed(read, nulls)
 
     def shape(raw: Any, context: Context) -> Doc:
-        if type(raw) is str and len(raw) == 12 and raw[:2] == "+1" and raw.isascii() and NANP.fullmatch(raw):
+        if type(raw) is str and is_e164(raw):
             return {"value": raw}
         return unwrap(raw, context)
 
     return shape
 
 
+def is_e164(text: str) -> bool:
+    """Whether it is a number of the US, written as we write them."""
+    return len(text) == 12 and text[:2] == "+1" and text.isascii() and NANP.fullmatch(text) is not None
+
+
 def e164(text: str) -> str | None:
     """A phone in E.164 with `;ext=`, read in the US where no country is told; None where it cannot be one."""
+    if is_e164(text):
+        return text
     if len(text) > LONGEST_NAME:
         return None
-    text = "".join(letter if letter.isascii() or not letter.isdecimal() else str(int(letter)) for letter in text)
+    if not text.isascii():
+        text = "".join(letter if letter.isascii() or not letter.isdecimal() else str(int(letter)) for letter in text)
     extension = EXTENSION.search(text)
     digits = PHONE_MARKS.sub("", text[: extension.start()] if extension else text)
     tail = f";ext={extension[1]}" if extension else ""
@@ -140,7 +148,17 @@ def email_shape(nulls: Nulls, typos: Mapping[str, str]) -> Shape:
             edges.append("email_typo")
         return known(f"{local}@{domain.lower()}", edges)
 
-    return typed(read, nulls)
+    unwrap = typed(read, nulls)
+
+    def shape(raw: Any, context: Context) -> Doc:
+        if type(raw) is str and len(raw) <= LONGEST_NAME and raw.isascii() and EMAIL.fullmatch(raw):
+            folded = raw.lower()
+            domain = folded.rpartition("@")[2]
+            if raw.endswith(domain) and domain not in typos and folded not in nulls and raw.isprintable():
+                return {"value": raw}
+        return unwrap(raw, context)
+
+    return shape
 
 
 def padded_shape(kind: str, nulls: Nulls) -> Shape:
@@ -174,6 +192,13 @@ def padded_shape(kind: str, nulls: Nulls) -> Shape:
 def zone_shape(nulls: Nulls) -> Shape:
     def read(text: str, raw: Any) -> Doc:
         kept = text.strip()
-        return known(kept) if zone_of(kept) else held("unknown_time_zone", raw)
+        return known(kept) if len(kept) <= LONGEST_NAME and zone_of(kept) else held("unknown_time_zone", raw)
 
-    return typed(read, nulls)
+    unwrap = typed(read, nulls)
+
+    def shape(raw: Any, context: Context) -> Doc:
+        if type(raw) is str and len(raw) <= LONGEST_NAME and zone_of(raw):
+            return {"value": raw}
+        return unwrap(raw, context)
+
+    return shape

@@ -105,8 +105,13 @@ def make_mapper(contract: Contract, version: str) -> Mapper:
         weigh(values)
         if "demo.state_at_visit" in values:
             compare_states(values)
-        problems += [Problem(n, d["held"], d.get("edges", ("",))[0]) for n, d in values.items() if "held" in d]
-        return Mapped(values, find_contradictions(values), tuple(problems))
+        edges: list[str] = []
+        for name, doc in values.items():
+            if len(doc) > 1:  # more than the value or the null alone
+                edges += doc.get("edges", ())
+                if "held" in doc:
+                    problems.append(Problem(name, doc["held"], doc.get("edges", ("",))[0]))
+        return Mapped(values, find_contradictions(values, edges), tuple(problems))
 
     return map_answers
 
@@ -200,9 +205,6 @@ def system_fields(contract: Contract, version: str) -> Callable[[dict[str, Doc],
 
 def submitted(submission: Submission) -> Doc:
     authored, received = submission.authored_at, submission.received_at
-    edges: list[str] = []
-    if received is not None and authored - received > SKEW:
-        edges.append("clock_skew")
-    if received is not None and received - authored > LATE:
-        edges.append("offline_then_online")
+    took = timedelta() if received is None else received - authored
+    edges = ["clock_skew"] if took < -SKEW else ["offline_then_online"] if took > LATE else []
     return known(authored.isoformat(), edges)

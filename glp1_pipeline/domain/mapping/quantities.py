@@ -54,6 +54,8 @@ class Measure:
         self.low = -math.inf if field.low is None else field.low
         self.high = math.inf if field.high is None else field.high
         self.fixed = fixed
+        self.is_bare = fixed == self.unit and (self.unit, self.unit) in TO_FIELD_UNIT
+        """Whether a number alone is in the field's own unit."""
         self.codes = set_of(codes)
         self.units = {spelling: code.code for spelling, code in codes.items()}
         self.quick = {
@@ -64,7 +66,9 @@ class Measure:
         }
 
     def quickly(self, raw: Any) -> Doc | None:
-        """The clean case: a number and a unit, told apart."""
+        """The clean cases: a number and a unit, told apart; a whole number in the unit that the question names."""
+        if type(raw) is int and self.is_bare and 0 <= raw < 1e6 and self.low <= raw <= self.high:
+            return {"value": float(raw)}
         if type(raw) is not dict or len(raw) != 2:
             return None
         number, unit = raw.get("value"), raw.get("unit")

@@ -50,9 +50,11 @@ class Parts:
     def named(self, raw: dict[Any, Any]) -> tuple[dict[str, Any], list[str], bool]:
         """Raw parts by our names, and whether two names of one part disagree. `line` may come as a list, a name may
         stand after the field's own."""
+        edges: list[str] = []
+        if raw.keys() <= self.shapes.keys() and not isinstance(raw.get("line1"), list):
+            return raw, edges, False
         parts: dict[str, Any] = {}
         torn = False
-        edges: list[str] = []
         for key, part in raw.items():
             name = self.names.get(key)
             if name is None:
@@ -88,11 +90,12 @@ class Parts:
         kinds: list[str] = []
         for name, part in parts.items():
             doc = self.shapes[name](part, context)
-            edges += doc.get("edges", ())
-            if "held" in doc:
-                return held_whole(doc, raw, *edges)
+            if "edges" in doc:
+                edges += doc["edges"]
             if "value" in doc:
                 value[name] = doc["value"]
+            elif "held" in doc:
+                return held_whole(doc, raw, *edges)
             else:
                 kinds.append(doc["null"])
         if value:
@@ -135,9 +138,8 @@ def finish_address(doc: Doc, raw: Any) -> Doc:
         return held("unreadable_zip", raw, *edges)
     if "state" in value and not US_POSTAL.fullmatch(value.get("postal_code", "00000")):  # letters are another country's
         return held("unreadable_zip", raw, *edges)
-    if any(PO_BOX.search(value.get(line, "").lower()) for line in ("line1", "line2")):
-        doc = noted(doc, ["po_box"])
-    return doc
+    lines = f"{value.get('line1', '')};{value.get('line2', '')}"  # no box is told in two lines
+    return noted(doc, ["po_box"]) if PO_BOX.search(lines.lower()) else doc
 
 
 def number_shape(nulls: Nulls, low: float | None, high: float | None, whole: bool) -> Shape:

@@ -32,6 +32,8 @@ class Grouping(NamedTuple):
 
     codes: str
     """The code set that knows the names."""
+    names: Collection[str]
+    """These names, folded."""
     sort: Callable[[list[dict[str, Any]], list[str]], list[str]]
     """Gives each row its group, and notes by an edge that one has none; returns the names that no code knows."""
     apart: Callable[[str], list[str]]
@@ -52,6 +54,11 @@ def list_shape(
     def pieces_of(text: str) -> list[str]:
         pieces = [piece for piece in SEPARATORS.split(text) if piece.strip()]
         return [one for piece in pieces for one in group.apart(piece)] if group else pieces
+
+    def sorted_rows(rows: list[dict[str, Any]], edges: list[str], raw: Any = None) -> Doc:
+        strange = group.sort(rows, edges) if group else ()
+        doc = known(rows, edges, raw)
+        return unmapped(doc, group.codes, *strange) if group and strange else doc
 
     def read(raw: Any, context: Context) -> Doc:
         edges: list[str] = []
@@ -103,23 +110,45 @@ def list_shape(
         if rows:
             if unsure:
                 edges.append("unsure_beside_answers")
-            strange = group.sort(rows, edges) if group else ()
-            doc = (
-                known(rows, [*edges, "exclusive_none"], raw)
-                if said_none
-                else known(rows, edges, raw if unsure else None)
-            )
-            return unmapped(doc, group.codes, *strange) if group and strange else doc
+            if said_none:
+                edges.append("exclusive_none")
+            return sorted_rows(rows, edges, raw if unsure or said_none else None)
         if said_none:
             return known([], edges)
         told = [kind for kind in kinds if kind != "absent"]
         return null(min(unsure, default=told[0] if told else "absent"), edges)
 
+    clean = frozenset(name for name in group.names if is_clean(name, nones, group)) if group else frozenset[str]()
+
+    def clean_rows(raw: list[Any], context: Context) -> list[dict[str, Any]] | None:
+        """The clean case: each row has a name that we know and nothing odd in any part. None where it is another."""
+        rows: list[dict[str, Any]] = []
+        today = context.authored_at.date().isoformat()
+        for row in raw:
+            name = row.get(parts.lone) if type(row) is dict else None
+            if type(name) is not str or name.lower() not in clean:
+                return None
+            doc = parts.read(row, context)
+            if "value" not in doc or "edges" in doc:
+                return None
+            if group and group.not_now and group.not_now(row, "", parts.names, today):
+                return None
+            rows.append(doc["value"])
+        return rows
+
     def shape(raw: Any, context: Context) -> Doc:
+        if clean and type(raw) is list and 0 < len(raw) <= MOST_ROWS and (rows := clean_rows(raw, context)):
+            return sorted_rows(rows, [])
         kind = null_in(raw, nulls)
         return read(raw, context) if kind is None else null(kind)
 
     return shape
+
+
+def is_clean(name: str, nones: Mapping[str, str], group: Grouping) -> bool:
+    """Whether a name that we know can only be read as that name."""
+    is_one = name.isascii() and spelled(nones, name) is None
+    return is_one and not (group.not_now and group.not_now(None, name, (), ""))
 
 
 def medicines(classes: Mapping[str, Code]) -> Grouping:
@@ -130,7 +159,10 @@ def medicines(classes: Mapping[str, Code]) -> Grouping:
     def sort(rows: list[dict[str, Any]], edges: list[str]) -> list[str]:
         strange: list[str] = []
         for row in rows[:]:
-            pieces = [] if row.get("rxnorm") else medicine_names.parted(str(row.get("name", "")), anywhere)
+            name = str(row.get("name", ""))
+            if row.get("rxnorm") or name.lower() in table:
+                continue
+            pieces = medicine_names.parted(name, anywhere)
             if len(pieces) > 1:
                 edges.append("list_from_text")
                 main = next((piece for piece in pieces if anywhere.search(fold(piece))), pieces[0])
@@ -141,8 +173,10 @@ def medicines(classes: Mapping[str, Code]) -> Grouping:
         for row in rows:
             row.pop("class", None)
             folded = fold(str(row.get("name", "")))
-            first = anywhere.search(folded)  # the first known word in it: `Lantus SoloStar 20 units`
-            if found := table.get(folded) or (table[first[0]] if first else None):
+            found = table.get(folded)
+            if found is None and (first := anywhere.search(folded)):  # `Lantus SoloStar 20 units`
+                found = table[first[0]]
+            if found:
                 row["class"] = found
             else:
                 edges.append("autocorrected_medicine")
@@ -155,7 +189,7 @@ def medicines(classes: Mapping[str, Code]) -> Grouping:
     def apart(text: str) -> list[str]:
         return medicine_names.parted(text, anywhere)
 
-    return Grouping(set_of(classes), sort, apart, denial, not_taken.told)
+    return Grouping(set_of(classes), table, sort, apart, denial, not_taken.told)
 
 
 def allergens(codes: Mapping[str, Code]) -> Grouping:
@@ -180,7 +214,7 @@ def allergens(codes: Mapping[str, Code]) -> Grouping:
         """None where an allergen is named: it stays in sight. `None except Wegovy`."""
         return None if any(map(anywhere.search, told)) else next(filter(DENIAL.match, told), None)
 
-    return Grouping(set_of(codes), sort, joined(table, anywhere), denial)
+    return Grouping(set_of(codes), table, sort, joined(table, anywhere), denial)
 
 
 def searched(codes: Mapping[str, Code]) -> tuple[dict[str, str], re.Pattern[str]]:

@@ -10,7 +10,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -41,11 +41,11 @@ class Context:
     authored_at: datetime
     time_zone: str
     received_at: datetime | None = None
+    given_by: datetime = field(init=False)
+    """By when it was given: a form that was begun long ago may be finished later, and not after it came."""
 
-    @property
-    def given_by(self) -> datetime:
-        """By when it was given: a form that was begun long ago may be finished later, and not after it came."""
-        return max(self.authored_at, self.received_at or self.authored_at)
+    def __post_init__(self) -> None:
+        self.given_by = max(self.authored_at, self.received_at or self.authored_at)
 
 
 Shape = Callable[[Any, Context], Doc]
@@ -115,11 +115,11 @@ def known(value: Any, edges: Iterable[str] = (), raw: Any = None) -> Doc:
     doc: Doc = {"value": value}
     if raw is not None:
         doc["raw"] = storable(raw)
-    return noted(doc, edges)
+    return noted(doc, edges) if edges else doc
 
 
 def null(kind: str, edges: Iterable[str] = ()) -> Doc:
-    return noted({"null": kind}, edges)
+    return noted({"null": kind}, edges) if edges else {"null": kind}
 
 
 def held(cause: str, raw: Any, *edges: str) -> Doc:

@@ -27,6 +27,8 @@ CLOSING = " .!,"
 
 def spelled(table: Mapping[str, str], text: str) -> str | None:
     """What a spelling means, as it is written or without the full stop behind it."""
+    if (found := table.get(text)) is not None:
+        return found  # the tables are folded already
     folded = fold(bare(text)[0])
     found = table.get(folded)
     if found is None and (word := folded.rstrip(CLOSING)) and word != folded:
