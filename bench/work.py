@@ -19,6 +19,7 @@ from glp1_pipeline.adapters import charts, ledger
 from glp1_pipeline.adapters.settings import PROJECT
 from glp1_pipeline.defs.intake import BACKLOG
 from glp1_pipeline.defs.resources import Road
+from glp1_pipeline.domain.charting import make_ready
 
 _context = multiprocessing.get_context("spawn")
 
@@ -37,7 +38,8 @@ def work(processes: int) -> dict[str, Any]:
     others = [_context.Process(target=_help, args=(is_warm, is_over, spent)) for _ in range(processes - 1)]
     for other in others:
         other.start()
-    is_warm.wait()  # the pipeline's workers have everything imported, too
+    make_ready(contract)
+    is_warm.wait()  # the pipeline's workers have everything imported and ready, too
     with road.connect("bench") as connection:
         began, cpu = time.monotonic(), time.process_time()
         received = ledger.take(connection, landing, contract, cipher)
@@ -71,6 +73,7 @@ def _help(is_warm: Any, is_over: Any, spent: Any) -> None:
     road = Road()
     with road.connect("bench") as connection:
         contract, cipher = road.contract, road.cipher
+        make_ready(contract)
         is_warm.wait()
         cpu = time.process_time()
         while not is_over.is_set():

@@ -15,7 +15,7 @@ import os
 import secrets
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 NONCE, WRAPPED = 12, 12 + 32 + 16
 MAX_OPENED_BYTES = 80 * 1024 * 1024
+Seal = Callable[[bytes, str], tuple[str, bytes]]
+"""From content and its place to the id of the key and the sealed bytes."""
 
 
 class KeyMissing(RuntimeError):
@@ -151,24 +153,23 @@ class Cipher:
         return self._local.expand
 
     def seal(self, content: bytes, place: str) -> tuple[str, bytes]:
-        return self._lock_up(self._squeeze.compress(content), place)
+        return self.seal_in_transaction()(content, place)
+
+    def seal_in_transaction(self) -> Seal:
+        """`seal` for all that one open transaction writes: the ring is looked at now and not again, since whoever
+        retires a key waits for the transaction."""
+        self._look_again()
+        held, squeeze = self._held, self._squeeze
+        return lambda content, place: _lock_up(held, squeeze.compress(content), place)
 
     def open(self, kid: str, sealed: bytes, place: str) -> bytes:
         return self._expand.decompress(self._unlock(kid, sealed, place), max_output_size=MAX_OPENED_BYTES)
 
     def reseal(self, kid: str, sealed: bytes, place: str) -> tuple[str, bytes]:
         """The same content at the same place, under the current key; it is not even expanded for that."""
-        return self._lock_up(self._unlock(kid, sealed, place), place)
-
-    def _lock_up(self, squeezed: bytes, place: str) -> tuple[str, bytes]:
+        squeezed = self._unlock(kid, sealed, place)
         self._look_again()
-        held = self._held
-        kid = held.ring.active
-        aad = f"{place}|{kid}".encode()
-        chance = os.urandom(32 + 2 * NONCE)  # asked of the kernel once
-        key, nonce, other = chance[:32], chance[32 : 32 + NONCE], chance[32 + NONCE :]
-        wrapped = held.wrappers[kid].encrypt(nonce, key, aad)
-        return kid, b"".join((nonce, wrapped, other, AESGCM(key).encrypt(other, squeezed, aad)))
+        return _lock_up(self._held, squeezed, place)
 
     def _unlock(self, kid: str, sealed: bytes, place: str) -> bytes:
         if kid not in self._held.wrappers:
@@ -190,9 +191,18 @@ def _hold(ring: KeyRing, stamp: tuple[int, ...] | None) -> _Held:
     return _Held(ring, {kid: AESGCM(key) for kid, key in ring.keys.items()}, stamp)
 
 
+def _lock_up(held: _Held, squeezed: bytes, place: str) -> tuple[str, bytes]:
+    kid = held.ring.active
+    aad = f"{place}|{kid}".encode()
+    chance = os.urandom(32 + 2 * NONCE)  # asked of the kernel once
+    key, nonce, other = chance[:32], chance[32 : 32 + NONCE], chance[32 + NONCE :]
+    wrapped = held.wrappers[kid].encrypt(nonce, key, aad)
+    return kid, b"".join((nonce, wrapped, other, AESGCM(key).encrypt(other, squeezed, aad)))
+
+
 def _stamp(path: Path) -> tuple[int, ...]:
     try:
-        there = os.stat(path)  # three times an event: a Path's own way takes twice as long
+        there = path.stat()
     except FileNotFoundError:
         # What is sealed under a key that lies nowhere is lost with this process.
         raise KeyMissing(_no_ring(path)) from None

@@ -48,6 +48,7 @@ def enqueue(
     ).fetchall()
     write_ids = {(target, str(patient_id)): write_id for target, patient_id, write_id in ids}
     numbered = ((write_ids[write.target, write.patient_id], write.body) for write in writes)
-    sealed = ((write_id, *cipher.seal(body, f"writes|{write_id}")) for write_id, body in numbered)
+    seal = cipher.seal_in_transaction()
+    sealed = ((write_id, *seal(body, f"writes|{write_id}")) for write_id, body in numbered)
     copy_rows(connection, "phi.write_bodies", ("write_id", "kid", "body"), sealed)
     return write_ids

@@ -23,7 +23,7 @@ from ..domain.events import Event, Refused, parse_event
 from ..domain.events.door import check_drop
 from ..domain.failures import where
 from .balance_parts import ADDED, part_key
-from .cipher import Cipher, KeyMissing, Tampered
+from .cipher import Cipher, KeyMissing, Seal, Tampered
 from .copying import copy_rows
 from .documents import chunks, lines_of, read_document, say_the_same
 from .landing import DROPS as NAMESPACE
@@ -211,12 +211,12 @@ def _write_chunk(
 ) -> None:
     """One transaction: the events of these lines, and how far the drop is read. `poison`: why its line is dead."""
     with connection.transaction():
-        now = connection.execute("select now()").fetchone()[0]
+        now, seal = connection.execute("select now()").fetchone()[0], cipher.seal_in_transaction()
         known: dict[uuid.UUID, tuple] = {}
         rows: dict[uuid.UUID, tuple] = {}
         again: list[tuple] = []
         for line in chunk:
-            row = _row(contract, cipher, drop_id, line, now, poison, received.named)
+            row = _row(contract, seal, drop_id, line, now, poison, received.named)
             event_id = row[0]
             if event_id in rows:
                 again.append(row)
@@ -270,7 +270,7 @@ def _write_chunk(
 
 def _row(
     contract: Contract,
-    cipher: Cipher,
+    seal: Seal,
     drop_id,
     line: Line,
     now: datetime,
@@ -296,7 +296,7 @@ def _row(
     except Exception as error:  # noqa: BLE001 - one poison line must not hold a drop; it is named dead, not hidden
         event_id = uuid.uuid5(NAMESPACE, "line " + sha256.hex())
         told, status, reason, hint = (None,) * 6, "dead", poison or where(error), MEND
-    kid, body = cipher.seal(content, f"events|{event_id}")
+    kid, body = seal(content, f"events|{event_id}")
     return (event_id, drop_id, line.number, *told, now, now.date(), sha256, kid, body, status, reason, hint)
 
 

@@ -10,7 +10,10 @@ from dagster_celery.tasks import create_execute_job_task, create_resume_job_task
 
 from .. import definitions  # noqa: F401 - warm before the fork
 from ..adapters.settings import Settings
+from ..domain.charting import make_ready
+from .resources import contract
 
+make_ready(contract())  # before the fork, too: else the first drop of each process waits for it
 _broker = Settings.from_env().broker()
 app = Celery("dagster", broker=_broker.url, backend=_broker.backend)
 app.conf.update(

@@ -6,9 +6,14 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from psycopg import DataError
 from psycopg.types.json import Jsonb
 
+from glp1_pipeline.adapters.copying import copy_rows
 from glp1_pipeline.adapters.store import connect
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -46,3 +51,55 @@ def test_times_are_read_in_utc_whatever_the_shell_says(url: str, monkeypatch: py
         row = connection.execute("select %s::timestamptz, '2026-11-28'::date::timestamptz", (NOON,)).fetchone()
     assert row is not None
     assert [at.isoformat() for at in row] == [NOON.isoformat(), "2026-11-28T00:00:00+00:00"]
+
+
+TEXTS = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=20)
+JSON = st.dictionaries(TEXTS, TEXTS | st.integers(-(10**9), 10**9) | st.none(), max_size=3)
+INSTANTS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))
+ROWS = {
+    "id uuid not null": st.uuids(),
+    "name text": TEXTS,
+    "body bytea": st.binary(max_size=20),
+    "doc json": JSON,
+    "held jsonb": JSON,
+    "names text[]": st.lists(TEXTS, max_size=3),
+    "ids uuid[]": st.lists(st.uuids(), max_size=3),
+    "at timestamptz": INSTANTS,
+    "day date": st.dates(),
+    "n int": st.integers(-(2**31), 2**31 - 1),
+    "big bigint": st.integers(-(2**63), 2**63 - 1),
+    "score float8": st.floats(allow_nan=False),
+    "is_it bool": st.booleans(),
+}
+COLUMNS = [column.split()[0] for column in ROWS]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(st.tuples(*(v if "not null" in k else st.none() | v for k, v in ROWS.items())), max_size=4),
+    is_text=st.booleans(),
+)
+def test_rows_arrive_as_they_were_sent(url: str, rows: list[tuple[Any, ...]], is_text: bool):
+    def sent(row: tuple[Any, ...]) -> list[Any]:
+        given = dict(zip(COLUMNS, row, strict=True))
+        if is_text:  # as most of our ids are
+            given["id"] = str(given["id"])
+            given["ids"] = given["ids"] and [str(one) for one in given["ids"]]
+        for name in ("doc", "held"):
+            given[name] = None if given[name] is None else orjson.dumps(given[name]).decode()
+        return [*given.values()]
+
+    with connect(url, "test") as connection, connection.transaction(force_rollback=True):
+        connection.execute(f"create temp table copied ({', '.join(ROWS)})".encode())
+        copy_rows(connection, "copied", COLUMNS, map(sent, rows))
+        assert connection.execute("select * from copied").fetchall() == rows
+
+
+def test_rows_of_another_shape_are_no_rows(url: str):
+    with connect(url, "test") as connection:
+        connection.execute("create temp table copied (id uuid, doc json, name text)")
+        for row in (("no id", "{}", "a"), (str(uuid.uuid4()), "{", "a"), (str(uuid.uuid4()), "{}", "a\x00")):
+            with pytest.raises((ValueError, DataError)):
+                copy_rows(connection, "copied", ("id", "doc", "name"), [row])
+        copy_rows(connection, "copied", ("id", "doc", "name"), [])
+        assert connection.execute("select count(*) from copied").fetchone() == (0,)

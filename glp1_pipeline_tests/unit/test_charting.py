@@ -10,7 +10,7 @@ import pytest
 
 from glp1_pipeline.contracts import load
 from glp1_pipeline.domain import fhir, gates
-from glp1_pipeline.domain.charting import Claimed, Copy, Decided, Known, decide, read
+from glp1_pipeline.domain.charting import Claimed, Copy, Decided, Known, decide, make_ready, read
 from glp1_pipeline.domain.events import Event
 
 from .submissions import full_answers, submission
@@ -85,6 +85,10 @@ def test_a_gate_that_fails_on_one_chart_holds_no_other_patient(monkeypatch):
     decided = run(Known(), claimed(1, full_answers(), "p2"), CKD)
     assert [o.chart.patient_id for o in decided.patients] == ["p1"]
     assert decided.dead.keys() == {"e1-p2"}
+
+
+def test_a_contract_is_made_ready_without_a_patient_and_without_a_trouble():
+    assert make_ready(CONTRACT).dead == {}
 
 
 def test_a_malformed_gate_stops_the_batch_and_kills_no_event(monkeypatch):

@@ -190,7 +190,7 @@ def with_findings(draw: st.DrawFn) -> Chart:
         for n in range(1, draw(st.integers(2, 3)))
     ]
     chart = resolve(CONTRACT, "p1", reports)
-    chart.decisive = draw(st.just({}) | SAID)
+    chart.decisive = {**draw(st.just({}) | SAID)}
     chart.verified_by = dict.fromkeys(chart.decisive, "e1")
     chart.is_followed_up = draw(st.booleans())
     return chart
