@@ -73,6 +73,32 @@ def test_what_waits_is_charted_once_and_a_second_run_finds_nothing(road: SmallRo
     assert_in_balance(road)
 
 
+class Explaining:
+    """A connection that tells how it would find what it is asked for."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, statement: str, values: Any = None, **_: Any) -> psycopg.Cursor:
+        asks = statement if statement.startswith("set") else f"explain {statement}"
+        return self._connection.execute(asks.encode(), values)
+
+
+def test_what_waits_is_not_sorted_for_each_batch_though_postgres_has_no_statistics_of_it_yet(road: SmallRoad):
+    road.drop("one.json", submission(1))
+    road.take()
+    columns = ", ".join(set(ledger.COLUMNS) - {"event_id"})
+    with road.connection.transaction(force_rollback=True):
+        road.connection.execute(
+            f"insert into phi.events (event_id, {columns}) select gen_random_uuid(), {columns} from phi.events,"
+            " generate_series(1, 5000)".encode()
+        )
+        plan = "\n".join(line for (line,) in claim.claim(Explaining(road.connection), claim.Scope(), 0))
+        assert road.rows("select current_setting('enable_sort')") == [("on",)]
+    assert "events_waiting" in plan, plan
+    assert "Sort" not in plan, plan
+
+
 def test_a_backlog_over_several_days_and_batches_is_charted_to_its_end(road: SmallRoad, monkeypatch):
     monkeypatch.setattr(claim, "BATCH", 7)
     road.drop("a.ndjson", *[submission(n) for n in range(40)])
