@@ -106,8 +106,8 @@ class _Held(NamedTuple):
 class Cipher:
     """Seals and opens bytes; `place` (table and row id) is bound in, so a sealed body cannot move to another row.
 
-    Nothing is sealed under a key that the ring's file does not name as current at that moment: who retires a key waits
-    for the transactions that are open, and then knows that nobody will use it again.
+    Nothing is sealed under a key that the ring's file did not name as current in the same transaction: who retires a
+    key waits for the transactions that are open, and then knows that nobody will use it again.
     """
 
     def __init__(self, ring: KeyRing) -> None:

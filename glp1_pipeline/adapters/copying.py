@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg import DataError
 
 _UUID, _TEXT = 2950, 25
 
@@ -19,7 +20,8 @@ _UUID, _TEXT = 2950, 25
 def copy_rows(
     connection: psycopg.Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
 ) -> None:
-    """Add rows, if there are any. An id may be text; JSON is, for it is written already."""
+    """Add rows, if there are any. An id may be text; JSON is, for it is written already. DataError for a value that
+    is none of its column's type."""
     rows = iter(rows)
     if (first := next(rows, None)) is None:
         return
@@ -33,14 +35,20 @@ def copy_rows(
             copy.set_types(["bytea" if oid in _WRITERS else oid for oid in oids])
             for row in chain((first,), rows):
                 written = list(row)
-                for place, write in ours:
-                    if written[place] is not None:
-                        written[place] = write(written[place])
-                copy.write_row(written)
+                try:
+                    for place, write in ours:
+                        if written[place] is not None:
+                            written[place] = write(written[place])
+                    copy.write_row(written)
+                except (ValueError, TypeError, struct.error):  # their texts quote the value
+                    raise DataError(f"a value of a row is none of its column's type in {table}") from None
 
 
 def _id(value: UUID | str) -> bytes:
-    return bytes.fromhex(value.replace("-", "")) if isinstance(value, str) else value.bytes
+    written = bytes.fromhex(value.replace("-", "")) if isinstance(value, str) else value.bytes
+    if len(written) != 16:
+        raise ValueError
+    return written
 
 
 def _jsonb(value: str) -> bytes:
@@ -49,6 +57,8 @@ def _jsonb(value: str) -> bytes:
 
 def _list_of(oid: int, write: Callable[[Any], bytes]) -> Callable[[Iterable[Any]], bytes]:
     def items(value: Iterable[Any]) -> bytes:
+        if isinstance(value, str):  # a list of its letters
+            raise TypeError
         written = [write(item) for item in value]
         if not written:
             return struct.pack(">iii", 0, 0, oid)
@@ -59,6 +69,8 @@ def _list_of(oid: int, write: Callable[[Any], bytes]) -> Callable[[Iterable[Any]
 
 
 _WRITERS: dict[int, Callable[[Any], bytes]] = {
+    21: struct.Struct(">h").pack,  # smallint; the driver would cut a number that is too large
+    23: struct.Struct(">i").pack,  # int
     _UUID: _id,
     114: str.encode,  # json
     3802: _jsonb,

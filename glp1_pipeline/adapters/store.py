@@ -50,8 +50,7 @@ def connect(url: str, name: str) -> Store:
     shell says: a day begins when it begins for everybody. ConnectionError where no server answers."""
     try:
         store = Store.connect(url, autocommit=True, application_name=name, connect_timeout=10)
-        # Nor helpers for a query: what a batch asks is small, and starting them costs more than they bring.
-        store.execute("set time zone 'UTC'; set max_parallel_workers_per_gather = 0")
+        store.execute("set time zone 'UTC'")
     except psycopg.OperationalError:
         # The driver's text names the server and the account: say what to do instead.
         raise ConnectionError(

@@ -3,6 +3,8 @@
 Here: the app and what it imports before it forks. Not here: which broker (settings) and how it is started (`sandbox`).
 """
 
+import logging
+
 import dagster_postgres  # noqa: F401 - warm before the fork
 from celery import Celery
 from dagster._core.execution import api as _  # noqa: F401 - warm before the fork
@@ -11,9 +13,13 @@ from dagster_celery.tasks import create_execute_job_task, create_resume_job_task
 from .. import definitions  # noqa: F401 - warm before the fork
 from ..adapters.settings import Settings
 from ..domain.charting import make_ready
+from ..domain.failures import where
 from .resources import contract
 
-make_ready(contract())  # before the fork, too: else the first drop of each process waits for it
+try:
+    make_ready(contract())  # before the fork, too: else the first drop of each process waits for it
+except Exception as error:  # noqa: BLE001 - a run says whose fault it is; a worker that does not start says nothing
+    logging.getLogger(__name__).warning("the contract is not made ready: %s", where(error))
 _broker = Settings.from_env().broker()
 app = Celery("dagster", broker=_broker.url, backend=_broker.backend)
 app.conf.update(

@@ -93,10 +93,14 @@ def test_what_waits_is_not_sorted_for_each_batch_though_postgres_has_no_statisti
             f"insert into phi.events (event_id, {columns}) select gen_random_uuid(), {columns} from phi.events,"
             " generate_series(1, 5000)".encode()
         )
-        plan = "\n".join(line for (line,) in claim.claim(Explaining(road.connection), claim.Scope(), 0))
+        plan, by_id = (
+            "\n".join(line for (line,) in claim.claim(Explaining(road.connection), scope, 0))
+            for scope in (claim.Scope(), claim.Scope(event_ids=(uuid.uuid4(),)))
+        )
         assert road.rows("select current_setting('enable_sort')") == [("on",)]
     assert "events_waiting" in plan, plan
     assert "Sort" not in plan, plan
+    assert "events_pkey" in by_id, by_id
 
 
 def test_a_backlog_over_several_days_and_batches_is_charted_to_its_end(road: SmallRoad, monkeypatch):

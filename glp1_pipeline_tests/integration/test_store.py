@@ -97,9 +97,23 @@ def test_rows_arrive_as_they_were_sent(url: str, rows: list[tuple[Any, ...]], is
 
 def test_rows_of_another_shape_are_no_rows(url: str):
     with connect(url, "test") as connection:
-        connection.execute("create temp table copied (id uuid, doc json, name text)")
-        for row in (("no id", "{}", "a"), (str(uuid.uuid4()), "{", "a"), (str(uuid.uuid4()), "{}", "a\x00")):
-            with pytest.raises((ValueError, DataError)):
-                copy_rows(connection, "copied", ("id", "doc", "name"), [row])
-        copy_rows(connection, "copied", ("id", "doc", "name"), [])
+        connection.execute(
+            "create temp table copied (id uuid, doc json, name text, names text[], at timestamptz, n int, small int2)"
+        )
+        columns = ("id", "doc", "name", "names", "at", "n", "small")
+        right = {"id": str(uuid.uuid4()), "doc": "{}", "name": "a", "names": ["a"], "at": NOON, "n": 1, "small": 1}
+        wrong = {
+            "id": ["no id", "ab"],
+            "doc": ["{", '"\x00"'],
+            "name": ["a\x00"],
+            "names": ["abc", ["a", None]],
+            "at": ["2026-03-02"],
+            "n": [2**31, 2**40, "1"],
+            "small": [2**15],
+        }
+        for column, values in wrong.items():
+            for value in values:
+                with pytest.raises(DataError):
+                    copy_rows(connection, "copied", columns, [[*(right | {column: value}).values()]])
+        copy_rows(connection, "copied", columns, [])
         assert connection.execute("select count(*) from copied").fetchone() == (0,)

@@ -84,14 +84,18 @@ def claim(connection, scope: Scope, after: int) -> list[tuple]:
     # By day first, as the index of what waits is: else each batch would sort the whole backlog. Postgres would, too,
     # as long as it has no statistics of a file that was just read: then it takes what waits for a few rows.
     order = "seq" if scope.is_replay else "received_on, seq"
-    connection.execute("set local enable_sort = off")
+    # Nor helpers for a query of this transaction: what a batch asks is small, and starting them costs more.
+    connection.execute("set local max_parallel_workers_per_gather = 0")
+    if scope.is_of_pending:
+        connection.execute("set local enable_sort = off")
     rows = connection.execute(
         f"select {COLUMNS} from phi.events where {condition} and seq > %s"
         f" order by {order} limit least({BATCH}, {ROOM}) for update {locked}",
         [*values, after if scope.is_replay else -1],
         binary=True,  # as text a body is twice as long
     ).fetchall()
-    connection.execute("set local enable_sort to default")
+    if scope.is_of_pending:
+        connection.execute("set local enable_sort to default")
     return rows
 
 
