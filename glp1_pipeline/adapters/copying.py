@@ -14,7 +14,7 @@ from uuid import UUID
 import psycopg
 from psycopg import DataError
 
-_UUID, _TEXT = 2950, 25
+_TYPES = psycopg.adapters.types
 
 
 def copy_rows(
@@ -69,12 +69,12 @@ def _list_of(oid: int, write: Callable[[Any], bytes]) -> Callable[[Iterable[Any]
 
 
 _WRITERS: dict[int, Callable[[Any], bytes]] = {
-    21: struct.Struct(">h").pack,  # smallint; the driver would cut a number that is too large
-    23: struct.Struct(">i").pack,  # int
-    _UUID: _id,
-    114: str.encode,  # json
-    3802: _jsonb,
-    1009: _list_of(_TEXT, str.encode),
-    2951: _list_of(_UUID, _id),
+    _TYPES["int2"].oid: struct.Struct(">h").pack,  # the driver would cut a number that is too large
+    _TYPES["int4"].oid: struct.Struct(">i").pack,
+    _TYPES["uuid"].oid: _id,
+    _TYPES["json"].oid: str.encode,
+    _TYPES["jsonb"].oid: _jsonb,
+    _TYPES["text"].array_oid: _list_of(_TYPES["text"].oid, str.encode),
+    _TYPES["uuid"].array_oid: _list_of(_TYPES["uuid"].oid, _id),
 }
 """By the type's number in Postgres; for others the driver has a way that is as quick."""

@@ -81,12 +81,12 @@ def claim(connection, scope: Scope, after: int) -> list[tuple]:
     condition, values = _condition(scope)
     # A replay waits for a row that another run holds; a run of what is pending leaves it to that run.
     locked = "" if scope.is_replay else "skip locked"
-    # By day first, as the index of what waits is: else each batch would sort the whole backlog. Postgres would, too,
-    # as long as it has no statistics of a file that was just read: then it takes what waits for a few rows.
-    order = "seq" if scope.is_replay else "received_on, seq"
-    # Nor helpers for a query of this transaction: what a batch asks is small, and starting them costs more.
+    # What a batch asks is small: starting helpers for a query of this transaction costs more than they bring.
     connection.execute("set local max_parallel_workers_per_gather = 0")
+    # By day first, as the index of what waits is: else each batch would sort the whole backlog.
+    order = "seq" if scope.is_replay else "received_on, seq"
     if scope.is_of_pending:
+        # Without statistics, as of a file that was just read, Postgres takes what waits for a few rows and sorts them.
         connection.execute("set local enable_sort = off")
     rows = connection.execute(
         f"select {COLUMNS} from phi.events where {condition} and seq > %s"

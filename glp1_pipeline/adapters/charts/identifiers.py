@@ -17,5 +17,5 @@ def save_identifiers(connection, outcomes: Iterable[PatientOutcome], known: Know
     reports = [report for outcome in outcomes for report in outcome.reports]
     if again := [report.event_id for report in reports if report.event_id in known.events]:
         connection.execute("delete from phi.told_identifiers where event_id = any(%s::uuid[])", (again,))
-    if rows := [(r.event_id, system, value, r.record_id) for r in reports for system, value in r.identifiers]:
-        copy_rows(connection, "phi.told_identifiers", ("event_id", "system", "value", "record_id"), rows)
+    rows = ((r.event_id, system, value, r.record_id) for r in reports for system, value in r.identifiers)
+    copy_rows(connection, "phi.told_identifiers", ("event_id", "system", "value", "record_id"), rows)

@@ -103,9 +103,10 @@ def _save_decisions(
             " on conflict do nothing",
             (rules.version, rules.document.decode(), now),
         )
+        seal = cipher.seal_in_transaction()
         copy_rows(connection, "phi.refill_decisions", DECISION, (
             (r.decision_id, r.refill_id, r.as_of, r.outcome, r.rule, rules.version, r.sha256,
-             *cipher.seal(r.body, f"refill_decisions|{r.decision_id}"), now)
+             *seal(r.body, f"refill_decisions|{r.decision_id}"), now)
             for r in new.values()
         ))  # fmt: skip
     return {refill_id: made[-1].decision_id for refill_id, made in records.items()}
