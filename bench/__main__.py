@@ -1,10 +1,10 @@
-"""`python -m bench bulk|grow|latency|delivery|identity|replay|dead_letters|refills|soak`: prints a table, keeps the figures in bench/results/."""
+"""`python -m bench bulk|grow|latency|delivery|identity|replay|dead_letters|refills|squeeze|soak`: prints a table, keeps the figures in bench/results/."""
 
 import argparse
 import sys
 from collections.abc import Callable
 
-from . import bulk, dead_letters, delivery, grow, identity, latency, refills, replay, soak
+from . import bulk, dead_letters, delivery, grow, identity, latency, refills, replay, soak, squeeze
 
 BENCHES: dict[str, Callable[[argparse.Namespace], None]] = {
     "bulk": bulk.run,
@@ -15,6 +15,7 @@ BENCHES: dict[str, Callable[[argparse.Namespace], None]] = {
     "replay": replay.run,
     "dead_letters": dead_letters.run,
     "refills": refills.run,
+    "squeeze": squeeze.run,
     "soak": soak.run,
 }
 
@@ -22,7 +23,7 @@ BENCHES: dict[str, Callable[[argparse.Namespace], None]] = {
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     benches = parser.add_subparsers(dest="bench", required=True)
-    for module in (bulk, grow, latency, delivery, identity, replay, dead_letters, refills, soak):
+    for module in (bulk, grow, latency, delivery, identity, replay, dead_letters, refills, squeeze, soak):
         module.add_arguments(benches)
     return parser
 

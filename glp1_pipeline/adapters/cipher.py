@@ -1,8 +1,8 @@
-"""Encryption of what is kept: zstd, then AES-256-GCM under a fresh key per row, wrapped by a key of the ring.
+"""Encryption of what is kept: AES-256-GCM of what was squeezed, under a fresh key per row, wrapped by a key of the ring.
 
 Here: the key ring (a file only its owner may read), seal and open, and the keyed ids of patients. A ring that changes
-on disk is taken up at the next seal, by every process. Not here: where the file lies (`settings`), and changing it
-(`keys`).
+on disk is taken up at the next seal, by every process. Not here: compression (`squeezing`), where the file lies (`settings`), and
+changing it (`keys`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import hmac
 import json
 import os
 import secrets
-import threading
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -21,9 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import zstandard
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from .squeezing import DictionaryMissing, expand, squeeze
 
 NONCE, WRAPPED = 12, 12 + 32 + 16
 MAX_OPENED_BYTES = 80 * 1024 * 1024
@@ -32,7 +32,7 @@ Seal = Callable[[bytes, str], tuple[str, bytes]]
 
 
 class KeyMissing(RuntimeError):
-    """The key that a row was sealed under is not in the ring, or the ring's file is not there."""
+    """What a row was sealed with is not here: its key, the whole ring, or the dictionary that it was squeezed against."""
 
 
 class Tampered(RuntimeError):
@@ -112,7 +112,6 @@ class Cipher:
 
     def __init__(self, ring: KeyRing) -> None:
         self._held = _hold(ring, None)
-        self._local = threading.local()  # zstd's contexts are for one thread each
 
     @property
     def ring(self) -> KeyRing:
@@ -140,18 +139,6 @@ class Cipher:
             )
         self._held = _hold(ring, stamp)
 
-    @property
-    def _squeeze(self) -> zstandard.ZstdCompressor:
-        if not hasattr(self._local, "squeeze"):
-            self._local.squeeze = zstandard.ZstdCompressor(level=1)
-        return self._local.squeeze
-
-    @property
-    def _expand(self) -> zstandard.ZstdDecompressor:
-        if not hasattr(self._local, "expand"):
-            self._local.expand = zstandard.ZstdDecompressor()
-        return self._local.expand
-
     def seal(self, content: bytes, place: str) -> tuple[str, bytes]:
         return self.seal_in_transaction()(content, place)
 
@@ -159,11 +146,18 @@ class Cipher:
         """`seal` for all that one open transaction writes: the ring is looked at now and not again, since whoever
         retires a key waits for the transaction."""
         self._look_again()
-        held, squeeze = self._held, self._squeeze
-        return lambda content, place: _lock_up(held, squeeze.compress(content), place)
+        held = self._held
+        return lambda content, place: _lock_up(held, squeeze(content), place)
 
     def open(self, kid: str, sealed: bytes, place: str) -> bytes:
-        return self._expand.decompress(self._unlock(kid, sealed, place), max_output_size=MAX_OPENED_BYTES)
+        squeezed = self._unlock(kid, sealed, place)
+        try:
+            return expand(squeezed, MAX_OPENED_BYTES)
+        except DictionaryMissing as missing:
+            raise KeyMissing(
+                f"this version of the code has no dictionary {missing} to open what a later one sealed: run that one;"
+                " nothing was changed"
+            ) from None
 
     def reseal(self, kid: str, sealed: bytes, place: str) -> tuple[str, bytes]:
         """The same content at the same place, under the current key; it is not even expanded for that."""
