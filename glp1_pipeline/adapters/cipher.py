@@ -1,8 +1,8 @@
-"""Encryption of what is kept: AES-256-GCM of what was squeezed, under a fresh key per row, wrapped by a key of the ring.
+"""Encryption of what is kept: squeezed, then AES-256-GCM under a fresh key per row, wrapped by a key of the ring.
 
 Here: the key ring (a file only its owner may read), seal and open, and the keyed ids of patients. A ring that changes
-on disk is taken up at the next seal, by every process. Not here: compression (`squeezing`), where the file lies (`settings`), and
-changing it (`keys`).
+on disk is taken up at the next seal, by every process. Not here: compression (`squeezing`), where the file lies
+(`settings`), and changing it (`keys`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Seal = Callable[[bytes, str], tuple[str, bytes]]
 
 
 class KeyMissing(RuntimeError):
-    """What a row was sealed with is not here: its key, the whole ring, or the dictionary that it was squeezed against."""
+    """What a row was sealed with is not here: its key, the ring's file, or the dictionary it was squeezed against."""
 
 
 class Tampered(RuntimeError):

@@ -1,9 +1,9 @@
 """Compression of what is sealed: zstd, against a dictionary of what our documents have in common.
 
-A submission and the FHIR of a chart are mostly the same words for everybody; with those known beforehand a body is a
-third as large. `zstd_dictionaries` holds one file a dictionary, named by the number that each squeezed body carries. None is
-ever changed or taken away: what was squeezed against it opens by it alone. A better one (`python -m bench squeeze --train`) gets
-a number of its own and is named in `CURRENT`; bodies of before stay as they are, those of no dictionary too.
+A submission and the FHIR of a chart are mostly the same words for everybody: with those known beforehand a body is a
+third as large. `zstd_dictionaries` holds one file a dictionary, named by the number that each squeezed body carries.
+None is ever changed or taken away: what was squeezed against it opens by it alone. A better one, which `python -m
+bench squeeze --train` makes, gets a number of its own and is named in `CURRENT`; older bodies open as before.
 
 Not here: encryption, which comes after (`cipher`).
 """

@@ -57,7 +57,7 @@ def test_a_body_of_a_later_dictionary_says_that_a_later_version_is_needed_and_no
     )
     monkeypatch.setattr("glp1_pipeline.adapters.cipher.squeeze", zstandard.ZstdCompressor(dict_data=later).compress)
     kid, sealed = CIPHER.seal(SUBMISSION, "events|1")
-    with pytest.raises(KeyMissing, match="dictionary 900000 .* later") as refusal:
+    with pytest.raises(KeyMissing, match=r"dictionary 900000 .* later") as refusal:
         CIPHER.open(kid, sealed, "events|1")
     assert refusal.value.__cause__ is None
     assert "canary" not in str(refusal.value)
