@@ -29,26 +29,19 @@ def enqueue(
         " on conflict (target, patient_id) do update set has_work = true",
         ([w.target for w in writes], [w.patient_id for w in writes]),
     )
-    ids = connection.execute(
-        "insert into ops.writes (target, patient_id, n, kind, resources, sha256, status, events, created_at,"
-        " contract_version) select t, p, n, k, r, s, 'ready', string_to_array(e, ',')::uuid[], %s, %s"
-        " from unnest(%s::text[], %s::uuid[], %s::int[], %s::text[], %s::int[], %s::bytea[], %s::text[])"
-        " as u(t, p, n, k, r, s, e) returning target, patient_id, write_id",
-        (
-            now,
-            contract_version,
-            [w.target for w in writes],
-            [w.patient_id for w in writes],
-            [w.n for w in writes],
-            [w.kind for w in writes],
-            [len(w.hashes) + (w.target == EHR) for w in writes],  # a provenance goes with each
-            [hashlib.sha256(w.body).digest() for w in writes],
-            [",".join(w.event_ids) for w in writes],
-        ),
+    numbers = connection.execute(
+        "select nextval('ops.writes_write_id_seq') from generate_series(1, %s)", (len(writes),)
     ).fetchall()
-    write_ids = {(target, str(patient_id)): write_id for target, patient_id, write_id in ids}
-    numbered = ((write_ids[write.target, write.patient_id], write.body) for write in writes)
+    numbered = [(number, write) for (number,), write in zip(numbers, writes, strict=True)]
+    copy_rows(
+        connection, "ops.writes",
+        ("write_id", "target", "patient_id", "n", "kind", "resources", "sha256", "status", "events", "created_at",
+         "contract_version"),
+        ((number, w.target, w.patient_id, w.n, w.kind,
+          len(w.hashes) + (w.target == EHR),  # a provenance goes with each
+          hashlib.sha256(w.body).digest(), "ready", w.event_ids, now, contract_version) for number, w in numbered),
+    )  # fmt: skip
     seal = cipher.seal_in_transaction()
-    sealed = ((write_id, *seal(body, f"writes|{write_id}")) for write_id, body in numbered)
+    sealed = ((number, *seal(write.body, f"writes|{number}")) for number, write in numbered)
     copy_rows(connection, "phi.write_bodies", ("write_id", "kid", "body"), sealed)
-    return write_ids
+    return {(write.target, write.patient_id): number for number, write in numbered}
