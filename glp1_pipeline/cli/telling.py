@@ -68,10 +68,12 @@ def _telling() -> tuple[type[Exception], ...]:
 
 
 def or_say(work: Callable):
-    """Of work that refuses by a ValueError whose text tells why: that sentence."""
+    """Of a person's word that cannot be taken: the sentence that tells why."""
+    from ..adapters.matches import WordRefused
+
     try:
         return work()
-    except ValueError as error:
+    except WordRefused as error:
         raise click.ClickException(str(error)) from None
 
 
