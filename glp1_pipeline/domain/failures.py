@@ -19,7 +19,7 @@ def where(error: BaseException) -> str:
 def trace_of(error: BaseException) -> str:
     """As Python prints it, but for texts: those of our own classes tell what to do and quote nothing, any other may
     quote what it failed on."""
-    return "\n".join(_told(one) for one in reversed([*_chain(error)]))
+    return "\n\n".join(_told(one) for one in reversed([*_chain(error)]))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
