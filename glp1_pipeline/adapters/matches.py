@@ -28,6 +28,11 @@ KEYS = {
 Action = Literal["merge", "unmerge", "not_a_match"]
 
 
+class WordRefused(ValueError):
+    """What a person decides cannot be taken; the text says why and what to do, never a value. Any other ValueError is a
+    fault of ours, and may quote what it failed on."""
+
+
 def reviews(connection: psycopg.Connection, limit: int = 100) -> list[dict[str, Any]]:
     """Pairs that a person must decide, the likeliest first: names of what agrees, never a value."""
     names = ("later", "earlier", "weight", "agreements", "guards", "since")
@@ -91,7 +96,7 @@ def decide(
 def put(
     connection: psycopg.Connection, contract: Contract, cipher: Cipher, kind: str, subject: str, data: dict[str, Any]
 ) -> uuid.UUID:
-    """What a steward said, as an event of the ledger; its id. ValueError where it is not whole."""
+    """What a steward said, as an event of the ledger; its id. WordRefused where it is not whole."""
     (now,) = connection.execute("select now()").fetchone() or (None,)
     assert now is not None
     source_id = str(uuid.uuid4())
@@ -108,6 +113,6 @@ def put(
     try:
         event_id = event_id_of(read_event(contract, document))
     except Refused as refusal:  # said at once, and not left behind as a line in quarantine
-        raise ValueError(f"this is not whole: {refusal.hint}") from None
+        raise WordRefused(f"this is not whole: {refusal.hint}") from None
     append(connection, contract, cipher, [document])
     return event_id

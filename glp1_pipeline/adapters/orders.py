@@ -24,7 +24,7 @@ from ..domain.medication import Course, may_let_through, word_on
 from ..domain.past import judge
 from .charts.reports import reports_of
 from .cipher import Cipher
-from .matches import put
+from .matches import WordRefused, put
 from .status import records_of
 
 FORESEEN = "foreseen"
@@ -58,7 +58,7 @@ class Stands:
 
 
 def foresee(connection: psycopg.Connection, contract: Contract, event_id: uuid.UUID, word: Word) -> Sequence[Stands]:
-    """How a refused order stands by the contract of now, and how it would with this override. ValueError says why it
+    """How a refused order stands by the contract of now, and how it would with this override. WordRefused says why it
     may not be, or would change nothing."""
     return _foreseen(connection, contract, event_id, word)[:2]
 
@@ -66,8 +66,8 @@ def foresee(connection: psycopg.Connection, contract: Contract, event_id: uuid.U
 def override(
     connection: psycopg.Connection, contract: Contract, cipher: Cipher, event_id: uuid.UUID, word: Word
 ) -> uuid.UUID:
-    """Put an override into the ledger, from where it is charted like all else; the id of its event. ValueError says why
-    it may not be, or would change nothing."""
+    """Put an override into the ledger, from where it is charted like all else; the id of its event. WordRefused says
+    why it may not be, or would change nothing."""
     *_, record_id, ref = _foreseen(connection, contract, event_id, word)
     data = {"record_id": record_id, "medication_request_ref": ref, **word.data()}
     return put(connection, contract, cipher, OVERRIDDEN, record_id, data)
@@ -142,21 +142,21 @@ def _foreseen(connection, contract: Contract, event_id: uuid.UUID, word: Word) -
     before = _stands(_courses(contract, patient_id, reports), str(event_id))
     if before.outcome in ("accepted", "overridden"):
         how = "nothing refuses this order" if before.outcome == "accepted" else "this order was let through already"
-        raise ValueError(f"{how}: there is nothing to let through")
+        raise WordRefused(f"{how}: there is nothing to let through")
     if before.outcome == "held":
-        raise ValueError(f"the order cannot be used ({before.rule}): a provider must write another one")
+        raise WordRefused(f"the order cannot be used ({before.rule}): a provider must write another one")
     ref = (ordered.medication or {})["ref"]
     try:
         check_order_override(contract, {"medication_request_ref": ref, **word.data()})
     except Refused as refusal:
-        raise ValueError(refusal.hint) from None
+        raise WordRefused(refusal.hint) from None
     (now,) = connection.execute("select now()").fetchone() or (None,)
     assert now is not None
     after = _stands(
         _courses(contract, patient_id, [*reports, _as_said(contract, ordered, ref, word, now)]), str(event_id)
     )
     if after.outcome != "overridden":
-        raise ValueError(_changes_nothing(contract, before, after, word))
+        raise WordRefused(_changes_nothing(contract, before, after, word))
     return before, after, ordered.record_id, ref
 
 
@@ -168,7 +168,7 @@ def _said_with(connection, event_id: uuid.UUID) -> tuple[str, list[Reported], Re
         (event_id,),
     ).fetchone()
     if row is None:
-        raise ValueError("no order is known by this event: `glp1 why PATIENT` shows those that are refused")
+        raise WordRefused("no order is known by this event: `glp1 why PATIENT` shows those that are refused")
     reports = list(reports_of(connection, records_of(connection, row[0])))
     return row[0], reports, next(report for report in reports if report.event_id == str(event_id))
 
@@ -194,7 +194,7 @@ def _stands(courses: Sequence[Course], event_id: str) -> Stands:
         if told or any(fact.event_id == event_id for fact in course.orders):
             rules = course.let_through.get(event_id, {})
             return Stands(course.family, course.state, "overridden" if rules else "accepted", ", ".join(rules))
-    raise ValueError("this order stands no more: what it says was changed, or taken back")
+    raise WordRefused("this order stands no more: what it says was changed, or taken back")
 
 
 def _changes_nothing(contract: Contract, before: Stands, after: Stands, word: Word) -> str:

@@ -12,7 +12,7 @@ import psycopg
 
 from ..domain.contract import Contract
 from .cipher import Cipher
-from .matches import put
+from .matches import WordRefused, put
 
 TYPE = "field.conflict_resolved"
 Keep = Literal["holding", "offered"]
@@ -32,7 +32,7 @@ def settle_field(
     """Put the steward's word into the ledger; the id of its event.
 
     `holding` is the value that the chart has now; `offered` the one of the conflict, of `source` where several offer
-    one. ValueError says what is missing.
+    one. WordRefused says what is missing.
     """
     found = connection.execute(
         "select c.source, v.record_id::text, v.doc -> c.field from ops.field_conflicts c join phi.patient_values v"
@@ -41,9 +41,10 @@ def settle_field(
         (patient_id, field, source, source),
     ).fetchall()
     if not found:
-        raise ValueError("nothing is in conflict about this field: `glp1 why PATIENT` lists what is")
+        raise WordRefused("nothing is in conflict about this field: `glp1 why PATIENT` lists what is")
     if len(found) > 1 and keep == "offered":
-        raise ValueError(f"several systems offer a value: say whose by --source ({', '.join(row[0] for row in found)})")
+        offering = ", ".join(row[0] for row in found)
+        raise WordRefused(f"several systems offer a value: say whose by --source ({offering})")
     _, record_id, value = found[0]
     if keep == "holding":
         row = connection.execute(
@@ -52,7 +53,7 @@ def settle_field(
         ).fetchone()
         value = row[0] if row else None
     if not isinstance(value, dict) or not {"value", "null"} & value.keys():
-        raise ValueError("that answer was held or taken back: mend it at its source")
+        raise WordRefused("that answer was held or taken back: mend it at its source")
     data = {
         "record_id": record_id,
         "field": field,

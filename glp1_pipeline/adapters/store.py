@@ -15,13 +15,17 @@ class StoreFault(RuntimeError):
     """Postgres refused a statement; named by its code, table and constraint, since its own text quotes the row."""
 
 
+class StoreGone(ConnectionError):
+    """A database does not answer, or went away; the text says what to do."""
+
+
 class Store(psycopg.Connection):
     """A connection whose errors, when they leave its `with` block, say no value."""
 
     def __exit__(self, kind, error, trace) -> None:
         super().__exit__(kind, error, trace)
         if isinstance(error, psycopg.OperationalError):
-            raise ConnectionError("the store went away: it is started again by itself, or see the runbook") from None
+            raise StoreGone("the store went away: it is started again by itself, or see the runbook") from None
         if isinstance(error, psycopg.Error):
             told = error.diag
             raise StoreFault(f"Postgres said {error.sqlstate} on {told.table_name} ({told.constraint_name})") from None
@@ -47,14 +51,12 @@ TROUBLES = (psycopg.Error, OSError, StoreFault)
 
 def connect(url: str, name: str) -> Store:
     """In autocommit: every piece of work opens its own transaction. Times are read in UTC, whatever the server or the
-    shell says: a day begins when it begins for everybody. ConnectionError where no server answers."""
+    shell says: a day begins when it begins for everybody. StoreGone where no server answers."""
     try:
         store = Store.connect(url, autocommit=True, application_name=name, connect_timeout=10)
         store.execute("set time zone 'UTC'")
     except psycopg.OperationalError:
         # The driver's text names the server and the account: say what to do instead.
-        raise ConnectionError(
-            "the store does not answer: start it with `glp1 up`, or check GLP1_DATABASE_URL"
-        ) from None
+        raise StoreGone("the store does not answer: start it with `glp1 up`, or check GLP1_DATABASE_URL") from None
     store.adapters.register_dumper(list, Items)
     return store

@@ -6,6 +6,8 @@ and a quick question cost no more than they need.
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from . import (
@@ -31,6 +33,7 @@ from . import (
     rollback,
     settle,
     start,
+    telling,
     trace,
 )
 
@@ -63,6 +66,7 @@ def main() -> None:
 
     Settings come from GLP1_* variables; without any, everything runs embedded in the folder .glp1 of the project.
     """
+    sys.excepthook = telling.say_fault
 
 
 for command in (

@@ -41,6 +41,13 @@ def told(work: Callable, *also: type[Exception]):
         raise click.ClickException(str(error)) from None
 
 
+def say_fault(_kind: type[BaseException], error: BaseException, _trace: Any) -> None:
+    """The last words of a command that our own code failed in, without values: they go to logs and mails of cron."""
+    from ..domain.failures import trace_of
+
+    click.echo(trace_of(error), err=True)
+
+
 def _telling() -> tuple[type[Exception], ...]:
     """Errors whose text tells a person what to do."""
     from ..adapters.cipher import KeyMissing
@@ -61,10 +68,12 @@ def _telling() -> tuple[type[Exception], ...]:
 
 
 def or_say(work: Callable):
-    """Of work that refuses by a ValueError whose text tells why: that sentence."""
+    """Of a person's word that cannot be taken: the sentence that tells why."""
+    from ..adapters.matches import WordRefused
+
     try:
         return work()
-    except ValueError as error:
+    except WordRefused as error:
         raise click.ClickException(str(error)) from None
 
 

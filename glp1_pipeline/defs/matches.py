@@ -120,7 +120,7 @@ def decide(context: dg.OpExecutionContext, config: DecisionConfig, road: Road) -
             event_id = matches.decide(
                 connection, road.contract, road.cipher, config.action.value, records, config.actor, config.reason.value
             )
-        except ValueError as error:
+        except matches.WordRefused as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         done = charts.chart_events(connection, road.contract, road.cipher, charts.Scope(event_ids=(event_id,)))
     context.add_output_metadata(

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from ..adapters import charts
 from ..adapters import refills as requests
+from ..adapters.matches import WordRefused
 from ..domain.contract import Contract
 from ..domain.refill import holding_flags
 from ..domain.refill_model import ADDRESS_CHANGED
@@ -133,7 +134,7 @@ def let_through(context: dg.OpExecutionContext, config: OverrideConfig, road: Ro
                 context.add_output_metadata({**told, "would be": after.outcome})
                 return
             event_id = requests.override(connection, road.contract, road.cipher, refill_id, word)
-        except (ValueError, requests.RecordFault) as error:
+        except (WordRefused, requests.RecordFault) as error:
             raise dg.Failure(_without_names(road.contract, str(error)), allow_retries=False) from None
         done = charts.chart_events(connection, road.contract, road.cipher, charts.Scope(event_ids=(event_id,)))
         stands = connection.execute("select outcome from ops.refills where refill_id = %s", (refill_id,)).fetchone()
@@ -152,9 +153,9 @@ def _flags(connection, road: Road, refill_id: str, decision_id: str) -> tuple[st
     """The flags that the decision rests on which the person saw."""
     last = requests.decision_of(connection, refill_id)
     if last is None:
-        raise ValueError("no request has this id: `glp1 refill list` shows those that are open")
+        raise WordRefused("no request has this id: `glp1 refill list` shows those that are open")
     if last != decision_id:
-        raise ValueError("the request was decided again since you looked: `glp1 refill show` says how")
+        raise WordRefused("the request was decided again since you looked: `glp1 refill show` says how")
     record = requests.opened(connection, road.cipher, decision_id)
     assert record is not None  # it was found just now, and none is ever deleted
     made = record.doc["decision"]

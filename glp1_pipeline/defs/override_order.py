@@ -11,6 +11,7 @@ import dagster as dg
 from pydantic import Field
 
 from ..adapters import charts, orders
+from ..adapters.matches import WordRefused
 from ..domain.contract import Contract
 from .describe import CLINICAL
 from .override import Reason, Role, in_place_of
@@ -82,7 +83,7 @@ def let_order_through(context: dg.OpExecutionContext, config: OrderOverrideConfi
                 context.add_output_metadata({**told, "would be": after.outcome})
                 return
             event_id = orders.override(connection, road.contract, road.cipher, order, word)
-        except ValueError as error:
+        except WordRefused as error:
             raise dg.Failure(_without_names(road.contract, str(error)), allow_retries=False) from None
         done = charts.chart_events(connection, road.contract, road.cipher, charts.Scope(event_ids=(event_id,)))
         now = orders.stands(connection, road.contract, order)

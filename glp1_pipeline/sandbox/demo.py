@@ -13,6 +13,7 @@ import psycopg
 from ..adapters.balance import balance, on_the_way
 from ..adapters.cipher import KeyMissing, KeyRing
 from ..adapters.schema import migrate
+from ..adapters.server_log import may_quote
 from ..adapters.settings import Settings
 from ..adapters.status import status
 from ..defs.resources import KEYS, Road, connect
@@ -23,8 +24,14 @@ SETTLE_SECONDS = 900.0
 
 
 def prepare(settings: Settings) -> None:
-    """Bring the schema up to date; make the key ring where both it and the data are new."""
+    """Bring the schema up to date; make the key ring where both it and the data are new. Says so where the log of a
+    server that is not ours may quote patients."""
     migrate(settings.store_url())
+    if settings.database_url:
+        with connect(settings, "glp1 set-up") as connection:
+            to_say = "; ".join(may_quote(connection))
+        if to_say:
+            print(f"The log of this Postgres may quote patients. A superuser mends it: {to_say}", flush=True)
     path = settings.home / "secrets" / KEYS
     if not path.exists():
         with connect(settings, "glp1 set-up") as connection:

@@ -308,6 +308,20 @@ def test_what_may_not_be_is_told_to_dagster_without_the_rule_and_no_words_of_one
     assert not any(word in everything for word in ("Canary", "wegovy", patient_of(road)))
 
 
+def test_a_fault_of_ours_in_a_persons_word_is_told_to_dagster_without_what_it_failed_on(
+    road: SmallRoad, monkeypatch: pytest.MonkeyPatch
+):
+    def fails(*_: Any) -> None:
+        raise ValueError("Jane Canary")
+
+    monkeypatch.setenv("DAGSTER_REDACT_USER_CODE_ERRORS", "1")
+    order = refused(road)
+    monkeypatch.setattr(orders, "judge", fails)
+    done = launch(**chosen(order, dry_run=False))
+    assert "error ID" in failure(done)
+    assert "Canary" not in "".join(map(str, done.all_events))
+
+
 def test_orders_that_were_let_through_are_counted_by_rule_reason_and_role(road: SmallRoad):
     override(refused(road), SKIP)
     told = {"rule": SKIP, "reason": "PRIOR_THERAPY_DOCUMENTED", "role": "provider", "orders": 1, "lately": 1}

@@ -19,6 +19,7 @@ from glp1_pipeline.adapters.postgres import ROLES, EmbeddedPostgres, _first_dema
 from glp1_pipeline.adapters.postgres_cluster import SETUP_ROLE
 from glp1_pipeline.adapters.postgres_place import ACCOUNT, SHARED, PostgresError
 from glp1_pipeline.adapters.secrets import SecretError, Secrets
+from glp1_pipeline.adapters.server_log import may_quote
 from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline.adapters.variables import SettingsError
 
@@ -117,6 +118,30 @@ def test_a_failed_statement_leaves_no_value_in_the_server_log(server: Server) ->
         with pytest.raises(psycopg.Error):
             server.tell(statement)
     assert "Zebulon" not in (server.settings.home / "logs" / "postgres.log").read_text()
+
+
+def test_a_server_whose_log_may_quote_patients_is_told_with_what_mends_it(server: Server) -> None:
+    """As a server comes that is not ours: it is true of it, and no more so after what is told."""
+
+    def logged(connection: psycopg.Connection, name: str) -> bool:
+        with pytest.raises(psycopg.DataError):
+            connection.execute("select %s::text::int", (f"refused {name}",))
+        connection.execute("set log_min_duration_statement = 0")
+        connection.execute("select %s::text", (f"slow {name}",))
+        connection.execute("set log_min_duration_statement = -1")
+        return name in (server.settings.home / "logs" / "postgres.log").read_text()
+
+    with psycopg.connect(server.url(SETUP_ROLE), autocommit=True) as connection:
+        assert may_quote(connection) == []
+        connection.execute("set log_min_messages = 'warning'")
+        connection.execute("set log_parameter_max_length = -1")
+        assert logged(connection, "Zora Canary")
+        told = may_quote(connection)
+        assert len(told) == 2
+        for one in told:
+            connection.execute(one.replace(f"alter role {SETUP_ROLE} ", "").encode())
+        assert may_quote(connection) == []
+        assert not logged(connection, "Greta Canary")
 
 
 def test_secrets_and_data_are_closed_to_other_users(server: Server) -> None:

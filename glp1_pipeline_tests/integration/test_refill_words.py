@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from glp1_pipeline import contracts
-from glp1_pipeline.adapters.refills import explain
+from glp1_pipeline.adapters.refills import explain, saying
 from glp1_pipeline.cli import main
 from glp1_pipeline.cli.refill_word import RESOLUTIONS
 from glp1_pipeline.defs import override as wiring
@@ -262,6 +262,27 @@ def test_the_launchpad_offers_what_the_contract_allows_and_no_more():
     longest = max(reason.min_text for reason in CONTRACT.override_reasons.values())
     assert [one for one in wiring.Ground if one.value and len(one.value) < longest] == []
     assert events.RESOLUTIONS == RESOLUTIONS
+
+
+def test_a_fault_of_ours_in_a_persons_word_is_told_to_nobody_with_what_it_failed_on(
+    road: SmallRoad, monkeypatch: pytest.MonkeyPatch
+):
+    """What Python says of a fault quotes the value, and what a job says of a refusal is kept in Dagster."""
+
+    def fails(*_: Any) -> None:
+        raise ValueError("Jane Canary")
+
+    monkeypatch.setenv("DAGSTER_REDACT_USER_CODE_ERRORS", "1")
+    refill_id = held(road, **SIDE_EFFECT)
+    config = chosen(road, refill_id, dry_run=False)
+    monkeypatch.setattr(saying, "decide", fails)
+    done = launch(**config)
+    assert "error ID" in failure(done)
+    assert "Canary" not in "".join(map(str, done.all_events))
+    words = ["--rule", "side_effect", "--reason", "ASSESSED_PATIENT", "--text", TEXT, "--until", "2099-01-01"]
+    words += ["--actor", "provider-7", "--role", "provider"]
+    said = CliRunner().invoke(main, ["refill", "override", refill_id, *words])
+    assert "Canary" not in said.output
 
 
 def test_the_job_is_a_dry_run_until_told_otherwise_and_then_lets_the_request_through(road: SmallRoad):

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from glp1_pipeline import contracts
-from glp1_pipeline.adapters import hops, metrics, replay
+from glp1_pipeline.adapters import hops, matches, metrics, replay
 from glp1_pipeline.adapters.balance import Balance
 from glp1_pipeline.adapters.balance_parts import Part
 from glp1_pipeline.cli import main
@@ -183,6 +183,25 @@ def test_a_steward_chooses_a_reason_in_the_ui_and_it_is_kept_with_the_event(road
     event = json.loads(road.cipher.open(kid, bytes(body), f"events|{event_id}"))
     assert event["data"]["reason"] == "seen together"
     assert road.one("select count(*) from phi.charts") == 1
+
+
+def test_a_fault_of_ours_in_a_decision_is_told_to_dagster_without_what_it_failed_on(
+    road: SmallRoad, monkeypatch: pytest.MonkeyPatch
+):
+    def fails(*_: Any) -> None:
+        raise ValueError("Jane Canary")
+
+    monkeypatch.setenv("DAGSTER_REDACT_USER_CODE_ERRORS", "1")
+    road.send(submission(1), submission(2))
+    first, second = (str(record) for (record,) in road.rows("select patient_id from phi.charts order by received_at"))
+    told = {"action": "MERGE", "first": first, "second": second, "actor": "steward-7", "dry_run": False}
+    monkeypatch.setattr(matches, "append", fails)
+    done = decide_match.execute_in_process(
+        run_config={"ops": {"decide": {"config": told | {"reason": "SEEN_TOGETHER"}}}},
+        resources={"road": Road()}, raise_on_error=False,
+    )  # fmt: skip
+    assert not done.success
+    assert "Canary" not in "".join(map(str, done.all_events))
 
 
 def test_a_fault_of_ours_in_a_replay_is_not_said_to_be_a_wrong_id(road: SmallRoad, monkeypatch: pytest.MonkeyPatch):

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from glp1_pipeline.domain.crm import KEY, Contact, Entry
+from glp1_pipeline.domain.events.shapes import TOKEN
 
 from ..calls import Caller, CallFailure, Limits, is_safe
 
@@ -180,10 +181,12 @@ class Crm:
         try:
             changed_at = datetime.fromisoformat(content.get("archivedAt") or content["updatedAt"])
             properties = {name: value for name, value in content["properties"].items() if isinstance(value, str)}
-            version = content.get("version") or headers.get("ETag", "").removeprefix("W/").strip('"') or None
+            version = str(content.get("version") or headers.get("ETag", "").removeprefix("W/").strip('"'))
+            if not TOKEN.fullmatch(contact_id := str(content["id"])):
+                raise ValueError  # kept where no person may be named: what could be a name is no id
             return Contact(
-                contact_id=str(content["id"]),
-                version=None if version is None else str(version),
+                contact_id=contact_id,
+                version=version if TOKEN.fullmatch(version) else None,
                 changed_at=changed_at.astimezone(UTC),
                 properties=properties,
                 is_archived=content.get("archived") is True,

@@ -22,7 +22,7 @@ from glp1_pipeline.domain.outbox import (
 )
 from glp1_pipeline.domain.outbox.exchange import identity_query, is_ours
 
-from .entries import NOT_OFFERED
+from .entries import NOT_OFFERED, etag_of, opaque, version_of
 from .wire import EhrFailure, EhrSettings, Wire
 
 
@@ -240,12 +240,12 @@ def _place(entry: dict[str, Any], kind: str) -> list[str] | None:
         rest = parts[len(parts) - parts[::-1].index(kind) :]
         remote_id = rest[0] if rest else ""
         version = rest[2] if len(rest) > 2 and rest[1] == "_history" else ""
-    etag = str(response.get("etag") or "").removeprefix("W/").strip('"')
+    remote_id, version = opaque(remote_id), etag_of(response) or opaque(version)
     resource = entry.get("resource")
     if isinstance(resource, dict) and resource.get("resourceType") == kind:
-        remote_id = remote_id or str(resource.get("id", ""))
-        version = version or str((resource.get("meta") or {}).get("versionId", ""))
-    return [remote_id, etag or version] if remote_id and (etag or version) else None
+        remote_id = remote_id or opaque(resource.get("id"))
+        version = version or version_of(resource)
+    return [remote_id, version] if remote_id and version else None
 
 
 def _read(key: str, url: str, entry: dict[str, Any]) -> Found | None:
@@ -258,9 +258,7 @@ def _read(key: str, url: str, entry: dict[str, Any]) -> Found | None:
     resource = entry.get("resource")
     if not isinstance(resource, dict) or resource.get("resourceType") != key.partition("/")[0]:
         raise EhrFailure("rubbish", status)
-    version = str((resource.get("meta") or {}).get("versionId", ""))
-    etag = str(entry["response"].get("etag") or "").removeprefix("W/").strip('"')
-    return Found(remote_id, etag or version, resource)
+    return Found(remote_id, etag_of(entry["response"]) or version_of(resource), resource)
 
 
 def _searched(key: str, entry: dict[str, Any]) -> Found | None:
@@ -270,7 +268,10 @@ def _searched(key: str, entry: dict[str, Any]) -> Found | None:
     hits = [r for r in _resources(result.get("entry") or ()) if is_ours(r, key)]
     if not hits:
         return None
-    return Found(hits[0]["id"], str((hits[0].get("meta") or {}).get("versionId", "")), hits[0], len(hits))
+    remote_id = opaque(hits[0].get("id"))
+    if not remote_id:
+        raise EhrFailure("rubbish", _entry_status(entry))
+    return Found(remote_id, version_of(hits[0]), hits[0], len(hits))
 
 
 def _resources(entries: Iterable[Any]) -> list[dict[str, Any]]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from glp1_pipeline.domain.events.shapes import TOKEN
+
 from .wire import EhrFailure
 
 NOT_OFFERED = (400, 404, 405, 501)
@@ -42,11 +44,27 @@ def bundle_entries(content: Any, kind: str) -> list[dict[str, Any]]:
 
 def entry_of(resource: dict[str, Any]) -> Entry:
     stamp = stamp_of(resource)
-    remote_id = resource.get("id")
-    if not isinstance(remote_id, str) or not remote_id:
+    remote_id = opaque(resource.get("id"))
+    if not remote_id:
         raise EhrFailure("rubbish", 200)
-    version = str((resource.get("meta") or {}).get("versionId") or instant(stamp))
+    version = version_of(resource) or instant(stamp)
     return Entry(str(resource["resourceType"]), remote_id, version, stamp, resource)
+
+
+def opaque(told: Any) -> str:
+    """An id or a version, as a server gives it; nothing where it is none. It is kept where no person may be named, so
+    what could be a name is none."""
+    found = str(told) if isinstance(told, (str, int)) else ""
+    return found if TOKEN.fullmatch(found) else ""
+
+
+def version_of(resource: dict[str, Any]) -> str:
+    return opaque((resource.get("meta") or {}).get("versionId"))
+
+
+def etag_of(response: dict[str, Any]) -> str:
+    """The version that the answer to an entry names."""
+    return opaque(str(response.get("etag") or "").removeprefix("W/").strip('"'))
 
 
 def stamp_of(resource: dict[str, Any]) -> datetime:

@@ -15,7 +15,19 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from .ehr import Ehr
-from .entries import NOT_OFFERED, Entry, bundle_entries, entry_of, floor, instant, is_of, parsed, stamp_of
+from .entries import (
+    NOT_OFFERED,
+    Entry,
+    bundle_entries,
+    entry_of,
+    etag_of,
+    floor,
+    instant,
+    is_of,
+    opaque,
+    parsed,
+    stamp_of,
+)
 from .wire import EhrFailure, EhrMisconfigured
 
 PAGE = 100
@@ -227,9 +239,9 @@ def _deletion(kind: str, entry: dict[str, Any]) -> tuple[str, str, datetime | No
     if request.get("method") != "DELETE":
         return None
     parts = str(request.get("url") or entry.get("fullUrl") or "").split("/_history")[0].split("/")
-    if len(parts) < 2 or parts[-2] != kind:
+    if len(parts) < 2 or parts[-2] != kind or not opaque(parts[-1]):
         return None
-    version = str(response.get("etag") or "").removeprefix("W/").strip('"')
+    version = etag_of(response)
     told = response.get("lastModified")
     stamp = None if told is None else parsed(told)
     return parts[-1], version or (instant(stamp) if stamp else "deleted"), stamp

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from glp1_pipeline.domain.outbox.exchange import identity_query
 
 from .ehr import Ehr
+from .wire import EhrFailure
 
 
 class ReadBack(NamedTuple):
@@ -46,4 +47,7 @@ def count_by_identifier(ehr: Ehr, keys: Iterable[str]) -> Iterator[tuple[str, in
     while chunk := list(islice(remaining, ehr.settings.max_batch_entries)):
         urls = [f"{key.partition('/')[0]}?{identity_query(key, None, types)}&_summary=count" for key in chunk]
         for key, answer in zip(chunk, ehr.batch_get(urls), strict=True):
-            yield key, int((answer.get("resource") or {}).get("total", 0))
+            total = (answer.get("resource") or {}).get("total", 0)
+            if not isinstance(total, int):
+                raise EhrFailure("rubbish", 200)
+            yield key, total

@@ -17,6 +17,7 @@ import psycopg
 from psycopg import Connection
 
 from glp1_pipeline.adapters.ehr import Ehr
+from glp1_pipeline.adapters.store import StoreGone
 from glp1_pipeline.domain.contract import WriteKind
 from glp1_pipeline.domain.outbox import OF_TARGET, Breaker, after_failure, after_success, decide, is_over_at_last
 
@@ -263,7 +264,7 @@ class _Crew:
             except (psycopg.OperationalError, psycopg.InterfaceError, ConnectionError) as error:
                 if attempt == DATABASE_TRIES:
                     told = getattr(error, "sqlstate", None) or "no connection"
-                    raise ConnectionError(f"outbox: no database ({told})") from None
+                    raise StoreGone(f"outbox: no database ({told})") from None
                 if not isinstance(error, (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)):
                     if self.connection is not None:
                         self.connection.close()

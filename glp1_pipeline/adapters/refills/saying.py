@@ -19,7 +19,7 @@ from ...domain.events.refill import check_override
 from ...domain.refill import Decision, Override, decide, holding_flags, may_override
 from ...domain.refill.decide import from_docs
 from ..cipher import Cipher
-from ..matches import put
+from ..matches import WordRefused, put
 from .records import opened
 
 OVERRIDDEN, RESOLVED = "refill.overridden", "flag.resolved"
@@ -52,15 +52,15 @@ class Word:
 def foresee(
     connection: psycopg.Connection, contract: Contract, cipher: Cipher, refill_id: str, word: Word
 ) -> tuple[Decision, Decision]:
-    """How an open request stands by the rules of now, and how it would stand with this override. ValueError says why it
-    may not be, or would change nothing."""
+    """How an open request stands by the rules of now, and how it would stand with this override. WordRefused says why
+    it may not be, or would change nothing."""
     now, record = _open_request(connection, cipher, refill_id)
     if not word.actor.strip():
-        raise ValueError("say who decides: an opaque name, like a staff id")
+        raise WordRefused("say who decides: an opaque name, like a staff id")
     try:
         check_override(contract, {**word.data()}, now)
     except Refused as refusal:
-        raise ValueError(refusal.hint) from None
+        raise WordRefused(refusal.hint) from None
     given = [one for one in from_docs(record["overrides"]) if now < one.expires_at]
     more = Override("", word.rules, word.flags, word.reason_code, word.role, word.actor, now, word.expires_at)
     more = more.seeing(contract.refills, record["inputs"])
@@ -71,15 +71,15 @@ def foresee(
     before, after = stands(now), stands(now, more)
     last = word.expires_at - timedelta(seconds=1)  # one that ends later than those before it changes what comes then
     if before == after and stands(last) == stands(last, more):
-        raise ValueError(_changes_nothing(contract, before))
+        raise WordRefused(_changes_nothing(contract, before))
     return before, after
 
 
 def override(
     connection: psycopg.Connection, contract: Contract, cipher: Cipher, refill_id: str, word: Word
 ) -> uuid.UUID:
-    """Put an override into the ledger, from where it is charted like all else; the id of its event. ValueError says why
-    it may not be, or would change nothing."""
+    """Put an override into the ledger, from where it is charted like all else; the id of its event. WordRefused says
+    why it may not be, or would change nothing."""
     foresee(connection, contract, cipher, refill_id, word)
     record_id = _record_of(connection, refill_id)
     data = {"record_id": record_id, "refill_id": refill_id, **word.data()}
@@ -96,7 +96,7 @@ def resolve(
     reason_code: str,
     actor: str,
 ) -> uuid.UUID:
-    """Put a provider's word on a flag into the ledger; the id of its event. ValueError says what is missing."""
+    """Put a provider's word on a flag into the ledger; the id of its event. WordRefused says what is missing."""
     standing = dict(
         connection.execute(
             "select flag_id, event_id from phi.risk_flags where patient_id = %s and status <> 'cleared'", (patient_id,)
@@ -104,9 +104,9 @@ def resolve(
     )
     if flag_id not in standing:
         stands = ", ".join(sorted(standing)) or "none"
-        raise ValueError(f"this flag does not stand on the patient's chart; those that do: {stands}")
+        raise WordRefused(f"this flag does not stand on the patient's chart; those that do: {stands}")
     if not actor.strip():
-        raise ValueError("say who decides: an opaque name, like a staff id")
+        raise WordRefused("say who decides: an opaque name, like a staff id")
     # With the record whose word raised it: parted from another again, the patient keeps what was said of their own.
     row = connection.execute(
         "select record_id::text from phi.events where event_id = %s", (standing[flag_id],)
@@ -117,14 +117,14 @@ def resolve(
 
 
 def _open_request(connection, cipher: Cipher, refill_id: str) -> tuple[datetime, dict[str, Any]]:
-    """The time of now, and the record of the request's last decision. ValueError where it is none, or over."""
+    """The time of now, and the record of the request's last decision. WordRefused where it is none, or over."""
     row = connection.execute(
         "select status, decision_id::text, now() from ops.refills where refill_id = %s", (uuid.UUID(refill_id),)
     ).fetchone()
     if row is None:
-        raise ValueError("no request has this id: `glp1 refill list` shows those that are open")
+        raise WordRefused("no request has this id: `glp1 refill list` shows those that are open")
     if row[0] != "open":
-        raise ValueError(f"the request is {row[0]}: there is nothing to let through")
+        raise WordRefused(f"the request is {row[0]}: there is nothing to let through")
     record = opened(connection, cipher, row[1])
     assert record is not None  # the balance holds it
     return row[2], record.doc

@@ -12,6 +12,7 @@ from __future__ import annotations
 import psycopg
 from psycopg import sql
 
+from ..store import StoreGone
 from .chunks import Work
 
 RUNS_AT_A_TIME = 100
@@ -26,7 +27,7 @@ LATEST = (
 
 
 def connect(url: str) -> psycopg.Connection:
-    """To Dagster's own database, in autocommit; `url` may name another driver. Raises ConnectionError."""
+    """To Dagster's own database, in autocommit; `url` may name another driver. Raises StoreGone."""
     try:
         return psycopg.connect(
             "postgresql://" + url.partition("://")[2],
@@ -36,7 +37,7 @@ def connect(url: str) -> psycopg.Connection:
         )
     except psycopg.OperationalError:
         # The driver's text names the server and the account.
-        raise ConnectionError(
+        raise StoreGone(
             "Dagster's database does not answer: start it with `glp1 up`, or check GLP1_DAGSTER_DATABASE_URL"
         ) from None
 

@@ -204,7 +204,10 @@ def _history(answer: Mapping[str, Any]) -> History:
         return History([_version(told)], is_whole=False)
     versions = [_version(entry.get("resource")) for entry in bundle_entries(told, "history")]
     has_more = any(link.get("relation") == "next" for link in told.get("link") or ())
-    return History(versions, is_whole=not has_more and int(told.get("total") or len(versions)) <= len(versions))
+    total = told.get("total") or len(versions)
+    if not isinstance(total, int):
+        raise EhrFailure("rubbish", 200)
+    return History(versions, is_whole=not has_more and total <= len(versions))
 
 
 def _version(resource: Any) -> Version:
