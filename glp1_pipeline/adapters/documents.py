@@ -6,6 +6,7 @@ folders (`landing`), what a document means (`domain.events`), and the ledger's r
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -83,8 +84,11 @@ def read_document(content: bytes, is_too_long: bool = False, was_accepted: bool 
     try:
         document = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        if not _is_utf8(content):
+        if not _is_utf8(content) or content[:2].count(0) == 1:  # UTF-16 of plain letters: each has a NUL
             raise Refused("not_utf8", "the bytes are not UTF-8: export the drop as UTF-8") from None
+        if "after document" in error.msg:
+            hint = f"something follows the object at character {error.pos}: send one on a line of its own, alone"
+            raise Refused("malformed_json", hint) from None
         raise Refused(
             "malformed_json", f"no JSON at character {error.pos}: check that the file was not cut off"
         ) from None
@@ -92,7 +96,21 @@ def read_document(content: bytes, is_too_long: bool = False, was_accepted: bool 
         raise Refused("not_an_object", "an event is a JSON object: one per line, or one per file")
     if not was_accepted and not _has_all_words(document, content) and _has_key_twice(content):
         raise Refused("key_twice", "an object names one key twice: which answer holds cannot be known")
+    if document.get("data_base64") is not None:
+        document["data"] = _decoded(document)
     return document
+
+
+def _decoded(event: dict[str, Any]) -> dict[str, Any]:
+    """The data of a CloudEvent that carries it as base64 of its bytes."""
+    hint = "`data_base64` must be the base64 of a JSON object, and stand in place of `data`"
+    if event.get("data") is not None:
+        raise Refused("wrong_shape", hint)
+    try:
+        content = base64.b64decode(event["data_base64"], validate=True)
+    except (TypeError, ValueError):
+        raise Refused("wrong_shape", hint) from None
+    return read_document(content)
 
 
 def _is_utf8(content: bytes) -> bool:

@@ -320,9 +320,7 @@ def lines(stream: BinaryIO, offset: int, number: int) -> Iterator[Line]:
         while is_too_long and rest and not rest.endswith(b"\n"):
             rest = stream.readline(CHUNK)
             offset += len(rest)
-        content = content.rstrip(b"\r\n")
-        if number == 1:
-            content = content.removeprefix(b"\xef\xbb\xbf")
+        content = content.rstrip(b"\r\n").removeprefix(b"\xef\xbb\xbf")  # also inside, where files were joined
         if content.strip():
             yield Line(number, content[:MAX_LINE_BYTES], is_too_long or len(content) > MAX_LINE_BYTES, offset)
 

@@ -1,6 +1,8 @@
 """A line of a drop promises: bytes become one JSON object strictly, and an object that names one key twice is refused
 wherever it lies and however its words are spelled."""
 
+import base64
+import io
 import json
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glp1_pipeline.adapters.documents import read_document
+from glp1_pipeline.adapters.documents import lines_of, read_document
 from glp1_pipeline.domain.events import Refused
 
 WORDS = st.sampled_from(["a", "b", "", '"', "\\", '\\"', 'x":', "é", "\u2028", "\n", "😀"]) | st.text(max_size=3)
@@ -56,3 +58,53 @@ def test_what_is_nested_deeper_than_we_would_write_it_is_read_all_the_same():
     assert read_document(deep)
     with pytest.raises(Refused, match="key_twice"):
         read_document(deep.replace(b"1", b'{"b":1,"b":2}'))
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def test_data_that_came_as_base64_is_read_as_the_object_that_it_is():
+    event = {"id": "1", "data": None, "data_base64": _base64('{"form_id": "é"}')}
+    assert read_document(json.dumps(event).encode())["data"] == {"form_id": "é"}
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"data_base64": "not base64"}, "wrong_shape"),
+        ({"data_base64": {"a": 1}}, "wrong_shape"),
+        ({"data_base64": _base64("{}"), "data": {}}, "wrong_shape"),
+        ({"data_base64": _base64("[]")}, "not_an_object"),
+        ({"data_base64": _base64('{"a": 1, "a": 2}')}, "key_twice"),
+    ],
+)
+def test_data_as_base64_is_refused_for_the_reasons_that_any_line_is(more: dict[str, Any], reason: str):
+    with pytest.raises(Refused) as refusal:
+        read_document(json.dumps(more).encode())
+    assert refusal.value.reason == reason
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1"])
+def test_another_encoding_is_named_as_what_it_is(encoding: str):
+    with pytest.raises(Refused) as refusal:
+        read_document('{"name": "é"}'.encode(encoding))
+    assert refusal.value.reason == "not_utf8"
+
+
+@pytest.mark.parametrize("behind", [",", "{}", ' {"a": 1}', "\x00"])
+def test_what_follows_an_object_is_told_from_one_that_was_cut_off(behind: str):
+    with pytest.raises(Refused) as followed:
+        read_document(b'{"a": 1}' + behind.encode())
+    with pytest.raises(Refused) as cut:
+        read_document(b'{"a": 1')
+    assert (followed.value.reason, cut.value.reason) == ("malformed_json", "malformed_json")
+    assert "follows the object at character" in followed.value.hint
+    assert "cut off" in cut.value.hint
+
+
+def test_a_mark_of_byte_order_is_passed_over_at_every_line_where_files_were_joined():
+    content = b"\xef\xbb\xbf{}\r\n\xef\xbb\xbf{}\n\xef\xbb\xbf\n{}"
+    assert [(line.number, line.content) for line in lines_of(io.BytesIO(content), len(content), 0)] == [
+        (1, b"{}"), (2, b"{}"), (4, b"{}"),
+    ]  # fmt: skip

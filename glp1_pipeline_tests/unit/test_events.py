@@ -100,6 +100,21 @@ def test_a_cloud_event_becomes_an_envelope_and_a_submission() -> None:
     assert submission.answers == {"hx.men2": "no"}
 
 
+@pytest.mark.parametrize("time", [REMOVED, None])
+def test_an_event_without_a_time_of_its_own_happened_when_its_form_was_filled_in(time: Any) -> None:
+    document = cloud_event()
+    del document["time"]
+    if time is not REMOVED:
+        document["time"] = time  # what is null is not there, says CloudEvents
+    event, content = submitted(document)
+    assert event.occurred_at == content.authored_at
+
+
+def test_a_time_may_have_any_number_of_digits_behind_its_seconds() -> None:
+    event, _ = submitted(cloud_event() | {"time": "2026-11-22t16:00:01.123456789012z"})
+    assert event.occurred_at.isoformat() == "2026-11-22T16:00:01.123456+00:00"
+
+
 def test_an_amendment_says_what_it_amends() -> None:
     document = changed(cloud_event(supersedes="sub-0", reason="typo"), "type", "intake.amended")
     event, submission = submitted(document)
@@ -182,7 +197,7 @@ def test_an_odd_duration_is_left_to_the_mapping_which_holds_it() -> None:
         ("questionnaire", "https://intake.invalid/Questionnaire/glp1-intake", "unknown_version"),
         ("questionnaire", REMOVED, "unknown_form"),
         ("identifier", REMOVED, "missing_submission_id"),
-        ("subject", {"reference": "Patient/1"}, "missing_subject"),
+        ("subject", {"display": "Pip Canary"}, "missing_subject"),
         ("status", "stopped", "unknown_status"),
         ("authored", "2026-11-22", "bad_time"),
         ("item", {}, "wrong_shape"),

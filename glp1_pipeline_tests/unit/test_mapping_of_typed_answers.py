@@ -358,3 +358,119 @@ def test_what_keyboards_put_around_a_spelling_changes_nothing_of_it(
     words = [s for s in CONTRACT.codes[name] if s not in boxes]
     word = data.draw(st.sampled_from(words))
     assert read(asked, f"{mark}{word}{closing}{mark}").get("value") == CONTRACT.codes[name][word].code
+
+
+@pytest.mark.parametrize(
+    ("told", "value"),
+    [
+        ({"htn": "yes", "osa": "no"}, ["htn"]),
+        ({"htn": "Yes", "osa": {"code": "Y", "display": "Yes"}, "pcos": False}, ["htn", "osa"]),
+    ],
+)
+def test_conditions_that_are_answered_one_by_one_are_those_with_a_yes(told: Any, value: list[str]) -> None:
+    assert read("hx.comorbidities", told)["value"] == value
+
+
+def test_a_no_to_one_of_several_is_no_answer_to_them_all() -> None:
+    assert read("hx.comorbidities", {"htn": "no"})["null"] == "absent"
+    assert read("hx.cancer", {"active": "no"})["null"] == "absent"
+    assert read("hx.cancer", {"none": "no", "active": "yes"})["value"] == "active"
+    assert "held" in read("hx.cancer", {"answer": "none", "active": True})
+    assert "held" in read("hx.cancer", {"none": "unsure", "active": "no"})
+
+
+@pytest.mark.parametrize(
+    "text", ["metformin insulin", "metformin \u2022 insulin", "1) metformin 2) insulin", "metformin (and insulin)"]
+)
+def test_a_known_medicine_does_not_hide_behind_another_whatever_stands_between(text: str) -> None:
+    doc = read("med.current_list", text)
+    assert [row["class"] for row in doc["value"]] == ["metformin", "insulin"]
+    assert doc["edges"] == ["list_from_text"]
+
+
+def test_a_combined_tablet_is_of_the_class_of_each_of_its_medicines() -> None:
+    rows = read("med.current_list", [{"name": "glipizide-metformin", "dose": "5/500"}])["value"]
+    assert [row["class"] for row in rows] == ["sulfonylurea", "metformin"]
+    assert rows[0]["dose"] == "5/500"
+
+
+def test_a_name_of_one_class_is_one_medicine_however_long() -> None:
+    assert len(read("med.current_list", ["insulin glargine (Lantus) insulin"])["value"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("metformin, 500 mg, twice daily", ["metformin, 500 mg, twice daily"]),
+        ("metformin|500 mg|daily", ["metformin, 500 mg, daily"]),
+        ("flurbizole; 5 mg; metformin", ["flurbizole, 5 mg", "metformin"]),
+        ("none, metformin", ["metformin"]),
+    ],
+)
+def test_a_dose_behind_a_comma_is_no_medicine(text: str, names: list[str]) -> None:
+    assert [row["name"] for row in read("med.current_list", text)["value"]] == names
+
+
+@pytest.mark.parametrize("text", ["2025550147; 2025550148", "2025550147,2025550148", "+1 202 555 0147; 2025550148"])
+def test_a_second_number_is_no_extension_of_the_first(text: str) -> None:
+    assert read("demo.mobile", text)["held"] == "unreadable_phone"
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        ("anthro.weight", "180 lb (81.6 kg)", 81.65),
+        ("anthro.weight", "81.6kg/180lb", 81.6),
+        ("anthro.weight", "12 st 12 lb = 180 lb", 81.65),
+        ("anthro.height", "5'7\" (170 cm)", 170.18),
+        ("anthro.height", "170 cm or 5 ft 7 in", 170.0),
+    ],
+)
+def test_one_measure_told_in_two_units_is_read_where_they_agree(field: str, text: str, value: float) -> None:
+    doc = read(field, text)
+    assert (doc["value"], "answered_twice" in doc["edges"]) == (value, True)
+
+
+@pytest.mark.parametrize(
+    "text", ["180 lb (90 kg)", "5'7\" or 5'9\"", "5'' 7'", "80 kg 81 kg", "180 lb / 81.6", "/ 180 lb"]
+)
+def test_measures_that_differ_or_are_joined_by_nothing_are_held(text: str) -> None:
+    assert "held" in read("anthro.height" if "'" in text else "anthro.weight", text)
+
+
+def test_a_dose_without_its_medicine_and_a_town_without_its_street_are_held() -> None:
+    assert read("med.glp1_product", {"preparation": "Ozempic", "dose": 1})["held"] == "unexpected_shape"
+    assert read("demo.address", {"avenue": "9 Larch", "city": "Austin", "state": "TX"})["held"] == "unexpected_shape"
+    assert read("vitals.bp", {"systolic": 120, "diastolic": 80, "position": "sitting"})["value"]["systolic"] == 120
+
+
+def test_an_address_is_read_under_the_names_that_forms_give_its_parts() -> None:
+    told = {
+        "address_line_1": "9 Larch",
+        "addressLine2": "B",
+        "locality": "Austin",
+        "Province": "TX",
+        "zip_code": "78701",
+    }
+    assert read("demo.address", told)["value"] == {
+        "line1": "9 Larch", "line2": "B", "city": "Austin", "state": "TX", "postal_code": "78701",
+    }  # fmt: skip
+
+
+def test_a_card_whose_file_has_a_size_and_a_title_is_taken() -> None:
+    row = {"side": "front", "content_type": "image/jpeg", "sha256": "ab" * 32, "size": 5, "title": "card"}
+    assert read("ins.card_images", [row])["value"][0]["side"] == "front"
+
+
+@pytest.mark.parametrize("name", ["date", "signed_at", "dateTime"])
+def test_a_consent_keeps_the_time_it_was_given_under_whatever_name(name: str) -> None:
+    told = {"status": "given", "version": "1", name: "2026-11-19T08:00:00-06:00"}
+    assert read("consent.telehealth", told)["value"]["at"] == "2026-11-19T08:00:00-06:00"
+    ahead = told | {name: "2027-11-19T08:00:00-06:00"}
+    assert read("consent.telehealth", ahead)["held"] == "consent_dated_ahead"
+
+
+def test_a_consent_that_was_picked_from_a_code_system_means_both_its_words() -> None:
+    assert read("consent.sms", {"status": {"code": "373066001", "display": "Yes"}})["value"]["status"] == "given"
+    assert read("consent.sms", {"code": "yes", "display": "I do not agree"})["held"] == "conflicting_answers"
+    assert read("consent.sms", {"status": {"null": "declined"}}) == {"null": "declined"}

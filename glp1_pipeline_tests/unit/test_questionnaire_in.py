@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from glp1_pipeline.contracts import load
 from glp1_pipeline.domain import fhir
 from glp1_pipeline.domain.contract import Field
-from glp1_pipeline.domain.events import Submission, parse_event, questionnaire_response_to_submission
+from glp1_pipeline.domain.events import Refused, Submission, parse_event, questionnaire_response_to_submission
 from glp1_pipeline.domain.followup import read_checkin
 from glp1_pipeline.domain.mapping import map_submission
 from glp1_pipeline_tests.fhir_rules import as_sent
@@ -52,8 +52,11 @@ class Encoder:
         items = [item for question, raw in answers.items() for item in self.items(question, raw, kind_of(question))]
         if items and self.one_of(False, True):  # as pages of the form
             cut = len(items) // 2
-            pages = [{"linkId": f"page-{n}", "item": page} for n, page in enumerate((items[:cut], items[cut:])) if page]
-            items = [{"linkId": "form", "item": pages}] if self.one_of(False, True) else pages
+            name = self.one_of("page-", "1.", "hx.page.")
+            pages = [
+                {"linkId": f"{name}{n}", "item": page} for n, page in enumerate((items[:cut], items[cut:])) if page
+            ]
+            items = [{"linkId": self.one_of("form", "1", "hx"), "item": pages}] if self.one_of(False, True) else pages
         details = [
             {"url": "timeZone", "valueString": "America/Chicago"},
             {"url": "receivedAt", "valueDateTime": "2026-11-22T16:00:01Z"},
@@ -76,7 +79,18 @@ class Encoder:
         if any(isinstance(row, dict) and not self.is_scalar(row, kind) for row in rows):
             made = []
             for row in rows:
-                if isinstance(row, dict) and not self.is_scalar(row, kind):
+                if isinstance(row, dict) and self.stands_above(link, row) and self.one_of(False, True):
+                    main = MAIN[link]
+                    below = [
+                        part
+                        for key, told in row.items()
+                        if key != main
+                        for part in self.items(f"{link}.{key}", told, "")
+                    ]
+                    made.append(
+                        {"linkId": link, "answer": [self.answer(row[main], "") | ({"item": below} if below else {})]}
+                    )
+                elif isinstance(row, dict) and not self.is_scalar(row, kind):
                     parts = [part for key, told in row.items() for part in self.items(f"{link}.{key}", told, "")]
                     made.append({"linkId": link, "item": parts} if parts else {"linkId": link})
                 else:
@@ -84,6 +98,10 @@ class Encoder:
             return made
         answers = [self.answer(row, kind) for row in rows if row is not None]
         return [{"linkId": link, "answer": answers} if answers else {"linkId": link}]
+
+    def stands_above(self, link: str, row: dict[str, Any]) -> bool:
+        """Whether one part can be the answer, with the others below it."""
+        return isinstance(row.get(MAIN.get(link, "")), str)
 
     def is_scalar(self, row: dict[str, Any], kind: str) -> bool:
         """What one value[x] can hold."""
@@ -104,7 +122,8 @@ class Encoder:
             return {self.one_of("valueDateTime", "valueString"): raw}
         if kind in ("code", "codes", "tri", "consent") and self.one_of(True, False):
             coding = {"system": "urn:canary:answers", "code": raw}
-            return {"valueCoding": self.one_of(coding, coding | {"display": raw}, {"display": raw})}
+            labels = ({"display": raw}, coding | {"display": raw}, coding | {"display": raw.upper()})
+            return {"valueCoding": self.one_of(coding, *labels)}
         return {"valueString": raw}
 
     def structured(self, raw: dict[str, Any]) -> dict[str, Any]:
@@ -121,6 +140,15 @@ class Encoder:
         file = {named[key]: part for key, part in raw.items() if key in named}
         file["hash"] = base64.b64encode(bytes.fromhex(raw["sha256"])).decode()
         return {"valueAttachment": file}
+
+
+MAIN = {
+    link: field.lone_part or "status"
+    for field in CONTRACT.fields.values()
+    for link in (field.name, *field.questions.values())
+    if field.lone_part or field.type == "consent"
+}
+"""Question -> the part that an answer to it is, where the others stand below it."""
 
 
 def is_iso_date(raw: str) -> bool:
@@ -303,3 +331,219 @@ def test_what_we_write_of_a_check_in_reads_back_as_what_was_sent(answers):
         as_sent(fhir.questionnaire_response(CONTRACT, told, "canary-1")), CONTRACT
     )
     assert said(read_checkin(CONTRACT, back).values) == said(read_checkin(CONTRACT, told).values)
+
+
+# What other form fillers send: sections of any name, details below answers, codings with labels, quantities
+
+ANSWERED = "2026-11-20T08:59:20-06:00"
+
+
+def answered(link: str, *answers: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"linkId": link, "answer": list(answers)} | more
+
+
+def section(link: str, *items: dict[str, Any]) -> dict[str, Any]:
+    return {"linkId": link, "item": list(items)}
+
+
+def coding(code: str | None, display: str | None = None, system: str | None = None) -> dict[str, Any]:
+    told = {"system": system, "code": code, "display": display}
+    return {"valueCoding": {key: word for key, word in told.items() if word}}
+
+
+def quantity(value: float, unit: str, code: str) -> dict[str, Any]:
+    return {"valueQuantity": {"value": value, "unit": unit, "system": UCUM, "code": code}}
+
+
+def response(*items: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return Encoder().response({}, "3.0.0") | {"item": list(items)} | more
+
+
+def mapped(*items: dict[str, Any]) -> Any:
+    return map_submission(CONTRACT, questionnaire_response_to_submission(response(*items), CONTRACT))
+
+
+def value_of(field: str, *items: dict[str, Any]) -> Any:
+    told = mapped(*items)
+    assert told.problems == ()
+    return told.values[field].get("value")
+
+
+BORN = answered("demo.dob", {"valueDate": "1985-03-14"})
+RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [section("1", section("1.1", section("1.1.1", BORN)))],
+        [section("demo", section("demo.about_you", BORN))],
+        [section("intro", {"linkId": "intro.welcome", "text": "Welcome"}), BORN],
+        [answered("allergy.any", coding("no", "No"), item=[section("2", section("2.1", BORN))])],
+        [answered("allergy.any", coding("no", "No") | {"item": [section("2", section("2.1", BORN))]})],
+        [section("demo.address", answered("demo.address.city", {"valueString": "Austin"}), BORN)],
+    ],
+)
+def test_a_question_is_found_in_a_section_of_any_name_and_depth(items):
+    assert value_of("demo.dob", *items) == "1985-03-14"
+
+
+@pytest.mark.parametrize("link", ["2", "extra", "hx.extra"])
+def test_an_unknown_question_of_parts_is_one_unknown_question(link):
+    told = mapped(section(link, answered(f"{link}.a", {"valueString": "Canary"}), {"linkId": f"{link}.b"}))
+    assert [problem.cause for problem in told.problems] == ["unknown_question"]
+
+
+def test_details_below_an_answer_stay_with_it():
+    rows = answered(
+        "med.current_list",
+        {"valueString": "metformin", "item": [answered("med.current_list.dose", {"valueString": "500 mg"})]},
+        {"valueString": "Lantus", "item": [answered("med.current_list.dose", quantity(20, "units", "[iU]"))]},
+    )
+    assert value_of("med.current_list", rows) == [
+        {"name": "metformin", "dose": "500 mg", "class": "metformin"},
+        {"name": "Lantus", "dose": "20 units", "class": "insulin"},
+    ]
+    version = answered("consent.treatment.version", {"valueString": "2026-09"})
+    at = answered("consent.treatment.at", {"valueDateTime": ANSWERED})
+    consent = {"status": "given", "version": "2026-09", "at": ANSWERED}
+    assert (
+        value_of("consent.treatment", answered("consent.treatment", {"valueBoolean": True, "item": [version, at]}))
+        == consent
+    )
+    below = answered("consent.treatment.status", coding("given", "I agree") | {"item": [version, at]})
+    assert value_of("consent.treatment", section("consent.treatment", below)) == consent
+    when = answered("hx.pancreatitis.when", {"valueString": "2010"})
+    told = mapped(answered("hx.pancreatitis", coding("past", "Had it") | {"item": [when]})).values["hx.pancreatitis"]
+    assert (told["value"], told["edges"], told["raw"]["when"]) == ("past", ["text_kept"], "2010")
+
+
+def test_what_is_told_below_a_medicine_can_stop_it_from_counting_as_taken():
+    stopped = answered("med.current_list.stopped", {"valueBoolean": True})
+    name = answered("med.current_list.name", {"valueString": "metformin", "item": [stopped]})
+    assert mapped(section("med.current_list", name)).values["med.current_list"]["held"] == "not_taken_now"
+
+
+def test_parts_that_stand_outside_of_their_question_are_its_parts():
+    street = answered("demo.address.line1", {"valueString": "9 Larch"}, {"valueString": "Apt 2"})
+    page = section("where-you-live", street, answered("demo.address.state", coding("TX", "Texas")))
+    assert value_of("demo.address", page) == {"line1": "9 Larch", "line2": "Apt 2", "state": "TX"}
+    version = answered("consent.sms.version", {"valueString": "7"})
+    assert value_of("consent.sms", answered("consent.sms", {"valueBoolean": True}), version)["version"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("field", "answer", "value"),
+    [
+        ("med.current_list", coding("860975", "metformin 500 MG", RXNORM),
+         [{"name": "metformin 500 MG", "rxnorm": "860975", "class": "metformin"}]),
+        ("med.current_list", coding("none", "None"), []),
+        ("allergy.list", coding("7980", "Penicillin", RXNORM), [{"substance": "Penicillin", "code": "penicillin"}]),
+        ("med.glp1_product", coding("ozempic", "Ozempic"), {"product": "ozempic"}),
+        ("vitals.bp", coding("normal", "Normal"), {"category": "normal"}),
+        ("demo.legal_first", coding("x1", "Ana"), "Ana"),
+        ("consent.marketing", coding("373067005", "No"), {"status": "refused", "version": "", "at": AUTHORED}),
+    ],
+)  # fmt: skip
+def test_a_coding_with_a_label_answers_questions_of_every_type(field, answer, value):
+    assert value_of(field, answered(field, answer)) == value
+
+
+def test_parts_may_be_codings_and_quantities():
+    pressure = [("systolic", 128), ("diastolic", 82)]
+    items = [answered(f"vitals.bp.{part}", quantity(number, "mmHg", "mm[Hg]")) for part, number in pressure]
+    assert value_of("vitals.bp", section("vitals.bp", *items)) == dict(pressure)
+    product = answered("med.glp1_product.product", coding("ozempic", "Ozempic"))
+    dose = answered("med.glp1_product.dose", quantity(0.5, "milligram", "mg"))
+    taken = {"product": "ozempic", "dose": 0.5, "dose_unit": "mg"}
+    assert value_of("med.glp1_product", section("med.glp1_product", product, dose)) == taken
+    rows = [
+        ("substance", coding("7980", "Penicillin", RXNORM)),
+        ("severity", coding("24484000", "Severe", "http://snomed.info/sct")),
+    ]
+    items = [answered(f"allergy.list.{part}", told) for part, told in rows]
+    assert value_of("allergy.list", section("allergy.list", *items)) == [
+        {"substance": "Penicillin", "severity": "severe", "code": "penicillin"}
+    ]
+
+
+def test_a_pressure_in_another_unit_is_no_pressure_in_ours():
+    items = [
+        answered(f"vitals.bp.{part}", quantity(n, "kPa", "kPa")) for part, n in (("systolic", 160), ("diastolic", 100))
+    ]
+    assert "held" in mapped(section("vitals.bp", *items)).values["vitals.bp"]
+
+
+WHY = {"extension": [{"url": REASON, "valueCode": "asked-declined"}]}
+FLAVOR = "http://terminology.hl7.org/CodeSystem/v3-NullFlavor"
+
+
+@pytest.mark.parametrize(
+    ("answer", "null"),
+    [
+        ({"valueCoding": WHY}, "declined"),
+        ({"valueCoding": {"_code": WHY}}, "declined"),
+        ({"valueQuantity": {"_value": WHY, "unit": "kg"}}, "declined"),
+        ({"valueQuantity": WHY | {"unit": "kg"}}, "declined"),
+        ({"valueQuantity": {"unit": "kg"}}, "absent"),
+        (coding("not-asked", "Not Asked", "http://terminology.hl7.org/CodeSystem/data-absent-reason"), "absent"),
+        (coding("ASKU", "asked but unknown", FLAVOR), "unknown"),
+        (coding("UNK", None, "http://terminology.hl7.org/CodeSystem/v2-0532"), "unknown"),
+        (coding("NA", "not applicable", FLAVOR), "not_applicable"),
+        (coding("NASK", "not asked", FLAVOR), "absent"),
+    ],
+)
+def test_a_reason_for_no_answer_counts_wherever_fhir_lets_it_stand(answer, null):
+    assert mapped(answered("anthro.weight", answer)).values["anthro.weight"] == {"null": null}
+
+
+def test_two_values_of_one_answer_are_held():
+    told = mapped(answered("hx.t1dm", {"valueString": "no", "valueCoding": {"code": "yes"}}))
+    assert told.values["hx.t1dm"]["held"] == "conflicting_answers"
+
+
+def named(**more: Any) -> tuple[str, str, str]:
+    event, _ = parse_event({k: v for k, v in response(BORN, **more).items() if v is not None}, CONTRACT)
+    return event.source, event.source_id, event.subject
+
+
+def test_a_response_may_name_itself_and_its_patient_in_the_ways_that_fhir_has():
+    account = {"identifier": {"value": "canary-account"}}
+    assert named(identifier=None, id="r1", meta={"source": "/intake/forms"}) == (
+        "/intake/forms", "r1:completed", "canary-account",
+    )  # fmt: skip
+    own = {"system": "/intake/forms", "value": "r1"}
+    assert named(identifier=own, subject={"reference": "Patient/123"})[2] == "Patient/123"
+    assert named(subject={"reference": "https://forms.invalid/Patient/123"})[2] == "https://forms.invalid/Patient/123"
+    inside = {"resourceType": "Patient", "id": "p", "identifier": [account["identifier"]]}
+    assert named(subject={"reference": "#p"}, contained=[inside])[2] == "canary-account"
+
+
+@pytest.mark.parametrize("identifier", [{"value": "r1"}, {"system": "urn:ietf:rfc:3986", "value": "urn:uuid:r1"}])
+def test_one_account_of_two_systems_is_two_where_the_response_names_no_producer(identifier):
+    """Else two people would be one chart."""
+    system = "http://clinic-a.invalid"
+    told = named(identifier=identifier, subject={"identifier": {"system": system, "value": "100"}})
+    assert (told[0], told[2]) == (system, "100")
+    own = {"system": "/intake/forms", "value": "r1"}
+    assert named(identifier=own, subject={"identifier": {"system": system, "value": "100"}})[0] == "/intake/forms"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"subject": {"reference": "Patient/123"}},
+        {"subject": {"reference": "Patient/123"}, "identifier": {"system": "urn:ietf:rfc:3986", "value": "urn:uuid:1"}},
+        {"subject": {"reference": "#p"}},
+        {"subject": {"reference": "#p"}, "contained": [{"id": "p", "identifier": [{"value": "jo@canary.invalid"}]}]},
+        {"subject": {"display": "Jo Canary"}},
+        {"subject": None},
+    ],
+)
+def test_a_response_that_does_not_say_whose_it_is_is_refused(more):
+    """Many servers have a Patient/123: it is somebody only where the server is named."""
+    with pytest.raises(Refused) as refusal:
+        named(**more)
+    assert refusal.value.reason == "missing_subject"
+    assert "Canary" not in refusal.value.hint
+    assert "canary" not in refusal.value.hint

@@ -45,8 +45,11 @@ def parse_cloud_event(document: dict[str, Any], contract: Contract) -> tuple[Eve
     source = read_token(document.get("source"), "source", "wrong_shape")
     source_id = read_token(document.get("id"), "id", "wrong_shape")
     subject = read_token(document.get("subject"), "subject", "missing_subject")
-    occurred_at = read_time(document.get("time"), "time")
     data = document.get("data")
+    time = document.get("time")
+    if time is None and isinstance(data, dict):
+        time = data.get("authored_at")  # CloudEvents leaves `time` to the producer; a form says when it was filled in
+    occurred_at = read_time(time, "time")
     if not isinstance(data, dict):
         raise Refused("wrong_shape", "`data` must be an object")
     for key in contract.event_types[kind].data:

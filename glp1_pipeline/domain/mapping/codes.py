@@ -12,7 +12,7 @@ from typing import Any
 
 from ..contract import Code
 from .text import Context, Doc, Shape, held, known, noted, null, unmapped
-from .told import Spellings, Told, spelled
+from .told import Spellings, Told, spelled, ticks_of
 
 SEPARATORS = re.compile(r"[;|\n]|(?<!\d),|,(?!\d)")
 """What parts a text into entries. A comma between two digits belongs to a number: `1,000 IU`, `0,5 mg`."""
@@ -156,8 +156,8 @@ def codes_shape(codes: Mapping[str, Code], nulls: Nulls, boxes: Collection[str])
     def slow(raw: Any) -> Doc:
         edges: list[str] = []
         told = raw if isinstance(raw, list) else [raw]
-        if isinstance(raw, dict) and raw and all(isinstance(ticked, bool) for ticked in raw.values()):
-            told = [name for name, ticked in raw.items() if ticked]  # boxes: an empty one was perhaps never seen
+        if isinstance(raw, dict) and (ticks := ticks_of(raw)):
+            told = [name for name, is_ticked in ticks.items() if is_ticked]  # an empty one was perhaps never seen
         if len(told) == 1:
             if (kind := null_in(told[0], own_nulls)) is not None:
                 return null(kind)

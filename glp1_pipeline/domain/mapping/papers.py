@@ -22,7 +22,8 @@ from .told import spelled
 
 CLEAN = ("given", "refused", "revoked")
 SHA256 = re.compile(r"[0-9a-f]{64}")
-STATUS_KEYS = ("status", "code", "value")
+STATUS_KEYS = ("status", "code", "value", "display")
+TIME_KEYS = ("at", "timestamp", "ts", "date", "datetime", "dateTime", "signed_at", "signedAt")
 AHEAD = timedelta(days=1)
 """How far a clock that is fast, or is read in the wrong zone, may carry a signature past its submission."""
 
@@ -36,25 +37,26 @@ def consent_shape(codes: Mapping[str, Code], nulls: Nulls, needs_version: bool) 
 
     def read(raw: Any, context: Context) -> Doc:
         told = raw if isinstance(raw, dict) else {"status": raw}
-        said = [told[key] for key in STATUS_KEYS if told.get(key) not in (None, "")]
-        meant = [spelled(table, text) if (text := as_text(one)) is not None else None for one in said]
+        said = status_of(told)
+        meant = [spelled(table, text) if (text := as_text(one)) is not None else None for _, one in said]
         unticked = {spelled(table, str(key)) for key, part in told.items() if part is False and key not in STATUS_KEYS}
         if len({one for one in meant if one}) > 1 or unticked.intersection(filter(None, meant)):
             return held("conflicting_answers", raw)
-        found = meant[0] if meant else None
+        # A code of some other system leaves the word to its display.
+        found = next((one for (key, _), one in zip(said, meant, strict=True) if one or key != "code"), None)
         if found is None:
             is_asked = any(key in told for key in STATUS_KEYS)
-            kind = null_in(said[0] if said else None, own_nulls) if is_asked else None
+            kind = null_in(said[0][1] if said else None, own_nulls) if is_asked else None
             if kind:
                 return null(kind)
-            words = [text for one in said if (text := as_text(one)) is not None]
+            words = [text for _, one in said if (text := as_text(one)) is not None]
             return unmapped(held("unmapped_code", raw), name, *words)
         version = as_text(told.get("version"))
         if found == "given" and needs_version and not (version and version.strip()):
             return held("consent_without_version", raw)
         edges: list[str] = []
         value = {"status": found, "version": tidy(version)[0] if version else ""}
-        at = next((told[key] for key in ("at", "timestamp", "ts") if told.get(key)), None)
+        at = next((told[key] for key in TIME_KEYS if told.get(key)), None)
         if at is None:
             value["at"] = context.authored_at.isoformat()
             edges.append("consent_time_from_submission")
@@ -82,6 +84,18 @@ def consent_shape(codes: Mapping[str, Code], nulls: Nulls, needs_version: bool) 
         return unwrap(raw, context)
 
     return shape
+
+
+def status_of(told: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """What an answer says of its status, by the key it stands under; of one picked from a code system both words."""
+    said: list[tuple[str, Any]] = []
+    for key in STATUS_KEYS:
+        part = told.get(key)
+        if isinstance(part, dict) and null_in(part, {}) is None:
+            said += [(name, part.get(name)) for name in ("code", "display")]
+        else:
+            said.append((key, part))
+    return [(key, part) for key, part in said if part not in (None, "")]
 
 
 class Instant(NamedTuple):

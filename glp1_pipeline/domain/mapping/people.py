@@ -11,14 +11,16 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .codes import Nulls, once
+from .codes import Nulls, null_in, once
 from .dates import zone_of
 from .digits import ascii_digits
-from .text import LONG, Context, Doc, Shape, as_text, bare, held, is_plain, known, noted, tidy
+from .text import LONG, Context, Doc, Shape, as_text, bare, held, is_plain, known, noted, null, tidy
 
 NANP = re.compile(r"(?:\+?1)?([2-9]\d{2}[2-9]\d{6})")
 LONG_DISTANCE = re.compile(r"\+1[2-9]\d{9}")
 EXTENSION = re.compile(r"[\s,;(]*(?:ext\.?|extension|x|#|;ext=)\s*(\d{1,6})\)?$", re.IGNORECASE)
+SECOND_NUMBER = re.compile(r"[,;].*\d{7}")
+"""Behind a comma stands an extension, and never as many digits as this: two numbers are no one's to choose from."""
 PHONE_MARKS = re.compile(r"[\s().\-\u2010-\u2015/\u00a0]")
 _LABEL = r"[^\W_][^@\s<>()\[\]{}.,;:!?\"'\u2019/\\&=%+*#]*"
 EMAIL = re.compile(rf"[^@\s<>,;:\"]+@{_LABEL}(?:\.{_LABEL})+")
@@ -64,11 +66,14 @@ def read_name(text: str, raw: Any) -> Doc:
 
 def typed(read: Reader, nulls: Nulls) -> Shape:
     def slow(raw: Any, _: Context) -> Doc:
-        text = as_text(raw.get("value", raw.get("text"))) if isinstance(raw, dict) else as_text(raw)
+        told = raw.get("value", raw.get("text", raw.get("display"))) if isinstance(raw, dict) else raw
+        text = as_text(told)
         if text and isinstance(raw, dict) and isinstance(unit := raw.get("unit"), str):
             text = f"{text} {unit}"  # a dose without its unit would be another dose
         if text is None or isinstance(raw, bool):
             return held("unexpected_shape", raw)
+        if told is not raw and isinstance(told, str):  # a text, or a coding's, in an object
+            return read(text, text) if (kind := null_in(told, nulls)) is None else null(kind)
         return read(text, raw)
 
     unwrap = once(slow, nulls)
@@ -119,6 +124,8 @@ def e164(text: str) -> str | None:
     extension = EXTENSION.search(text)
     digits = PHONE_MARKS.sub("", text[: extension.start()] if extension else text)
     tail = f";ext={extension[1]}" if extension else ""
+    if SECOND_NUMBER.search(text):
+        return None
     if found := NANP.fullmatch(digits):
         return f"+1{found[1]}{tail}"
     import phonenumbers  # only foreign numbers need it, and it is slow to import

@@ -37,6 +37,9 @@ SAME = 0.01
 """One measure in two units differs by no more than this share: people round."""
 THING = {"kg": "weight", "cm": "height", "/min": "heart_rate"}
 TOKEN = re.compile(r"(\d[\d.,]*(?:[ \u00a0\u202f]\d{3}(?!\d))*(?:[.,]\d+)?)\s*([^\d\s.,&+-][^\d&+,-]*)?")
+BRACKETED = re.compile(r"\s*\(([^()]*\d[^()]*)\)")
+AGAIN = re.compile(r"(?<=[^\s/=])\s*(?:[/=]|\sor)$")
+"""Behind a measure that is told once more in another unit: `180 lb / 81.6 kg`, `180 lb (81.6 kg)`."""
 JOINERS = re.compile(r"^[\s,&+.-]*(?:and|y)?[\s,&+.-]*$")
 NOT_A_NUMBER = re.compile(r"[^\W\d_]|[\"'\u2018-\u201d\u2032\u2033#]")
 PARTS_OF_ONE = {"1/4": ".25", "1/2": ".5", "3/4": ".75", "\u00bc": ".25", "\u00bd": ".5", "\u00be": ".75"}
@@ -133,11 +136,13 @@ class Measure:
             number, met = ascii_digits(number.strip())
             pairs.append((number, self.units[key]))
             edges += met
-        docs = [self.weigh_up(amount, raw, edges) for amount in amounts(pairs)]
-        return docs[0] if len(docs) == 1 else self.agree(docs, raw, edges)
+        return self.agree(amounts(pairs), raw, edges)
 
-    def agree(self, docs: list[Doc], raw: Any, edges: list[str]) -> Doc:
+    def agree(self, measures: list[list[tuple[str, str]]], raw: Any, edges: list[str]) -> Doc:
         """One measure told in several units: the first, where all mean the same."""
+        docs = [self.weigh_up(measure, raw, edges) for measure in measures]
+        if len(docs) == 1:
+            return docs[0]
         if any("held" in doc for doc in docs):
             return next(doc for doc in docs if "held" in doc)
         told = [doc["value"] for doc in docs]
@@ -150,13 +155,17 @@ class Measure:
         if len(text) > LONGEST:
             return held("unreadable_quantity", raw)
         text, edges = ascii_digits(FRACTION.sub(lambda found: found[1] + PARTS_OF_ONE[found[2]], text))
-        text = text.replace("''", '"').strip().casefold()
+        text = BRACKETED.sub(r" = \1", text.replace("''", '"')).strip().casefold()
         pairs: list[tuple[str, str]] = []
+        measures: list[list[tuple[str, str]]] = [[]]
         end, before = 0, ""
         for token in TOKEN.finditer(text):
             if not JOINERS.match(text[end : token.start()]) or (not pairs and text[: token.start()].strip()):
                 return held("unreadable_quantity", raw)
             spelling = " ".join((token[2] or "").split())
+            is_told_again = token.end() < len(text) and AGAIN.search(spelling) is not None
+            if is_told_again:
+                spelling = AGAIN.sub("", spelling)
             if not spelling and before in FOLLOWS:
                 unit = FOLLOWS[before]
             elif not spelling:
@@ -168,7 +177,10 @@ class Measure:
             else:
                 return unmapped(held("unknown_unit", raw), self.codes, spelling)
             pairs.append((token[1].rstrip(".,"), unit))
-            end, before = token.end(), unit
+            measures[-1].append(pairs[-1])
+            if is_told_again:
+                measures.append([])
+            end, before = token.end(), "" if is_told_again else unit
         if not pairs or text[end:].strip(" .,"):
             return held("unreadable_quantity", raw)
         if chosen and len(pairs) == 1 and not pairs[0][1]:
@@ -177,7 +189,7 @@ class Measure:
             return held("conflicting_units", raw, *edges)
         if len(pairs) == 1 and not pairs[0][1]:
             return self.bare(pairs[0][0], raw, edges)
-        return self.weigh_up(pairs, raw, edges)
+        return self.agree(measures, raw, edges)
 
     def bare(self, number: str, raw: Any, edges: list[str]) -> Doc:
         """A number alone means something only where the question fixed its unit."""

@@ -25,6 +25,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "medicine": ("name",), "rxcui": ("rxnorm",), "contenttype": ("content_type",), "mime_type": ("content_type",),
     "hash": ("sha256",), "started": ("started_on",), "start": ("started_on",), "ended": ("ended_on",),
     "end": ("ended_on",), "program": ("name",), "type": ("kind",), "timestamp": ("at",), "ts": ("at",),
+    "streetaddress": ("line1",), "addressline1": ("line1",), "addressline2": ("line2",), "locality": ("city",),
+    "town": ("city",), "province": ("state",), "stateprovince": ("state",), "administrativearea": ("state",),
 }  # fmt: skip
 US_POSTAL = re.compile(r"\d{5}(?:-\d{4})?", re.ASCII)
 ZERO_STATES = {"CT", "MA", "ME", "NH", "NJ", "RI", "VT", "PR", "VI"}
@@ -33,13 +35,21 @@ PO_BOX = re.compile(r"\bp\.?\s*o\.?\s*box\b|\bpost office box\b|\bapartado\b")
 PRESSURE = re.compile(r"(\d{2,3})\s*(?:/|over|sobre)\s*(\d{2,3})(?:\s*mm\s*hg)?", re.IGNORECASE)
 DOSE = re.compile(r"([.,]?\d[\d.,]*)\s*([^\d\s.,].*)")
 SYSTOLIC, DIASTOLIC = (50, 300), (20, 200)
+MMHG = frozenset(("mmhg", "mm hg", "mm[hg]"))
+QUANTITY = frozenset(("value", "unit", "code"))
 
 
 class Parts:
     """How the parts of one field are found and read."""
 
+    coding = frozenset(("code", "display", "system"))
+    """What an answer has that was picked from a code system, as FHIR's Coding."""
+
     def __init__(self, field: Field, shapes: Mapping[str, Shape]) -> None:
         self.lone, self.shapes = field.lone_part, shapes
+        is_of_a_thing = field.type == "list" or "dose" in field.parts
+        self.thing = "line1" if field.format == "address" else field.lone_part if is_of_a_thing else ""
+        """The part that names what the others are of: a dose without its medicine is nobody's."""
         self.names = {name: name for name in field.parts}
         for alias, targets in ALIASES.items():
             target = next((name for name in targets if name in field.parts), None)
@@ -74,11 +84,25 @@ class Parts:
                 parts["line2"] = ", ".join(lines[1:])
         return parts, edges, torn
 
+    def opened(self, raw: Any) -> Any:
+        """An answer that was picked from a code system, as the part that it stands for; a code of RxNorm is a part of
+        its own."""
+        if not isinstance(raw, dict) or not self.lone:
+            return raw
+        if "display" in raw and self.coding.issuperset(raw):
+            raw = {self.lone: raw}
+        picked = raw.get(self.lone)
+        if isinstance(picked, dict) and "rxnorm" in self.shapes and str(picked.get("system", "")).endswith("/rxnorm"):
+            return {"rxnorm": picked.get("code"), **raw}
+        return raw
+
     def lone_of(self, raw: dict[Any, Any]) -> Any:
         """The part that stands for the whole where it is told alone, under whatever name it came."""
-        return raw[self.lone] if self.lone in raw else self.named(raw)[0].get(self.lone or "")
+        told = raw[self.lone] if self.lone in raw else self.named(raw)[0].get(self.lone or "")
+        return told.get("display", told) if isinstance(told, dict) else told
 
     def read(self, raw: Any, context: Context) -> Doc:
+        raw = self.opened(raw)
         if not isinstance(raw, dict):
             if not self.lone or as_text(raw) is None:
                 return held("unexpected_shape", raw)
@@ -98,6 +122,8 @@ class Parts:
                 return held_whole(doc, raw, *edges)
             else:
                 kinds.append(doc["null"])
+        if value and "unknown_part" in edges and self.thing and self.thing not in value:
+            return held("unexpected_shape", raw, *edges)  # it was told under a name of no part
         if value:
             return known(value, edges)
         told = [kind for kind in kinds if kind != "absent"]
@@ -120,16 +146,25 @@ def group_shape(parts: Parts, nulls: Nulls, finish: Callable[[Doc, Any], Doc] | 
 
 
 def with_dose_unit(raw: dict[Any, Any]) -> dict[Any, Any]:
-    """`0.5 mg` typed as the dose is a dose and its unit."""
-    dose = raw.get("dose")
-    if (
-        isinstance(dose, str)
-        and "dose_unit" not in raw
-        and "unit" not in raw
-        and (found := DOSE.fullmatch(dose.strip()))
-    ):
-        return {**raw, "dose": found[1], "dose_unit": found[2]}
+    """`0.5 mg` as the dose, typed or as a quantity, is a dose and its unit."""
+    name = "dose" if "dose" in raw else "strength"
+    dose = raw.get(name)
+    if "dose_unit" in raw or "unit" in raw:
+        return raw
+    if isinstance(dose, str) and (found := DOSE.fullmatch(dose.strip())):
+        return {**raw, name: found[1], "dose_unit": found[2]}
+    if isinstance(dose, dict) and "value" in dose and QUANTITY.issuperset(dose):
+        units = {"code": dose.get("code"), "display": dose.get("unit")}
+        return {**raw, name: dose["value"], "dose_unit": units if dose.get("code") else dose.get("unit")}
     return raw
+
+
+def in_mmhg(part: Any) -> Any:
+    """The number of a pressure that tells its own unit, where it is the usual one."""
+    if isinstance(part, dict) and "value" in part and QUANTITY.issuperset(part):
+        units = {fold(str(unit)) for key in ("unit", "code") if (unit := part.get(key))}
+        return part["value"] if units <= MMHG else part
+    return part
 
 
 def finish_address(doc: Doc, raw: Any) -> Doc:
@@ -175,6 +210,8 @@ def pressure_shape(parts: Parts, nulls: Nulls) -> Shape:
         given = raw
         if isinstance(raw, str) and (found := PRESSURE.fullmatch(ascii_digits(raw)[0].strip())):
             given = {"systolic": int(found[1]), "diastolic": int(found[2])}
+        elif isinstance(raw, dict):
+            given = {name: in_mmhg(part) for name, part in raw.items()}
         doc = parts.read(given, context)
         value = doc.get("value")
         if value is None:

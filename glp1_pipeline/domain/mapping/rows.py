@@ -42,6 +42,8 @@ class Grouping(NamedTuple):
     """The first of some folded texts that denies an entry, and that no other makes plain."""
     not_now: Callable[[Any, str, Collection[str], str], bool] | None = None
     """Whether a raw row tells of an entry that is none now; asked with its words, the field's parts, and the day."""
+    is_remark: Callable[[str, str], bool] | None = None
+    """Whether a text only says more of the entry before it: `metformin, 500 mg, at night`."""
 
 
 def list_shape(
@@ -52,8 +54,17 @@ def list_shape(
     nones = {spelling: code.code for spelling, code in nothing.items()}
 
     def pieces_of(text: str) -> list[str]:
-        pieces = [piece for piece in SEPARATORS.split(text) if piece.strip()]
-        return [one for piece in pieces for one in group.apart(piece)] if group else pieces
+        pieces: list[str] = []
+        for piece in filter(str.strip, SEPARATORS.split(text)):
+            if pieces and says_more(piece, pieces[-1]):
+                pieces[-1] += f", {piece.strip()}"
+            else:
+                pieces += group.apart(piece) if group else [piece]
+        return pieces
+
+    def says_more(piece: str, before: str) -> bool:
+        is_none = spelled(nones, piece) is not None or spelled(nones, before) is not None
+        return bool(not is_none and group and group.is_remark and group.is_remark(piece, before))
 
     def sorted_rows(rows: list[dict[str, Any]], edges: list[str], raw: Any = None) -> Doc:
         strange = group.sort(rows, edges) if group else ()
@@ -72,7 +83,7 @@ def list_shape(
             return held("too_many_rows", raw_rows[:MOST_ROWS])
         rows: list[dict[str, Any]] = []
         said_none, kinds, said, not_now = False, [], list[str](), list[str]()
-        for row in raw_rows:
+        for row in map(parts.opened, raw_rows):
             words = row if isinstance(row, str) else parts.lone_of(row) if isinstance(row, dict) else None
             if isinstance(words, str) and spelled(nones, words) is not None:
                 said_none = True
@@ -97,8 +108,6 @@ def list_shape(
             if "held" in doc:
                 return held_whole(doc, raw, *edges)
             if "value" in doc:
-                if parts.lone not in doc["value"] and "unknown_part" in doc.get("edges", ()):
-                    return held("unexpected_shape", raw, *edges)  # what it is of was told under a name of no part
                 rows.append(doc["value"])
         if group and (denial := group.denial(said)):
             return unmapped(held("unmapped_code", raw, *edges), set_of(nothing), denial)
@@ -170,6 +179,11 @@ def medicines(classes: Mapping[str, Code]) -> Grouping:
                 rows += [{"name": piece} for piece in pieces]
                 if row.keys() == {"name"}:
                     row["name"] = main  # beside a dose it stays as typed: nobody knows whose dose it is
+        for row in rows[:]:
+            if (name := str(row.get("name", ""))).lower() not in table:
+                behind = names_behind(fold(name))
+                rows += [{"name": hidden} for hidden in behind]
+                edges += ["list_from_text"] if behind else []
         for row in rows:
             row.pop("class", None)
             folded = fold(str(row.get("name", "")))
@@ -183,13 +197,20 @@ def medicines(classes: Mapping[str, Code]) -> Grouping:
                 strange.append(folded)
         return strange
 
+    def names_behind(name: str) -> list[str]:
+        """Known names behind the first that are of another class and joined by nothing: `metformin insulin`."""
+        first: dict[str, str] = {}
+        for found in () if name in table else anywhere.finditer(name):
+            first.setdefault(table[found[0]], found[0])
+        return [*first.values()][1:]
+
     def denial(told: list[str]) -> str | None:
         return next((text for text in told if DENIAL.match(text) and text not in table), None)
 
     def apart(text: str) -> list[str]:
         return medicine_names.parted(text, anywhere)
 
-    return Grouping(set_of(classes), table, sort, apart, denial, not_taken.told)
+    return Grouping(set_of(classes), table, sort, apart, denial, not_taken.told, medicine_names.names_nothing)
 
 
 def allergens(codes: Mapping[str, Code]) -> Grouping:

@@ -7,6 +7,7 @@ the value documents (`codes`).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..contract import fold
@@ -21,6 +22,10 @@ TECHNICAL = frozenset(
 """What forms put beside an answer and no person wrote."""
 
 
+TICKS: Mapping[str, bool] = MappingProxyType(
+    {"yes": True, "y": True, "true": True, "s\u00ed": True, "si": True, "no": False, "n": False, "false": False}
+)
+"""How one box of several says whether it is ticked, where it does not say so by true and false."""
 CLOSING = " .!,"
 """What people and keyboards put after a word, and that changes nothing of it."""
 
@@ -34,6 +39,21 @@ def spelled(table: Mapping[str, str], text: str) -> str | None:
     if found is None and (word := folded.rstrip(CLOSING)) and word != folded:
         return table.get(word, table.get(f"{word}."))  # `D.C.` has one of its own
     return found
+
+
+def ticks_of(raw: dict[Any, Any]) -> dict[Any, bool] | None:
+    """Boxes by their names, and which of them are ticked; None where an object is none of boxes."""
+    if raw.keys() & set(CODE_KEYS):
+        return None
+    ticks = {key: tick for key, part in raw.items() if (tick := ticked(part)) is not None}
+    return ticks if ticks and len(ticks) == len(raw) else None
+
+
+def ticked(part: Any) -> bool | None:
+    if isinstance(part, dict):  # an answer that was picked from a code system
+        told = {tick for key in ("code", "display") if (tick := ticked(part.get(key))) is not None}
+        return told.pop() if len(told) == 1 else None
+    return part if isinstance(part, bool) else TICKS.get(fold(part)) if isinstance(part, str) else None
 
 
 def is_untouched(boxes: Collection[str], text: str) -> bool:
@@ -78,14 +98,18 @@ class Spellings:
 
     def read_boxes(self, raw: dict[Any, Any]) -> Told | None:
         """One box per answer: `{"yes": false, "no": true}` is the name of the ticked one. None where no key is an
-        answer's name."""
-        if not all(isinstance(ticked, bool) for ticked in raw.values()):
-            return None
-        told = {key: self.meaning(str(key), str(key)) for key in raw}
+        answer's name. What is not told by boxes beside each other is left to a person: a no to one is no answer."""
+        told = {key: self.meaning(str(key), str(key)) for key in raw if key not in CODE_KEYS and key not in TECHNICAL}
         if not any(one.code or one.null for one in told.values()):
             return None
-        ticked = {told[key] for key, is_ticked in raw.items() if is_ticked}
-        return Told(torn=True) if len(ticked) > 1 else next(iter(ticked), Told(unticked=True))
+        ticks = ticks_of(raw)
+        if ticks is None:
+            is_answered = bool(raw.keys() & set(CODE_KEYS))
+            return (
+                None if is_answered and not any(ticked(raw[key]) for key, one in told.items() if one.code) else Told()
+            )
+        found = {told.get(key, Told()) for key, is_ticked in ticks.items() if is_ticked}
+        return Told(torn=True) if len(found) > 1 else next(iter(found), Told(unticked=True))
 
     def read_parts(self, raw: dict[Any, Any]) -> Told:
         """The first part that says something counts, unless another says something else. A code of some other system
