@@ -94,6 +94,12 @@ class Field(Declared):
     def question(self, version: str) -> str:
         return self.questions.get(version, self.name)
 
+    @property
+    def may_be_none(self) -> bool:
+        """Whether `none` as a text says that there is no such thing: a card, a doctor. A person or a town may be called
+        so."""
+        return self.type in ("string", "group") and not self.format and not self.part_codes
+
     def asked_in(self, version: str) -> bool:
         """Whether that version of the intake form asks it."""
         return self.form == "intake" and version_key(version) >= version_key(self.since)

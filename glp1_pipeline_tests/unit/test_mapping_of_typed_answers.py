@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import datetime
 from typing import Any
 
@@ -460,6 +461,27 @@ def test_an_address_is_read_under_the_names_that_forms_give_its_parts() -> None:
 def test_a_card_whose_file_has_a_size_and_a_title_is_taken() -> None:
     row = {"side": "front", "content_type": "image/jpeg", "sha256": "ab" * 32, "size": 5, "title": "card"}
     assert read("ins.card_images", [row])["value"][0]["side"] == "front"
+
+
+def test_the_hash_of_a_card_is_one_of_the_kind_that_we_keep() -> None:
+    card = {"side": "front", "contentType": "image/jpeg", "hash": base64.b64encode(bytes.fromhex("ab" * 32)).decode()}
+    assert read("ins.card_images", [card])["value"][0]["sha256"] == "ab" * 32
+    short = card | {"hash": base64.b64encode(b"c" * 20).decode()}  # FHIR's own, a SHA-1
+    assert read("ins.card_images", [short])["held"] == "attachment_without_hash"
+
+
+@pytest.mark.parametrize("text", ["none", "None.", "no", "N/A", "ninguno"])
+def test_saying_that_there_is_no_card_and_no_doctor_names_neither(text: str) -> None:
+    assert read("ins.member_id", text) == {"null": "not_applicable"}
+    assert read("care.pcp", text) == {"null": "not_applicable"}
+    assert read("care.pcp", {"name": text}) == {"null": "not_applicable"}
+    assert read("ins.bin_pcn_group", {"bin": "004336", "pcn": text})["value"] == {"bin": "004336"}
+    assert read("ins.bin_pcn_group", {"bin": "004336", "pcn": "not  known."})["value"] == {"bin": "004336"}
+
+
+def test_people_and_towns_may_be_called_as_a_no_is_spelled() -> None:
+    assert read("demo.legal_last", "Nada")["value"] == "Nada"
+    assert read("demo.address", {"line1": "9 Larch", "city": "Nada", "state": "TX"})["value"]["city"] == "Nada"
 
 
 @pytest.mark.parametrize("name", ["date", "signed_at", "dateTime"])

@@ -167,6 +167,8 @@ def _question(contract: Contract, field: Field, link_id: str) -> _Question:
     codes = contract.codes.get(_OWN.get(field.type) or field.codes or "", {})
     own = codes.keys() - boxes if field.type == "tri" else codes.keys()
     nulls = {spelling: _REASONS[code.code] for spelling, code in contract.codes["null_answers"].items()}
+    if field.may_be_none:
+        nulls = dict.fromkeys(contract.codes["no_entries"], _REASONS["not_applicable"]) | nulls
     reasons = {spelling: why for spelling, why in (nulls | dict.fromkeys(boxes, "")).items() if spelling not in own}
     spelled = {*codes, *(code.code for code in codes.values())}
     return _Question(link_id, field.label, field.parts, reasons, has_boxes, spelled)

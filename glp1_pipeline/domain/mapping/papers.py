@@ -126,6 +126,18 @@ def attachment_shape(parts: Parts, nulls: Nulls) -> Shape:
     return once(read, nulls)
 
 
+def cards_shape(rows: Shape) -> Shape:
+    """Several files; of each the hash, where it is told, is one."""
+
+    def shape(raw: Any, context: Context) -> Doc:
+        told = [with_hex_hash(row) for row in raw] if isinstance(raw, list) else with_hex_hash(raw)
+        doc = rows(told, context)
+        hashes = [row["sha256"] for row in doc.get("value", ()) if "sha256" in row]
+        return doc if all(map(SHA256.fullmatch, hashes)) else held("attachment_without_hash", raw)
+
+    return shape
+
+
 def with_hex_hash(raw: Any) -> Any:
     """FHIR carries a hash in base64; 32 bytes of it are a SHA-256."""
     if isinstance(raw, dict) and isinstance(told := raw.get("hash"), str) and "sha256" not in raw:

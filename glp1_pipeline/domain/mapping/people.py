@@ -15,6 +15,7 @@ from .codes import Nulls, null_in, once
 from .dates import zone_of
 from .digits import ascii_digits
 from .text import LONG, Context, Doc, Shape, as_text, bare, held, is_plain, known, noted, null, tidy
+from .told import CLOSING
 
 NANP = re.compile(r"(?:\+?1)?([2-9]\d{2}[2-9]\d{6})")
 LONG_DISTANCE = re.compile(r"\+1[2-9]\d{9}")
@@ -81,9 +82,13 @@ def typed(read: Reader, nulls: Nulls) -> Shape:
     quick = NAME.fullmatch if read is read_name else is_plain
 
     def shape(raw: Any, context: Context) -> Doc:
-        if plain and type(raw) is str and len(raw) <= LONGEST_NAME and quick(raw) and raw.lower() not in nulls:
+        if plain and type(raw) is str and len(raw) <= LONGEST_NAME and quick(raw) and is_told(raw):
             return {"value": raw}
         return unwrap(raw, context)
+
+    def is_told(text: str) -> bool:
+        """Whether it surely is no null: `n/a.` is no other answer than `n/a`."""
+        return text[-1] not in CLOSING and "  " not in text and text.lower() not in nulls
 
     return shape
 

@@ -89,9 +89,9 @@ class Parts:
         its own."""
         if not isinstance(raw, dict) or not self.lone:
             return raw
-        if "display" in raw and self.coding.issuperset(raw):
-            raw = {self.lone: raw}
         picked = raw.get(self.lone)
+        if "display" in raw and self.coding.issuperset(raw):
+            picked, raw = raw, {self.lone: raw}
         if isinstance(picked, dict) and "rxnorm" in self.shapes and str(picked.get("system", "")).endswith("/rxnorm"):
             return {"rxnorm": picked.get("code"), **raw}
         return raw
@@ -210,7 +210,7 @@ def pressure_shape(parts: Parts, nulls: Nulls) -> Shape:
         given = raw
         if isinstance(raw, str) and (found := PRESSURE.fullmatch(ascii_digits(raw)[0].strip())):
             given = {"systolic": int(found[1]), "diastolic": int(found[2])}
-        elif isinstance(raw, dict):
+        elif isinstance(raw, dict) and any(isinstance(part, dict) for part in raw.values()):
             given = {name: in_mmhg(part) for name, part in raw.items()}
         doc = parts.read(given, context)
         value = doc.get("value")

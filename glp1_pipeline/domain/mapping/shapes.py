@@ -13,6 +13,8 @@ from .text import Shape
 def shape_of(contract: Contract, field: Field, version: str) -> Shape:
     sets = contract.codes
     nulls = codes.nulls_of(sets["null_answers"])
+    if field.may_be_none:
+        nulls = dict.fromkeys(sets["no_entries"], "not_applicable") | nulls
     own = sets[field.codes] if field.codes else {}
     boxes = sets["unticked_boxes"]
     match field.type:
@@ -56,7 +58,8 @@ def shape_of_parts(contract: Contract, field: Field, nulls: codes.Nulls) -> Shap
         named = rows.medicines(sets["medicines"]) if field.format == "medicines" else None
         if field.name == "allergy.list":
             named = rows.allergens(sets["allergens"])
-        return rows.list_shape(parts, nulls, sets["no_entries"], sets["unticked_boxes"], named)
+        listed = rows.list_shape(parts, nulls, sets["no_entries"], sets["unticked_boxes"], named)
+        return papers.cards_shape(listed) if "sha256" in field.parts else listed
     if field.format == "blood_pressure":
         return records.pressure_shape(parts, nulls)
     return records.group_shape(parts, nulls, records.finish_address if field.format == "address" else None)
