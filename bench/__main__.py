@@ -1,10 +1,10 @@
-"""`python -m bench bulk|grow|latency|delivery|identity|replay|dead_letters|refills|squeeze|soak`: prints a table, keeps the figures in bench/results/."""
+"""`python -m bench bulk|grow|latency|delivery|identity|reads|replay|dead_letters|refills|squeeze|soak`: prints a table, keeps the figures in bench/results/."""
 
 import argparse
 import sys
 from collections.abc import Callable
 
-from . import bulk, dead_letters, delivery, grow, identity, latency, refills, replay, soak, squeeze
+from . import bulk, dead_letters, delivery, grow, identity, latency, reads, refills, replay, soak, squeeze
 
 BENCHES: dict[str, Callable[[argparse.Namespace], None]] = {
     "bulk": bulk.run,
@@ -12,6 +12,7 @@ BENCHES: dict[str, Callable[[argparse.Namespace], None]] = {
     "latency": latency.run,
     "delivery": delivery.run,
     "identity": identity.run,
+    "reads": reads.run,
     "replay": replay.run,
     "dead_letters": dead_letters.run,
     "refills": refills.run,
@@ -23,7 +24,7 @@ BENCHES: dict[str, Callable[[argparse.Namespace], None]] = {
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     benches = parser.add_subparsers(dest="bench", required=True)
-    for module in (bulk, grow, latency, delivery, identity, replay, dead_letters, refills, squeeze, soak):
+    for module in (bulk, grow, latency, delivery, identity, reads, replay, dead_letters, refills, squeeze, soak):
         module.add_arguments(benches)
     return parser
 

@@ -25,6 +25,34 @@ PATIENTS = (
     "phi.charts", "phi.risk_flags", "ops.gate_results", "ops.provider_queue", "ops.tasks", "ops.copies", "ops.lanes",
     "phi.medication_courses", "ops.medication_transitions", "ops.follow_ups", "ops.clocks",
 )  # fmt: skip
+AGO = "x.days * interval '24 hours'"
+BACK = {"timestamp with time zone": f" - {AGO}", "date": " - x.days"}
+ITS_EVENTS = (
+    "array(select e.new from unnest(t.events) with ordinality as u(old, n) join copied_events e using (old) order by n)"
+)
+IS_OVER = "x.days > 3 and not exists (select from ops.gate_results g where g.patient_id = x.old and g.outcome = 'held')"
+SINCE_THEN = {
+    "phi.charts": {
+        "events": ITS_EVENTS,
+        "stage": "case when x.days > 3 and t.stage = 'clinical_review' then 'active_treatment' else t.stage end",
+    },
+    "ops.provider_queue": {"left_at": f"case when x.days > 3 then t.entered_at - {AGO} + interval '1 day' end"},
+    "ops.tasks": {
+        "task_id": "gen_random_uuid()",
+        "status": f"case when {IS_OVER} then 'done' else t.status end",
+        "closed_at": f"case when {IS_OVER} then t.opened_at - {AGO} + interval '1 day' end",
+    },
+    "ops.copies": {
+        "remote": "(select jsonb_object_agg(k, jsonb_build_array(k, '1')) from jsonb_object_keys(t.planned) k)"
+    },
+    "ops.lanes": {"has_work": "false"},
+    "ops.follow_ups": {
+        "followup_id": "gen_random_uuid()",
+        "ended_at": f"case when x.days > 30 then t.window_at - {AGO} else t.ended_at end",
+    },
+    "ops.clocks": {"next_at": "case when x.days > 0 then now() + random() * interval '30 days' else t.next_at end"},
+}
+"""What is another in a copy, and what has become of a patient since then, by table and column."""
 
 
 def add_arguments(benches: Any) -> None:
@@ -69,14 +97,17 @@ def run(chosen: argparse.Namespace) -> None:
     keep("grow", {"chosen": vars(chosen), "columns": columns, "rows": figures}, before)
 
 
-def fill(connection: psycopg.Connection, size: int, of: str = "phi.events") -> int:
-    """Copy every patient of the seed (`seed_patients`), under new ids, until a table has so many rows; how many it has."""
-    missing = size - _count(connection, of)
+def fill(connection: psycopg.Connection, size: int, of: str = "phi.events", days: int = 0) -> int:
+    """Copy every patient of the seed (`seed_patients`), under new ids, until a table has so many rows; how many it has.
+    `days`: as if they had come over so many days, the oldest first, for rows lie in the order of receipt."""
     connection.execute("create temp table if not exists seed_patients as select patient_id from phi.charts limit 9000")
-    while missing > 0:
+    a_patient = _count(connection, of) / _count(connection, "phi.charts")
+    room = max(1, size - _count(connection, of))
+    while (missing := size - _count(connection, of)) > 0:
+        count = min(missing, 9_000, _count(connection, "seed_patients"))
         with connection.transaction():
-            copy_patients(connection, min(missing, 9_000))
-        missing = size - _count(connection, of)
+            oldest, newest = (days * max(0.0, left) / room for left in (missing, missing - count * a_patient))
+            copy_patients(connection, count, oldest, newest)
     connection.execute("vacuum analyze")
     return _count(connection, of)
 
@@ -87,19 +118,23 @@ def _count(connection: psycopg.Connection, of: str) -> int:
     return row[0]
 
 
-def copy_patients(connection: psycopg.Connection, count: int) -> None:
-    """Every row of so many of the seed's patients once more; new random ids, as spread as the real ones."""
+def copy_patients(connection: psycopg.Connection, count: int, oldest: float = 0, newest: float = 0) -> None:
+    """Every row of so many of the seed's patients once more, as of so many days ago; new random ids, as spread as the
+    real ones."""
     connection.execute(
-        "create temp table copied on commit drop as select patient_id as old, gen_random_uuid() as new"
+        "create temp table copied on commit drop as select patient_id as old, gen_random_uuid() as new,"
+        f" floor({newest} + random() * {oldest - newest})::int as days"
         f" from (select patient_id from seed_patients limit {count}) p".encode()
     )
     connection.execute("create index on copied (old); analyze copied")
     connection.execute(
         "create temp table copied_events on commit drop as select e.event_id as old, gen_random_uuid() as new, c.new as"
-        " record_id from phi.events e join copied c on e.record_id = c.old; create index on copied_events (old);"
+        " record_id, c.days from phi.events e join copied c on e.record_id = c.old; create index on copied_events (old);"
         " analyze copied_events"
     )
-    changed = {"event_id": "x.new", "record_id": "x.record_id", "source_id": "x.new::text"}
+    # A drop has what came within some minutes.
+    drop_id = "md5(x.days || left(x.new::text, 2))::uuid"
+    changed = {"event_id": "x.new", "record_id": "x.record_id", "source_id": "x.new::text", "drop_id": drop_id}
     _copy(connection, "phi.events", changed, "join copied_events x on t.event_id = x.old", skip=("seq",))
     _copy(connection, "phi.patient_values", changed, "join copied_events x on t.event_id = x.old")
     for table_ in RECORDS:
@@ -107,20 +142,15 @@ def copy_patients(connection: psycopg.Connection, count: int) -> None:
         own = {"record_id": "x.new", "value": "x.new::text", "key": "hashtextextended(x.new::text, t.key)"}
         _copy(connection, table_, own, "join copied x on t.record_id = x.old")
     for table_ in PATIENTS:
-        own = {"patient_id": "x.new"}
-        if table_ == "ops.tasks":
-            own["task_id"] = "gen_random_uuid()"
-        if table_ == "ops.lanes":
-            own["has_work"] = "false"
-        if table_ == "ops.follow_ups":
-            own["followup_id"] = "gen_random_uuid()"
+        own = {"patient_id": "x.new"} | SINCE_THEN.get(table_, {})
         _copy(connection, table_, own, "join copied x on t.patient_id = x.old")
     _copy_refills(connection)
     connection.execute(
         "create temp table copied_writes on commit drop as select w.write_id as old, nextval(pg_get_serial_sequence("
-        "'ops.writes', 'write_id')) as new, c.new as patient_id from ops.writes w join copied c on w.patient_id = c.old"
+        "'ops.writes', 'write_id')) as new, c.new as patient_id, c.days from ops.writes w join copied c on w.patient_id = c.old"
     )
-    own = {"write_id": "x.new", "patient_id": "x.patient_id", "status": "'delivered'"}
+    own = {"write_id": "x.new", "patient_id": "x.patient_id", "status": "'delivered'", "events": ITS_EVENTS}
+    own["settled_at"] = f"t.created_at - {AGO} + interval '2 seconds'"
     _copy(connection, "ops.writes", own, "join copied_writes x on t.write_id = x.old", "overriding system value")
     own = {"write_id": "x.new"}
     _copy(connection, "phi.write_bodies", own, "join copied_writes x on t.write_id = x.old")
@@ -129,12 +159,15 @@ def copy_patients(connection: psycopg.Connection, count: int) -> None:
 def _copy_refills(connection: psycopg.Connection) -> None:
     connection.execute(
         "create temp table copied_refills on commit drop as select r.refill_id as old, gen_random_uuid() as new, c.new as"
-        " patient_id from ops.refills r join copied c on r.patient_id = c.old; create index on copied_refills (old);"
-        " analyze copied_refills"
+        " patient_id, gen_random_uuid() as decision_id, c.days from ops.refills r join copied c on r.patient_id = c.old;"
+        " create index on copied_refills (old); analyze copied_refills"
     )
-    own = {"refill_id": "x.new", "patient_id": "x.patient_id"}
+    own = {"refill_id": "x.new", "patient_id": "x.patient_id", "decision_id": "x.decision_id"}
+    own["status"] = "case when x.days > 30 and t.status = 'open' then 'dispensed' else t.status end"
+    own["ended_at"] = f"case when x.days > 30 and t.status = 'open' then t.since - {AGO} else t.ended_at end"
     _copy(connection, "ops.refills", own, "join copied_refills x on t.refill_id = x.old")
-    own = {"refill_id": "x.new", "decision_id": "gen_random_uuid()"}
+    is_last = "t.decision_id = (select decision_id from ops.refills r where r.refill_id = x.old)"
+    own = {"refill_id": "x.new", "decision_id": f"case when {is_last} then x.decision_id else gen_random_uuid() end"}
     _copy(connection, "phi.refill_decisions", own, "join copied_refills x on t.refill_id = x.old")
 
 
@@ -142,15 +175,14 @@ def _copy(
     connection: psycopg.Connection, name: str, changed: dict[str, str], join: str, how: str = "", skip=()
 ) -> None:
     schema, table_ = name.split(".")
-    names = [
-        column
-        for (column,) in connection.execute(
-            "select column_name from information_schema.columns where table_schema = %s and table_name = %s"
+    taken = {
+        column: changed.get(column, f"t.{column}{BACK.get(kind, '')}")
+        for column, kind in connection.execute(
+            "select column_name, data_type from information_schema.columns where table_schema = %s and table_name = %s"
             " order by ordinal_position",
             (schema, table_),
         )
         if column not in skip
-    ]
-    taken = {column: said for column, said in changed.items() if column in names}
-    chosen = ", ".join(taken.get(column, f"t.{column}") for column in names)
-    connection.execute(f"insert into {name} ({', '.join(names)}) {how} select {chosen} from {name} t {join}".encode())
+    }
+    chosen = ", ".join(taken.values())
+    connection.execute(f"insert into {name} ({', '.join(taken)}) {how} select {chosen} from {name} t {join}".encode())

@@ -73,6 +73,11 @@ DELIVERED = ("delivered", "conflict")
 QUANTILES = (
     "count(*), percentile_cont(0.5) within group (order by {0}), percentile_cont(0.95) within group (order by {0})"
 )
+# By the attempt that settled it, since attempts are found by day: all writes of ever would be read for those of a day.
+LATELY_DELIVERED = (
+    "select w.* from ops.deliveries d join ops.writes w on w.write_id = d.write_id and w.settled_at = d.at"
+    " where d.delivered_on >= (now() at time zone 'utc')::date - 1 and w.status = 'delivered'"
+)
 # Events of eight days of receipt at most, since `settled_at` has no index: what waited longer is an alert's matter.
 TAKEN = {
     RECEIPT_TO_CHARTED: "select '', " + QUANTILES.format("extract(epoch from settled_at - received_at)::float8")
@@ -81,7 +86,7 @@ TAKEN = {
     RECEIPT_TO_QUEUE: "select '', " + QUANTILES.format("extract(epoch from entered_at - submitted_at)::float8")
     + " from ops.provider_queue where entered_at > now() - make_interval(secs => %s)",
     CHANGE_TO_DELIVERED: "select target, " + QUANTILES.format("extract(epoch from settled_at - created_at)::float8")
-    + " from ops.writes where status = 'delivered' and settled_at > now() - make_interval(secs => %s) group by target",
+    + f" from ({LATELY_DELIVERED}) as w where settled_at > now() - make_interval(secs => %s) group by target",
 }  # fmt: skip
 OLDEST = (
     f"select '{RECEIPT_TO_CHARTED}', '', coalesce(extract(epoch from now() - min(received_at)), 0)::float8"

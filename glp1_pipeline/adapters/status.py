@@ -12,6 +12,7 @@ import psycopg
 
 from .charts.conflicts import conflicts_of
 from .crosswalk import known_as
+from .hops import LATELY_DELIVERED
 
 
 def status(connection: psycopg.Connection) -> dict[str, Any]:
@@ -64,7 +65,7 @@ LATENCIES = {
     "seconds_receipt_to_queue": _QUANTILES.format("extract(epoch from entered_at - submitted_at)")
     + " from ops.provider_queue where entered_at > now() - interval '1 day'",
     "seconds_change_to_ehr": _QUANTILES.format("extract(epoch from settled_at - created_at)")
-    + " from ops.writes where status = 'delivered' and settled_at > now() - interval '1 day'",
+    + f" from ({LATELY_DELIVERED}) as w where settled_at > now() - interval '1 day'",
 }
 
 
@@ -72,7 +73,8 @@ def events(connection: psycopg.Connection, status: str, limit: int) -> list[dict
     """The newest events of a status: id, place (drop and line), reason, and how to mend it; never a value."""
     rows = connection.execute(
         "select event_id::text, drop_id::text, line, received_at, type, reason, hint from phi.events where status = %s"
-        " order by seq desc limit %s",
+        # By day first, as the index is: else all of a status would be sorted for the newest few.
+        " order by received_on desc, seq desc limit %s",
         (status, limit),
     ).fetchall()
     names = ("event_id", "drop_id", "line", "received_at", "type", "reason", "hint")

@@ -55,7 +55,7 @@ LEDGER_BALANCE = dg.AssetSpec(
 def count_ledger(road: Road):
     """Count everything in one snapshot."""
     with road.connect("glp1 balance") as connection:
-        found = balance(connection)
+        found = balance(connection, is_by_clock=True)
     numbers = found.as_dict()
     faults, writes = numbers.pop("faults"), numbers.pop("writes")
     numbers |= of_today(found)

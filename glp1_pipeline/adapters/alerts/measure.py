@@ -121,7 +121,7 @@ def _waiting_events(connection: Connection[Any], alert: Alert, world: World) -> 
 
 
 def _balance_faults(connection: Connection[Any], alert: Alert, world: World) -> list[Found]:
-    faults = balance(connection).faults
+    faults = balance(connection, is_by_clock=True).faults
     return [("", len(faults), None)] if faults else []
 
 

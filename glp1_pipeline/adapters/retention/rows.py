@@ -12,11 +12,13 @@ from psycopg import sql
 
 from .chunks import CHUNK, Work
 
+# `offset 0`: each row of a block asks by the index. As a join it reads the whole table for each block, which is work
+# that grows with the square of the table, and a night's round comes to nothing else.
 OLD_ATTEMPTS: LiteralString = (
     "with block as (select delivery_id, write_id from ops.deliveries where delivery_id > %(last)s"
     " and delivered_on < (now() at time zone 'utc')::date - %(days)s order by delivery_id limit %(chunk)s),"
     " going as (select b.delivery_id from block b where exists"
-    "  (select from ops.deliveries l where l.write_id = b.write_id and l.delivery_id > b.delivery_id)),"
+    "  (select from ops.deliveries l where l.write_id = b.write_id and l.delivery_id > b.delivery_id offset 0)),"
     " gone as (delete from ops.deliveries d using going g where d.delivery_id = g.delivery_id and not %(for_show)s)"
     " select (select max(delivery_id) from block), (select count(*) from going)"
 )
