@@ -75,8 +75,8 @@ QUANTILES = (
 )
 # By the attempt that settled it, since attempts are found by day: all writes of ever would be read for those of a day.
 LATELY_DELIVERED = (
-    "select w.* from ops.deliveries d join ops.writes w on w.write_id = d.write_id and w.settled_at = d.at"
-    " where d.delivered_on >= (now() at time zone 'utc')::date - 1 and w.status = 'delivered'"
+    "select w.* from ops.deliveries d join ops.writes w using (write_id) where w.status = 'delivered'"
+    f" and d.outcome in {DELIVERED} and d.delivered_on >= (now() at time zone 'utc')::date - 1"
 )
 # Events of eight days of receipt at most, since `settled_at` has no index: what waited longer is an alert's matter.
 TAKEN = {

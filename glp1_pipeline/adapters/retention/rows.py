@@ -12,8 +12,8 @@ from psycopg import sql
 
 from .chunks import CHUNK, Work
 
-# `offset 0`: each row of a block asks by the index. As a join it reads the whole table for each block, which is work
-# that grows with the square of the table, and a night's round comes to nothing else.
+# `offset 0`: each row of a block asks by the index. As a join it would read the whole table for each block, which is
+# work that grows with the square of the table.
 OLD_ATTEMPTS: LiteralString = (
     "with block as (select delivery_id, write_id from ops.deliveries where delivery_id > %(last)s"
     " and delivered_on < (now() at time zone 'utc')::date - %(days)s order by delivery_id limit %(chunk)s),"
