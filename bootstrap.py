@@ -93,6 +93,9 @@ def set_up(wanted):
 def make(wanted):
     clean_env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     remove_half_made()
+    os.makedirs(VENV, exist_ok=True)
+    with open(UNFINISHED, "w"):  # before all else: a pip that was copied half can be imported, and fails later
+        pass
     if not os.path.exists(PYTHON):
         print("Making .venv with Python %d.%d." % sys.version_info[:2], flush=True)
         result = subprocess.run(
@@ -104,8 +107,6 @@ def make(wanted):
                 "Python could not make a virtual environment. On Debian and Ubuntu: apt-get install python3-venv. "
                 "It said:\n" + result.stdout.decode("utf-8", "replace")
             )
-    with open(UNFINISHED, "w"):
-        pass
     print("Installing the locked packages (%s). The first time takes about a minute." % wanted, flush=True)
     pinned = ["--require-hashes", "--only-binary", ":all:", "-r"]
     uv_lock = os.path.join(ROOT, "requirements", "uv.txt")
