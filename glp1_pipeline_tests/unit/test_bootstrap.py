@@ -42,3 +42,25 @@ def test_a_set_up_that_was_killed_while_pip_was_copied_is_begun_anew(
     bootstrap.remove_half_made()
     assert capsys.readouterr().out.endswith("An earlier set-up was cut short; making .venv anew.\n")
     assert not Path(bootstrap.VENV).exists()
+
+
+RETRIED = "WARNING: Retrying after connection broken by 'NewConnectionError'"
+NONE_FITS = "ERROR: No matching distribution found for uv==0.13.9"
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (f"{RETRIED}\n{NONE_FITS}", "The package registry could not be reached."),
+        (NONE_FITS, "The package registry was not reached (check the network, or pip's configuration), or it has no"),
+        ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES", "A downloaded package is not the one that was locked"),
+    ],
+)
+def test_a_registry_that_is_out_of_reach_is_not_told_as_a_system_that_does_not_fit(
+    bootstrap, said: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    done = subprocess.CompletedProcess([], 1, stdout=said.encode())
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    with pytest.raises(SystemExit):
+        bootstrap.step(["pip"], {})
+    assert capsys.readouterr().err.startswith(words)
