@@ -93,6 +93,9 @@ def set_up(wanted):
 def make(wanted):
     clean_env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     remove_half_made()
+    os.makedirs(VENV, exist_ok=True)
+    with open(UNFINISHED, "w"):  # before all else: a pip that was copied half can be imported, and fails later
+        pass
     if not os.path.exists(PYTHON):
         print("Making .venv with Python %d.%d." % sys.version_info[:2], flush=True)
         result = subprocess.run(
@@ -104,8 +107,6 @@ def make(wanted):
                 "Python could not make a virtual environment. On Debian and Ubuntu: apt-get install python3-venv. "
                 "It said:\n" + result.stdout.decode("utf-8", "replace")
             )
-    with open(UNFINISHED, "w"):
-        pass
     print("Installing the locked packages (%s). The first time takes about a minute." % wanted, flush=True)
     pinned = ["--require-hashes", "--only-binary", ":all:", "-r"]
     uv_lock = os.path.join(ROOT, "requirements", "uv.txt")
@@ -168,16 +169,17 @@ def step(argv, env):
         return
     said = result.stdout.decode("utf-8", "replace").strip()
     reason = "A package could not be installed; the next `make` begins anew."
-    if "no matching distribution" in said.lower() or "no wheels" in said.lower() or "binary" in said.lower():
+    # The network first: pip ends with "no matching distribution" where it could not ask for any, too.
+    if any(word in said.lower() for word in ("connect", "resolve host", "dns", "timed out", "certificate")):
+        reason = "The package registry could not be reached. Check the network (or pip's configuration) and try again."
+    elif "no matching distribution" in said.lower() or "no wheels" in said.lower() or "binary" in said.lower():
         reason = (
-            "A package has no ready-made wheel for this system (%s, Python %d.%d), and nothing is compiled here. Use "
-            "Linux on x86-64 with Python 3.11, which is what the locked versions were tried on."
-            % (os.uname().machine, *sys.version_info[:2])
+            "The package registry was not reached (check the network, or pip's configuration), or it has no ready-made "
+            "wheel of a package for this system (%s, Python %d.%d), and nothing is compiled here. The locked versions "
+            "were tried on Linux on x86-64 with Python 3.11." % (os.uname().machine, *sys.version_info[:2])
         )
     elif "hash" in said.lower():
         reason = "A downloaded package is not the one that was locked (its hash differs); it was not installed."
-    elif any(word in said.lower() for word in ("connect", "resolve host", "dns", "timed out", "certificate")):
-        reason = "The package registry could not be reached. Check the network (or pip's configuration) and try again."
     fail("%s\nIt said:\n%s" % (reason, said[-3000:]))
 
 

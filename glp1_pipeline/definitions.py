@@ -27,12 +27,12 @@ from .defs import (
     replay,
     rollback,
 )
-from .defs.describe import OPS
+from .defs.describe import INTEGRATION
 from .defs.resources import Road
 
 intake_job = dg.define_asset_job(
     "intake",
-    owners=[OPS],
+    owners=[INTEGRATION],
     selection=dg.AssetSelection.assets("drops", "events", *(s.key for s in chart.chart.specs)),
     description="From the landing zone to the provider's queue and the outbox, all that is pending in one run. "
     "Launched by hand for a day it recomputes that day; replaying changes only what the contract changed.",
@@ -40,14 +40,14 @@ intake_job = dg.define_asset_job(
 )
 delivery_job = dg.define_asset_job(
     "delivery",
-    owners=[OPS],
+    owners=[INTEGRATION],
     selection=dg.AssetSelection.assets("deliveries"),
     description="Brings what the outbox holds to the EHR: order kept per patient, unknown outcomes read back first.",
     tags={"glp1/road": "delivery"},
 )
 crm_delivery_job = dg.define_asset_job(
     "crm_delivery",
-    owners=[OPS],
+    owners=[INTEGRATION],
     selection=dg.AssetSelection.assets("crm_deliveries"),
     description="Tells the CRM how far each patient is, and never anything clinical; what was edited there is heard "
     "first.",
@@ -55,14 +55,14 @@ crm_delivery_job = dg.define_asset_job(
 )
 ehr_changes_job = dg.define_asset_job(
     "ehr_changes",
-    owners=[OPS],
+    owners=[INTEGRATION],
     selection=dg.AssetSelection.assets("ehr_changes"),
     description="Brings what people changed in the EHR into the ledger; our own writes that come back are no news.",
     tags={"glp1/road": "inbound"},
 )
 crm_changes_job = dg.define_asset_job(
     "crm_changes",
-    owners=[OPS],
+    owners=[INTEGRATION],
     selection=dg.AssetSelection.assets("crm_changes"),
     description="Brings what people changed in the CRM into the ledger; our own writes that come back are no news.",
     tags={"glp1/road": "inbound"},

@@ -4,6 +4,7 @@ Not here: how a variable is read (`variables`), what a sandbox remembers between
 about a patient.
 """
 
+import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -235,9 +236,20 @@ class Settings:
 
     def make_home(self) -> None:
         """Makes the folder and those in it. Root's may be walked through (not listed) by the account of Postgres."""
-        if not self.home.exists():
+        try:
+            self._make_folders()
+        except OSError as error:
+            raise SettingsError(
+                f"{error.filename or self.home} cannot be made or used as a folder ({error.strerror}). Mend that, or"
+                " choose another place by GLP1_HOME (of drops: GLP1_LANDING_URL)."
+            ) from None
+
+    def _make_folders(self) -> None:
+        if not self.home.is_dir():
             self.home.mkdir(mode=0o700, parents=True)
             self.home.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        if os.statvfs(self.home).f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self.home))
         if not os.access(self.home, os.W_OK | os.X_OK):
             raise SettingsError(
                 f"{self.home} belongs to another user. Run as that user, or set GLP1_HOME to a new folder."

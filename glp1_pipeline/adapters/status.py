@@ -51,6 +51,7 @@ def status(connection: psycopg.Connection) -> dict[str, Any]:
             )
         ),
         "breakers": dict(rows("select target, state from ops.breakers order by 1")),
+        "breaker_reasons": dict(rows("select target, reason from ops.breakers where state <> 'closed' order by 1")),
     }
     for name, sql in LATENCIES.items():
         median, p95 = rows(sql)[0]
@@ -143,6 +144,14 @@ def why(connection: psycopg.Connection, patient_id: str) -> dict[str, Any]:
                 "select target, n, status, tries, created_at, last_class from ops.writes"
                 " where patient_id = any(%s::uuid[]) and status not in ('delivered', 'cancelled')"
                 " order by target desc, n"
+            )
+        ],
+        "out_of_reach": [
+            {"target": target, "reason": reason}
+            for target, reason in of_all(
+                "select b.target, b.reason from ops.breakers b where b.state <> 'closed' and exists (select from"
+                " ops.writes w where w.target = b.target and w.patient_id = any(%s::uuid[])"
+                " and w.status not in ('delivered', 'cancelled')) order by 1 desc"
             )
         ],
         "blocked": [

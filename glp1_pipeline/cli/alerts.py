@@ -128,6 +128,12 @@ def test(chosen: tuple[str, ...], as_json: bool) -> None:
 
     found = told(work)
     show_or_json(as_json, found, lambda: [click.echo(f"{name:20}{outcome}") for name, outcome in found.items()])
+    if nowhere := [name for name, outcome in found.items() if outcome == "no_address"]:
+        click.echo(
+            f"nobody is told over {', '.join(nowhere)}: give each an address in GLP1_ALERT_URLS, a line"
+            f" `{nowhere[0]}=ADDRESS` (docs/runbook.md, Alerts, Set up)",
+            err=True,
+        )
     if any(outcome != "sent" for outcome in found.values()):
         sys.exit(1)
 

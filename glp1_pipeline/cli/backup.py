@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from .telling import AS_JSON, open_road, show_or_json, told
+from .telling import AS_JSON, of_a_system, open_road, show_or_json, told
 
 FILE = click.argument("file", type=click.Path(path_type=Path))
 
@@ -157,7 +157,7 @@ def unknown(since: datetime | None, as_json: bool) -> None:
             found = unknown_there(connection, road.ehr, at, progress=tell)
         return found.as_dict() | {"is_nothing": found.is_nothing}
 
-    found = told(_sentence(work))
+    found = told(_sentence(lambda: of_a_system(work, "try again when it is up; nothing was changed")))
 
     def show() -> None:
         click.echo(f"looked at {found['looked_at']} resources")
@@ -218,12 +218,11 @@ def _sentence(work):
 
     def asked() -> Any:
         from ..adapters.backup_file import BackupFault
-        from ..adapters.ehr import EhrFailure
         from ..adapters.resealing import KeyFault
 
         try:
             return work()
-        except (BackupFault, KeyFault, EhrFailure) as fault:
+        except (BackupFault, KeyFault) as fault:
             raise click.ClickException(str(fault)) from None
 
     return asked

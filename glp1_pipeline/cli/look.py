@@ -115,7 +115,12 @@ def _show_why(found: dict[str, Any]) -> None:
     for write in found["writes"]:
         click.echo(
             f"write {write['write']} to the {_name(write)}: {write['status']} for {age(write['since'])},"
-            f" {write['tries']} tries"
+            f" {write['tries']} tries{', the last: ' + write['last'] if write['last'] else ''}"
+        )
+    for away in found["out_of_reach"]:
+        click.echo(
+            f"the {_name(away)} is out of reach for everybody ({away['reason']}): what waits goes out by itself when it"
+            " answers; whose that is says `glp1 health`"
         )
     for lane in found["blocked"]:
         click.echo(f"nothing more is sent to the {_name(lane)}: {lane['reason']}")

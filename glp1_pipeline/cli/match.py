@@ -26,7 +26,9 @@ def match() -> None:
 
 @match.command(name="list")
 @click.option("--merged", is_flag=True, help="Show the records that are part of another's patient.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many, likeliest first."
+)
 @AS_JSON
 def listed(merged: bool, limit: int, as_json: bool) -> None:
     """Pairs that wait for a decision, the likeliest first, with what agrees and what held them back (names only)."""

@@ -5,7 +5,9 @@ Not here: looking at what became of them (`look`).
 
 from __future__ import annotations
 
+import errno
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -18,7 +20,7 @@ def up() -> None:
     """Start everything (Postgres, EHR, Dagster) and stay up until Ctrl-C; no samples are dropped."""
     from ..sandbox import demo
 
-    told(demo.up)
+    told(lambda: _unless_the_disk_is_full(demo.up))
 
 
 @click.command(name="demo")
@@ -31,7 +33,25 @@ def demo_command(once: bool) -> None:
     """
     from ..sandbox import demo
 
-    sys.exit(told(lambda: demo.run(once)))
+    sys.exit(told(lambda: _unless_the_disk_is_full(lambda: demo.run(once))))
+
+
+def _unless_the_disk_is_full(start: Callable):
+    """A start writes in many places; each may be the one that finds no room, in our process or in Postgres."""
+    from psycopg.errors import DiskFull
+    from sqlalchemy.exc import OperationalError
+
+    try:
+        return start()
+    except (OSError, OperationalError) as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or isinstance(
+            getattr(error, "orig", None), DiskFull
+        ):
+            raise click.ClickException(
+                f"the disk of {open_road().settings.home}, or that of the database, is full: make room there, or set"
+                " GLP1_HOME to a folder on another disk, and start again; nothing is lost"
+            ) from None
+        raise
 
 
 @click.command()

@@ -78,7 +78,12 @@ def metrics(port: int | None) -> None:
     if port is None:
         click.echo(told(lambda: exposition.text(lambda: road.connect("glp1 metrics"))), nl=False)
         return
-    server, served = told(lambda: exposition.serve(lambda: road.connect("glp1 metrics"), port))
+    try:
+        server, served = told(lambda: exposition.serve(lambda: road.connect("glp1 metrics"), port))
+    except OSError as error:
+        raise click.ClickException(
+            f"port {port} of 127.0.0.1 cannot be listened on ({error.strerror}): choose another, or 0 for any free one"
+        ) from None
     click.echo(f"http://127.0.0.1:{served}/metrics until Ctrl-C")
     try:
         while True:

@@ -14,7 +14,7 @@ from ..adapters.alerts import Absence, Channels, Looked, Sent, World
 from ..adapters.variables import SettingsError
 from ..contracts.alerts import load_alerts
 from ..domain.alerts import Incident, figures
-from .describe import OPS, spec
+from .describe import INTEGRATION, spec
 from .recovery import LEDGER_BALANCE
 from .resources import Road
 
@@ -24,7 +24,7 @@ REPORT_DAYS = 30
 INCIDENTS = spec(
     "incidents",
     group="alerts",
-    owner=OPS,
+    owner=INTEGRATION,
     deps=(LEDGER_BALANCE,),
     fresh_for=timedelta(minutes=30),
     why="Everything that somebody was called for, from the moment that the condition began to the moment that it was "
@@ -119,7 +119,7 @@ def as_numbers(known: list[Incident], now: datetime) -> dict[str, float]:
 
 @dg.sensor(
     name="alerts",
-    owners=[OPS],
+    owners=[INTEGRATION],
     target=dg.AssetSelection.assets("health_page"),
     minimum_interval_seconds=LOOK_EVERY_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
@@ -143,7 +143,7 @@ def alerts_sensor(road: Road):
 
 alerts_schedule = dg.ScheduleDefinition(
     name="incidents_every_5_minutes",
-    owners=[OPS],
+    owners=[INTEGRATION],
     cron_schedule="*/5 * * * *",
     target=dg.AssetSelection.assets("incidents"),
     default_status=dg.DefaultScheduleStatus.RUNNING,

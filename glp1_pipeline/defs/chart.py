@@ -8,7 +8,7 @@ import dagster as dg
 from ..adapters import charts
 from ..adapters.progress import every_few_seconds
 from ..domain.mapping import NO_FIELD
-from .describe import CLINICAL, OPS, spec
+from .describe import CLINICAL, OPERATIONS, spec
 from .intake import Scope
 from .matches import MATCHES
 from .partitions import DAYS, days_of
@@ -41,7 +41,7 @@ FLAGS = spec(
 GATES = spec(
     "gate_results",
     group="chart",
-    owner=CLINICAL,
+    owner=OPERATIONS,
     deps=(FLAGS,),
     kinds=("pandera",),
     why="The completeness gate: who may enter the provider's queue, and what is missing for those who may not.",
@@ -49,7 +49,7 @@ GATES = spec(
 TASKS = spec(
     "tasks",
     group="chart",
-    owner=OPS,
+    owner=OPERATIONS,
     deps=(GATES,),
     why="Work for people, one task per cause, with its queue, owner and due time. It closes itself when the missing "
     "answer arrives.",

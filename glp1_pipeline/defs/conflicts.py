@@ -10,7 +10,7 @@ import dagster as dg
 
 from ..adapters.charts import attend_disputes, conflicts
 from .chart import CHARTS
-from .describe import OPS, spec
+from .describe import STEWARD, spec
 from .resources import Road
 
 DRIFT_ROWS = 200
@@ -19,7 +19,7 @@ OPEN = "open conflicts"
 FIELD_CONFLICTS = spec(
     "field_conflicts",
     group="ownership",
-    owner=OPS,
+    owner=STEWARD,
     deps=(CHARTS,),
     fresh_for=timedelta(hours=2),
     why="Every field of a patient has one owner in each stage (contracts/ownership.csv). Where another system says "
@@ -31,7 +31,7 @@ OWNERSHIP_DRIFT = dg.AssetSpec(
     "ownership_drift",
     deps=[FIELD_CONFLICTS],
     group_name="ownership",
-    owners=[OPS],
+    owners=[STEWARD],
     kinds={"python", "postgres"},
     description="The drift report by day: which system wrote against the owner of which field, which rule settled it, "
     "how often, and how many are still open. Names and counts, newest day first, in the metadata `by day`. One system "
@@ -122,7 +122,7 @@ def _times(days: list[dict]) -> Counter[str]:
 
 conflicts_schedule = dg.ScheduleDefinition(
     name="field_conflicts_every_15_minutes",
-    owners=[OPS],
+    owners=[STEWARD],
     cron_schedule="*/15 * * * *",
     target=dg.AssetSelection.assets("field_conflicts", "ownership_drift"),
     default_status=dg.DefaultScheduleStatus.RUNNING,

@@ -11,7 +11,7 @@ from ..adapters.charts import attend_disputes
 from ..adapters.ehr import Entry, polling
 from ..domain.contract import CRM, EHR
 from .chart import WRITES
-from .describe import OPS, spec
+from .describe import INTEGRATION, spec
 from .partitions import DAYS, today
 from .resources import Road
 from .ticks import WAIT_SECONDS, has_just_failed, running, wait_until
@@ -36,7 +36,7 @@ CRM_DELIVERIES = dg.AssetSpec(
     "crm_deliveries",
     deps=[WRITES],
     group_name="delivery",
-    owners=[OPS],
+    owners=[INTEGRATION],
     kinds={"python", "http"},
     description="Every attempt to bring a patient's contact to the CRM: name, address and phone while they are ours to "
     "say, where in the program the person is, and opt-outs. Never an answer about health: `contracts/crm.yaml` is the "
@@ -165,7 +165,7 @@ def crm_delivery_sensor(job) -> dg.SensorDefinition:
 def _writes_due(name: str, target: str, system: str, job) -> dg.SensorDefinition:
     @dg.sensor(
         name=name,
-        owners=[OPS],
+        owners=[INTEGRATION],
         job=job,
         minimum_interval_seconds=1,
         default_status=dg.DefaultSensorStatus.RUNNING,

@@ -13,9 +13,9 @@ from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
 from ..adapters import tables
-from .owners import CLINICAL, DATA, OPS
+from .owners import CLINICAL, INTEGRATION, OPERATIONS, STEWARD
 
-__all__ = ["CLINICAL", "DATA", "OPS", "TABLES", "spec"]
+__all__ = ["CLINICAL", "INTEGRATION", "OPERATIONS", "STEWARD", "TABLES", "spec"]
 
 TABLES: dict[str, Table] = {table.name: table for table in tables.metadata.tables.values()}
 POSTGRES = postgresql.dialect()
@@ -26,7 +26,7 @@ def spec(
     *,
     group: str,
     why: str,
-    owner: str = DATA,
+    owner: str = INTEGRATION,
     deps: tuple = (),
     kinds: tuple[str, ...] = ("postgres",),
     fresh_for: timedelta | None = None,

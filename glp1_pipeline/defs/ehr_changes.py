@@ -14,7 +14,7 @@ from ..adapters.ehr import EhrFailure
 from ..adapters.ehr.hints import hints, wait_for_hint
 from ..adapters.ehr.polling import has_news, lag_seconds, poll_changes, sweep_age_seconds
 from ..domain.contract import EHR
-from .describe import OPS
+from .describe import INTEGRATION
 from .resources import Road
 from .ticks import WAIT_SECONDS, has_just_failed, running, wait_until
 
@@ -29,7 +29,7 @@ LAGS_AFTER_SECONDS = 15 * 60.0
 EHR_CHANGES = dg.AssetSpec(
     "ehr_changes",
     group_name="intake",
-    owners=[OPS],
+    owners=[INTEGRATION],
     kinds={"python", "fhir"},
     description="What people changed in the EHR since the last look: a corrected phone, a new allergy, a weight that a "
     "nurse measured, a resource deleted, two Patients merged. The EHR is asked type by type for what changed since; "
@@ -101,7 +101,7 @@ def notice_ehr_changes(context: dg.AssetExecutionContext, road: Road):
 def ehr_changes_sensor(job) -> dg.SensorDefinition:
     @dg.sensor(
         name="ehr_changes_due",
-        owners=[OPS],
+        owners=[INTEGRATION],
         job=job,
         minimum_interval_seconds=1,
         default_status=dg.DefaultSensorStatus.RUNNING,

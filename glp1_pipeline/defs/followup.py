@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from ..adapters import clock, followups
-from .describe import CLINICAL, OPS, spec
+from .describe import INTEGRATION, OPERATIONS, spec
 from .medication import MEDICATION_COURSES
 from .resources import Road
 from .ticks import WAIT_SECONDS
@@ -21,7 +21,7 @@ STATUSES = ("planned", "open", "due", "missed", "completed")
 FOLLOW_UPS = spec(
     "follow_ups",
     group="followup",
-    owner=CLINICAL,
+    owner=OPERATIONS,
     deps=(MEDICATION_COURSES,),
     fresh_for=timedelta(hours=2),
     why="What a patient under treatment is asked before each refill: one check-in for each supply that was handed "
@@ -100,7 +100,7 @@ def numbers(found: dict[str, Any], late: dict[str, int]) -> dict[str, float]:
 
 @dg.sensor(
     name="patient_clocks",
-    owners=[OPS],
+    owners=[INTEGRATION],
     minimum_interval_seconds=1,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Moves the patients' clocks: a moment that is reached (a check-in opens, is due or was missed, a "

@@ -15,7 +15,7 @@ from ..adapters.settings import Settings
 from ..contracts.alerts import load_alerts
 from ..domain.health import COLOURS, Fault, Health, Part
 from .alerts import world
-from .describe import OPS
+from .describe import OPERATIONS
 from .recovery import LEDGER_BALANCE
 from .resources import Road
 
@@ -26,7 +26,7 @@ HEALTH_PAGE = dg.AssetSpec(
     "health_page",
     deps=[LEDGER_BALANCE],
     group_name="recovery",
-    owners=[OPS],
+    owners=[OPERATIONS],
     kinds={"python", "html"},
     description="One page for ops leads: each feed, queue, gate, target system and program green, amber or red, since "
     "when, whose it is and what to do next. Written every two minutes and whenever an alert begins or ends to "
@@ -94,7 +94,7 @@ def write_health_page(context: dg.AssetExecutionContext, road: Road):
 
 health_schedule = dg.ScheduleDefinition(
     name="health_page_every_2_minutes",
-    owners=[OPS],
+    owners=[OPERATIONS],
     cron_schedule="*/2 * * * *",
     target=dg.AssetSelection.assets("health_page"),
     default_status=dg.DefaultScheduleStatus.RUNNING,

@@ -7,7 +7,7 @@ import dagster as dg
 from ..adapters import hops
 from ..domain.contract import CRM, EHR
 from .chart import WRITES
-from .describe import OPS
+from .describe import INTEGRATION
 from .intake import EVENTS
 from .resources import Road
 
@@ -15,7 +15,7 @@ HOPS = dg.AssetSpec(
     "hops",
     deps=[EVENTS, WRITES],
     group_name="recovery",
-    owners=[OPS],
+    owners=[INTEGRATION],
     kinds={"python", "postgres"},
     description="Seconds from receipt to charted, from receipt to the provider's queue and from a change to each "
     "system that must hear of it: median and p95 of the last hour, how long the oldest waits before each now, the "

@@ -8,7 +8,7 @@ import dagster as dg
 from ..adapters import ledger
 from ..adapters.charts import is_backlog, pending_days
 from ..adapters.progress import every_few_seconds
-from .describe import OPS, spec
+from .describe import INTEGRATION, spec
 from .partitions import DAYS, today
 from .resources import Road
 from .ticks import WAIT_SECONDS, has_just_failed, running, wait_until
@@ -87,7 +87,7 @@ def receive(context: dg.AssetExecutionContext, road: Road):
 def intake_sensor(job) -> dg.SensorDefinition:
     @dg.sensor(
         name="intake_drops",
-        owners=[OPS],
+        owners=[INTEGRATION],
         job=job,
         minimum_interval_seconds=1,
         default_status=dg.DefaultSensorStatus.RUNNING,

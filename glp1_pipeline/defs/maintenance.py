@@ -14,14 +14,14 @@ from pydantic import Field
 
 from ..adapters import retention
 from ..adapters.retention import Pruned, dagster_rows
-from .describe import OPS
+from .describe import INTEGRATION
 from .resources import Road
 
 MB = 1024 * 1024
 TABLE_SIZES = dg.AssetSpec(
     "table_sizes",
     group_name="recovery",
-    owners=[OPS],
+    owners=[INTEGRATION],
     kinds={"python", "postgres"},
     description="How large everything is: rows (as Postgres estimates them) and megabytes of each of our tables, of "
     "Dagster's largest, and of the folders that pile up. Every hour. What keeps it small is the job `maintenance`, by "
@@ -108,7 +108,7 @@ def prune(context: dg.OpExecutionContext, config: MaintenanceConfig, road: Road)
     "people, or receipts. Many short transactions; it may be killed or run twice. By hand it is a dry run unless told "
     "otherwise.",
     tags={"glp1/recovery": "maintenance"},
-    owners=[OPS],
+    owners=[INTEGRATION],
 )
 def maintenance():
     prune()
@@ -116,7 +116,7 @@ def maintenance():
 
 maintenance_schedule = dg.ScheduleDefinition(
     name="maintenance_every_night",
-    owners=[OPS],
+    owners=[INTEGRATION],
     cron_schedule="17 9 * * *",
     job=maintenance,
     run_config={"ops": {"prune": {"config": {"dry_run": False}}}},
@@ -125,7 +125,7 @@ maintenance_schedule = dg.ScheduleDefinition(
 )
 table_sizes_schedule = dg.ScheduleDefinition(
     name="table_sizes_every_hour",
-    owners=[OPS],
+    owners=[INTEGRATION],
     cron_schedule="41 * * * *",
     target=dg.AssetSelection.assets("table_sizes"),
     default_status=dg.DefaultScheduleStatus.RUNNING,

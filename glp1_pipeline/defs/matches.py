@@ -6,7 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from ..adapters import charts, matches
-from .describe import OPS, spec
+from .describe import STEWARD, spec
 from .intake import EVENTS
 from .resources import Road
 
@@ -15,7 +15,7 @@ OLDEST_HOURS = 24.0
 MATCHES = spec(
     "patient_matches",
     group="identity",
-    owner=OPS,
+    owner=STEWARD,
     deps=(EVENTS,),
     why="Pairs of records that look like one person, judged while their events are charted. The sure ones are joined by"
     " themselves, the likely ones wait for a person, and twins, namesakes and shared phones stay apart.",
@@ -25,7 +25,7 @@ MATCHES = spec(
 @dg.asset(
     name="patient_match_reviews",
     group_name="identity",
-    owners=[OPS],
+    owners=[STEWARD],
     kinds={"python", "postgres"},
     deps=[MATCHES],
     description="Likely matches that wait for a steward (`open`), plotted with the age of the oldest, the records that"
@@ -135,7 +135,7 @@ def decide(context: dg.OpExecutionContext, config: DecisionConfig, road: Road) -
     " and `reason`, launch it as a dry run, then again with `dry_run: false`. The decision is an event: nothing is"
     " overwritten, and an un-merge returns each value, task and write to whom its event belongs.",
     tags={"glp1/identity": "decision"},
-    owners=[OPS],
+    owners=[STEWARD],
 )
 def decide_match():
     decide()

@@ -11,7 +11,7 @@ import dagster as dg
 
 from ..adapters import dbt, store
 from ..adapters.settings import Settings
-from .owners import OPS
+from .owners import OPERATIONS
 
 VIEWS = {"patient_starts": "patient_values", "patient_links": "patient_matches"}
 """What is no asset itself -> the asset that it follows from."""
@@ -24,7 +24,7 @@ def spec(metric: dbt.Metric) -> dg.AssetSpec:
         metric.name,
         deps=sorted({VIEWS.get(table, table) for table in metric.tables}),
         group_name="metrics",
-        owners=[OPS],
+        owners=[OPERATIONS],
         kinds={"dbt", "postgres"},
         description=f"{metric.description}\n\n*One row per window: a week, or the last 30 days"
         f"{f'; for each {metric.by}' if metric.by else ''}.* Table: `{dbt.SCHEMA}.{metric.name}`, file: "
@@ -92,7 +92,7 @@ def numbers(metric: dbt.Metric, rows: list[dict[str, Any]]) -> dict[str, float |
 
 metrics_job = dg.define_asset_job(
     "metrics",
-    owners=[OPS],
+    owners=[OPERATIONS],
     selection=dg.AssetSelection.assets(*(metric.name for metric in METRICS)),
     description="Counts every metric anew from `ops`, by dbt. Safe at any time: each table is replaced whole.",
     tags={"glp1/road": "metrics"},
@@ -101,7 +101,7 @@ metrics_job = dg.define_asset_job(
 
 @dg.schedule(
     name="metrics_every_hour",
-    owners=[OPS],
+    owners=[OPERATIONS],
     job=metrics_job,
     cron_schedule="7 * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,

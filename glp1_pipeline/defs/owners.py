@@ -1,3 +1,6 @@
-"""The teams that own assets, jobs and sensors, as the Dagster UI names them. Not here: who is on call (`contracts`)."""
+"""The teams that own assets, jobs and sensors: those of contracts/oncall.yaml, so that the Dagster UI, an alert and the
+page of health name the same one. Not here: whose turn it is (`contracts`).
+"""
 
-DATA, OPS, CLINICAL = "team:data-engineering", "team:ops", "team:clinical-operations"
+INTEGRATION, STEWARD = "team:integration", "team:data-steward"
+OPERATIONS, CLINICAL = "team:operations", "team:clinical"

@@ -14,7 +14,7 @@ from ..adapters.alive import without_worker
 from ..adapters.balance import Balance, balance
 from ..adapters.balance_parts import STATUSES
 from .chart import WRITES
-from .describe import OPS
+from .describe import INTEGRATION
 from .intake import EVENTS
 from .partitions import today
 from .resources import Road
@@ -30,7 +30,7 @@ LEDGER_BALANCE = dg.AssetSpec(
     "ledger_balance",
     deps=[EVENTS, WRITES],
     group_name="recovery",
-    owners=[OPS],
+    owners=[INTEGRATION],
     kinds={"python", "postgres"},
     description="received = charted + waiting + rejected + dead, counted every five minutes over everything we ever "
     "received, as a whole and for each day, source and type. If it does not hold, something was lost or doubled: the "
@@ -89,7 +89,7 @@ def of_today(found: Balance) -> dict[str, int]:
 
 @dg.sensor(
     name="dead_runs",
-    owners=[OPS],
+    owners=[INTEGRATION],
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Ends runs whose worker died, so that the next one may start. What they had not done is still pending "
@@ -133,7 +133,7 @@ def _had_a_worker(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
 
 balance_schedule = dg.ScheduleDefinition(
     name="every_5_minutes",
-    owners=[OPS],
+    owners=[INTEGRATION],
     cron_schedule="*/5 * * * *",
     target=dg.AssetSelection.assets("ledger_balance", "hops", "patient_match_reviews"),
     default_status=dg.DefaultScheduleStatus.RUNNING,

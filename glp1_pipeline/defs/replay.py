@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ..adapters import replay as plans
 from ..adapters.progress import every_few_seconds
-from .describe import DATA
+from .describe import INTEGRATION
 from .resources import Road
 
 
@@ -114,7 +114,7 @@ def _selection(config: ReplayConfig) -> plans.Selection:
     "code. First a dry run, which says by field and count what would change; then with an actor and a reason. What did "
     "not change writes nothing, so that nothing that reached people is done twice.",
     tags={"glp1/recovery": "replay"},
-    owners=[DATA],
+    owners=[INTEGRATION],
 )
 def replay_events():
     replay()

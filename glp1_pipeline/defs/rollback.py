@@ -13,7 +13,7 @@ from pydantic import Field
 from ..adapters import rollback as plans
 from ..adapters.ehr import EhrFailure
 from ..adapters.progress import every_few_seconds
-from .describe import DATA
+from .describe import INTEGRATION
 from .resources import Road
 from .ticks import has_just_failed, running
 
@@ -149,7 +149,7 @@ def _instant(told: str) -> datetime | None:
     "reason, as new writes through the outbox. Nothing of it is sent again until our side says something else or "
     "somebody releases it (`glp1 rollback release`).",
     tags={"glp1/recovery": "rollback"},
-    owners=[DATA],
+    owners=[INTEGRATION],
 )
 def rollback_writes():
     take_back()
@@ -157,7 +157,7 @@ def rollback_writes():
 
 @dg.sensor(
     name="rollbacks_due",
-    owners=[DATA],
+    owners=[INTEGRATION],
     job=rollback_writes,
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,

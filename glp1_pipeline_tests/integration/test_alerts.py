@@ -472,6 +472,7 @@ def test_a_channel_that_does_not_take_the_test_is_named(installed: Path, monkeyp
     tested = glp1("test", "--json")
     assert tested.exit_code == 1
     assert json.loads(tested.stdout)["leads"] == "no_address"
+    assert "nobody is told over clinical, leads, operations: give each an address in GLP1_ALERT_URLS" in tested.stderr
     assert json.loads(tested.stdout)["integration"] in ("unreachable", "no_answer")
     assert glp1("test", "--channel", "nobody").exit_code == 1
 

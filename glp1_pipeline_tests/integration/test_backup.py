@@ -267,6 +267,9 @@ def test_by_the_command_line_a_lost_server_is_put_back_with_what_came_after_the_
         assert json.loads(say("check", str(tmp_path / "b"), "--restore", "--json"))["restored"] is True
         road.send(submission(81))
         assert "not empty" not in say("restore", str(tmp_path / "b"), *who, code=1)  # another session uses it
+        away = CliRunner(env={"GLP1_EHR_URL": "http://127.0.0.1:1"}).invoke(commands.backup, ["unknown"])
+        assert away.exit_code == 1
+        assert "the EHR does not tell what stands there (unreachable): try again when it is up" in away.stderr
     server.remove()
     assert json.loads(say("restore", str(tmp_path / "b"), *who, "--json"))["archived_drops_unknown"] == 1
     assert json.loads(say("take-again", "--json")) == {"dropped": 1}

@@ -8,16 +8,22 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import dagster as dg
+import psycopg
 import pytest
 import requests
 import uvicorn
 
-from glp1_pipeline.adapters.crm import changes
+from glp1_pipeline.adapters import ledger
+from glp1_pipeline.adapters.crm import Crm, changes
 from glp1_pipeline.adapters.crm.cursor import wait_for_due
 from glp1_pipeline.adapters.hooks import LONGEST_BODY, make_app
 from glp1_pipeline.adapters.state import free_port
+from glp1_pipeline.defs import crm as wiring
 from glp1_pipeline_tests.crm_process import CrmProcess
 from glp1_pipeline_tests.crm_world import CrmWorld, new_key
 from glp1_pipeline_tests.small_road import small_road
@@ -270,3 +276,78 @@ def test_it_is_time_to_look_again_after_a_while_without_any_webhook(world: CrmWo
     world.notice(crm.door())
     assert not wait_for_due(world.connection, 0.0)
     assert wait_for_due(world.connection, 5.0, every=0.5)
+
+
+def given_road(world: CrmWorld, door: Crm) -> Any:
+    """The test's own road, in the place of the one that settings give."""
+
+    class Given(dg.ConfigurableResource):
+        @property
+        def crm(self) -> Crm:
+            return door
+
+        @property
+        def contract(self) -> Any:
+            return world.road.contract
+
+        def connect(self, name: str = "") -> psycopg.Connection:
+            return psycopg.connect(world.road.url, autocommit=True)
+
+        def append(self, connection: psycopg.Connection, documents: list[bytes]) -> None:
+            ledger.append(connection, world.road.contract, world.road.cipher, documents)
+
+    return Given()
+
+
+def test_the_asset_says_how_far_the_crm_was_read_and_what_stops_us(world: CrmWorld, crm: CrmProcess) -> None:
+    crm.add(email="lena@canary.example", firstname="Lena")
+
+    def look() -> tuple[dict[str, Any], bool]:
+        with dg.DagsterInstance.ephemeral() as instance:
+            road = given_road(world, crm.door())
+            result = dg.materialize([wiring.notice_crm_changes], resources={"road": road}, instance=instance)
+        (made,) = result.asset_materializations_for_node("notice_crm_changes")
+        (check,) = result.get_asset_check_evaluations()
+        assert check.check_name == "changes_are_read"
+        return {name: value.value for name, value in made.metadata.items()}, check.passed
+
+    told, is_read = look()
+    assert (told["changes"], "stopped" in told, is_read) == (1, False, True)
+    assert told["lag (seconds)"] < 60
+    crm.process.kill()
+    crm.process.wait(20)
+    world.connection.execute("update ops.poll_cursors set polled_at = now() - interval '16 minutes'")
+    told, is_read = look()
+    assert (told["changes"], told["stopped"], is_read) == (0, "unreachable", False)
+    assert told["lag (seconds)"] > 15 * 60
+    crm.start()
+    assert look()[1]
+
+
+def test_the_sensor_asks_for_a_run_when_there_is_news_and_now_and_then_also_while_the_crm_is_away(
+    world: CrmWorld, crm: CrmProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wiring, "WAIT_SECONDS", 0.3)
+    monkeypatch.setattr(wiring, "wait_for_due", lambda *_: True)
+    job = dg.define_asset_job("crm_changes_job", selection=dg.AssetSelection.assets("crm_changes"))
+    sensor = wiring.crm_changes_sensor(job)
+    long_ago = (datetime.now(UTC) - timedelta(minutes=6)).isoformat()
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def asks(cursor: str | None) -> tuple[int, str | None]:
+            road = given_road(world, crm.door())
+            answer = sensor.evaluate_tick(dg.build_sensor_context(instance, cursor=cursor, resources={"road": road}))
+            return len(answer.run_requests or ()), answer.cursor
+
+        asked, cursor = asks(None)
+        assert asked == 1
+        world.notice(crm.door())
+        assert asks(cursor)[0] == 0
+        crm.add(email="lena@canary.example", firstname="Lena")
+        assert asks(cursor)[0] == 1
+        world.notice(crm.door())
+        assert asks(cursor)[0] == 0
+        crm.process.kill()
+        crm.process.wait(20)
+        assert asks(cursor)[0] == 0
+        assert asks(long_ago)[0] == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -241,3 +242,34 @@ def test_the_command_line_says_which_system_a_patient_waits_for_and_what_a_decis
     world.drain(crm.door())
     assert crm.only()["properties"][KEY] == patient_id
     assert "CRM" not in glp1("why", patient_id)
+
+
+def test_the_command_line_says_that_a_system_is_out_of_reach_and_that_nothing_needs_to_be_done_for_the_patient(
+    world: CrmWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    road = world.road
+    door = SimpleNamespace(connect=lambda name: connect(road.url, name), contract=road.contract, cipher=road.cipher)
+    monkeypatch.setattr(telling, "open_road", lambda: door)
+    monkeypatch.setattr(cli.look, "open_road", lambda: door)
+    road.send(submission(1))
+    patient_id = str(road.one("select patient_id from phi.charts"))
+
+    def glp1(*arguments: str) -> str:
+        done = CliRunner().invoke(cli.main, [*arguments])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    assert "out of reach" not in glp1("why", patient_id)
+    assert "no_answer" not in glp1("status")
+    road.connection.execute(
+        "insert into ops.breakers (target, state, failures, reason, changed_at) values"
+        " ('ehr', 'open', 5, 'no_answer', now())"
+    )
+    road.connection.execute("update ops.writes set tries = 5, last_class = 'no_answer' where target = 'ehr'")
+    told = glp1("why", patient_id)
+    assert "5 tries, the last: no_answer" in told
+    assert "the EHR is out of reach for everybody (no_answer): what waits goes out by itself" in told
+    assert "the CRM is out of reach" not in told
+    assert re.search("breaker reasons +ehr no_answer", glp1("status"))
+    road.connection.execute("update ops.writes set status = 'delivered', settled_at = now() where target = 'ehr'")
+    assert "out of reach" not in glp1("why", patient_id)

@@ -1,6 +1,7 @@
 """The embedded Postgres: closed to strangers, and up again after every kind of death. Real servers in temporary folders."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -10,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -307,6 +309,17 @@ def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:
 def test_a_setting_that_makes_no_sense_is_an_error_that_says_how_to_mend_it(env: dict[str, str], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         Settings.from_env(env)
+
+
+def test_a_place_that_cannot_be_a_folder_is_a_sentence_with_the_way_on(tmp_path: Path, monkeypatch) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for place in (file, file / "below"):
+        with pytest.raises(SettingsError, match=rf"^{re.escape(str(place))} cannot .* \(.*\)\. .* GLP1_HOME"):
+            Settings.from_env({"GLP1_HOME": str(place)}).make_home()
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+    with pytest.raises(SettingsError, match=r"Read-only file system.* GLP1_HOME"):
+        Settings.from_env({"GLP1_HOME": str(tmp_path)}).make_home()
 
 
 def test_settings_show_no_password_and_an_address_names_the_driver_that_works(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import socket
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -362,6 +363,15 @@ def test_a_sender_who_calls_itself_otherwise_in_each_event_makes_no_endless_list
     assert len(told) < 250
     assert told["today source-03e7 intake.submitted: received"] == 999
     assert (told["days, sources and types"], told["of them out of balance"]) == (1_000, 999)
+
+
+def test_a_port_that_is_taken_is_said_in_a_sentence_with_the_way_on(road: SmallRoad):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        told = CliRunner().invoke(main, ["metrics", "--serve", str(port)])
+    assert told.exit_code == 1
+    assert told.stderr.startswith(f"Error: port {port} of 127.0.0.1 cannot be listened on")
+    assert "choose another" in told.stderr
 
 
 NAME = re.compile(r"\bglp1_[a-z_]+")

@@ -2,7 +2,9 @@
 
 import dagster as dg
 
+from glp1_pipeline import metrics_definitions
 from glp1_pipeline.adapters.tables import metadata
+from glp1_pipeline.contracts.alerts import load_alerts
 from glp1_pipeline.definitions import defs
 
 
@@ -50,6 +52,24 @@ def test_every_check_job_sensor_and_schedule_tells_a_newcomer_what_it_is_for():
     untold = [name for name, one in {**checks, **others}.items() if not is_told(one.description)]
     assert untold == []
     assert [name for name, one in others.items() if not one.owners] == []
+
+
+def test_whose_something_is_has_the_same_name_in_the_ui_and_in_the_rota_of_who_is_called():
+    teams = {f"team:{team}" for team in load_alerts().teams}
+    loaded = [defs, metrics_definitions.defs]
+    named = [one for each in loaded for one in (*(each.jobs or ()), *(each.sensors or ()), *(each.schedules or ()))]
+    owners = {f"{one.name} ({type(one).__name__})": one.owners for one in named}
+    owners |= {spec.key.to_user_string(): spec.owners for each in loaded for spec in each.resolve_all_asset_specs()}
+    assert {name: given for name, given in owners.items() if not set(given or ()) <= teams} == {}
+
+
+def test_an_alert_leads_to_an_asset_of_the_team_that_it_calls():
+    owners = {spec.key.to_user_string(): spec.owners for spec in defs.resolve_all_asset_specs()}
+    called: dict[str, set[str]] = {}
+    for alert in load_alerts().alerts.values():
+        called.setdefault(alert.asset, set()).add(f"team:{alert.owner}")
+    called["tasks"] |= {f"team:{team}" for team in load_alerts().teams}  # the alert `queue_stuck`: any queue's
+    assert {asset: owners[asset] for asset, teams in called.items() if not set(owners[asset]) <= teams} == {}
 
 
 def test_every_job_that_a_person_fills_in_has_an_owner_and_explains_each_of_its_settings():

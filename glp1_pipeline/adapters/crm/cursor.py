@@ -109,6 +109,15 @@ def move_cursor(
         )
 
 
+def lag_seconds(connection: Connection[Any]) -> float | None:
+    """Age of the last look that came to its end; None: none ever did."""
+    row = connection.execute(
+        "select extract(epoch from now() - polled_at)::float8 from ops.poll_cursors where system = %s and kind = %s",
+        (SYSTEM, CHANGED),
+    ).fetchone()
+    return row[0] if row else None
+
+
 def is_sweep_due(connection: Connection[Any]) -> bool:
     (is_due,) = row_of(
         connection,

@@ -1,0 +1,64 @@
+"""What README promises of all commands at once: each explains itself, and each can be read by a program."""
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from psycopg.errors import DiskFull
+from sqlalchemy.exc import OperationalError
+
+from glp1_pipeline.cli import main
+from glp1_pipeline.sandbox import demo
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def commands(group: click.Group, name: str = "") -> Iterator[tuple[str, click.Command]]:
+    for each, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{name}{each} ")
+        if not isinstance(command, click.Group) or command.invoke_without_command:
+            yield f"{name}{each}", command
+
+
+def test_each_command_says_what_it_is_for_and_answers_a_program_but_for_those_that_readme_names():
+    (promise,) = re.findall(r"All have `--json`, but for (.*?)\.\s", README, re.DOTALL)
+    without = {name for name, command in commands(main) if "as_json" not in {one.name for one in command.params}}
+    assert without == set(re.findall(r"`([^`]+)`", promise))
+    assert [name for name, command in commands(main) if not command.help] == []
+
+
+def test_each_option_says_what_it_means():
+    untold = [
+        f"{name} {option.opts[0]}"
+        for name, command in commands(main)
+        for option in command.params
+        if isinstance(option, click.Option) and not option.help
+    ]
+    assert untold == []
+
+
+@pytest.mark.parametrize(
+    "fault", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), OperationalError("create index", {}, DiskFull("x"))]
+)
+def test_a_start_on_a_full_disk_is_a_sentence_with_the_way_on(fault: Exception, monkeypatch: pytest.MonkeyPatch):
+    def starts() -> None:
+        raise fault
+
+    monkeypatch.setattr(demo, "up", starts)
+    told = CliRunner().invoke(main, ["up"])
+    assert told.exit_code == 1
+    assert re.search("^Error: the disk of .* is full: make room there", told.stderr)
+
+
+def test_a_start_that_fails_by_anything_else_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch):
+    def starts() -> None:
+        raise PermissionError(errno.EACCES, "no")
+
+    monkeypatch.setattr(demo, "up", starts)
+    assert isinstance(CliRunner().invoke(main, ["up"]).exception, PermissionError)
