@@ -1,6 +1,7 @@
-"""Whether everything adds up: the ledger's balance, the state's fingerprint, and the EHR read back.
+"""Whether everything adds up: the ledger's balance, what is on its way, and the state's fingerprint.
 
-Here: counts and comparisons alone. Not here: mending what does not add up (`charts`, `outbox`).
+Here: counts alone. Not here: the EHR and the CRM read back (`ehr_compare`, `crm_compare`), and mending what does not
+add up (`charts`, `outbox`).
 """
 
 from __future__ import annotations
