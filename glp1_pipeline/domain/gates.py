@@ -16,8 +16,9 @@ from pandera.errors import SchemaError, SchemaErrors
 
 from .chart import Chart, Passes, Value
 from .contract import Contract, Gate, Requirement, version_key
+from .declared import kept
 from .flags import RaisedFlag
-from .flags.facts import BMI_PLAUSIBLE, CONDITIONS, Condition, Facts, day, kept
+from .flags.facts import BMI_PLAUSIBLE, CONDITIONS, Condition, Facts, day
 
 EXEMPT = "exempt"
 """The requirement does not apply to this patient, or no form that they saw asks it."""

@@ -1,8 +1,8 @@
 """The work that a chart makes for humans: one need per cause, the same set whenever it is worked out again.
 
 What somebody did by hand stays done, until something newer is said about its cause. Here: which needs there are. Not
-here: opening and closing them (the store keeps the difference between the last set
-and this one), queues and due times (the contract's tasks), and work that labs, writes or check-ins make.
+here: opening and closing them (the store keeps the difference between the last set and this one), queues and due times
+(the contract's tasks), and work that treatments, check-ins or refills make.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from .chart import Chart
-from .contract import Contract
+from .contract import EHR, Contract
+from .declared import kept
 from .flags import Facts, RaisedFlag
-from .flags.facts import kept, unanswered
+from .flags.facts import unanswered
 from .flags.medicines import GLP1, groups_in
 from .gates import GateResult
-from .overruling import EHR, ELEMENTS
+from .overruling import ELEMENTS
 from .ownership import adds, record_of, verified_record
 
 BY_FLAG = {

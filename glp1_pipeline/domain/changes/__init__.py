@@ -10,6 +10,8 @@ from ..contract import Contract
 from ..events import Change
 from ..events.medication import is_medication
 from ..events.refill import AUTHORIZATION
+from .crm import read_contact
+from .ehr import read_resource
 from .ehr.labs import lab_told
 from .ehr.work import flag_told, task_told
 from .shapes import Said
@@ -25,10 +27,4 @@ def read_change(contract: Contract, change: Change) -> Said:
         return Said(voice="verified")
     if change.system == "steward":
         return Said({name: value for name, value in change.content.items() if name in contract.fields}, (), "reported")
-    if change.system == "ehr":
-        from .ehr import read_resource
-
-        return read_resource(contract, change)
-    from .crm import read_contact
-
-    return read_contact(contract, change)
+    return read_resource(contract, change) if change.system == "ehr" else read_contact(contract, change)

@@ -14,9 +14,8 @@ from typing import Any
 from ..contract import Contract, CrmProperty
 from ..events import Change
 from ..mapping import Problem
-from ..mapping.shapes import shape_of
 from ..mapping.text import Context, Doc
-from .shapes import Said
+from .shapes import Said, readers
 
 NOBODYS_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 """No property that we tell is read by when it was said."""
@@ -77,7 +76,7 @@ def _read(contract: Contract, field: str, raw: Any, context: Context) -> Doc:
     if field not in contract.fields:
         told = str(raw).strip().lower()
         return {"value": told in YES} if told in YES | NO else {"held": "unmapped_code", "raw": str(raw)[:200]}
-    return shape_of(contract, contract.fields[field], contract.form_versions[-1])(raw, context)
+    return readers(contract)[field](raw, context)
 
 
 def _consent(raw: Any, change: Change) -> Doc | None:

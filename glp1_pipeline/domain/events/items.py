@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..contract import Contract
+from ..declared import kept
 from .shapes import Refused
 
 ABSENT_REASON = "data-absent-reason"
@@ -51,24 +52,17 @@ class Questions(NamedTuple):
         return None
 
 
+@kept
 def questions_of(contract: Contract) -> Questions:
-    """Worked out once per contract."""
-    global _last
-    kept = _last
-    if kept is None or kept[0] is not contract:
-        ids, main, wholes = set(contract.fields), dict[str, str](), set[str]()
-        for field in contract.fields.values():
-            asked = {field.question(v) for v in contract.form_versions if field.asked_in(v)} | {field.name}
-            ids |= asked
-            if part := field.lone_part or ("value" if field.type in CODED else ""):
-                main |= dict.fromkeys(asked, part)
-            if field.type in ("group", "consent"):
-                wholes |= asked
-        kept = _last = (contract, Questions(frozenset(ids), main, frozenset(wholes)))
-    return kept[1]
-
-
-_last: tuple[Contract, Questions] | None = None
+    ids, main, wholes = set(contract.fields), dict[str, str](), set[str]()
+    for field in contract.fields.values():
+        asked = {field.question(v) for v in contract.form_versions if field.asked_in(v)} | {field.name}
+        ids |= asked
+        if part := field.lone_part or ("value" if field.type in CODED else ""):
+            main |= dict.fromkeys(asked, part)
+        if field.type in ("group", "consent"):
+            wholes |= asked
+    return Questions(frozenset(ids), main, frozenset(wholes))
 
 
 class Items:

@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from ..chart import Chart, Passes, Reported, Treated, in_order, spoken, stages
 from ..contract import Contract, Severity
+from ..declared import kept
 from ..told import FOLLOWUP
 from . import answers, checkins, measures  # importing them registers their rules
-from .facts import Facts, bmi, kept
+from .facts import Facts, bmi
 from .registry import RULES, Fires, Quiet
 
 __all__ = [

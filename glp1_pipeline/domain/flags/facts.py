@@ -14,10 +14,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ..chart import Chart
 from ..contract import Contract, Requirement
+from ..declared import kept
 from .medicines import groups_in, ingredient_of
 
 Condition = Callable[["Facts"], bool]
-K = TypeVar("K")
 V = TypeVar("V")
 
 BMI_PLAUSIBLE = (15, 80)
@@ -182,21 +182,6 @@ CONDITIONS: dict[str, Condition] = {
     rule.__name__: rule for rule in (has_prior_glp1, has_diabetes, bmi_27_to_30, may_be_pregnant, has_allergies)
 }
 """Name in gates.yaml (`when`) -> the condition."""
-
-
-def kept(build: Callable[[K], V]) -> Callable[[K], V]:
-    """Builds once for each frozen declaration, known by identity: hashing a whole contract would cost more."""
-    known: dict[int, tuple[K, V]] = {}
-
-    def get(declared: K) -> V:
-        found = known.get(id(declared))
-        if found is None or found[0] is not declared:
-            if len(known) >= 16:
-                known.clear()
-            found = known[id(declared)] = (declared, build(declared))
-        return found[1]
-
-    return get
 
 
 @kept

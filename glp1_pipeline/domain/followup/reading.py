@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..contract import Contract
+from ..declared import kept
 from ..events import Submission
 from ..mapping import NO_FIELD, Problem
 from ..mapping.shapes import shape_of
@@ -23,9 +24,6 @@ class Answers(NamedTuple):
     problems: tuple[Problem, ...]
     contradictions: tuple[str, ...] = ()
     """None that we know of: each question is asked once."""
-
-
-_last: tuple[Contract, dict[str, Shape]] | None = None
 
 
 def read_checkin(contract: Contract, submission: Submission) -> Answers:
@@ -43,15 +41,11 @@ def read_checkin(contract: Contract, submission: Submission) -> Answers:
     return Answers(values, tuple(problems))
 
 
+@kept
 def _shapes(contract: Contract) -> Mapping[str, Shape]:
-    """Question -> its reader; a question is called as its field. Worked out once per contract."""
-    global _last
-    kept = _last
-    if kept is None or kept[0] is not contract:
-        newest = contract.form_versions[-1]  # units are told in a check-in, as in the newest intake
-        shapes = {n: shape_of(contract, contract.fields[n], newest) for n in contract.asked_in_checkin}
-        kept = _last = (contract, shapes)
-    return kept[1]
+    """Question -> its reader; a question is called as its field."""
+    newest = contract.form_versions[-1]  # units are told in a check-in, as in the newest intake
+    return {name: shape_of(contract, contract.fields[name], newest) for name in contract.asked_in_checkin}
 
 
 def value_of(values: Mapping[str, Any], name: str) -> Any:

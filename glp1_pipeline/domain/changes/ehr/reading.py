@@ -16,18 +16,15 @@ from ...events import Change
 from ...fhir.elements import CODE_SYSTEM, HL7, LOINC, RESOURCE_SYSTEM, UCUM
 from ...fhir.page import Tables, tables_of
 from ...mapping import Problem
-from ...mapping.shapes import shape_of
-from ...mapping.text import Context, Doc, Shape, held, unmapped
+from ...mapping.text import Context, Doc, held, unmapped
 from ...ownership import withdrawal
-from ..shapes import Said
+from ..shapes import Said, readers
 
 NULLS: Final = {"asked-unknown": "unknown", "asked-declined": "declined", "UNK": "unknown", "ASKU": "declined"}
 """Why there is no value -> our kind of null. Not here: `error` and the rest, which say nothing of the patient."""
 FINAL: Final = frozenset(("final", "amended", "corrected"))
 PATIENTS: Final = ("Patient", "RelatedPerson")
 PRACTITIONERS: Final = ("Practitioner", "PractitionerRole", "Organization", "CareTeam")
-
-_shapes: tuple[Contract, dict[str, Shape]] | None = None
 
 
 @dataclass(slots=True)
@@ -54,7 +51,7 @@ class Reading:
     def say(self, name: str, raw: Any) -> None:
         """A raw answer to a field, read as the field reads all answers."""
         context = Context(self.change.seen_at, "UTC")
-        self.put(name, _shape(self.contract, name)(raw, context))
+        self.put(name, readers(self.contract)[name](raw, context))
 
     def put(self, name: str, doc: Doc) -> None:
         """A blank says nothing; of what cannot be read the field and the cause are told."""
@@ -127,18 +124,6 @@ class Reading:
 _REASONS = (HL7 + "data-absent-reason", HL7 + "v3-NullFlavor")
 _AUTHORS = ("asserter", "informationSource", "performer", "recorder", "requester", "author")
 """Elements that say whose word it is, the most telling first."""
-
-
-def _shape(contract: Contract, name: str) -> Shape:
-    """The reader of a field's answers, made once per contract."""
-    global _shapes
-    kept = _shapes
-    if kept is None or kept[0] is not contract:
-        kept = _shapes = (contract, {})
-    shape = kept[1].get(name)
-    if shape is None:
-        shape = kept[1][name] = shape_of(contract, contract.fields[name], contract.form_versions[-1])
-    return shape
 
 
 def kind_of(reference: Any) -> str:

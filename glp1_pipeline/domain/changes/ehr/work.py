@@ -11,9 +11,9 @@ from typing import Any
 
 from ...contract import Contract
 from ...events import Change
-from ...fhir.elements import RESOURCE_SYSTEM
 from ...fhir.work import CAUSE_SYSTEM, FLAG_SYSTEM, TASK_SYSTEM
 from ...tasks import BY_HAND
+from .reading import codings, is_ours, text
 
 DONE = ("completed",)
 REFUTED = ("inactive", "entered-in-error")
@@ -23,7 +23,7 @@ THERE = "EHR"
 
 def task_told(change: Change) -> str | None:
     """What became of a task of ours, as the report of it is named; None where it is none of ours."""
-    if change.kind != "Task" or change.is_deleted or not _is_ours(change.content):
+    if change.kind != "Task" or change.is_deleted or not is_ours(change.content):
         return None
     code, cause = _code(change.content, "code", TASK_SYSTEM), _code(change.content, "reasonCode", CAUSE_SYSTEM)
     if not code or not cause or "/" in code + cause:
@@ -34,7 +34,7 @@ def task_told(change: Change) -> str | None:
 
 def flag_told(contract: Contract, change: Change) -> dict[str, Any] | None:
     """What became of a flag of ours, as a document of `domain.refill`; None where it is none of ours."""
-    if change.kind != "Flag" or change.is_deleted or not _is_ours(change.content):
+    if change.kind != "Flag" or change.is_deleted or not is_ours(change.content):
         return None
     flag_id = _code(change.content, "code", FLAG_SYSTEM)
     if flag_id not in contract.flags:
@@ -49,15 +49,6 @@ def flag_told(contract: Contract, change: Change) -> dict[str, Any] | None:
     }
 
 
-def _is_ours(resource: Mapping[str, Any]) -> bool:
-    return any(one.get("system") == RESOURCE_SYSTEM for one in _objects(resource.get("identifier")))
-
-
 def _code(resource: Mapping[str, Any], element: str, system: str) -> str:
-    concept = resource.get(element)
-    codings = _objects(concept.get("coding")) if isinstance(concept, Mapping) else []
-    return next((str(one.get("code", "")) for one in codings if one.get("system") == system), "")
-
-
-def _objects(raw: Any) -> list[Mapping[str, Any]]:
-    return [one for one in raw if isinstance(one, Mapping)] if isinstance(raw, list) else []
+    told = codings(resource.get(element))
+    return next((text(one.get("code")) for one in told if one.get("system") == system), "")
