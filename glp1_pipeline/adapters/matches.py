@@ -14,17 +14,13 @@ import psycopg
 
 from ..domain.contract import Contract
 from ..domain.events import Refused
+from ..domain.events.changes import DECISIONS
 from . import crosswalk
 from .cipher import Cipher
 from .ledger import append, event_id_of, read_event
 
 SOURCE = "/steward/glp1"
-TYPES = {"merge": "patient.merged", "unmerge": "patient.unmerged", "not_a_match": "patient.not_a_match"}
-KEYS = {
-    "merge": ("survivor_id", "retired_id"),
-    "unmerge": ("survivor_id", "restored_id"),
-    "not_a_match": ("record_id", "other_id"),
-}
+TYPES = {action: kind for kind, (action, *_) in DECISIONS.items()}
 Action = Literal["merge", "unmerge", "not_a_match"]
 
 
@@ -89,7 +85,8 @@ def decide(
     reason: str,
 ) -> uuid.UUID:
     """Put a decision into the ledger, from where it is charted like all else; the id of its event."""
-    data = {**dict(zip(KEYS[action], records, strict=True)), "actor": actor, "reason": reason}
+    _, *keys = DECISIONS[TYPES[action]]
+    data = {**dict(zip(keys, records, strict=True)), "actor": actor, "reason": reason}
     return put(connection, contract, cipher, TYPES[action], records[0], data)
 
 

@@ -11,10 +11,10 @@ from typing import Literal
 import psycopg
 
 from ..domain.contract import Contract
+from ..domain.events.changes import SETTLED
 from .cipher import Cipher
 from .matches import WordRefused, put
 
-TYPE = "field.conflict_resolved"
 Keep = Literal["holding", "offered"]
 
 
@@ -61,4 +61,4 @@ def settle_field(
         "actor": actor,
         "reason": reason,
     }
-    return put(connection, contract, cipher, TYPE, record_id, data)
+    return put(connection, contract, cipher, SETTLED, record_id, data)

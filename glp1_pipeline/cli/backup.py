@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from .keys import ACTOR, REASON
 from .telling import AS_JSON, of_a_system, open_road, show_or_json, told
 
 FILE = click.argument("file", type=click.Path(path_type=Path))
@@ -90,8 +91,8 @@ def check(file: Path, is_restored: bool, as_json: bool) -> None:
 
 @backup.command()
 @FILE
-@click.option("--actor", required=True, help="Who wants it, as an opaque name.")
-@click.option("--reason", required=True, help="Why, in words without a value.")
+@ACTOR
+@REASON
 @AS_JSON
 def restore(file: Path, actor: str, reason: str, as_json: bool) -> None:
     """Put FILE back into our database, which must be empty and used by nobody: stop `glp1 up` first.

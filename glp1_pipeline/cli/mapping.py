@@ -7,8 +7,6 @@ page itself (`contracts.dictionary`).
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,28 +83,17 @@ def check(paths: tuple[Path, ...], goal: float, places: int, as_json: bool) -> N
       glp1 mapping check export.ndjson --places 20  where the first failures are
     """
     from ..adapters.mapping_check import check_mapping
+    from ..adapters.progress import every_few_seconds
 
+    tell = every_few_seconds(lambda now: click.echo(f"read {now.documents} submissions, {now.mapped} map …", err=True))
     try:
-        checked = check_mapping(_contract(), paths, places, _progress())
+        checked = check_mapping(_contract(), paths, places, tell)
     except OSError as error:
         raise click.UsageError(f"a path cannot be read: {error.strerror}") from None
     reached = checked.share * 100 >= goal
     answer = checked.as_dict() | {"goal": goal / 100, "reached": bool(checked.documents) and reached}
     show_or_json(as_json, answer, lambda: _show(checked, goal, reached))
     sys.exit(2 if not checked.documents else 0 if reached else 1)
-
-
-def _progress() -> Callable[[Checked], None]:
-    """Tells every five seconds how far it is, on standard error."""
-    last = time.monotonic()
-
-    def tell(now: Checked) -> None:
-        nonlocal last
-        if time.monotonic() - last >= 5:
-            last = time.monotonic()
-            click.echo(f"read {now.documents} submissions, {now.mapped} map …", err=True)
-
-    return tell
 
 
 def _show(checked: Checked, goal: float, reached: bool) -> None:

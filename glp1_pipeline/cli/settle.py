@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from .match import ACTOR, REASON
 from .telling import AS_JSON, chart_now, open_road, or_say, patient_of, show_or_json, told
 
 
@@ -22,8 +23,8 @@ from .telling import AS_JSON, chart_now, open_road, or_say, patient_of, show_or_
     help="The value that the chart has now, or the one that was offered against it.",
 )
 @click.option("--source", help="Whose offer, where several systems offer one.")
-@click.option("--actor", required=True, help="Who decides: an opaque name, like a staff id.")
-@click.option("--reason", required=True, help="Why, in a sentence. It is kept with the event.")
+@ACTOR
+@REASON
 @AS_JSON
 def settle(patient: str, field: str, keep, source, actor: str, reason: str, as_json: bool) -> None:
     """Settle a conflict about FIELD of PATIENT, as `glp1 why` lists it. The word is an event of its own."""

@@ -264,7 +264,7 @@ def _of_alert(book: Book, name: str, scope: str, now: datetime) -> tuple[str, st
 def _whose(book: Book, part: Part, now: datetime) -> tuple[str, str]:
     """The team that would be called for it."""
     if part.queue:
-        team = next((t.team for t in book.teams.values() if part.queue in t.queues), next(iter(book.teams)))
+        team = book.attending(part.queue)
         return team, on_call(book.teams[team], now)
     named = [a for a in book.alerts.values() if place(a, "")[0] == part.kind]
     exact = [a for a in named if place(a, "")[1] == part.name]

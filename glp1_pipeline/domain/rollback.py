@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 from .contract import RollbackRule
 from .fhir import Resource, can_withdraw, dump, provenance, transaction, withdrawn
-from .fhir.elements import concept
+from .fhir.elements import HL7, concept
 from .outbox import is_same
 
 Outcome = Literal[
@@ -43,7 +43,7 @@ IN_CONFLICT: Final[Mapping[Outcome, str]] = {"edited_since": "edited_in_ehr", "d
 
 REQUESTS: Final = ("CommunicationRequest", "MedicationRequest")
 """Of these an active one asks somebody to do something."""
-DATA_OPERATION: Final = "http://terminology.hl7.org/CodeSystem/v3-DataOperation"
+DATA_OPERATION: Final = HL7 + "v3-DataOperation"
 
 
 @dataclass(frozen=True, slots=True)

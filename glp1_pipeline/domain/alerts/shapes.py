@@ -80,10 +80,12 @@ class Book(Declared):
     teams: dict[str, Team]
 
     def owner_of(self, alert: Alert, scope: str) -> str:
-        """The team whose it is; the first team where a queue is attended by none."""
-        if alert.owner != "queue":
-            return alert.owner
-        return next((t.team for t in self.teams.values() if scope in t.queues), next(iter(self.teams)))
+        """The team whose it is."""
+        return self.attending(scope) if alert.owner == "queue" else alert.owner
+
+    def attending(self, queue: str) -> str:
+        """The team that attends a queue; the first team where none does."""
+        return next((t.team for t in self.teams.values() if queue in t.queues), next(iter(self.teams)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """One thing that a source said of a treatment, as it is kept: product, dose, time, and why it cannot be used if so.
 
 Here: the shape, to and from the document that lies in the database. Not here: reading events (`reading`), and what
-follows from it (`courses`).
+follows from it (`fold`).
 """
 
 from __future__ import annotations

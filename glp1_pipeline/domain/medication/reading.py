@@ -2,7 +2,7 @@
 
 Total: no content makes it raise. What cannot be used is kept with the name of the reason.
 Here: the messages `medication.*`, and which FHIR resource says what. Not here: FHIR's own elements (`resources`), which
-product a code names (`doses`), and what follows for the patient (`courses`).
+product a code names (`doses`), and what follows for the patient (`fold`).
 """
 
 from __future__ import annotations

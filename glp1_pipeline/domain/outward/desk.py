@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from ..contract import Contract
 from ..fhir import Resource, patient_key, resource_id, response_key
 from ..fhir.elements import RESOURCE_SYSTEM, ids_of
-from ..refill import Snapshot
+from ..refill import Inputs, Snapshot
 from ..told import FOLLOWUP
 
 PROPOSAL, ISSUE, AUDIT, REMINDER = "MedicationRequest", "DetectedIssue", "AuditEvent", "CommunicationRequest"
@@ -92,9 +92,10 @@ class Desk:
         rest = set() if self.is_moved else {key for key in self.planned if key.startswith(kinds)} - self._in_question
         return (rest | self._left) - self.out.keys()
 
-    def answers(self, event_ids: Iterable[str]) -> list[Resource]:
-        """The written answers of check-ins."""
-        return [self._answers[event_id] for event_id in sorted(set(event_ids)) if event_id in self._answers]
+    def answers(self, inputs: Inputs) -> list[Resource]:
+        """The written answers of the check-in that a decision rests on."""
+        said = {one.get("event_id") for name, one in inputs.items() if name.startswith("checkin.")}
+        return [self._answers[event_id] for event_id in sorted(self._answers.keys() & said)]
 
 
 def practitioner(actor: str) -> Resource:

@@ -110,9 +110,7 @@ def _flags_let_through(overrides: Iterable[Override]) -> list[str]:
 
 def _answers(desk: Desk, issue: Issue) -> Iterator[Resource]:
     """The check-in that was known then."""
-    inputs = issue.made.inputs
-    events = [one["event_id"] for name, one in inputs.items() if name.startswith("checkin.") and "event_id" in one]
-    if answers := desk.answers(events):
+    if answers := desk.answers(issue.made.inputs):
         yield {"detail": answers}
 
 

@@ -62,7 +62,7 @@ def _write(desk: Desk, made: Resource, one: Refill, stay: Stay) -> None:
     mg = _number(inputs, "dose_mg")
     made["medicationCodeableConcept"] = medicine(contract, one.product, mg)
     made["subject"] = desk.patient
-    if answers := desk.answers(_said_in_checkin(inputs)):
+    if answers := desk.answers(inputs):
         made["supportingInformation"] = answers
     made["authoredOn"] = instant_utc(stay.since)
     made["requester"] = ASSEMBLER
@@ -119,10 +119,6 @@ def _note(contract: Contract, made: Made) -> str:
     said += [f"Also: {rules[name].description}" for name, _ in decision.also]
     said += [f"Let through by an override: {rules[name].description}" for name, _ in decision.overridden]
     return " ".join((*said, _NEVER_AN_ORDER))
-
-
-def _said_in_checkin(inputs: Inputs) -> list[str]:
-    return [one["event_id"] for name, one in inputs.items() if name.startswith("checkin.") and "event_id" in one]
 
 
 def _number(inputs: Inputs, name: str) -> float | None:

@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 
 from ..flags import SUICIDAL
 from ..flags.medicines import groups_in
+from ..followup.reading import WEIGHED_ON
 from ..refill_model import ADDRESS_CHANGED, CONDITIONS, RefillRules
 from .inputs import Inputs
-
-WEIGHT_DAYS = "anthro.weight_measured_at"
 
 
 class Held(NamedTuple):
@@ -128,12 +127,12 @@ def followup_missing(rules: RefillRules, inputs: Inputs, as_of: datetime) -> Hel
         return None if value(inputs, "followup_before_at") else Held(("followup:absent",))
     ends = weight_expires_on(rules, inputs)
     today = date.fromisoformat(value(inputs, "today"))
-    return Held((f"{WEIGHT_DAYS}:stale",)) if ends is not None and today > ends else None
+    return Held((f"{WEIGHED_ON}:stale",)) if ends is not None and today > ends else None
 
 
 def weight_expires_on(rules: RefillRules, inputs: Inputs) -> date | None:
     """The last day on which the check-in's weight is recent enough."""
-    told = value(inputs, WEIGHT_DAYS)
+    told = value(inputs, WEIGHED_ON)
     return date.fromisoformat(told[:10]) + timedelta(days=rules.weight_max_age_days) if isinstance(told, str) else None
 
 

@@ -18,6 +18,7 @@ from ..flags import SUICIDAL, RaisedFlag
 from ..flags.checkins import weighings
 from ..flags.medicines import groups_in
 from ..followup import FollowUp, day_of, value_of, zone_of
+from ..followup.reading import WEIGHED_ON
 from ..medication import Course, missed_doses
 
 Input = dict[str, Any]
@@ -25,7 +26,7 @@ Input = dict[str, Any]
 Inputs = dict[str, Input]
 Weighing = tuple[date, float, Reported]
 """When, how many kg, and who told it."""
-DAY_OF = {"anthro.weight": "anthro.weight_measured_at"}
+DAY_OF = {"anthro.weight": WEIGHED_ON}
 """Field -> the field that says when it was measured."""
 
 
