@@ -26,7 +26,7 @@ from glp1_pipeline_tests.small_road import RING, SmallRoad, small_road
 from glp1_pipeline_tests.treatments import dispensed, ordered
 
 ACCOUNT = "canary-0000001"
-MISSED_ON, WINDOW_ON = 24, 24.9
+WINDOW_ON = 24.9
 """Days of the treatment of `begin`, shortly after the check-in was missed and after the refill window opened."""
 
 

@@ -63,7 +63,3 @@ class Shown(Patient):
     def only(self, kind: str) -> Resource:
         (found,) = self.all(kind)
         return found
-
-    def told_last(self, kind: str) -> list[Resource]:
-        """Of the last write, what it said of a type."""
-        return [one for key, one in self.writes[-1].items() if key.startswith(f"{kind}/")]

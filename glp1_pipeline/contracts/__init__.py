@@ -32,7 +32,7 @@ from .checks import check
 from .crm import check_crm
 from .identity import read_identity
 from .medication import check_order_overrides, read_medication
-from .reading import ContractError, Fault, Folder, Lined, Model
+from .reading import ContractError, Folder, Lined, Model
 from .refills import (
     check_refills,
     read_checkin,
@@ -43,7 +43,7 @@ from .refills import (
     read_roles,
 )
 
-__all__ = ["ContractError", "Fault", "load"]
+__all__ = ["ContractError", "load"]
 
 HERE = Path(__file__).parent
 PRODUCT = (

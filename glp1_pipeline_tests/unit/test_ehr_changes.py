@@ -120,7 +120,6 @@ def codes(name: str) -> st.SearchStrategy[str]:
 NULLS = st.sampled_from([{"null": "unknown"}, {"null": "declined"}])
 NAMES = st.from_regex(r"[A-Z][a-z]{1,8}( [A-Z][a-z]{2,5})?", fullmatch=True)
 DAYS = st.dates(date(1940, 1, 1), date(2006, 1, 1)).map(date.isoformat)
-STATES = st.sampled_from(["TX", "CA", "NY", "FL"])
 TRI = st.sampled_from(["yes", "no"])
 ANSWERS = {
     "demo.legal_last": NAMES,

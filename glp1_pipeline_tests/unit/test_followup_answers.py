@@ -23,7 +23,6 @@ from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, ordered, said
 START = [intake(), ordered(0, 0.25), dispensed(3, 0.25)]
 """The check-in opens on day 17, is due on day 21 and missed on day 23; the window opens on day 24, at nine in California:
 an hour after the hour of the messages here."""
-HOUR = 1 / 24
 OVERDUE = "checkin-overdue/followup.missed:wegovy_inj"
 STALE = (("anthro.weight_measured_at", "stale"),)
 FOREVER = BEGAN + timedelta(days=400)

@@ -17,7 +17,6 @@ from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, let_through, me
 
 START = [intake(), ordered(0, 0.25), dispensed(3, 0.25)]
 RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
-ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 FOREVER = datetime(2027, 6, 1, tzinfo=UTC)
 
 

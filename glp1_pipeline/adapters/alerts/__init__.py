@@ -7,10 +7,10 @@ from .away import Absence
 from .channels import Channels
 from .incidents import acknowledge, history, open_incidents, unheard
 from .look import Looked, look
-from .measure import SENSOR, World
+from .measure import World
 from .messages import Sent, outcomes, send, unsent, write_test
 
 __all__ = [
-    "SENSOR", "Absence", "Channels", "Looked", "Sent", "World", "acknowledge", "history", "look", "open_incidents",
+    "Absence", "Channels", "Looked", "Sent", "World", "acknowledge", "history", "look", "open_incidents",
     "outcomes", "send", "unheard", "unsent", "write_test",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ Here: what other rooms may use. Not here: what a row means (`domain.downtime`).
 """
 
 from .bring_back import Answer, bring_back, read_rows
-from .pack import Pack, write_pack
+from .pack import write_pack
 from .worklist import read_worklist
 
-__all__ = ["Answer", "Pack", "bring_back", "read_rows", "read_worklist", "write_pack"]
+__all__ = ["Answer", "bring_back", "read_rows", "read_worklist", "write_pack"]

@@ -6,9 +6,9 @@ Here: the connection (`wire`), what a write becomes on each kind of server (`ehr
 any decision of what an answer means (`domain.outbox`).
 """
 
-from .ehr import Ehr, Sent
+from .ehr import Ehr
 from .entries import Entry
-from .readback import ReadBack, count_by_identifier, read_back
+from .readback import count_by_identifier, read_back
 from .wire import EhrFailure, EhrMisconfigured, EhrSettings
 
 __all__ = [
@@ -17,8 +17,6 @@ __all__ = [
     "EhrMisconfigured",
     "EhrSettings",
     "Entry",
-    "ReadBack",
-    "Sent",
     "count_by_identifier",
     "read_back",
 ]

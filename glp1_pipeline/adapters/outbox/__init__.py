@@ -6,7 +6,7 @@ finds it reads back before sending again. Here: `lanes` (claim, settle), `carrie
 here: planning a write (`charts`), HTTP (`ehr`, `crm`), decisions (`domain.outbox`, `domain.crm`).
 """
 
-from .attend import InConflict, Pending, conflicts, pending, retry_dead, settle_conflict, wait_for_due
+from .attend import conflicts, pending, retry_dead, settle_conflict, wait_for_due
 from .contacts import Contacts
 from .courier import Heard
 from .deliver import DeliveryReport, deliver_pending
@@ -15,8 +15,6 @@ __all__ = [
     "Contacts",
     "DeliveryReport",
     "Heard",
-    "InConflict",
-    "Pending",
     "conflicts",
     "deliver_pending",
     "pending",

@@ -9,7 +9,7 @@ written (`decide`); and what may be worked out before both (`make_ready`). Not h
 from .deciding import GATE, decide
 from .reading import read
 from .ready import make_ready
-from .shapes import Claimed, Copy, Decided, Known, PatientOutcome, Read, Retired, Write
+from .shapes import Claimed, Copy, Decided, Known, PatientOutcome, Read, Write
 
 __all__ = [
     "GATE",
@@ -19,7 +19,6 @@ __all__ = [
     "Known",
     "PatientOutcome",
     "Read",
-    "Retired",
     "Write",
     "decide",
     "make_ready",

@@ -5,7 +5,7 @@ Pure functions of the events and the contract. Not here: what an answer means fo
 """
 
 from .cycles import follow_ups, zone_of
-from .moments import Moments, at_hour, day_of, moments
+from .moments import at_hour, day_of, moments
 from .reading import Answers, read_checkin, value_of
 from .renewals import OF_REQUESTS, request_id
 from .shapes import FollowUp
@@ -18,7 +18,6 @@ __all__ = [
     "Answers",
     "FollowUp",
     "Missing",
-    "Moments",
     "at_hour",
     "crm_status",
     "day_of",

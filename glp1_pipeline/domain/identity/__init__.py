@@ -6,11 +6,11 @@ candidates in the store, and keeping what was decided (`adapters`).
 
 from ..identity_model import IdentityModel
 from .features import Features, features
-from .group import Decided, Edge, Grouping, group
+from .group import Decided, Edge, group
 from .keys import blocking_keys
 from .match import Match, compare, contradictions
 
 __all__ = [
-    "Decided", "Edge", "Features", "Grouping", "IdentityModel", "Match", "blocking_keys", "compare", "contradictions",
+    "Decided", "Edge", "Features", "IdentityModel", "Match", "blocking_keys", "compare", "contradictions",
     "features", "group",
 ]  # fmt: skip

@@ -18,18 +18,14 @@ from .from_chart import facts_of
 from .from_checkin import fact_of
 from .overrides import may_let_through, word_on
 from .reading import told
-from .shapes import UNKNOWN, Course, Finding, Supply, Transition
+from .shapes import Course
 from .stages import stages_of
 from .supply import missed_doses, missed_from
 from .work import against, needs
 
 __all__ = [
-    "UNKNOWN",
     "Course",
     "Fact",
-    "Finding",
-    "Supply",
-    "Transition",
     "against",
     "courses",
     "fold",

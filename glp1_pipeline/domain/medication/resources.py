@@ -17,7 +17,6 @@ from .raw import Raw, number, part, text
 
 NDC = "http://hl7.org/fhir/sid/ndc"
 PRODUCT = CODE_SYSTEM + ":product"
-KEEPS_DOSE = CODE_SYSTEM + ":course-of-therapy"
 OUR_INTENT = "proposal"
 _PLANS, _ORDERS = ("plan", "proposal"), ("order", "original-order", "instance-order")
 _DAYS = {"d": 1, "day": 1, "days": 1, "wk": 7, "week": 7, "weeks": 7}

@@ -6,12 +6,11 @@ over), `merging` (one content of ours and theirs) and `exchange` (a write's bund
 """
 
 from .exchange import conditional_transaction, first_creates, keys_of, rest_as_batch, with_contents, without
-from .judging import EDITED_SINCE, Conflict, Found, Remote, Verdict, is_theirs_too, judge
+from .judging import EDITED_SINCE, Found, Remote, is_theirs_too, judge
 from .merging import digest, is_same, merged, says_all, started_from, still_ours
 from .retry import (
     OF_TARGET,
     Breaker,
-    Decision,
     Trouble,
     after_failure,
     after_success,
@@ -28,12 +27,9 @@ __all__ = [
     "EDITED_SINCE",
     "OF_TARGET",
     "Breaker",
-    "Conflict",
-    "Decision",
     "Found",
     "Remote",
     "Trouble",
-    "Verdict",
     "after_failure",
     "after_success",
     "backoff_seconds",

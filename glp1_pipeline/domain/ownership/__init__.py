@@ -4,7 +4,7 @@ Here: the words and the rules. Not here: who owns what (ownership.csv), what eve
 that a conflict makes (`tasks`).
 """
 
-from ..told import INTAKE, Conflict, Outcome, Value
+from ..told import Value
 from .rules import EXPLAINED, RULES, UNWRITTEN, settle
 from .said import Said
 from .words import (
@@ -37,13 +37,10 @@ __all__ = [
     "EARLY",
     "EXPLAINED",
     "HELD_FOR_A_PERSON",
-    "INTAKE",
     "RANKED",
     "RULES",
     "UNWRITTEN",
     "Case",
-    "Conflict",
-    "Outcome",
     "Ruling",
     "Said",
     "Value",

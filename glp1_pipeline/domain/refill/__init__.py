@@ -8,10 +8,10 @@ from .clock import Tick, next_tick
 from .decide import Decision, Override, decide
 from .facts import Said, instant, own_ids, said, standing, told
 from .inputs import Inputs, Snapshot, gather
-from .record import Record, ages, decide_again, differences, record_of
+from .record import decide_again, differences, record_of
 from .reminders import is_settled
 from .requests import Made, Refill, refills
-from .telling import Told, holding_flags, inputs_told, may_override, walked
+from .telling import holding_flags, inputs_told, may_override, walked
 from .work import needs
 
 __all__ = [
@@ -19,13 +19,10 @@ __all__ = [
     "Inputs",
     "Made",
     "Override",
-    "Record",
     "Refill",
     "Said",
     "Snapshot",
     "Tick",
-    "Told",
-    "ages",
     "decide",
     "decide_again",
     "differences",

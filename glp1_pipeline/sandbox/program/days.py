@@ -18,17 +18,20 @@ CARRY = timedelta(days=14)
 """Of what was left, that much at most counts on top of a new supply."""
 
 
+def at_hour(zone: ZoneInfo, day: date, hour: int, minute: int = 0) -> datetime:
+    return datetime.combine(day, time(hour, minute), zone).astimezone(UTC)
+
+
 @dataclass(frozen=True)
 class Days:
     zone: ZoneInfo
     opens_on: date
-    due_on: date
     missed_on: date
     window_on: date
     runs_out_on: date
 
     def at(self, day: date, hour: int = 9, minute: int = 0) -> datetime:
-        return datetime.combine(day, time(hour, minute), self.zone).astimezone(UTC)
+        return at_hour(self.zone, day, hour, minute)
 
     @property
     def missed_at(self) -> datetime:
@@ -41,9 +44,7 @@ def days_of(zone: ZoneInfo, handed_at: datetime, runs_out_at: datetime, supply: 
         supply, runs_out_on = 28, began_on + 28 * A_DAY
     assert supply >= 28, "no patient here has a supply of two or three weeks"
     window_on = max(began_on + ceil(supply * 3 / 4) * A_DAY, runs_out_on - 7 * A_DAY)
-    return Days(
-        zone, runs_out_on - 14 * A_DAY, runs_out_on - 10 * A_DAY, runs_out_on - 8 * A_DAY, window_on, runs_out_on
-    )
+    return Days(zone, runs_out_on - 14 * A_DAY, runs_out_on - 8 * A_DAY, window_on, runs_out_on)
 
 
 def runs_out(before: datetime | None, handed_at: datetime, supply: int) -> datetime:

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from random import Random
 from typing import Any
 
-from .days import A_DAY, Days, days_of, runs_out
+from .days import A_DAY, Days, at_hour, days_of, runs_out
 from .messages import EHR, PORTAL, Messages, well
 from .people import Person, intake
 from .products import WEGOVY, Product
@@ -82,18 +82,17 @@ class Life:
     def begin(self, product: Product = WEGOVY) -> None:
         """Intake, a provider's first order nine days later, and the first supply three days after that."""
         self.product = product
-        here = Days(self.who.zone, *([self.begins_on] * 5))
-        at = here.at(self.begins_on, 12, self.chance.randrange(60))
+        at = at_hour(self.who.zone, self.begins_on, 12, self.chance.randrange(60))
         self.hear(at, intake(self.who, at))
-        self.order(here.at(self.begins_on + 9 * A_DAY, 11), product.ladder[0], "new_start")
+        self.order(at_hour(self.who.zone, self.begins_on + 9 * A_DAY, 11), product.ladder[0], "new_start")
         self.hand_over(self.begins_on + 12 * A_DAY)
 
     def begin_by_order(self) -> None:
         """Intake, and nine days later the first order; no word of any hand-over."""
-        here = Days(self.who.zone, *([self.begins_on] * 5))
-        at = here.at(self.begins_on, 12, self.chance.randrange(60))
+        at = at_hour(self.who.zone, self.begins_on, 12, self.chance.randrange(60))
         self.hear(at, intake(self.who, at))
-        self.order_alone(here.at(self.begins_on + 9 * A_DAY, 11), self.product.ladder[0], "new_start")
+        ordered_at = at_hour(self.who.zone, self.begins_on + 9 * A_DAY, 11)
+        self.order_alone(ordered_at, self.product.ladder[0], "new_start")
 
     def order(self, at: datetime, mg: float, state: str = "", **more: Any) -> None:
         family = self.product.family
@@ -108,7 +107,7 @@ class Life:
 
     def hand_over(self, on: date, hour: int = 14, **more: Any) -> datetime:
         """A supply, and with it a check-in that nobody answered yet."""
-        at = Days(self.who.zone, *([on] * 5)).at(on, hour)
+        at = at_hour(self.who.zone, on, hour)
         product, (count, unit) = self.product, self.product.pack
         told = {"quantity": {"value": count, "unit": unit}, "when_handed_over": at.isoformat(), **more}
         self.hear(at, self.say.handed_over(at, product.key, self.mg, product.supply, **told))

@@ -5,6 +5,6 @@ are made of (`life`), and how many there are of each (`year`).
 """
 
 from . import supply, symptoms, usual  # importing them registers their stories
-from .telling import STORIES, Story
+from .telling import STORIES
 
-__all__ = ["STORIES", "Story", "supply", "symptoms", "usual"]
+__all__ = ["STORIES", "supply", "symptoms", "usual"]
