@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from glp1_pipeline.adapters import alerts
 from glp1_pipeline.adapters.alerts import Channels, Looked, Sent, World
 from glp1_pipeline.contracts.alerts import load_alerts
 from glp1_pipeline.domain.alerts import Book
-from glp1_pipeline_tests.small_road import contract
+from glp1_pipeline_tests.small_road import connect, contract, empty_tables
 
 SECRET = "a secret of the tests"
 
@@ -138,3 +138,35 @@ class AlertWorld:
 
     def rows(self, statement: Any, *values: Any) -> list[tuple]:
         return self.connection.execute(statement, values).fetchall()
+
+
+@contextmanager
+def alert_world(url: str, landing: Path) -> Iterator[AlertWorld]:
+    """On empty tables, with a landing zone of its own."""
+    landing.mkdir()
+    with connect(url) as connection:
+        connection.execute("set synchronous_commit = off")
+        empty_tables(connection)
+        world = AlertWorld(url, connection, landing)
+        # How full this machine's own disk is is no matter of the tests.
+        quiet = {**world.book.alerts}
+        quiet["landing_full"] = quiet["landing_full"].model_copy(update={"at_least": 101})
+        world.book = world.book.model_copy(update={"alerts": quiet})
+        yield world
+
+
+def incidents(world: AlertWorld) -> list[tuple]:
+    return world.rows("select alert, scope, resolved_at is null from ops.incidents order by incident_id")
+
+
+def silent_source(world: AlertWorld, source: str, last: timedelta, per_hour: int = 12, days: int = 16) -> None:
+    """A source that sent so many an hour for days, until `last` ago."""
+    now = datetime.now(UTC)
+    with world.connection.transaction():
+        world.connection.execute(
+            "insert into phi.events (event_id, drop_id, line, source, source_id, type, sha256, status, received_at,"
+            " received_on) select gen_random_uuid(), gen_random_uuid(), 1, %s, g::text, 'intake.submitted', '\\x00',"
+            " 'charted', at, (at at time zone 'utc')::date from generate_series(0, %s) as g"
+            " cross join lateral (select %s - make_interval(secs => g * %s) as at) as t",
+            (source, days * 24 * per_hour, now - last, 3600 / per_hour),
+        )

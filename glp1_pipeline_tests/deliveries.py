@@ -1,6 +1,6 @@
 """A small world for tests of delivery: invented charts, a planner as the pipeline's own, and what the EHR holds after.
 
-Run as a program it is a deliverer to be killed. Not here: any expectation of a test.
+Run as a program it is a deliverer to be killed. Not here: any expectation but that each resource is there once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 
 from glp1_pipeline.adapters import store
 from glp1_pipeline.adapters.cipher import Cipher, KeyRing
-from glp1_pipeline.adapters.ehr import Ehr, EhrSettings
+from glp1_pipeline.adapters.ehr import Ehr, EhrSettings, count_by_identifier, read_back
 from glp1_pipeline.adapters.outbox import DeliveryReport, Heard, conflicts, deliver_pending
 from glp1_pipeline.domain.contract import WriteKind
 from glp1_pipeline.domain.fhir.elements import RESOURCE_SYSTEM
@@ -274,6 +274,45 @@ def contents_over_time(ehr_url: str, kind: str, remote_id: str, pick: Callable[[
         if not said or said[-1] != value:
             said.append(value)
     return said
+
+
+def family_name(patient: dict[str, Any]) -> str:
+    return patient["name"][0]["family"]
+
+
+def in_ehr(world: World, patient: Patient, kind: str, role: str) -> dict[str, Any]:
+    remote_id = world.remote(patient)[f"{kind}/{patient.rid(role)}"][0]
+    return get(f"{world.ehr_url}/{kind}/{remote_id}")
+
+
+def assert_each_once(world: World, patients: list[Patient], ehr_url: str | None = None) -> None:
+    """Every resource of every patient is in the EHR once, and at the version that we believe."""
+    client = world.ehr(ehr_url)
+    for patient in patients:
+        remote = world.remote(patient)
+        for found in read_back(client, remote):
+            assert found.exists
+            assert found.version == remote[found.key][1]
+        identified = [key for key in remote if key.split("/")[0] in ("Patient", "Observation", "Condition", "Flag")]
+        assert dict(count_by_identifier(client, identified)) == dict.fromkeys(identified, 1)
+        delivered = world.connection.execute(
+            "select n from ops.writes where target = %s and patient_id = %s and status = 'delivered'",
+            (world.target, patient.patient_id),
+        ).fetchall()
+        assert len([key for key in remote if key.startswith("Provenance/")]) == len(delivered)
+        for (n,) in delivered:
+            tag = f"{WRITE_SYSTEM}|{patient.patient_id}.{n}"
+            assert get(f"{world.ehr_url}/Provenance?_summary=count&_tag={tag}")["total"] == 1
+
+
+def change_flag(world: World, patient: Patient, how: str) -> None:
+    """As a provider does it in the EHR."""
+    flag = in_ehr(world, patient, "Flag", "red")
+    url = f"{world.ehr_url}/Flag/{flag['id']}"
+    if how == "deleted_in_ehr":
+        requests.delete(url, timeout=10).raise_for_status()
+    else:
+        requests.put(url, json={**flag, "code": {"text": "seen"}}, timeout=10).raise_for_status()
 
 
 if __name__ == "__main__":

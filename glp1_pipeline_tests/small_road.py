@@ -237,3 +237,11 @@ if __name__ == "__main__":
         sys.stdin.readline()
         done = road.chart()
         print(orjson.dumps([done.events, done.writes, done.dead]).decode(), flush=True)
+
+
+def event_id(event: dict[str, Any]) -> uuid.UUID:
+    return uuid.uuid5(ledger.NAMESPACE, f"{event['source']}\x1f{event['id']}")
+
+
+def weight(kg: float) -> dict[str, Any]:
+    return {"anthro.weight": {"value": kg, "unit": "kg"}}

@@ -1,0 +1,201 @@
+"""Alerts by their doors: the command line, the sensor, addresses and secrets; nothing of a patient by any of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+
+from glp1_pipeline.adapters import alerts
+from glp1_pipeline.adapters.alerts.channels import read_addresses
+from glp1_pipeline.adapters.settings import Settings
+from glp1_pipeline.adapters.variables import SettingsError
+from glp1_pipeline.cli import main
+from glp1_pipeline.defs import alerts as wiring
+from glp1_pipeline.defs.resources import Road
+from glp1_pipeline_tests.alert_world import (
+    SECRET,
+    AlertWorld,
+    Receiver,
+    alert_world,
+    incidents,
+    receiver,
+    silent_source,
+)
+from glp1_pipeline_tests.small_road import connect
+
+CANARIES = ("canary", "1980-02-03", "555-0142", "jane")
+
+
+@pytest.fixture
+def world(url: str, tmp_path: Path) -> Iterator[AlertWorld]:
+    with alert_world(url, tmp_path / "landing") as made:
+        yield made
+
+
+@pytest.fixture
+def channel() -> Iterator[Receiver]:
+    with receiver() as made:
+        yield made
+
+
+@pytest.fixture
+def installed(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channel: Receiver, world: AlertWorld) -> Path:
+    """An installation of its own, as settings know it."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    channels = ("integration", "operations", "clinical", "leads")
+    for name, value in {
+        "GLP1_HOME": str(home), "GLP1_DATABASE_URL": url, "GLP1_DAGSTER_DATABASE_URL": url,
+        "GLP1_LANDING_URL": str(world.landing), "GLP1_ALERT_WEBHOOK_SECRET": SECRET,
+        "GLP1_ALERT_URLS": "\n".join(channel.address(name) for name in channels),
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(wiring, "load_alerts", lambda: world.book)
+    return home
+
+
+def glp1(*words: str) -> Result:
+    return CliRunner().invoke(main, ["alerts", *words])
+
+
+def test_from_the_command_line_one_looks_lists_answers_tests_and_reports(
+    installed: Path, world: AlertWorld, channel: Receiver
+):
+    assert glp1("check").exit_code == 0
+    assert "nothing is open" in glp1("list").output
+    world.event(minutes=25)
+    # Received and in no drop: the ledger says so as well, at its own pace.
+    checked = glp1("check", "--json")
+    assert checked.exit_code == 1
+    assert json.loads(checked.stdout)["critical_and_unanswered"] >= 1
+    assert "integration:opened:event_waiting" in channel.news()
+    listed = json.loads(glp1("list", "--json").stdout)
+    number = next(one["incident_id"] for one in listed if one["alert"] == "event_waiting")
+    assert "integration-" in glp1("list").output
+    nobody = glp1("ack", str(number), "--by", " ")
+    assert (nobody.exit_code, "say who is at it" in nobody.output) == (2, True)
+    assert "nobody answered" in glp1("list").output
+    assert "is at event_waiting" in glp1("ack", str(number), "--by", "integration-b").output
+    assert glp1("ack", "999999", "--by", "x").exit_code == 1
+    assert "integration-b is at it" in glp1("list").output
+    tested = glp1("test", "--json")
+    assert json.loads(tested.stdout) == dict.fromkeys(("clinical", "integration", "leads", "operations"), "sent")
+    assert "leads:test:test" in channel.news()
+    reported = json.loads(glp1("report", "--json").stdout)
+    assert reported["by_alert"]["event_waiting"]["detect"]["mean"] > 24 * 60
+    assert reported["by_alert"]["event_waiting"]["answer"]["n"] == 1
+    assert "event_waiting" in glp1("report").output
+
+
+def test_a_channel_that_does_not_take_the_test_is_named(installed: Path, monkeypatch, channel: Receiver):
+    monkeypatch.setenv("GLP1_ALERT_URLS", "integration=webhook+http://127.0.0.1:1/x")
+    tested = glp1("test", "--json")
+    assert tested.exit_code == 1
+    assert json.loads(tested.stdout)["leads"] == "no_address"
+    assert "nobody is told over clinical, leads, operations: give each an address in GLP1_ALERT_URLS" in tested.stderr
+    assert json.loads(tested.stdout)["integration"] in ("unreachable", "no_answer")
+    assert glp1("test", "--channel", "nobody").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["slack://token", "a=b=c", "a=webhook+http://example.org/x", "a=json://h/ a=json://h/", "A=json://h/"]
+)
+def test_an_address_that_cannot_be_used_is_told_without_telling_it(text: str):
+    with pytest.raises(SettingsError) as caught:
+        read_addresses(text, has_secret=True)
+    assert "token" not in str(caught.value)
+    assert "example.org" not in str(caught.value)
+
+
+def test_addresses_may_lie_in_a_secret_file_and_a_webhook_needs_a_secret(installed: Path, monkeypatch):
+    monkeypatch.delenv("GLP1_ALERT_URLS")
+    monkeypatch.delenv("GLP1_ALERT_WEBHOOK_SECRET")
+    folder = installed / "secrets"
+    folder.mkdir(mode=0o700)
+    file = folder / "alert_urls"
+    file.write_text("leads=webhook+https://example.org/x\n")
+    file.chmod(0o600)
+    with pytest.raises(SettingsError, match="cannot be signed"):
+        alerts.Channels.from_settings(Settings.from_env())
+    file.write_text("leads=json://example.org/x\n")
+    assert alerts.Channels.from_settings(Settings.from_env()).names == ("leads",)
+
+
+def test_the_sensor_looks_and_the_asset_counts_and_warns_while_nobody_answers(
+    installed: Path, world: AlertWorld, channel: Receiver
+):
+    world.event(minutes=25)
+    with dg.build_sensor_context(resources={"road": Road()}) as context:
+        asked, again = wiring.alerts_sensor(context), wiring.alerts_sensor(context)
+    assert isinstance(asked, dg.RunRequest), "the page of health shows it at once"
+    assert asked.tags["glp1/alerts"].endswith("new, 0 escalated, 0 ended")
+    assert isinstance(again, dg.SkipReason)
+    assert " 0 new" in str(again.skip_message)
+    assert "integration:opened:event_waiting" in channel.news()
+
+    def counted() -> dg.ExecuteInProcessResult:
+        with dg.DagsterInstance.ephemeral() as instance:
+            return dg.materialize([wiring.count_incidents], instance=instance, resources={"road": Road()})
+
+    def checks(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
+        return {found.check_name: found.passed for found in result.get_asset_check_evaluations()}
+
+    result = counted()
+    assert checks(result) == {"critical_acknowledged": False, "somebody_is_told": True}
+    (made,) = result.get_asset_materialization_events()
+    numbers = {name: value.value for name, value in made.materialization.metadata.items()}
+    assert numbers["open event_waiting"] == 1
+    assert numbers["seconds to detect (p95)"] == pytest.approx(25 * 60, abs=60)
+    for one in alerts.open_incidents(world.connection):
+        alerts.acknowledge(world.connection, one.incident_id or 0, "integration-a")
+    assert checks(counted())["critical_acknowledged"]
+
+
+def test_no_message_row_or_listing_tells_anything_of_a_patient(installed: Path, world: AlertWorld, channel: Receiver):
+    """Whatever senders write where, and whatever our own tables hold of a person."""
+    person = "Jane Canary 1980-02-03 555-0142"
+    silent_source(world, f"/intake/{person}", timedelta(minutes=50))
+    for _ in range(6):
+        world.event(
+            3,
+            "rejected",
+            reason=f"no such {person}",
+            hint=person,
+            subject=person,
+            source="/intake/jane",
+            version=person,
+        )
+    world.event(25, subject=person)
+    world.event(3, "dead", reason=person)
+    world.connection.execute(
+        "insert into ops.tasks select gen_random_uuid(), gen_random_uuid(), 'c', %s, %s, %s, 'open',"
+        " now() - interval '2 days', now() - interval '3 hours', null",
+        (person, person, person),
+    )
+    shown = [glp1("check").output, glp1("check", "--json").output]
+    assert len(incidents(world)) >= 5
+    shown += [glp1(*words.split()).output for words in ("list", "list --all --json", "report", "report --json", "test")]
+    shown += [json.dumps(channel.got), *(raw.decode() for raw in channel.raw)]
+    for table in ("incidents", "notifications", "alert_looks"):
+        shown += [str(row) for row in world.rows(f"select t::text from ops.{table} as t")]
+    text = "\n".join(shown).lower()
+    assert "unnamed" in text
+    assert [canary for canary in CANARIES if canary in text] == []
+    ((found,),) = world.rows("select count(*) from phi.events where subject ilike '%%canary%%'")
+    assert found > 0, "it was there to be found"
+
+
+def test_a_store_that_goes_away_is_an_error_and_not_a_quiet_all_is_well(world: AlertWorld):
+    with connect(world.url, "cut") as other:
+        world.connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'cut'"
+        )
+        with pytest.raises(psycopg.Error):
+            alerts.look(other, world.book, world.around)
