@@ -20,7 +20,7 @@ SETUP_ROLE = "glp1_setup"
 _SCRAM_ROUNDS = 64
 
 _CONFIG = f"""\
-# Written anew at each start by glp1_pipeline/adapters/postgres.py.
+# Written anew at each start by glp1_pipeline/adapters/postgres_cluster.py.
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''          # a socket's path has a limit of 107 letters, and modes of its own
 max_connections = 200

@@ -191,7 +191,7 @@ class _Crew:
             if settled.outcome is None:
                 continue
             self.report.outcomes[settled.outcome] += 1
-            if settled.is_delivered and settled.outcome is not None:
+            if settled.is_delivered:
                 self.report.ms.append(settled.ms)
                 self.report.resources += len(settled.claimed.keys) - len(settled.conflicts)
         if self.breaker.state == "open" and self.report.stopped is None:

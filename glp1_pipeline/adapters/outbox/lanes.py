@@ -1,4 +1,4 @@
-"""Claiming lanes and settling what was done for them: all statements of the outbox that change a row.
+"""Claiming lanes and settling what was done for them: all statements by which delivery changes a row.
 
 Whoever holds a lane's row lock may change its writes, nobody else: so each step takes the lane first, and reads in a
 statement of its own what an earlier holder left. Times are the database's. Not here: what an outcome means.
