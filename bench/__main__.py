@@ -2,29 +2,28 @@
 
 import argparse
 import sys
-from collections.abc import Callable
 
 from . import bulk, dead_letters, delivery, grow, identity, latency, reads, refills, replay, soak, squeeze
 
-BENCHES: dict[str, Callable[[argparse.Namespace], None]] = {
-    "bulk": bulk.run,
-    "grow": grow.run,
-    "latency": latency.run,
-    "delivery": delivery.run,
-    "identity": identity.run,
-    "reads": reads.run,
-    "replay": replay.run,
-    "dead_letters": dead_letters.run,
-    "refills": refills.run,
-    "squeeze": squeeze.run,
-    "soak": soak.run,
+BENCHES = {
+    "bulk": bulk,
+    "grow": grow,
+    "latency": latency,
+    "delivery": delivery,
+    "identity": identity,
+    "reads": reads,
+    "replay": replay,
+    "dead_letters": dead_letters,
+    "refills": refills,
+    "squeeze": squeeze,
+    "soak": soak,
 }
 
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     benches = parser.add_subparsers(dest="bench", required=True)
-    for module in (bulk, grow, latency, delivery, identity, reads, replay, dead_letters, refills, squeeze, soak):
+    for module in BENCHES.values():
         module.add_arguments(benches)
     return parser
 
@@ -32,13 +31,13 @@ def arguments() -> argparse.ArgumentParser:
 def main() -> None:
     given = sys.argv[1:]
     if not given:
-        print("All three, small. `make bench ARGS='bulk --count 100000'` is one of them in full; --help tells more.")
+        print("Three of them, small. `make bench ARGS='bulk --count 100000'` is one of them in full; --help tells more.")
         for quick in (["bulk", "--count", "10000"], ["latency", "--drops", "10"], ["delivery", "--patients", "100"]):
             chosen = arguments().parse_args(quick)
-            BENCHES[chosen.bench](chosen)
+            BENCHES[chosen.bench].run(chosen)
         return
     chosen = arguments().parse_args(given)
-    BENCHES[chosen.bench](chosen)
+    BENCHES[chosen.bench].run(chosen)
 
 
 main()
