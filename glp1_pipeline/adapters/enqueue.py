@@ -1,4 +1,4 @@
-"""Into the outbox: a patient's next write to a target, with its body sealed, in the caller's transaction (law 5).
+"""Into the outbox: a patient's next write to a target, with its body sealed, in the caller's transaction.
 
 Not here: what is to be written (`domain.charting`, `domain.rollback`), and its delivery (`outbox`). The caller holds
 the patient's lock and counts the write in ops.copies.

@@ -1,4 +1,4 @@
-"""The outbox at work: claims patients' lanes, delivers their next writes, settles what came of it (law 5).
+"""The outbox at work: claims patients' lanes, delivers their next writes, settles what came of it.
 
 Killed at any instant it loses and doubles nothing: the intent (`in_doubt`) is committed before the call, so whoever
 finds it reads back before sending again. Here: `lanes` (claim, settle), `carrier` (one write, on any target),

@@ -1,4 +1,4 @@
-"""What delivery decides: what an answer means, when to try again, what may be written over (law 5).
+"""What delivery decides: what an answer means, when to try again, what may be written over.
 
 Here: pure functions, a package of four rooms: `retry` (troubles, times, the breaker), `judging` (what may be written
 over), `merging` (one content of ours and theirs) and `exchange` (a write's bundle as a server takes it). Not here: HTTP
