@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from glp1_pipeline.contracts import HERE, ContractError, load
-from glp1_pipeline.domain.contract import STAGES, Contract, fold
+from glp1_pipeline.domain.contract import STAGES, Contract, Program, fold
+from glp1_pipeline.domain.declared import kept
 
 Break = Callable[[str, str, str], ContractError]
 """Load after replacing one text in one file."""
@@ -38,6 +39,18 @@ def broken(tmp_path: Path) -> Break:
 
 def test_all_86_fields_of_the_intake_are_declared(contract: Contract) -> None:
     assert sum(field.form == "intake" for field in contract.fields.values()) == 86
+
+
+def test_what_is_worked_out_of_a_declaration_is_worked_out_once_and_for_no_other(contract: Contract) -> None:
+    built = []
+
+    @kept
+    def turn(program: Program) -> int:
+        built.append(program)
+        return len(built)
+
+    one, its_like = contract.program, contract.program.model_copy()
+    assert [turn(one), turn(one), turn(its_like), turn(one)] == [1, 1, 2, 1]
 
 
 def test_every_field_has_an_owner_in_every_stage_and_a_conflict_rule(contract: Contract) -> None:
