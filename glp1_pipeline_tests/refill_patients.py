@@ -60,3 +60,28 @@ def decision(events: Events) -> Decision:
     """The last decision on the newest request."""
     patient = charted([events])
     return max(patient.refills.values(), key=lambda one: one.requested_at).decision
+
+
+def amended(on: float, **answers: Any) -> dict[str, Any]:
+    """The patient corrects the intake; questions may be named without their prefix."""
+    first = intake()
+    told = {"supersedes": first["data"]["submission_id"], "submission_id": f"amended-{on:g}", "answers": answers}
+    told |= {"authored_at": at(on), "received_at": at(on)}
+    return {**first, "type": "intake.amended", "id": f"amended-{on:g}", "time": at(on), "data": first["data"] | told}
+
+
+TREATED = {
+    "wegovy_inj": (0.25, {"codes": {"rxcui": "2553506"}}),
+    "zepbound_pen": (2.5, {"codes": None}),
+    "saxenda": (0.6, {"codes": None}),
+    "wegovy_tab": (1.5, {"codes": None}),
+    "foundayo": (0.8, {"codes": None}),
+    "comp_sema": (0.25, {"codes": None, "dose": {"mg": 0.25, "mg_per_ml": 2.5, "ml": 0.1}}),
+}
+
+
+def treated(product: str, missed: int) -> Events:
+    mg, more = TREATED[product]
+    start = [ordered(0, mg, product=product, **more), dispensed(3, mg, product=product, quantity=None, **more)]
+    asks = {**requested(25), "data": requested(25)["data"] | {"product_key": product}}
+    return [intake(), *start, checkin(24, doses_missed=missed), asks]

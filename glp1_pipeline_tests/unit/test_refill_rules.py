@@ -18,6 +18,7 @@ from glp1_pipeline_tests.refill_patients import (
     START,
     WINDOW,
     Events,
+    amended,
     authorized,
     decision,
     nausea,
@@ -29,14 +30,6 @@ from glp1_pipeline_tests.refills import by_provider, checkin, day, intake, reque
 from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, said
 
 SIGNED = {"status": "given", "version": "2026-09", "at": at(-10)}
-
-
-def amended(on: float, **answers: Any) -> dict[str, Any]:
-    """The patient corrects the intake; questions may be named without their prefix."""
-    first = intake()
-    told = {"supersedes": first["data"]["submission_id"], "submission_id": f"amended-{on:g}", "answers": answers}
-    told |= {"authored_at": at(on), "received_at": at(on)}
-    return {**first, "type": "intake.amended", "id": f"amended-{on:g}", "time": at(on), "data": first["data"] | told}
 
 
 def resolved(on: float, flag: str, resolution: str = "refuted") -> dict[str, Any]:

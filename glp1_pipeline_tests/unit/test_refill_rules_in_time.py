@@ -10,6 +10,7 @@ import pytest
 from glp1_pipeline_tests.one_patient import CONTRACT, charted
 from glp1_pipeline_tests.refill_patients import (
     START,
+    TREATED,
     WINDOW,
     Events,
     authorized,
@@ -18,28 +19,12 @@ from glp1_pipeline_tests.refill_patients import (
     on_insulin,
     result,
     told,
+    treated,
 )
 from glp1_pipeline_tests.refills import checkin, day, intake, requested
 from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, ordered, said
 
 # Missed doses: one product for each way of counting them
-
-
-TREATED = {
-    "wegovy_inj": (0.25, {"codes": {"rxcui": "2553506"}}),
-    "zepbound_pen": (2.5, {"codes": None}),
-    "saxenda": (0.6, {"codes": None}),
-    "wegovy_tab": (1.5, {"codes": None}),
-    "foundayo": (0.8, {"codes": None}),
-    "comp_sema": (0.25, {"codes": None, "dose": {"mg": 0.25, "mg_per_ml": 2.5, "ml": 0.1}}),
-}
-
-
-def treated(product: str, missed: int) -> Events:
-    mg, more = TREATED[product]
-    start = [ordered(0, mg, product=product, **more), dispensed(3, mg, product=product, quantity=None, **more)]
-    asks = {**requested(25), "data": requested(25)["data"] | {"product_key": product}}
-    return [intake(), *start, checkin(24, doses_missed=missed), asks]
 
 
 @pytest.mark.parametrize("product", TREATED)

@@ -16,10 +16,9 @@ from glp1_pipeline.domain.events import Refused, parse_event
 from glp1_pipeline.domain.refill import Refill, decide_again, differences, record_of
 from glp1_pipeline.domain.refill_model import RefillRules
 from glp1_pipeline_tests.one_patient import CONTRACT, PATIENT, Patient, charted, reached
+from glp1_pipeline_tests.refill_patients import amended, treated
 from glp1_pipeline_tests.refills import by_provider, checkin, day, intake, overridden, requested
 from glp1_pipeline_tests.treatments import at, dispensed, message, ordered, said
-
-from .test_refill_rules import amended, treated
 
 START = [intake(), ordered(0, 0.25), dispensed(3, 0.25)]
 FOREVER = datetime(2027, 6, 1, tzinfo=UTC)
