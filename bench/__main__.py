@@ -31,7 +31,9 @@ def arguments() -> argparse.ArgumentParser:
 def main() -> None:
     given = sys.argv[1:]
     if not given:
-        print("Three of them, small. `make bench ARGS='bulk --count 100000'` is one of them in full; --help tells more.")
+        print(
+            "Three of them, small. `make bench ARGS='bulk --count 100000'` is one of them in full; --help tells more."
+        )
         for quick in (["bulk", "--count", "10000"], ["latency", "--drops", "10"], ["delivery", "--patients", "100"]):
             chosen = arguments().parse_args(quick)
             BENCHES[chosen.bench].run(chosen)
