@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +78,9 @@ def _documents(settings: Settings, people: int) -> dict[str, list[bytes]]:
     return found
 
 
-def _train(documents: list[bytes]) -> None:
+def _train(documents: Iterable[bytes]) -> None:
     number = squeezing.CURRENT + 1
-    made = zstandard.train_dictionary(DICTIONARY_BYTES, documents, dict_id=number)
+    made = zstandard.train_dictionary(DICTIONARY_BYTES, [*documents], dict_id=number)
     squeezing.path_of(number).write_bytes(made.as_bytes())
     print(f"Dictionary {number} is made; name it in `squeezing.CURRENT`, and measure again.")
 
@@ -90,6 +90,7 @@ def _measure(squeeze: Callable[[bytes], bytes], documents: list[bytes]) -> tuple
     times = []
     for _ in range(ROUNDS):
         began = time.process_time()
-        squeezed = [squeeze(content) for content in documents]
+        for content in documents:
+            squeeze(content)
         times.append(time.process_time() - began)
-    return sum(map(len, squeezed)) / len(documents), 1e6 * min(times) / len(documents)
+    return sum(len(squeeze(content)) for content in documents) / len(documents), 1e6 * min(times) / len(documents)
