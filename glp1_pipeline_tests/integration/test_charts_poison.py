@@ -162,7 +162,7 @@ def test_a_body_that_does_not_open_is_dead_and_holds_no_other(road: SmallRoad):
     events = [submission(n) for n in range(3)]
     road.drop("a.ndjson", *events)
     road.take()
-    road.connection.execute("update phi.events set body = overlay(body placing '\\x00'::bytea from 80)"
+    road.connection.execute("update phi.events set body = set_byte(body, 80, get_byte(body, 80) # 1)"
                             " where event_id = %s", (event_id(events[1]),))  # fmt: skip
     done = road.chart()
     assert (done.events, done.dead) == (2, 1)
