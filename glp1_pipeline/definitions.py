@@ -27,7 +27,7 @@ from .defs import (
     replay,
     rollback,
 )
-from .defs.describe import INTEGRATION
+from .defs.owners import INTEGRATION
 from .defs.resources import Road
 
 intake_job = dg.define_asset_job(

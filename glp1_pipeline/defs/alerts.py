@@ -14,7 +14,8 @@ from ..adapters.alerts import Absence, Channels, Looked, Sent, World
 from ..adapters.variables import SettingsError
 from ..contracts.alerts import load_alerts
 from ..domain.alerts import Incident, figures
-from .describe import INTEGRATION, spec
+from .describe import spec
+from .owners import INTEGRATION
 from .recovery import LEDGER_BALANCE
 from .resources import Road
 

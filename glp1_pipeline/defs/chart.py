@@ -8,9 +8,10 @@ import dagster as dg
 from ..adapters import charts
 from ..adapters.progress import every_few_seconds
 from ..domain.mapping import NO_FIELD
-from .describe import CLINICAL, OPERATIONS, spec
+from .describe import spec
 from .intake import Scope
 from .matches import MATCHES
+from .owners import CLINICAL, OPERATIONS
 from .partitions import DAYS, days_of
 from .resources import Road
 

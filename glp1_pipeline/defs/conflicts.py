@@ -10,7 +10,8 @@ import dagster as dg
 
 from ..adapters.charts import attend_disputes, conflicts
 from .chart import CHARTS
-from .describe import STEWARD, spec
+from .describe import spec
+from .owners import STEWARD
 from .resources import Road
 
 DRIFT_ROWS = 200

@@ -12,7 +12,7 @@ import dagster as dg
 from ..adapters.calls import CallFailure
 from ..adapters.crm.changes import Noticed, has_news, notice
 from ..adapters.crm.cursor import LOOK_EVERY_SECONDS, lag_seconds, wait_for_due
-from .describe import INTEGRATION
+from .owners import INTEGRATION
 from .resources import Road
 from .ticks import WAIT_SECONDS, has_just_failed, running, wait_until
 

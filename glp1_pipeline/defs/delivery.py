@@ -11,7 +11,8 @@ from ..adapters.charts import attend_disputes
 from ..adapters.ehr import Entry, polling
 from ..domain.contract import CRM, EHR
 from .chart import WRITES
-from .describe import INTEGRATION, spec
+from .describe import spec
+from .owners import INTEGRATION
 from .partitions import DAYS, today
 from .resources import Road
 from .ticks import WAIT_SECONDS, has_just_failed, running, wait_until

@@ -13,9 +13,7 @@ from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
 from ..adapters import tables
-from .owners import CLINICAL, INTEGRATION, OPERATIONS, STEWARD
-
-__all__ = ["CLINICAL", "INTEGRATION", "OPERATIONS", "STEWARD", "TABLES", "spec"]
+from .owners import INTEGRATION
 
 TABLES: dict[str, Table] = {table.name: table for table in tables.metadata.tables.values()}
 POSTGRES = postgresql.dialect()

@@ -14,7 +14,7 @@ from ..adapters.ehr import EhrFailure
 from ..adapters.ehr.hints import hints, wait_for_hint
 from ..adapters.ehr.polling import has_news, lag_seconds, poll_changes, sweep_age_seconds
 from ..domain.contract import EHR
-from .describe import INTEGRATION
+from .owners import INTEGRATION
 from .resources import Road
 from .ticks import WAIT_SECONDS, has_just_failed, running, wait_until
 

@@ -10,8 +10,9 @@ from typing import Any
 import dagster as dg
 
 from ..adapters import clock, followups
-from .describe import INTEGRATION, OPERATIONS, spec
+from .describe import spec
 from .medication import MEDICATION_COURSES
+from .owners import INTEGRATION, OPERATIONS
 from .resources import Road
 from .ticks import WAIT_SECONDS
 

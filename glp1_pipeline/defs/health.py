@@ -15,7 +15,7 @@ from ..adapters.settings import Settings
 from ..contracts.alerts import load_alerts
 from ..domain.health import COLOURS, Fault, Health, Part
 from .alerts import world
-from .describe import OPERATIONS
+from .owners import OPERATIONS
 from .recovery import LEDGER_BALANCE
 from .resources import Road
 

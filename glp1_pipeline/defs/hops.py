@@ -7,8 +7,8 @@ import dagster as dg
 from ..adapters import hops
 from ..domain.contract import CRM, EHR
 from .chart import WRITES
-from .describe import INTEGRATION
 from .intake import EVENTS
+from .owners import INTEGRATION
 from .resources import Road
 
 HOPS = dg.AssetSpec(

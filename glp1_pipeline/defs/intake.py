@@ -8,7 +8,8 @@ import dagster as dg
 from ..adapters import ledger
 from ..adapters.charts import is_backlog, pending_days
 from ..adapters.progress import every_few_seconds
-from .describe import INTEGRATION, spec
+from .describe import spec
+from .owners import INTEGRATION
 from .partitions import DAYS, today
 from .resources import Road
 from .ticks import WAIT_SECONDS, has_just_failed, running, wait_until

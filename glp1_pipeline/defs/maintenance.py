@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ..adapters import retention
 from ..adapters.retention import Pruned, dagster_rows
-from .describe import INTEGRATION
+from .owners import INTEGRATION
 from .resources import Road
 
 MB = 1024 * 1024

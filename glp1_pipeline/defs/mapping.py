@@ -9,7 +9,7 @@ import dagster as dg
 
 from ..adapters.unmapped import Unmapped, count_unmapped
 from .chart import VALUES
-from .describe import CLINICAL
+from .owners import CLINICAL
 from .resources import Road
 
 SPELLINGS = "spellings of "

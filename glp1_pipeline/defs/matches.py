@@ -6,8 +6,9 @@ import dagster as dg
 from pydantic import Field
 
 from ..adapters import charts, matches
-from .describe import STEWARD, spec
+from .describe import spec
 from .intake import EVENTS
+from .owners import STEWARD
 from .resources import Road
 
 OLDEST_HOURS = 24.0

@@ -12,7 +12,8 @@ from ..adapters import orders
 from ..adapters.charts import medication
 from ..domain.medication_model import MedicationRules
 from .chart import CHARTS
-from .describe import CLINICAL, spec
+from .describe import spec
+from .owners import CLINICAL
 from .resources import Road
 
 OPEN, REFUSED = "open findings", "refused and shown"

@@ -19,7 +19,7 @@ from ..adapters.matches import WordRefused
 from ..domain.contract import Contract
 from ..domain.refill import holding_flags
 from ..domain.refill_model import ADDRESS_CHANGED
-from .describe import CLINICAL
+from .owners import CLINICAL
 from .resources import Road
 
 

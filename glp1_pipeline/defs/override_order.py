@@ -13,8 +13,8 @@ from pydantic import Field
 from ..adapters import charts, orders
 from ..adapters.matches import WordRefused
 from ..domain.contract import Contract
-from .describe import CLINICAL
 from .override import Reason, Role, in_place_of
+from .owners import CLINICAL
 from .resources import Road
 
 

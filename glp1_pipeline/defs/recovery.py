@@ -14,8 +14,8 @@ from ..adapters.alive import without_worker
 from ..adapters.balance import Balance, balance
 from ..adapters.balance_parts import STATUSES
 from .chart import WRITES
-from .describe import INTEGRATION
 from .intake import EVENTS
+from .owners import INTEGRATION
 from .partitions import today
 from .resources import Road
 

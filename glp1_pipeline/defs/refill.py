@@ -13,8 +13,9 @@ from ..adapters import refills
 from ..adapters.refills.counts import LATELY_DAYS
 from ..domain.contract import Contract
 from ..domain.refill_model import RefillRules
-from .describe import CLINICAL, spec
+from .describe import spec
 from .followup import FOLLOW_UPS
+from .owners import CLINICAL
 from .resources import Road
 
 PROVEN_EACH = 50

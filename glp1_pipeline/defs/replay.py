@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ..adapters import replay as plans
 from ..adapters.progress import every_few_seconds
-from .describe import INTEGRATION
+from .owners import INTEGRATION
 from .resources import Road
 
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from ..adapters import rollback as plans
 from ..adapters.ehr import EhrFailure
 from ..adapters.progress import every_few_seconds
-from .describe import INTEGRATION
+from .owners import INTEGRATION
 from .resources import Road
 from .ticks import has_just_failed, running
 

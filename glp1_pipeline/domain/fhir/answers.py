@@ -17,6 +17,7 @@ from typing import Any, Final
 import orjson
 
 from ..contract import Contract, Field
+from ..declared import kept
 from ..events import Submission
 from ..mapping.told import spelled
 from .elements import ABSENT_SYSTEM, SUBMISSION_SYSTEM, Resource, clean, ids_of, instant_utc, instant_zoned
@@ -59,7 +60,7 @@ def questionnaire_response(contract: Contract, submission: Submission, patient_i
         "author": patient,
         "source": patient,
     }
-    questions = _questions(contract, submission.form_id, version)
+    questions = _forms(contract).get((submission.form_id, version), {})
     items: list[Resource | orjson.Fragment] = []
     for question, answer in submission.answers.items():
         asked = questions.get(question)
@@ -133,23 +134,11 @@ class _Question:
         return None
 
 
-_Forms = dict[tuple[str, str], dict[str, _Question]]
-_last: tuple[Contract, _Forms] | None = None
-
-
-def _questions(contract: Contract, form_id: str, version: str) -> dict[str, _Question]:
-    """Question id -> what is known of it, worked out once per contract."""
-    global _last
-    kept = _last
-    if kept is None or kept[0] is not contract:
-        kept = _last = (contract, _forms(contract))
-    return kept[1].get((form_id, version), {})
-
-
-def _forms(contract: Contract) -> _Forms:
+@kept
+def _forms(contract: Contract) -> dict[tuple[str, str], dict[str, _Question]]:
     """The questions of the intake form's versions, and of the check-in's: those are called as their fields."""
     fields = contract.fields
-    found: _Forms = {
+    found = {
         (contract.form_id, version): {
             (link := fields[name].question(version)): _question(contract, fields[name], link) for name in names
         }

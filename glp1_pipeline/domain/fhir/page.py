@@ -12,6 +12,7 @@ from typing import Any
 
 from ..chart import Chart, Value
 from ..contract import Code, Contract
+from ..declared import kept
 from .elements import CODE_SYSTEM, LOINC, RESOURCE_SYSTEM, SNOMED, Resource, code_token, ids_of, instant_utc
 
 COMORBIDITIES = "comorbidities"
@@ -77,16 +78,9 @@ class Tables:
         return rule.snomed if rule and _SNOMED_ONLY.fullmatch(rule.snomed) else None
 
 
-_last: tuple[Contract, Tables] | None = None
-
-
+@kept
 def tables_of(contract: Contract) -> Tables:
-    """The tables of a contract, kept for the next chart: a process works with one contract."""
-    global _last
-    kept = _last
-    if kept is None or kept[0] is not contract:
-        kept = _last = (contract, Tables(contract))
-    return kept[1]
+    return Tables(contract)
 
 
 class Page:
