@@ -84,6 +84,8 @@ def replay(
                 found |= (
                     _apply(road, connection, plan_id, actor, reason) if is_applied else _look(road, connection, plan_id)
                 )
+                if not found["events"]:
+                    found["hint"] = "no event fits all of this: `glp1 reconcile --parts` names days, sources and types"
             if is_applied:
                 told: dict[str, Any] = {}
                 if dead_writes:

@@ -88,6 +88,12 @@ def test_without_apply_the_command_says_what_it_would_change_and_its_plan_can_be
     assert "applied" in CliRunner().invoke(main, ["replay", "list"]).output
 
 
+def test_a_filter_that_no_event_fits_says_where_the_names_are(road: SmallRoad):
+    road.send(submission(1))
+    assert "glp1 reconcile --parts" in ask("replay", "--type", "intake.submited")["hint"]
+    assert "hint" not in ask("replay", "--type", "intake.submitted")
+
+
 def test_a_day_or_an_event_is_replayed_at_once_with_an_actor_and_a_reason(road: SmallRoad):
     road.send(submission(1))
     ((event, day),) = road.rows("select event_id::text, received_on::text from phi.events")
