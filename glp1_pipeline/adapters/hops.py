@@ -75,8 +75,8 @@ QUANTILES = (
 )
 # By the attempt that settled it, since attempts are found by day: all writes of ever would be read for those of a day.
 LATELY_DELIVERED = (
-    "select w.* from ops.deliveries d join ops.writes w using (write_id) where w.status = 'delivered'"
-    f" and d.outcome in {DELIVERED} and d.delivered_on >= (now() at time zone 'utc')::date - 1"
+    "select * from ops.writes where status = 'delivered' and write_id in (select write_id from ops.deliveries"
+    f" where outcome in {DELIVERED} and delivered_on >= (now() at time zone 'utc')::date - 1)"
 )
 # Events of eight days of receipt at most, since `settled_at` has no index: what waited longer is an alert's matter.
 TAKEN = {
