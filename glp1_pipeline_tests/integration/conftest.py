@@ -16,7 +16,11 @@ import requests
 import yaml
 
 from glp1_pipeline.adapters.state import free_port
+from glp1_pipeline_tests.alert_world import Receiver, receiver
 from glp1_pipeline_tests.small_road import SmallRoad, migrated_database, small_road
+
+KINDS = pytest.mark.parametrize("server_ids", [False, True], ids=["takes our ids", "makes its own ids"])
+"""A test of delivery against both kinds of EHR."""
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +33,13 @@ def url() -> str:
 def road(url: str, tmp_path: Path) -> Iterator[SmallRoad]:
     """The road without Dagster, and no row on it."""
     with small_road(url, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def channel() -> Iterator[Receiver]:
+    """Somebody who is told of alerts over HTTP."""
+    with receiver() as made:
         yield made
 
 

@@ -22,7 +22,6 @@ from glp1_pipeline_tests.alert_world import (
     Receiver,
     alert_world,
     incidents,
-    receiver,
 )
 from glp1_pipeline_tests.small_road import connect
 
@@ -30,12 +29,6 @@ from glp1_pipeline_tests.small_road import connect
 @pytest.fixture
 def world(url: str, tmp_path: Path) -> Iterator[AlertWorld]:
     with alert_world(url, tmp_path / "landing") as made:
-        yield made
-
-
-@pytest.fixture
-def channel() -> Iterator[Receiver]:
-    with receiver() as made:
         yield made
 
 

@@ -25,7 +25,6 @@ from glp1_pipeline_tests.alert_world import (
     Receiver,
     alert_world,
     incidents,
-    receiver,
     silent_source,
 )
 from glp1_pipeline_tests.small_road import connect
@@ -36,12 +35,6 @@ CANARIES = ("canary", "1980-02-03", "555-0142", "jane")
 @pytest.fixture
 def world(url: str, tmp_path: Path) -> Iterator[AlertWorld]:
     with alert_world(url, tmp_path / "landing") as made:
-        yield made
-
-
-@pytest.fixture
-def channel() -> Iterator[Receiver]:
-    with receiver() as made:
         yield made
 
 

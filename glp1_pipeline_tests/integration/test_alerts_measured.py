@@ -15,7 +15,6 @@ from glp1_pipeline_tests.alert_world import (
     Receiver,
     alert_world,
     incidents,
-    receiver,
     silent_source,
 )
 
@@ -23,12 +22,6 @@ from glp1_pipeline_tests.alert_world import (
 @pytest.fixture
 def world(url: str, tmp_path: Path) -> Iterator[AlertWorld]:
     with alert_world(url, tmp_path / "landing") as made:
-        yield made
-
-
-@pytest.fixture
-def channel() -> Iterator[Receiver]:
-    with receiver() as made:
         yield made
 
 

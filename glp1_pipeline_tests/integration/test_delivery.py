@@ -39,9 +39,7 @@ from glp1_pipeline_tests.deliveries import (
     write_kind,
 )
 
-from .conftest import EhrProcess, run_ehr
-
-KINDS = pytest.mark.parametrize("server_ids", [False, True], ids=["takes our ids", "makes its own ids"])
+from .conftest import KINDS, EhrProcess, run_ehr
 
 
 @pytest.fixture

@@ -29,9 +29,7 @@ from glp1_pipeline_tests.deliveries import (
     in_ehr,
 )
 
-from .conftest import EhrProcess
-
-KINDS = pytest.mark.parametrize("server_ids", [False, True], ids=["takes our ids", "makes its own ids"])
+from .conftest import KINDS, EhrProcess
 
 
 @pytest.fixture

@@ -31,9 +31,7 @@ from glp1_pipeline_tests.ehr_changes import (
     told,
 )
 
-from .conftest import EhrProcess
-
-KINDS = pytest.mark.parametrize("server_ids", [False, True], ids=["takes our ids", "makes its own ids"])
+from .conftest import KINDS, EhrProcess
 
 
 @pytest.fixture

@@ -22,9 +22,8 @@ from glp1_pipeline_tests.rollbacks import Told
 from glp1_pipeline_tests.small_road import SmallRoad
 from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, message, ordered
 
-from .conftest import EhrProcess
+from .conftest import KINDS, EhrProcess
 
-KINDS = pytest.mark.parametrize("server_ids", [False, True], ids=["takes our ids", "makes its own ids"])
 NEW = ("MedicationRequest", "DetectedIssue", "CommunicationRequest", "AuditEvent", "QuestionnaireResponse")
 
 

@@ -141,7 +141,7 @@ def test_a_server_whose_log_may_quote_patients_is_told_with_what_mends_it(server
         told = may_quote(connection)
         assert len(told) == 2
         for one in told:
-            connection.execute(one.replace(f"alter role {SETUP_ROLE} ", "").encode())
+            connection.execute(one.replace(f'alter role "{SETUP_ROLE}" ', "").encode())
         assert may_quote(connection) == []
         assert not logged(connection, "Greta Canary")
 

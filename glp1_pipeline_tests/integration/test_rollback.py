@@ -26,9 +26,8 @@ from glp1_pipeline_tests.rollbacks import BY, Told
 from glp1_pipeline_tests.sample_inputs import contract
 from glp1_pipeline_tests.small_road import SmallRoad, amendment, connect, submission
 
-from .conftest import EhrProcess
+from .conftest import KINDS, EhrProcess
 
-KINDS = pytest.mark.parametrize("server_ids", [False, True], ids=["takes our ids", "makes its own ids"])
 WRONG = "wrong0000000"
 WEIGHT = {"anthro.weight": {"value": 99.5, "unit": "kg"}}
 

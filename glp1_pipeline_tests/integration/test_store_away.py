@@ -19,7 +19,7 @@ from glp1_pipeline.adapters.alerts import Absence, away
 from glp1_pipeline.adapters.alerts.messages import Message
 from glp1_pipeline.adapters.state import free_port
 from glp1_pipeline.cli import main
-from glp1_pipeline_tests.alert_world import SECRET, AlertWorld, Receiver, receiver
+from glp1_pipeline_tests.alert_world import SECRET, AlertWorld, Receiver
 from glp1_pipeline_tests.small_road import connect, empty_tables
 
 OPENED, ESCALATED = "integration:opened:store_away", "leads:escalated:store_away"
@@ -35,12 +35,6 @@ def world(url: str, tmp_path: Path) -> Iterator[AlertWorld]:
         connection.execute("set synchronous_commit = off")
         empty_tables(connection)
         yield AlertWorld(url, connection, landing)
-
-
-@pytest.fixture
-def channel() -> Iterator[Receiver]:
-    with receiver() as made:
-        yield made
 
 
 @pytest.fixture
