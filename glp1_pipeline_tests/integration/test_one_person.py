@@ -71,6 +71,14 @@ def test_the_same_person_under_a_second_account_has_one_chart(road: SmallRoad):
     assert road.balance().faults == []
 
 
+def test_hundreds_who_come_twice_in_one_drop_are_one_patient_each_and_nobody_else_is_joined(road: SmallRoad):
+    many = 130
+    road.send(*(submission(n) for n in range(many)), *(returning(n, f"canary-again-{n}") for n in range(many)))
+    assert road.one("select count(*) from phi.charts") == many
+    assert [n for n in range(many) if patient(road, f"canary-again-{n}") != patient(road, f"canary-{n:07d}")] == []
+    assert road.balance().faults == []
+
+
 def test_different_people_stay_apart(road: SmallRoad):
     road.send(*(submission(n) for n in range(40)))
     assert road.one("select count(*) from phi.charts") == 40

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glp1_pipeline.contracts.identity import load_identity
-from glp1_pipeline.domain.identity import Features, blocking_keys, compare, features
+from glp1_pipeline.domain.identity import Features, blocking_keys, compare, features, is_another_person
 from glp1_pipeline.domain.identity.names import plain, sound
 
 MODEL = load_identity()
@@ -39,7 +39,9 @@ PEOPLE = st.fixed_dictionaries(
 @settings(max_examples=300, deadline=None)
 def test_any_two_records_compare_and_either_may_come_first(one, other):
     a, b = features(MODEL, one), features(MODEL, other)
-    assert compare(MODEL, a, b) == compare(MODEL, b, a)
+    found = compare(MODEL, a, b)
+    assert found == compare(MODEL, b, a)
+    assert is_another_person(a, b) == is_another_person(b, a) == ("another_person" in found.guards)
 
 
 @given(PEOPLE)

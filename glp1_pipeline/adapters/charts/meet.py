@@ -229,6 +229,8 @@ def _compare(connection, contract: Contract, changed: Mapping[str, identity.Feat
     found: dict[tuple[str, str], tuple] = {}
     for record, other, document in candidates:
         mine, theirs = changed[str(record)], changed.get(str(other)) or identity.Features.from_doc(document)
+        if identity.is_another_person(mine, theirs):
+            continue
         match = identity.compare(contract.identity, mine, theirs)
         if match.outcome != "different":
             pair = min(str(record), str(other)), max(str(record), str(other))
@@ -281,25 +283,8 @@ def _regroup(connection, contract: Contract, touched: set[str], locked: set[str]
             (listed,),
         )
     ]
-    first_at = connection.execute(
-        "select i.record_id, min(coalesce(p.first_at, i.learned_at)) from phi.identifiers i left join phi.people p"
-        " using (record_id) where i.record_id = any(%s::uuid[]) group by 1",
-        (listed,),
-    ).fetchall()
-    told_apart: set[tuple[str, str]] = set()
-    if 1 < len(listed) <= MOST_TOGETHER:
-        people = connection.execute(
-            # Who tells no name contradicts nobody: a birth date alone may be in dispute between two systems.
-            "select record_id, features from phi.people where record_id = any(%s::uuid[]) and features ? 'first'",
-            (listed,),
-        ).fetchall()
-        told_apart = identity.contradictions(
-            contract.identity, {str(record_id): identity.Features.from_doc(doc) for record_id, doc in people}
-        )
-    if len(listed) > MOST_TOGETHER:
-        edges = []  # so many alike are no one person: nobody is joined but by people
     before = _links(connection, listed)
-    after = identity.group({str(record_id): at for record_id, at in first_at}, edges, decided, told_apart).patients
+    after = _grouped(connection, contract, listed, edges, decided)
     moved = {r for r in listed if before.get(r, r) != after.get(r, r)}
     for record_id in sorted(moved):
         connection.execute(
@@ -308,6 +293,56 @@ def _regroup(connection, contract: Contract, touched: set[str], locked: set[str]
             (record_id, after.get(record_id, record_id)),
         )
     return moved | {before.get(r, r) for r in moved} | {after.get(r, r) for r in moved}
+
+
+def _grouped(
+    connection,
+    contract: Contract,
+    records: Sequence[str],
+    edges: Sequence[identity.Edge],
+    decided: Sequence[identity.Decided],
+) -> dict[str, str]:
+    """Record -> patient. Whom nothing ties together are grouped apart: a batch may touch hundreds of people, and each
+    pair of those who hang together is compared."""
+    tied = identity.components(records, [*edges, *((d.a, d.b) for d in decided)])
+    parts: dict[str, set[str]] = defaultdict(set)
+    for record, part in tied.items():
+        parts[part].add(record)
+    several = {part: those for part, those in parts.items() if len(those) > 1}
+    together = sorted(record for those in several.values() for record in those)
+    first_at = {
+        str(record_id): at
+        for record_id, at in connection.execute(
+            "select i.record_id, min(coalesce(p.first_at, i.learned_at)) from phi.identifiers i left join phi.people p"
+            " using (record_id) where i.record_id = any(%s::uuid[]) group by 1",
+            (together,),
+        )
+    }
+    people = {
+        str(record_id): identity.Features.from_doc(doc)
+        for record_id, doc in connection.execute(
+            # Who tells no name contradicts nobody: a birth date alone may be in dispute between two systems.
+            "select record_id, features from phi.people where record_id = any(%s::uuid[]) and features ? 'first'",
+            (together,),
+        )
+    }
+    edges_of, decided_of = defaultdict(list), defaultdict(list)
+    for edge in edges:
+        edges_of[tied[edge.a]].append(edge)
+    for decision in decided:
+        decided_of[tied[decision.a]].append(decision)
+    patients: dict[str, str] = {}
+    for part, those in several.items():
+        # So many alike are no one person: nobody is joined but by people.
+        is_few = len(those) <= MOST_TOGETHER
+        known = {record: people[record] for record in those & people.keys()} if is_few else {}
+        patients |= identity.group(
+            {record: first_at[record] for record in those & first_at.keys()},
+            edges_of[part] if is_few else (),
+            decided_of[part],
+            identity.contradictions(contract.identity, known),
+        ).patients
+    return patients
 
 
 def _around(connection, records: Iterable[str]) -> set[str]:

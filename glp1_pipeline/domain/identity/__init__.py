@@ -6,11 +6,11 @@ candidates in the store, and keeping what was decided (`adapters`).
 
 from ..identity_model import IdentityModel
 from .features import Features, features
-from .group import Decided, Edge, group
+from .group import Decided, Edge, components, group
 from .keys import blocking_keys
-from .match import Match, compare, contradictions
+from .match import Match, compare, contradictions, is_another_person
 
 __all__ = [
-    "Decided", "Edge", "Features", "IdentityModel", "Match", "blocking_keys", "compare", "contradictions",
-    "features", "group",
+    "Decided", "Edge", "Features", "IdentityModel", "Match", "blocking_keys", "compare", "components",
+    "contradictions", "features", "group", "is_another_person",
 ]  # fmt: skip

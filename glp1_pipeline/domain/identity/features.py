@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..identity_model import IdentityModel
 from .contacts import email_key, phone_key, street_key, zip_key
@@ -19,8 +17,7 @@ DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})")
 SEXES = {"female": "f", "male": "m"}
 
 
-@dataclass(frozen=True, slots=True)
-class Features:
+class Features(NamedTuple):
     """Every part may be empty: then it is not known. PHI: never to be shown."""
 
     first: str = ""
@@ -49,18 +46,17 @@ class Features:
 
     def to_doc(self) -> dict[str, Any]:
         """As JSON, without what is empty."""
-        told = zip(NAMES, PARTS(self), strict=True)
+        told = zip(self._fields, self, strict=True)
         return {name: list(part) if isinstance(part, tuple) else part for name, part in told if part}
 
     @classmethod
     def from_doc(cls, doc: Mapping[str, Any]) -> Features:
         """Back from JSON; what another version of the program knew besides is passed over."""
-        known: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in doc.items() if n in NAMES}
-        return cls(**known)
+        known = map(doc.get, cls._fields, NOTHING)
+        return cls._make([tuple(part) if isinstance(part, list) else part for part in known])
 
 
-NAMES = tuple(field.name for field in fields(Features))
-PARTS = attrgetter(*NAMES)
+NOTHING = Features()
 
 
 def features(model: IdentityModel, values: Mapping[str, Any]) -> Features:

@@ -11,7 +11,7 @@ from datetime import date
 from rapidfuzz.distance import DamerauLevenshtein, JaroWinkler
 
 from .features import Features
-from .names import sound, undoubled
+from .names import is_undoubled_alike, sound
 
 ALIKE = 0.88
 """Jaro-Winkler from which on two names may be one that was misheard."""
@@ -22,7 +22,7 @@ ONE_LIFE = 10
 def levels(a: Features, b: Features) -> dict[str, str | None]:
     """Comparison -> its level."""
     first, last = first_level(a, b), last_level(a, b)
-    if a.first and a.last and a.first != a.last and (a.first, a.last) == (b.last, b.first):
+    if is_swapped(a, b):
         first, last = "swapped", None
     return {
         "first": first,
@@ -33,6 +33,10 @@ def levels(a: Features, b: Features) -> dict[str, str | None]:
         "address": address_level(a, b),
         "sex": None if not a.sex or not b.sex else "same" if a.sex == b.sex else "differs",
     }
+
+
+def is_swapped(a: Features, b: Features) -> bool:
+    return a.first == b.last and a.last == b.first and a.first != a.last and bool(a.first and a.last)
 
 
 def first_level(a: Features, b: Features) -> str | None:
@@ -47,7 +51,7 @@ def first_level(a: Features, b: Features) -> str | None:
     level = word_level(a, b)
     if level in ("exact", "variant", "typo"):
         return "similar" if second_names(a, b) == "differs" else level
-    return "similar" if set(a.given) & set(b.given) else level
+    return "similar" if any(name in b.given for name in a.given) else level
 
 
 def word_level(a: Features, b: Features) -> str:
@@ -55,14 +59,14 @@ def word_level(a: Features, b: Features) -> str:
     x, y = a.given[0], b.given[0]
     if x == y:
         return "exact"
-    if is_nickname(a, b, x, y) or undoubled(x) == undoubled(y):
+    if is_nickname(a, b, x, y) or is_undoubled_alike(x, y):
         return "variant"
     edits = DamerauLevenshtein.distance(x, y, score_cutoff=2)
     if is_typo(x, y, edits) and (is_transposed(x, y) or is_slip_in_known_name(a, b, x, y)):
         return "typo"
     is_initial = x[0] == y[0] and 1 in (len(x), len(y))
-    alike = edits == 1 or is_initial or bool(set(a.formal) & set(b.formal)) or JaroWinkler.similarity(x, y) >= ALIKE
-    return "similar" if alike else "differs"
+    may_be_one = edits == 1 or is_initial or any(name in b.formal for name in a.formal)
+    return "similar" if may_be_one or JaroWinkler.similarity(x, y) >= ALIKE else "differs"
 
 
 def is_slip_in_known_name(a: Features, b: Features, x: str, y: str) -> bool:
@@ -76,7 +80,7 @@ def is_spelled_otherwise(a: Features, b: Features, first: str | None) -> bool:
     if first != "variant":
         return first == "typo"
     x, y = a.given[0], b.given[0]
-    return x != y and undoubled(x) == undoubled(y) and not is_nickname(a, b, x, y)
+    return x != y and is_undoubled_alike(x, y) and not is_nickname(a, b, x, y)
 
 
 def is_nickname(a: Features, b: Features, x: str, y: str) -> bool:
@@ -118,10 +122,10 @@ def last_level(a: Features, b: Features) -> str | None:
         return None
     if x == y:
         return "exact"
-    if any(len(part) > 2 for part in set(a.surnames) & set(b.surnames)):
+    if any(len(part) > 2 and part in b.surnames for part in a.surnames):
         return "part"
     edits = DamerauLevenshtein.distance(x, y, score_cutoff=2)
-    if is_typo(x, y, edits) or undoubled(x) == undoubled(y):
+    if is_typo(x, y, edits) or is_undoubled_alike(x, y):
         return "typo"
     return "similar" if edits == 1 or JaroWinkler.similarity(x, y) >= ALIKE else "differs"
 

@@ -12,7 +12,16 @@ from typing import Literal
 
 from ..identity_model import IdentityModel
 from .features import Features
-from .levels import ONE_LIFE, is_spelled_otherwise, levels, second_names, years_apart
+from .levels import (
+    ONE_LIFE,
+    dob_level,
+    first_level,
+    is_spelled_otherwise,
+    is_swapped,
+    levels,
+    second_names,
+    years_apart,
+)
 
 Outcome = Literal["same", "review", "different"]
 HARD = frozenset({"twins", "parent_and_child", "sex_differs", "suffix_differs", "another_person"})
@@ -51,6 +60,12 @@ def compare(model: IdentityModel, a: Features, b: Features) -> Match:
     else:
         outcome = "review"
     return Match(outcome, round(weight, 3), agreements, guards)
+
+
+def is_another_person(a: Features, b: Features) -> bool:
+    """Whether neither the first name nor the birth date agrees: then `compare` says `different`, whatever else is
+    alike. Most who share a key are such, and this is a third of the work."""
+    return dob_level(a.dob, b.dob) in (None, "differs") and first_level(a, b) == "differs" and not is_swapped(a, b)
 
 
 def contradictions(model: IdentityModel, people: Mapping[str, Features]) -> set[tuple[str, str]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import groupby
 
 LONGEST = 120
 """Characters of a name that are looked at; more of them tell nobody apart."""
@@ -86,7 +87,12 @@ def surnames(parts: tuple[str, ...]) -> tuple[str, ...]:
 
 def undoubled(name: str) -> str:
     """Doubled letters taken once: Phillip and Philip."""
-    return "".join(letter for at, letter in enumerate(name) if at == 0 or letter != name[at - 1])
+    return "".join(letter for letter, _ in groupby(name))
+
+
+def is_undoubled_alike(x: str, y: str) -> bool:
+    """Whether two names are one but for doubled letters. Their ends tell most apart."""
+    return x[:1] == y[:1] and x[-1:] == y[-1:] and undoubled(x) == undoubled(y)
 
 
 def sound(name: str) -> str:
