@@ -1,7 +1,8 @@
 """Growth: what one more submission costs when the tables hold ten thousand, a hundred thousand, a million.
 
 The tables are filled by copying rows that our own work made, so that every row, index and document is real in size
-and spread. Then the same number of new submissions goes through at each size.
+and spread; who somebody is is invented for each, for whoever comes is compared with people who share something with
+them. Then the same number of new submissions goes through at each size.
 """
 
 from __future__ import annotations
@@ -10,17 +11,23 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import orjson
 import psycopg
 
-from glp1_pipeline_tests.sample_inputs import ndjson
+from glp1_pipeline.adapters.charts.meet import FIELDS
+from glp1_pipeline.adapters.copying import copy_rows
+from glp1_pipeline.domain import identity
+from glp1_pipeline_tests.sample_inputs import clean_submission, contract, ndjson
 
 from . import work
 from .place import cpu_seconds, fresh_postgres
 from .results import keep, machine, table
 
 SEED_LINES = 10_000
+FORM = "3.0.0"
+OTHERS = 900_000_000
+"""From this number on people are in no file of a benchmark."""
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
-RECORDS = "phi.identifiers", "phi.people", "phi.people_keys"
 PATIENTS = (
     "phi.charts", "phi.risk_flags", "ops.gate_results", "ops.provider_queue", "ops.tasks", "ops.copies", "ops.lanes",
     "phi.medication_courses", "ops.medication_transitions", "ops.follow_ups", "ops.clocks",
@@ -67,14 +74,14 @@ def run(chosen: argparse.Namespace) -> None:
     figures = []
     with fresh_postgres() as (settings, server):
         assert server.process is not None
-        postgres, landing = server.process.pid, Path(settings.landing_url)
+        postmaster, landing = server.process.pid, Path(settings.landing_url)
 
         def go(lines: int, seed: int) -> dict[str, Any]:
             ndjson(landing / ".next.tmp", lines, seed)
             (landing / ".next.tmp").rename(landing / f"{seed}.ndjson")
-            cpu = cpu_seconds(postgres)
+            cpu = cpu_seconds(postmaster)
             one = work.in_child()
-            one["postgres_cpu_seconds"] = cpu_seconds(postgres) - cpu
+            one["postgres_cpu_seconds"] = cpu_seconds(postmaster) - cpu
             return one
 
         go(SEED_LINES, 1)
@@ -137,10 +144,9 @@ def copy_patients(connection: psycopg.Connection, count: int, oldest: float = 0,
     changed = {"event_id": "x.new", "record_id": "x.record_id", "source_id": "x.new::text", "drop_id": drop_id}
     _copy(connection, "phi.events", changed, "join copied_events x on t.event_id = x.old", skip=("seq",))
     _copy(connection, "phi.patient_values", changed, "join copied_events x on t.event_id = x.old")
-    for table_ in RECORDS:
-        # A key of one's own: a million copies of nine thousand people would all be candidates of each other.
-        own = {"record_id": "x.new", "value": "x.new::text", "key": "hashtextextended(x.new::text, t.key)"}
-        _copy(connection, table_, own, "join copied x on t.record_id = x.old")
+    own = {"record_id": "x.new", "value": "x.new::text"}
+    _copy(connection, "phi.identifiers", own, "join copied x on t.record_id = x.old")
+    _invent_people(connection)
     for table_ in PATIENTS:
         own = {"patient_id": "x.new"} | SINCE_THEN.get(table_, {})
         _copy(connection, table_, own, "join copied x on t.patient_id = x.old")
@@ -154,6 +160,26 @@ def copy_patients(connection: psycopg.Connection, count: int, oldest: float = 0,
     _copy(connection, "ops.writes", own, "join copied_writes x on t.write_id = x.old", "overriding system value")
     own = {"write_id": "x.new"}
     _copy(connection, "phi.write_bodies", own, "join copied_writes x on t.write_id = x.old")
+
+
+def _invent_people(connection: psycopg.Connection) -> None:
+    """Somebody else for each copy: a million copies of nine thousand people would all be candidates of each other, and
+    of people without keys nobody would be. The more there are, the more share a key by chance, as in life."""
+    so_many = _count(connection, "phi.people")
+    copies = connection.execute(
+        f"select x.new, p.first_at - {AGO} from copied x join phi.people p on p.record_id = x.old".encode()
+    ).fetchall()
+    people = [(record, first_at, _person(OTHERS + so_many + n)) for n, (record, first_at) in enumerate(copies)]
+    rows = ((record, orjson.dumps(person.to_doc()).decode(), first_at) for record, first_at, person in people)
+    copy_rows(connection, "phi.people", ("record_id", "features", "first_at"), rows)
+    keys = ((key, record) for record, _, person in people for key in identity.blocking_keys(person))
+    copy_rows(connection, "phi.people_keys", ("key", "record_id"), keys)
+
+
+def _person(n: int) -> identity.Features:
+    questions = {name: contract().fields[name].question(FORM) for name in FIELDS}
+    answers = clean_submission(n, FORM)["data"]["answers"]
+    return identity.features(contract().identity, {name: answers[asked] for name, asked in questions.items()})
 
 
 def _copy_refills(connection: psycopg.Connection) -> None:

@@ -31,24 +31,39 @@ ENVELOPE = ("specversion", "type", "source", "id", "subject", "time", "dataconte
 FIRST = (
     "Amara", "Bashir", "Celeste", "Dmitri", "Esperanza", "Farid", "Greta", "Hiroshi", "Ingrid", "Jamal", "Keiko",
     "Lorenzo", "Mireille", "Nikhil", "Odalys", "Pavel", "Rosalind", "Santiago", "Thandiwe", "Ulrich", "Valentina",
-    "Wendell", "Ximena", "Yusuf", "Zora", "Anselm", "Beatriz", "Caspian", "Delphine", "Emeka",
+    "Wendell", "Ximena", "Yusuf", "Zora", "Anselm", "Beatriz", "Caspian", "Delphine", "Emeka", "Fatima", "Gideon",
+    "Henrietta", "Ignacio", "Josefina", "Kwame", "Lucinda", "Marek", "Noemi", "Octavio", "Paloma", "Quentin", "Rania",
+    "Stellan", "Tamsin", "Uriel", "Verena", "Wolfgang", "Yolanda", "Zoltan", "Aisling", "Bogdan", "Clementine",
+    "Desmond", "Eulalia", "Florian", "Guadalupe", "Hamish", "Ilse", "Jasper", "Karima", "Leopold", "Marisol",
+    "Nehemiah", "Ottilie", "Prakash", "Rowena", "Sergei", "Theodora", "Umberto", "Violeta", "Winston", "Xiomara",
+    "Yannick", "Zainab", "Ambrose", "Bronwen", "Cyrus", "Dagny", "Ezequiel", "Francesca", "Gustav", "Hyacinth", "Ivan",
+    "Jocasta", "Kofi", "Ludmila", "Magnus", "Nadezhda", "Osvaldo", "Philippa", "Rashid", "Saoirse", "Tobias", "Ursula",
+    "Viktor", "Wilhelmina", "Yorick", "Zuleika", "Alaric", "Bettina", "Constantin", "Damaris", "Ephraim", "Fenella",
+    "Godfrey", "Hortensia", "Isidro", "Jacinta", "Kenji", "Leocadia", "Mordecai", "Nkechi", "Orlando", "Petronella",
+    "Raoul", "Sunniva", "Thaddeus", "Ulyana", "Vladimir",
 )  # fmt: skip
+"""Women's and men's names by turns. Two people are namesakes twice as often as in life."""
 SYLLABLES = (
     "ba", "che", "dor", "el", "fin", "gar", "hol", "is", "jor", "ka", "lin", "mor", "nel", "os", "pen", "quo", "rik",
     "sal", "tav", "ul", "ven", "wes", "xan", "yar", "zel", "bru", "cor", "dim", "fal", "gul", "hem", "jas", "kor", "lum",
     "mis", "nov", "pra", "rud", "sto", "tri",
 )  # fmt: skip
 """Of family names: sixty thousand, so that two people agree in a name about as seldom as they do in life."""
-STREETS = ("Finch", "Wren", "Heron", "Plover", "Siskin", "Martin", "Linnet", "Bunting", "Dipper", "Godwit", "Knot")
+STREETS = (
+    "Finch", "Wren", "Heron", "Plover", "Siskin", "Martin", "Linnet", "Bunting", "Dipper", "Godwit", "Knot", "Avocet",
+    "Bittern", "Curlew", "Dunlin", "Egret", "Fulmar", "Gannet", "Harrier", "Ibis", "Jacana", "Kestrel", "Lapwing",
+    "Merlin", "Nuthatch", "Osprey", "Pipit", "Quail", "Redstart", "Sandpiper", "Tern", "Veery", "Whimbrel", "Wryneck",
+)  # fmt: skip
 PLACES = (
-    ("TX", "Austin", "78701", "America/Chicago"),
-    ("CA", "Sacramento", "95814", "America/Los_Angeles"),
-    ("MA", "Cambridge", "02139", "America/New_York"),
-    ("AZ", "Phoenix", "85004", "America/Phoenix"),
-    ("NC", "Raleigh", "27601", "America/New_York"),
-    ("CO", "Denver", "80202", "America/Denver"),
-    ("HI", "Honolulu", "96813", "Pacific/Honolulu"),
+    ("TX", "Austin", "787", "America/Chicago"),
+    ("CA", "Sacramento", "958", "America/Los_Angeles"),
+    ("MA", "Cambridge", "021", "America/New_York"),
+    ("AZ", "Phoenix", "850", "America/Phoenix"),
+    ("NC", "Raleigh", "276", "America/New_York"),
+    ("CO", "Denver", "802", "America/Denver"),
+    ("HI", "Honolulu", "968", "Pacific/Honolulu"),
 )
+"""State, town, how its ZIP codes begin, zone."""
 MEDICINES = (
     [{"name": "lisinopril", "dose": "10 mg"}],
     "none",
@@ -139,7 +154,7 @@ def _answers(n: int, authored: datetime, signed_at: str) -> dict[str, Any]:
     is_female, is_insured = n % 2 == 0, n % 5 == 1
     chance = int.from_bytes(hashlib.blake2b(str(n).encode(), digest_size=16).digest())
     first, last = FIRST[n % len(FIRST)], f"{family(chance)}Canary"
-    state, city, postal_code, zone = PLACES[n % len(PLACES)]
+    state, city, begins, zone = PLACES[n % len(PLACES)]
     height = 158 + n % 25 if is_female else 168 + n % 22
     weight = round((31 + n % 12 + (n % 10) / 10) * (height / 100) ** 2, 1)
     signed = {"status": "given", "version": "2026-09", "at": signed_at}
@@ -155,12 +170,12 @@ def _answers(n: int, authored: datetime, signed_at: str) -> dict[str, Any]:
         "demo.gender": "female" if is_female else "male",
         "demo.gender_identity": "female" if is_female else "male",
         "demo.email": f"{first.lower()}.{n}@example.org",
-        "demo.mobile": f"+1{areas()[chance // 7 % len(areas())]}55501{chance // 5 % 100:02d}",
+        "demo.mobile": f"+1{areas()[chance // 7 % len(areas())]}555{chance // 5 % 10_000:04d}",
         "demo.address": {
             "line1": f"{100 + chance // 11 % 9_000} {STREETS[chance // 13 % len(STREETS)]} St",
             "city": city,
             "state": state,
-            "postal_code": postal_code,
+            "postal_code": f"{begins}{chance // 17 % 100:02d}",
         },
         "demo.state_residence": state,
         "demo.state_at_visit": state,
@@ -229,7 +244,8 @@ def _answers(n: int, authored: datetime, signed_at: str) -> dict[str, Any]:
 
 @cache
 def areas() -> tuple[int, ...]:
-    """Area codes of the United States: of each a hundred numbers are kept for invented people."""
+    """Area codes of the United States. Numbers that go on with 555 reach nobody, and three million of them are enough
+    for hardly anybody to share one, as in life."""
     numbers = {area: phonenumbers.parse(f"+1{area}5550123") for area in range(201, 990)}
     return tuple(area for area, number in numbers.items() if phonenumbers.is_valid_number_for_region(number, "US"))
 
