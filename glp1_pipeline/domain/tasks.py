@@ -195,9 +195,11 @@ def flag_work(contract: Contract, chart: Chart, flags: Mapping[str, RaisedFlag])
 
 
 def who_is_who(contract: Contract, others: Iterable[str]) -> list[TaskNeed]:
-    """A person must say whether this patient and another's record are one; gone as soon as it is said."""
+    """A person must say whether this patient and another's record are one; gone as soon as it is said. Several records
+    of the patient may be like the same one: that is one question."""
     kind = contract.tasks["resolve-identity"]
-    return [TaskNeed(kind.code, f"match:{other}", kind.queue, kind.owner, kind.due_minutes) for other in others]
+    asked = sorted({*others})
+    return [TaskNeed(kind.code, f"match:{other}", kind.queue, kind.owner, kind.due_minutes) for other in asked]
 
 
 def edited_elsewhere(contract: Contract, disputes: Iterable[tuple[str, str]]) -> list[TaskNeed]:

@@ -95,6 +95,21 @@ def test_a_patient_whose_decision_fails_holds_no_other_patient(road: SmallRoad, 
     assert_in_balance(road)
 
 
+def test_a_patient_of_whom_one_row_is_made_twice_holds_no_other_patient(road: SmallRoad, monkeypatch):
+    inner = tasks.derive
+
+    def derive(contract: Any, chart: Any, *told: Any) -> Any:
+        return inner(contract, chart, *told) * (2 if chart.get("demo.legal_first") == "Marked" else 1)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(tasks, "derive", derive)
+        done = road.send(*(submission(n) for n in range(4)), submission(9, **{"demo.legal_first": "Marked"}))
+        assert (done.events, done.dead) == (4, 1)
+        assert road.one("select reason from phi.events where status = 'dead'").startswith("CardinalityViolation")
+        assert_in_balance(road)
+    assert road.replay().dead == 0
+
+
 @pytest.mark.parametrize("place", [0, 6, 12])
 def test_an_event_that_the_database_refuses_is_dead_alone_and_is_named_without_its_value(road, monkeypatch, place):
     events = [submission(n) for n in range(13)]

@@ -11,9 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from glp1_pipeline.adapters import matches
+from glp1_pipeline.adapters.charts import claim, meet
 from glp1_pipeline.adapters.settling import settle_field
 from glp1_pipeline_tests.sample_inputs import contract
 from glp1_pipeline_tests.small_road import SmallRoad, amendment, empty_tables, submission
+
+ZACH = {"demo.legal_first": "Zacharias", "demo.preferred_name": "Zach"}
+"""A twin's first names."""
 
 
 def record(road: SmallRoad, subject: str) -> str:
@@ -79,6 +83,55 @@ def test_hundreds_who_come_twice_in_one_drop_are_one_patient_each_and_nobody_els
     assert road.balance().faults == []
 
 
+def at_the_desk(n: int, account: str = "", **changes: Any) -> dict[str, Any]:
+    """Somebody who was registered with the phone, the e-mail and the address of an office."""
+    place = {"line1": "12 Wren St", "city": "Austin", "state": "TX", "postal_code": "78701"}
+    desk = {"demo.mobile": "+15125550199", "demo.email": "desk@example.org", "demo.address": place}
+    return submission(n, subject=account or f"canary-{n:07d}", **{**desk, "demo.state_residence": "TX", **changes})
+
+
+def misheard(n: int) -> dict[str, Any]:
+    """Person n there once more, with slips in family name and birth date: only the office is the same to the letter."""
+    told = submission(n)["data"]["answers"]
+    last, dob = told["demo.legal_last"], told["demo.dob"]
+    slips = {"demo.legal_last": last[:2] + last[3] + last[2] + last[4:], "demo.dob": dob[:-1] + "12"[dob[-1] == "1"]}
+    return at_the_desk(n, f"canary-again-{n}", **slips)
+
+
+def test_a_replay_of_people_who_share_a_phone_with_many_takes_nobody_apart_in_whatever_batches(road, monkeypatch):
+    monkeypatch.setattr(meet, "MOST_CANDIDATES", 4)
+    road.send(*(event for n in range(6) for event in (at_the_desk(n), misheard(n))))
+    road.send(*(at_the_desk(n) for n in range(10, 22)))
+    joined = road.rows("select record_id, patient_id from ops.patient_links order by 1")
+    before = road.fingerprint()
+    assert joined
+    for size in (1, 5, 1000):
+        monkeypatch.setattr(claim, "BATCH", size)
+        assert (road.replay().all_writes, road.fingerprint()) == (0, before)
+
+
+def test_people_who_share_a_phone_with_many_are_found_whether_they_come_in_one_drop_or_in_many(road, monkeypatch):
+    monkeypatch.setattr(meet, "MOST_CANDIDATES", 4)
+    events = [event for n in range(8) for event in (at_the_desk(n), misheard(n))]
+    road.send(*events)
+    before = road.fingerprint()["patient_matches"]
+    empty_tables(road.connection)
+    for event in sorted(events, key=lambda event: event["time"]):
+        road.send(event)
+    assert road.fingerprint()["patient_matches"] == before
+
+
+def test_a_twin_who_comes_twice_is_one_question(road: SmallRoad):
+    road.send(submission(1))
+    later = dict.fromkeys(("time", "authored_at", "received_at"), "2026-11-21T09:00:00+00:00")
+    road.send(*(returning(1, account, **ZACH, **later) for account in ("canary-twin", "canary-twin-again")))
+    assert len(matches.reviews(road.connection)) == 2  # of records, and the task is the patient's
+    assert patient(road, "canary-twin") == patient(road, "canary-twin-again")
+    ((cause,),) = road.rows("select cause from ops.tasks where code = 'resolve-identity' and status = 'open'")
+    assert cause == f"match:{record(road, 'canary-0000001')}"
+    assert road.balance().faults == []
+
+
 def test_different_people_stay_apart(road: SmallRoad):
     road.send(*(submission(n) for n in range(40)))
     assert road.one("select count(*) from phi.charts") == 40
@@ -86,9 +139,7 @@ def test_different_people_stay_apart(road: SmallRoad):
 
 
 def test_a_twin_is_never_joined_by_itself(road: SmallRoad):
-    road.send(
-        submission(1), returning(1, "canary-twin", **{"demo.legal_first": "Zacharias", "demo.preferred_name": "Zach"})
-    )
+    road.send(submission(1), returning(1, "canary-twin", **ZACH))
     assert road.one("select count(*) from phi.charts") == 2
 
 
@@ -215,7 +266,7 @@ def test_a_decision_about_a_record_that_nobody_knows_is_refused_and_says_how_to_
 
 def test_a_likely_match_is_a_task_of_whoever_came_later_and_is_gone_once_decided(road: SmallRoad):
     road.send(submission(1))
-    road.send(returning(1, "canary-twin", **{"demo.legal_first": "Zacharias", "demo.preferred_name": "Zach"}))
+    road.send(returning(1, "canary-twin", **ZACH))
     waiting = matches.reviews(road.connection)
     if waiting:
         (pair,) = waiting
@@ -308,7 +359,7 @@ EVENTS = [
     returning(1, "canary-second", **{"anthro.weight": {"value": 95, "unit": "kg"}}),
     submission(2),
     amendment(submission(2), 1, {"hx.kidney": "ckd"}),
-    returning(2, "canary-third", **{"demo.legal_first": "Zacharias", "demo.preferred_name": "Zach"}),
+    returning(2, "canary-third", **ZACH),
     changed_patient("canary-0000001", birthDate="1980-01-01", telecom=[{"system": "phone", "value": "+13125550142"}]),
     changed_patient(None, "78", birthDate="1980-02-02"),
     changed_contact("canary-0000002", mobilephone="+1 312 555 0143", glp1_sms_opt_out="true"),

@@ -31,7 +31,7 @@ FIELDS = frozenset(
 )  # fmt: skip
 """What tells who somebody is."""
 MOST_CANDIDATES = 200
-"""Per key: what more people share tells nobody apart."""
+"""Per key: what more people share, as an office's phone, tells hardly anybody apart."""
 MOST_TOGETHER = 200
 """Records that may hang together and still be joined by themselves."""
 
@@ -152,7 +152,8 @@ def _match(
         _save_people(connection, rows, {record_id: keys[record_id] for record_id in changed}, known=stored.keys())
     again = {r for r, document, first_at in rows if r in stored and stored[r] != (orjson.loads(document), first_at)}
     # Who was heard of first may be another than before, and the question is then the other's to wait for.
-    return _compare(connection, contract, changed) | again | _partners(connection, again), left
+    matched = _compare(connection, contract, changed, {record_id: keys[record_id] for record_id in changed})
+    return matched | again | _partners(connection, again), left
 
 
 def _lock_keys(connection, keys: Mapping[str, Collection[int]], fewer: int) -> set[str]:
@@ -215,26 +216,13 @@ def _save_people(connection, rows, keys: Mapping[str, Collection[int]], known: C
     copy_rows(connection, "phi.people_keys", ("key", "record_id"), pairs)
 
 
-def _compare(connection, contract: Contract, changed: Mapping[str, identity.Features]) -> set[str]:
-    """Judge each changed record beside its candidates; the records whose matches are others than before."""
+def _compare(
+    connection, contract: Contract, changed: Mapping[str, identity.Features], keys: Mapping[str, Collection[int]]
+) -> set[str]:
+    """Judge each changed record beside its candidates, found by these keys; the records whose matches are others than
+    before."""
     if not changed:
         return set()
-    candidates = connection.execute(
-        "select distinct k.record_id, c.record_id, p.features from phi.people_keys k cross join lateral"
-        " (select record_id from phi.people_keys s where s.key = k.key and s.record_id <> k.record_id"
-        "  limit %s) c join phi.people p on p.record_id = c.record_id"
-        " where k.record_id = any(%s::uuid[])",
-        (MOST_CANDIDATES, sorted(changed)),
-    ).fetchall()
-    found: dict[tuple[str, str], tuple] = {}
-    for record, other, document in candidates:
-        mine, theirs = changed[str(record)], changed.get(str(other)) or identity.Features.from_doc(document)
-        if identity.is_another_person(mine, theirs):
-            continue
-        match = identity.compare(contract.identity, mine, theirs)
-        if match.outcome != "different":
-            pair = min(str(record), str(other)), max(str(record), str(other))
-            found[pair] = (match.outcome, round(match.weight, 3), sorted(match.agreements), sorted(match.guards))
     before = {
         (str(a), str(b)): (outcome, weight, agreements, guards)
         for a, b, outcome, weight, agreements, guards in connection.execute(
@@ -243,6 +231,25 @@ def _compare(connection, contract: Contract, changed: Mapping[str, identity.Feat
             {"r": sorted(changed)},
         )
     }
+    near = _candidates(connection, keys, before)
+    people = {**changed}
+    for record, document in connection.execute(
+        "select record_id, features from phi.people where record_id = any(%s::uuid[])",
+        (sorted({other for others in near.values() for other in others} - changed.keys()),),
+    ):
+        people[str(record)] = identity.Features.from_doc(document)
+    found: dict[tuple[str, str], tuple] = {}
+    for record, others in near.items():
+        mine = changed[record]
+        for other in others:
+            theirs = people[other]
+            # Of two that changed each is near the other: once is enough.
+            if (other in changed and other < record) or identity.is_another_person(mine, theirs):
+                continue
+            match = identity.compare(contract.identity, mine, theirs)
+            if match.outcome != "different":
+                pair = min(record, other), max(record, other)
+                found[pair] = (match.outcome, round(match.weight, 3), sorted(match.agreements), sorted(match.guards))
     gone = before.keys() - found.keys()
     new = {pair: match for pair, match in found.items() if before.get(pair) != match}
     for pair in gone:
@@ -257,6 +264,54 @@ def _compare(connection, contract: Contract, changed: Mapping[str, identity.Feat
             (*pair, *match),
         )
     return {record for pair in gone | new.keys() for record in pair}
+
+
+def _candidates(
+    connection, keys: Mapping[str, Collection[int]], before: Collection[tuple[str, str]]
+) -> dict[str, set[str]]:
+    """Record -> who shares a key with it.
+
+    Of those who share a crowded one each is compared with whom was heard of first, and again with whom it was found
+    alike `before`: so a replay, in whatever batches, finds what was found and takes nobody apart.
+    """
+    near: dict[str, set[str]] = {record: set() for record in keys}
+    whose = {key: record for record, own in keys.items() for key in own}
+    sharing: dict[int, set[str]] = defaultdict(set)
+    for key, record in connection.execute(
+        "select k.key, c.record_id from unnest(%s::bigint[], %s::uuid[]) k(key, own) cross join lateral"
+        " (select record_id from phi.people_keys s where s.key = k.key and s.record_id <> k.own limit %s) c",
+        ([*whose], [*whose.values()], MOST_CANDIDATES),
+    ):
+        sharing[key].add(str(record))
+    crowded = [key for key, others in sharing.items() if len(others) >= MOST_CANDIDATES]
+    for key in sharing.keys() - set(crowded):
+        everybody = sharing[key] | {whose[key]}
+        for record in everybody & near.keys():
+            near[record] |= everybody
+    for crowd in _crowds(connection, crowded):
+        everybody, first = {*crowd}, {*crowd[:MOST_CANDIDATES]}
+        for record in everybody & near.keys():
+            near[record] |= everybody if record in first else first
+        for pair in before:
+            if everybody.issuperset(pair):
+                for record in near.keys() & pair:
+                    near[record] |= {*pair}
+    for record, others in near.items():
+        others.discard(record)
+    return near
+
+
+def _crowds(connection, keys: Sequence[int]) -> Iterable[list[str]]:
+    """All who share each of these keys, whoever was heard of first before the others."""
+    found: dict[int, list[str]] = defaultdict(list)
+    if keys:
+        for key, record in connection.execute(
+            "select key, record_id from phi.people_keys join phi.people using (record_id) where key = any(%s)"
+            " order by first_at, record_id",
+            (list(keys),),
+        ):
+            found[key].append(str(record))
+    return found.values()
 
 
 def _regroup(connection, contract: Contract, touched: set[str], locked: set[str]) -> set[str]:
