@@ -123,6 +123,22 @@ def test_an_event_that_the_database_refuses_is_dead_alone_and_is_named_without_i
     assert_in_balance(road)
 
 
+def test_an_event_of_which_the_same_row_comes_twice_is_dead_alone(road: SmallRoad, monkeypatch):
+    inner = tasks.derive
+
+    def doubled(contract: Any, chart: Any, *more: Any) -> Any:
+        return inner(contract, chart, *more) * (2 if chart.get("demo.legal_first") == "Marked" else 1)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(tasks, "derive", doubled)
+        done = road.send(*(submission(n) for n in range(3)), submission(9, **{"demo.legal_first": "Marked"}))
+        assert (done.events, done.dead) == (3, 1)
+        assert road.one("select reason from phi.events where status = 'dead'").startswith("CardinalityViolation")
+        assert_in_balance(road)
+    assert road.replay().dead == 0
+    assert road.events() == {"charted": 4}
+
+
 def test_a_charted_event_that_fails_at_a_replay_keeps_what_it_said(road: SmallRoad, monkeypatch):
     first, other = submission(1), submission(2)
     amended = amendment(first, 1, weight(90))

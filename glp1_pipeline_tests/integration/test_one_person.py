@@ -92,6 +92,21 @@ def test_a_twin_is_never_joined_by_itself(road: SmallRoad):
     assert road.one("select count(*) from phi.charts") == 2
 
 
+def test_who_came_by_two_accounts_and_may_be_an_earlier_patient_is_asked_about_once(road: SmallRoad):
+    twin = {"demo.legal_first": "Zacharias", "demo.preferred_name": "Zach"}
+    road.send(returning(1, "canary-twin", **twin))
+    road.send(submission(1), returning(1, "canary-second"), submission(2))
+    mine, asked = record(road, "canary-0000001"), record(road, "canary-twin")
+    assert patient(road, "canary-second") == mine
+    pairs = {frozenset(map(str, pair)) for pair in road.rows("select later, earlier from ops.patient_match_reviews")}
+    assert pairs == {frozenset((mine, asked)), frozenset((record(road, "canary-second"), asked))}
+    assert road.rows("select patient_id::text, cause from ops.tasks where code = 'resolve-identity'") == [
+        (mine, f"match:{asked}")
+    ]
+    assert road.events() == {"charted": 4}
+    assert road.balance().faults == []
+
+
 def test_a_merge_leaves_one_chart_and_the_ehr_knows_which_patient_is_out_of_use(road: SmallRoad):
     road.send(submission(1), submission(2))
     keeps, goes = record(road, "canary-0000001"), record(road, "canary-0000002")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import psycopg
-from psycopg.errors import DeadlockDetected
+from psycopg.errors import CardinalityViolation, DeadlockDetected
 
 from ...domain.charting import Claimed, Read, decide, read
 from ...domain.contract import Contract
@@ -106,7 +106,8 @@ def _chart_apart(connection, contract, cipher, scope: Scope, after: int, done: C
 def _may_be_an_events(error: Exception) -> bool:
     """Whether one event alone may be why: not so a missing key, a gate that fits nobody, or a database out of shape."""
     if isinstance(error, psycopg.Error):
-        return isinstance(error, (psycopg.DataError, psycopg.IntegrityError))
+        # The third: what was worked out of one event names the same row twice.
+        return isinstance(error, (psycopg.DataError, psycopg.IntegrityError, CardinalityViolation))
     return not isinstance(error, (KeyMissing, GateFault, MemoryError))
 
 
