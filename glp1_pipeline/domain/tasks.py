@@ -7,7 +7,7 @@ here: opening and closing them (the store keeps the difference between the last 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -194,12 +194,11 @@ def flag_work(contract: Contract, chart: Chart, flags: Mapping[str, RaisedFlag])
     return {need: done.get(need) for need in needs}
 
 
-def who_is_who(contract: Contract, others: Iterable[str]) -> list[TaskNeed]:
+def who_is_who(contract: Contract, others: Set[str]) -> list[TaskNeed]:
     """A person must say whether this patient and another's record are one; gone as soon as it is said. Several records
     of the patient may be like the same one: that is one question."""
     kind = contract.tasks["resolve-identity"]
-    asked = sorted({*others})
-    return [TaskNeed(kind.code, f"match:{other}", kind.queue, kind.owner, kind.due_minutes) for other in asked]
+    return [TaskNeed(kind.code, f"match:{other}", kind.queue, kind.owner, kind.due_minutes) for other in sorted(others)]
 
 
 def edited_elsewhere(contract: Contract, disputes: Iterable[tuple[str, str]]) -> list[TaskNeed]:

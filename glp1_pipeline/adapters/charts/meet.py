@@ -45,7 +45,7 @@ class Met:
     """Patients whose records are others than before, and records that are no patient of their own any more."""
     again: set[str] = field(default_factory=set)
     """Patients whose matches are others than before."""
-    reviews: dict[str, list[str]] = field(default_factory=dict)
+    reviews: dict[str, set[str]] = field(default_factory=dict)
     """Patient -> records of others, heard of earlier, of whom a person must say whether they are the same."""
     accounts: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     left: set[str] = field(default_factory=set)
@@ -74,10 +74,10 @@ def meet(connection, contract: Contract, claimed: Sequence[Claimed], said: Read,
     met.patient_of = _locked_patients(connection, records | moved | touched, records)
     met.again = {met.patient_of[record] for record in touched}
     for mine, other in connection.execute(
-        "select later, earlier from ops.patient_match_reviews where later = any(%s::uuid[]) order by 1, 2",
+        "select later, earlier from ops.patient_match_reviews where later = any(%s::uuid[])",
         (sorted(met.patient_of),),
     ):
-        met.reviews.setdefault(met.patient_of[str(mine)], []).append(str(other))
+        met.reviews.setdefault(met.patient_of[str(mine)], set()).add(str(other))
     for system, value, record_id in connection.execute(
         "select system, value, record_id from phi.identifiers where record_id = any(%s::uuid[])"
         " and starts_with(system, %s) order by system, value",

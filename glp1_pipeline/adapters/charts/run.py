@@ -106,6 +106,7 @@ def _chart_apart(connection, contract, cipher, scope: Scope, after: int, done: C
 def _may_be_an_events(error: Exception) -> bool:
     """Whether one event alone may be why: not so a missing key, a gate that fits nobody, or a database out of shape."""
     if isinstance(error, psycopg.Error):
+        # The third: what was worked out of one event names the same row twice.
         return isinstance(error, (psycopg.DataError, psycopg.IntegrityError, CardinalityViolation))
     return not isinstance(error, (KeyMissing, GateFault, MemoryError))
 

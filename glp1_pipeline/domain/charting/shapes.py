@@ -75,7 +75,7 @@ class Known:
     """Patients whose records are others than before: all that they ever said is in this batch."""
     again: set[str] = field(default_factory=set)
     """Patients to be judged again although none of these events is theirs: somebody may be the same person."""
-    reviews: dict[str, list[str]] = field(default_factory=dict)
+    reviews: dict[str, set[str]] = field(default_factory=dict)
     """Patient -> records of others of whom a person must say whether they are the same."""
     reports: dict[str, list[Reported]] = field(default_factory=dict)
     """Record -> what other events of theirs said."""
