@@ -137,6 +137,13 @@ def test_the_hour_stays_when_the_clocks_change():
     assert moments(RULES, date(2026, 10, 5), date(2026, 11, 2), 28, zone).runs_out_at.hour == 15  # winter: UTC-6
 
 
+def test_a_reminder_of_the_next_day_comes_at_the_same_hour_when_the_clocks_change_in_the_night_between():
+    zone = ZoneInfo("America/Chicago")
+    patient = supplied(zone.key, (days(datetime(2026, 10, 13, 15, tzinfo=UTC)), 28))
+    rung = {tick.name: tick.at.astimezone(zone) for tick in patient.ring(datetime(2026, 11, 10, tzinfo=UTC))}
+    assert [(at.day, at.hour) for at in (rung["due"], rung["overdue"], rung["missed"])] == [(31, 9), (1, 9), (2, 9)]
+
+
 @pytest.mark.parametrize(
     ("handed", "zone", "runs_out_on"),
     [
