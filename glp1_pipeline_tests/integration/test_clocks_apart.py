@@ -54,7 +54,7 @@ def test_what_came_on_a_day_that_has_begun_by_the_stores_clock_alone_is_charted_
                 resources={"road": given(road)},
             )
         )
-        (request,) = told.run_requests or ()
+        (request,) = list(told.run_requests or ())
         assert request.partition_key == today().isoformat()
         done = dg.materialize(
             [charting.chart],

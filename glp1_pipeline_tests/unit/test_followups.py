@@ -292,6 +292,14 @@ def test_the_crm_hears_where_the_check_in_stands_and_nothing_else():
         assert word not in body
 
 
+def test_the_dose_of_this_morning_counts_also_where_it_is_yesterday_still_by_utc():
+    event = checkin(24, last_dose_on="2026-05-30", weighed_on="2026-05-29")
+    there = {"authored_at": "2026-05-30T08:00:00+09:00", "time_zone": "Asia/Tokyo"}
+    patient = heard({**event, "time": "2026-05-29T23:00:05Z", "data": {**event["data"], **there}})
+    assert patient.outcome is not None
+    assert patient.outcome.courses[0].last_dose_at == datetime(2026, 5, 29, 23, tzinfo=UTC)
+
+
 def test_a_check_in_speaks_of_doses_to_the_treatment_that_is_under_way():
     patient = heard(checkin(24, doses_taken=1, doses_missed=3))
     assert patient.outcome is not None
