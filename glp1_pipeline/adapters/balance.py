@@ -71,7 +71,7 @@ def fingerprint(connection: psycopg.Connection) -> dict[str, str]:
     found = {}
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
-        connection.execute("set local time zone 'UTC'")
+        connection.execute("set local time zone 'UTC'; set local datestyle to iso")  # rows are hashed as text
         for name, meaning in MEANING.items():
             hashes = ", ".join(
                 f"coalesce(sum(hashtextextended(words, {seed})::numeric), 0) % 18446744073709551616" for seed in (1, 2)

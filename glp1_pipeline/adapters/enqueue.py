@@ -26,7 +26,9 @@ def enqueue(
     connection.execute(
         "insert into ops.lanes (target, patient_id, has_work, next_at) select t, p, true, now()"
         " from unnest(%s::text[], %s::uuid[]) as u(t, p) order by 1, 2"
-        " on conflict (target, patient_id) do update set has_work = true",
+        # A lane at rest waits for nothing, also where its clock was ahead when it came to rest.
+        " on conflict (target, patient_id) do update set has_work = true,"
+        " next_at = case when lanes.has_work then lanes.next_at else excluded.next_at end",
         ([w.target for w in writes], [w.patient_id for w in writes]),
     )
     numbers = connection.execute(

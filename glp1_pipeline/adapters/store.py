@@ -4,7 +4,7 @@ which database it is."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, LiteralString, cast
 
 import psycopg
 from psycopg.abc import Buffer
@@ -49,12 +49,16 @@ TROUBLES = (psycopg.Error, OSError, StoreFault)
 """What work with the store may raise."""
 
 
+FORMS: LiteralString = "set time zone 'UTC'; set datestyle to iso; set intervalstyle to postgres"
+"""How a session tells times, whatever the server, the role or the shell says: a day begins when it begins for
+everybody, and the driver reads no other spelling."""
+
+
 def connect(url: str, name: str) -> Store:
-    """In autocommit: every piece of work opens its own transaction. Times are read in UTC, whatever the server or the
-    shell says: a day begins when it begins for everybody. StoreGone where no server answers."""
+    """In autocommit: every piece of work opens its own transaction. StoreGone where no server answers."""
     try:
         store = Store.connect(url, autocommit=True, application_name=name, connect_timeout=10)
-        store.execute("set time zone 'UTC'")
+        store.execute(FORMS)
     except psycopg.OperationalError:
         # The driver's text names the server and the account: say what to do instead.
         raise StoreGone("the store does not answer: start it with `glp1 up`, or check GLP1_DATABASE_URL") from None

@@ -12,7 +12,7 @@ from .describe import spec
 from .intake import Scope
 from .matches import MATCHES
 from .owners import CLINICAL, OPERATIONS
-from .partitions import DAYS, days_of
+from .partitions import DAYS, days_of, today
 from .resources import Road
 
 # Each asset names only its nearest input: the others follow from it. With a second way to the same asset, Dagster
@@ -111,8 +111,11 @@ class ChartConfig(dg.Config):
 )
 def chart(context: dg.AssetExecutionContext, config: ChartConfig, road: Road):
     """Chart what is pending in the days of this run, or with scope WHOLE_DAY all that was received in them."""
-    scope = charts.Scope(days=days_of(context), is_replay=config.scope is Scope.WHOLE_DAY)
+    days = days_of(context)
     with road.connect("glp1 chart") as connection:
+        if config.scope is Scope.PENDING and today() in days:
+            days += tuple(day for day in charts.pending_days(connection) if day > today())
+        scope = charts.Scope(days=days, is_replay=config.scope is Scope.WHOLE_DAY)
         tell = every_few_seconds(lambda now: context.log.info(f"{now.events} events charted, {now.writes} writes made"))
         done = charts.chart_events(connection, road.contract, road.cipher, scope, tell)
     yield from _results(done)

@@ -195,7 +195,11 @@ def _time(text: str, zone: ZoneInfo, now: datetime) -> datetime:
         raise BadRow("`done_at` must have the time of day too, like 2026-11-23 14:05")
     if not 2000 <= at.year < 9999:  # a year at either end of the calendar is none at all in another time zone
         raise BadRow("`done_at` is not of this century")
-    at = (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
+    if at.tzinfo is None:
+        at, again = at.replace(tzinfo=zone), at.replace(tzinfo=zone, fold=1)
+        if at.utcoffset() != again.utcoffset():
+            raise BadRow("`done_at` is of an hour that the clocks skipped or showed twice: add the offset, like -05:00")
+    at = at.astimezone(UTC)
     if at > now:
         raise BadRow("`done_at` lies in the future: is the time zone right?")
     return at

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
-from .alerts import Alert, Book, Incident, Measured, judge, on_call, plain_scope
+from .alerts import Alert, Book, Incident, Measured, ago, judge, on_call, plain_scope
 from .alerts.telling import age
 
 Colour = Literal["red", "amber", "green"]
@@ -215,7 +215,7 @@ def _troubles(book: Book, seen: Seen, now: datetime) -> Iterable[Light]:
         alert, scope = book.alerts[one.alert], plain_scope(one.scope)
         if (one.alert, scope) in firing or one.count < alert.at_least or one.since is None:
             continue
-        if now - one.since >= timedelta(minutes=alert.after_minutes) / 2:
+        if ago(one.since, now) >= timedelta(minutes=alert.after_minutes) / 2:
             says = f"soon: {_titled(alert, scope).lower()}, {one.count} {alert.counts}"
             yield _trouble(book, alert, scope, "amber", one.since, says, now)
     for name in sorted(seen.blind):
@@ -225,7 +225,7 @@ def _troubles(book: Book, seen: Seen, now: datetime) -> Iterable[Light]:
         if not alert.every_minutes or alert.name in seen.asked:
             continue
         at = seen.looked_at.get(alert.name)
-        if at is None or now - at > STALE_LOOKS * timedelta(minutes=alert.every_minutes):
+        if at is None or ago(at, now) > STALE_LOOKS * timedelta(minutes=alert.every_minutes):
             unknown = _trouble(book, alert, "", "amber", at, "nobody has looked for too long", now)
             yield replace(unknown, step=UNSEEN[0], command=UNSEEN[1])
 

@@ -278,6 +278,17 @@ def test_it_is_time_to_look_again_after_a_while_without_any_webhook(world: CrmWo
     assert wait_for_due(world.connection, 5.0, every=0.5)
 
 
+def test_the_crm_is_looked_at_also_when_the_clock_was_set_back_since_the_last_look(
+    world: CrmWorld, crm: CrmProcess
+) -> None:
+    world.notice(crm.door())
+    assert not wait_for_due(world.connection, 0.0)
+    world.connection.execute("update ops.poll_cursors set polled_at = polled_at + interval '1 hour'")
+    assert wait_for_due(world.connection, 0.0)
+    world.notice(crm.door())
+    assert not wait_for_due(world.connection, 0.0)
+
+
 def given_road(world: CrmWorld, door: Crm) -> Any:
     """The test's own road, in the place of the one that settings give."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,8 +15,11 @@ from hypothesis import strategies as st
 from psycopg import DataError
 from psycopg.types.json import Jsonb
 
+from glp1_pipeline.adapters import backup
 from glp1_pipeline.adapters.copying import copy_rows
+from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline.adapters.store import connect
+from glp1_pipeline_tests.small_road import SmallRoad, submission
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
@@ -51,6 +56,29 @@ def test_times_are_read_in_utc_whatever_the_shell_says(url: str, monkeypatch: py
         row = connection.execute("select %s::timestamptz, '2026-11-28'::date::timestamptz", (NOON,)).fetchone()
     assert row is not None
     assert [at.isoformat() for at in row] == [NOON.isoformat(), "2026-11-28T00:00:00+00:00"]
+
+
+def test_a_database_that_writes_days_and_lengths_its_own_way_charts_and_is_backed_up_as_any_other(
+    road: SmallRoad, tmp_path: Path
+):
+    road.send(submission(1))
+    before = road.fingerprint()
+    odd = {"timezone": "Asia/Kathmandu", "datestyle": "German, DMY", "intervalstyle": "sql_standard"}
+    database = road.one("select current_database()")
+    for name, value in odd.items():
+        road.connection.execute(f"alter role current_user in database \"{database}\" set {name} to '{value}'".encode())
+    try:
+        with connect(road.url, "test") as connection:
+            there = replace(road, connection=connection)
+            assert there.fingerprint() == before
+            assert there.send(submission(2)).events == 1
+            assert there.balance().faults == []
+            (at, length) = there.rows("select %s::timestamptz, interval '1 day 02:03:04'", NOON)[0]
+        assert (at.isoformat(), length) == (NOON.isoformat(), timedelta(days=1, hours=2, minutes=3, seconds=4))
+        point = backup.make(road.url, road.cipher, tmp_path / "odd.backup", backup.Programs.of(Settings.from_env({})))
+        assert point["fingerprint"] == road.fingerprint()
+    finally:
+        road.connection.execute(f'alter role current_user in database "{database}" reset all'.encode())
 
 
 TEXTS = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=20)

@@ -54,6 +54,24 @@ def test_what_is_young_or_few_calls_nobody():
     assert look(BOOK, [], [Measured("event_rejected", "malformed_json", 4, NOW - minutes(50))]) == []
 
 
+def test_a_last_look_that_lies_ahead_is_none_of_just_now_for_the_clock_was_set_back_since():
+    (change,) = look(BOOK, [], [Measured("daemon_silent", "", 1, NOW + minutes(59))])
+    assert (change.kind, change.incident.opened_at) == ("opened", NOW)
+    assert look(BOOK, [], [Measured("daemon_silent", "", 1, NOW + minutes(1))]) == []
+
+
+def test_an_incident_ends_after_it_began_whatever_the_clock_did_meanwhile():
+    ahead = NOW + minutes(60)
+    opened = going_on(look(BOOK, [], [Measured("write_dead", "ehr", 1, ahead)], ahead))
+    calm = going_on(look(BOOK, opened, [], ahead + minutes(1)))
+    (change,) = look(BOOK, calm, [], NOW)
+    assert change.kind == "resolved"
+    assert change.incident.resolved_at == ahead + minutes(1)
+    calm = going_on(look(BOOK, opened, [], NOW))
+    (change,) = look(BOOK, calm, [], NOW + minutes(3))
+    assert change.incident.resolved_at == ahead
+
+
 def test_what_has_no_age_began_at_the_earliest_after_the_look_before():
     full = Measured("landing_full", "", 95)
     (change,) = judge(BOOK, [full], {"landing_full": NOW - minutes(1)}, [], NOW)

@@ -75,6 +75,8 @@ def test_a_filled_in_row_is_an_event_that_is_the_same_however_often_and_in_which
         ({"done_at": "0026-11-23 10:01"}, "century"),
         ({"done_at": "0001-01-01 00:00+05:00"}, "century"),
         ({"done_at": "9999-12-31 23:59"}, "century"),
+        ({"done_at": "2026-11-01 01:30"}, "showed twice"),
+        ({"done_at": "2026-03-08 02:30"}, "skipped"),
         ({"task_id": "7"}, "`task_id`"),
         ({"rests_on": "x"}, "`rests_on`"),
         ({"note_code": "Patient said she cried"}, "`note_code`"),
@@ -84,6 +86,13 @@ def test_a_filled_in_row_is_an_event_that_is_the_same_however_often_and_in_which
 def test_a_row_that_is_wrong_is_told_how_to_mend_it(cells: dict[str, str], says: str):
     with pytest.raises(BadRow, match=says):
         read_row({**ROW, **cells}, NEW_YORK, NOW)
+
+
+@pytest.mark.parametrize("written", ["2026-11-01 01:30-05:00", "2026-11-01 06:30 UTC"])
+def test_an_hour_that_the_clocks_showed_twice_is_told_with_its_offset(written: str):
+    entry = read_row({**ROW, "done_at": written}, NEW_YORK, NOW)
+    assert entry is not None
+    assert entry.at == datetime(2026, 11, 1, 6, 30, tzinfo=UTC)
 
 
 def test_a_row_that_nobody_wrote_into_is_no_row():

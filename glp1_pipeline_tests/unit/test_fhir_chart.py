@@ -191,6 +191,12 @@ def test_a_consent_taken_back_is_inactive_and_denies():
     assert (consent["status"], consent["provision"]["type"]) == ("inactive", "deny")
 
 
+def test_a_consent_is_of_its_instant_also_where_its_offset_has_seconds_which_no_ehr_takes():
+    at = "2026-03-02T16:30:15+05:30:15"
+    consent = sure(one(told({"consent.sms": {"status": "given", "at": at}}), "Consent", "consent.sms"))
+    assert consent["dateTime"] == "2026-03-02T11:00:00Z"
+
+
 @pytest.mark.parametrize(("status", "shown"), [("given", "active"), ("refused", "rejected"), ("revoked", "inactive")])
 def test_each_decision_on_consent_has_its_status(status, shown):
     at = "2026-03-02T11:00:00-06:00"

@@ -137,6 +137,13 @@ def test_the_hour_stays_when_the_clocks_change():
     assert moments(RULES, date(2026, 10, 5), date(2026, 11, 2), 28, zone).runs_out_at.hour == 15  # winter: UTC-6
 
 
+def test_a_reminder_of_the_next_day_comes_at_the_same_hour_when_the_clocks_change_in_the_night_between():
+    zone = ZoneInfo("America/Chicago")
+    patient = supplied(zone.key, (days(datetime(2026, 10, 13, 15, tzinfo=UTC)), 28))
+    rung = {tick.name: tick.at.astimezone(zone) for tick in patient.ring(datetime(2026, 11, 10, tzinfo=UTC))}
+    assert [(at.day, at.hour) for at in (rung["due"], rung["overdue"], rung["missed"])] == [(31, 9), (1, 9), (2, 9)]
+
+
 @pytest.mark.parametrize(
     ("handed", "zone", "runs_out_on"),
     [
@@ -283,6 +290,14 @@ def test_the_crm_hears_where_the_check_in_stands_and_nothing_else():
     assert '"glp1_followup_status":"completed"' in body
     for word in ("pain", "pregnan", "104", "wegovy", "semaglutide"):
         assert word not in body
+
+
+def test_the_dose_of_this_morning_counts_also_where_it_is_yesterday_still_by_utc():
+    event = checkin(24, last_dose_on="2026-05-30", weighed_on="2026-05-29")
+    there = {"authored_at": "2026-05-30T08:00:00+09:00", "time_zone": "Asia/Tokyo"}
+    patient = heard({**event, "time": "2026-05-29T23:00:05Z", "data": {**event["data"], **there}})
+    assert patient.outcome is not None
+    assert patient.outcome.courses[0].last_dose_at == datetime(2026, 5, 29, 23, tzinfo=UTC)
 
 
 def test_a_check_in_speaks_of_doses_to_the_treatment_that_is_under_way():

@@ -13,7 +13,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import Connection
 
-from glp1_pipeline.domain.alerts import Alert, Book, judge
+from glp1_pipeline.domain.alerts import Alert, Book, ago, judge
 
 from .incidents import open_incidents, save
 from .measure import SENSOR, World, measure
@@ -112,7 +112,7 @@ def _look(connection: Connection[Any], book: Book, world: World, is_sensor: bool
 
 
 def _is_due(alert: Alert, looked_at: datetime | None, now: datetime) -> bool:
-    return looked_at is None or now - looked_at >= timedelta(minutes=alert.every_minutes)
+    return looked_at is None or ago(looked_at, now) >= timedelta(minutes=alert.every_minutes)
 
 
 _PATIENCE: LiteralString = "select set_config('statement_timeout', %s, false)"

@@ -26,7 +26,8 @@ SWEEP_EVERY_SECONDS = 600.0
 """Deleted contacts are listed whole, so less often; a webhook makes it at once."""
 STEP_SECONDS = 0.2
 _DUE: LiteralString = (
-    "select coalesce((select coalesce(c.polled_at < now() - make_interval(secs => %(every)s), true)"
+    # A look that lies ahead was noted by a clock that was set back since, and tells nothing.
+    "select coalesce((select coalesce(c.polled_at not between now() - make_interval(secs => %(every)s) and now(), true)"
     " or c.polled_at <= coalesce((select max(h.polled_at) from ops.poll_cursors h where h.system = c.system"
     " and h.kind = any(%(hints)s)), '-infinity')"
     " from ops.poll_cursors c where c.system = %(system)s and c.kind = %(kind)s), true)"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import psycopg
 from psycopg import sql
 
-from ..store import StoreGone
+from ..store import FORMS, StoreGone
 from .chunks import Work
 
 RUNS_AT_A_TIME = 100
@@ -29,17 +29,19 @@ LATEST = (
 def connect(url: str) -> psycopg.Connection:
     """To Dagster's own database, in autocommit; `url` may name another driver. Raises StoreGone."""
     try:
-        return psycopg.connect(
+        connection = psycopg.connect(
             "postgresql://" + url.partition("://")[2],
             autocommit=True,
             application_name="glp1 prune",
             connect_timeout=10,
         )
+        connection.execute(FORMS)
     except psycopg.OperationalError:
         # The driver's text names the server and the account.
         raise StoreGone(
             "Dagster's database does not answer: start it with `glp1 up`, or check GLP1_DAGSTER_DATABASE_URL"
         ) from None
+    return connection
 
 
 def has_tables(connection: psycopg.Connection) -> bool:

@@ -4,11 +4,11 @@ Here: what other rooms may use. Not here: measuring and sending (`adapters.alert
 """
 
 from .figures import figures
-from .judging import Change, called, judge, on_call, plain_scope
+from .judging import Change, ago, called, judge, on_call, plain_scope
 from .shapes import WATCHES, Alert, Book, Incident, Measured, Team
 from .telling import body_of, title_of
 
 __all__ = [
-    "WATCHES", "Alert", "Book", "Change", "Incident", "Measured", "Team", "body_of", "called", "figures",
+    "WATCHES", "Alert", "Book", "Change", "Incident", "Measured", "Team", "ago", "body_of", "called", "figures",
     "judge", "on_call", "plain_scope", "title_of",
 ]  # fmt: skip

@@ -76,7 +76,13 @@ def _fires(alert: Alert, found: Measured, now: datetime) -> bool:
         return False
     if not alert.after_minutes:
         return True
-    return found.since is not None and now - found.since >= timedelta(minutes=alert.after_minutes)
+    return found.since is not None and ago(found.since, now) >= timedelta(minutes=alert.after_minutes)
+
+
+def ago(at: datetime, now: datetime) -> timedelta:
+    """How long ago it was. What lies ahead was noted by a clock that was set back since: then as long as it was set
+    back, for a last look of which nobody knows the age must not pass for a look of just now."""
+    return abs(now - at)
 
 
 def _go_on(
@@ -91,8 +97,8 @@ def _go_on(
     elif incident.alert in looked:
         calm_since = incident.calm_since or now
         incident = replace(incident, affected=0, calm_since=calm_since)
-        if now - calm_since >= timedelta(minutes=alert.calm_minutes):
-            return Change("resolved", replace(incident, resolved_at=calm_since))
+        if ago(calm_since, now) >= timedelta(minutes=alert.calm_minutes):
+            return Change("resolved", replace(incident, resolved_at=max(calm_since, incident.detected_at)))
     if _is_ignored(book, incident, now):
         return Change("escalated", replace(incident, escalated_at=now))
     return Change("kept", incident)
@@ -104,7 +110,7 @@ def _is_ignored(book: Book, incident: Incident, now: datetime) -> bool:
         return False
     team = book.teams.get(incident.owner)
     minutes = team.escalate_after_minutes.get(incident.severity) if team else None  # type: ignore[call-overload]
-    return minutes is not None and now - incident.detected_at >= timedelta(minutes=minutes)
+    return minutes is not None and ago(incident.detected_at, now) >= timedelta(minutes=minutes)
 
 
 def called(book: Book, incident: Incident, is_escalation: bool = False) -> Team | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from .elements import CODE_SYSTEM, HL7, LOINC, Resource, clean, concept
+from .elements import CODE_SYSTEM, HL7, LOINC, Resource, clean, concept, instant_told
 from .page import Page
 
 _SCOPE: Final = HL7 + "consentscope"
@@ -56,7 +56,7 @@ def _write(page: Page, field: str, decision: dict[str, Any], status: str) -> Non
         "scope": scope,
         "category": category,
         "patient": page.patient,
-        "dateTime": decision.get("at") or authored,
+        "dateTime": instant_told(decision["at"]) if decision.get("at") else authored,
         "performer": [page.patient],
         "policyRule": rule,
         "provision": _PERMIT if status == "active" else _DENY,

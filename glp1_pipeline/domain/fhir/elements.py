@@ -84,6 +84,12 @@ def instant_zoned(at: datetime) -> str:
     return at.isoformat()
 
 
+def instant_told(at: str) -> str:
+    """The same of a canonical instant: nearly always it stands there as FHIR has it, with an offset of hours and
+    minutes."""
+    return at if at[-6] in "+-" else instant_zoned(datetime.fromisoformat(at))
+
+
 def clean(raw: str, submission_id: str = "") -> str:
     """A text as FHIR can carry it: forbidden characters replaced, a huge one cut with a pointer; blank is ""."""
     if not raw or raw.isspace():

@@ -7,14 +7,13 @@ a requirement applies. Not here: what any of it means (`answers`, `measures`, `g
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, tzinfo
-from functools import lru_cache
+from datetime import date
 from typing import Any, Generic, TypeVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ..chart import Chart
 from ..contract import Contract, Requirement
 from ..declared import kept
+from ..zones import zone_named, zone_of
 from .medicines import groups_in, ingredient_of
 
 Condition = Callable[["Facts"], bool]
@@ -50,8 +49,10 @@ class Facts:
 
     @worked_out
     def on(self) -> date:
+        """By the clock of the device that it came from; where that names no zone that there is, by the patient's."""
         latest = self.chart.latest
-        return latest.received_at.astimezone(zone(latest.time_zone)).date()
+        zone = zone_named(latest.time_zone) or zone_of(self.contract, self.chart)
+        return latest.received_at.astimezone(zone).date()
 
     @worked_out
     def age(self) -> int | None:
@@ -105,15 +106,6 @@ class Facts:
         if self.chart.get("hx.t2dm") == "yes" or (isinstance(listed, list) and any(c != "none" for c in listed)):
             return True
         return False if isinstance(listed, list) else None
-
-
-@lru_cache(maxsize=512)
-def zone(name: str) -> tzinfo:
-    """The zone of that name; UTC where there is none, for a wrong device setting must not stop an intake."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return UTC
 
 
 def number(value: Any) -> float | None:

@@ -4,8 +4,8 @@ Pure functions of the events and the contract. Not here: what an answer means fo
 (`medication`).
 """
 
-from .cycles import follow_ups, zone_of
-from .moments import at_hour, day_of, moments
+from .cycles import follow_ups
+from .moments import at_hour, day_of, days_later, moments
 from .reading import Answers, read_checkin, value_of
 from .renewals import OF_REQUESTS, request_id
 from .shapes import FollowUp
@@ -21,6 +21,7 @@ __all__ = [
     "at_hour",
     "crm_status",
     "day_of",
+    "days_later",
     "follow_ups",
     "missing",
     "moments",
@@ -28,5 +29,4 @@ __all__ = [
     "read_checkin",
     "request_id",
     "value_of",
-    "zone_of",
 ]

@@ -16,11 +16,11 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from ..chart import Chart, Reported, in_order
 from ..contract import Contract
-from ..flags.facts import zone as zone_named
 from ..medication import Course, Fact
 from ..medication.supply import lasts
 from ..refill_model import FollowUpRules
 from ..told import FOLLOWUP
+from ..zones import zone_of
 from .moments import Moments, at_hour, day_of, moments
 from .shapes import NAMESPACE, FollowUp
 from .standing import Missing, Standing
@@ -36,13 +36,6 @@ class _Anchor:
     """Of the patient's calendar, as is the next."""
     runs_out_on: date
     runs_out_at: datetime
-
-
-def zone_of(contract: Contract, chart: Chart) -> tzinfo:
-    """The patient's zone as told, else the one of their state; UTC where nobody knows."""
-    told = chart.get("demo.timezone")
-    named = told if isinstance(told, str) else contract.followups.zones.get(str(chart.get("demo.state_residence")), "")
-    return zone_named(named or "UTC")
 
 
 def follow_ups(

@@ -46,5 +46,10 @@ def at_hour(rules: FollowUpRules, day: date, zone: tzinfo) -> datetime:
     return datetime.combine(day, time(rules.at_hour), zone).astimezone(UTC)
 
 
+def days_later(rules: FollowUpRules, at: datetime, days: int, zone: tzinfo) -> datetime:
+    """So many days after one of these moments: at the same hour, also where the clocks change meanwhile."""
+    return at_hour(rules, day_of(at, zone) + timedelta(days=days), zone) if days else at
+
+
 def day_of(at: datetime, zone: tzinfo) -> date:
     return at.astimezone(zone).date()

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime, timedelta
-from functools import lru_cache
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from ..contract import fold
 from ..events.shapes import WIDEST_OFFSET
+from ..zones import zone_named
 from .codes import Nulls, once
 from .digits import ascii_digits
 from .text import Context, Doc, Shape, held, known
@@ -171,7 +170,7 @@ def day_of_instant(text: str, time_zone: str, edges: list[str], is_birth: bool) 
     offset = at.utcoffset()
     if offset is None or (at.hour, at.minute, at.second) == (0, 0, 0):
         return at.date(), [*edges, "date_with_time"]
-    zone = zone_of(time_zone)
+    zone = zone_named(time_zone)
     if zone is None:
         raise Unreadable("ambiguous_date", "date_near_midnight")
     try:
@@ -181,17 +180,6 @@ def day_of_instant(text: str, time_zone: str, edges: list[str], is_birth: bool) 
     if is_birth and local.date() != at.date() and (local.hour, local.minute, local.second) != (0, 0, 0):
         raise Unreadable("ambiguous_date", "date_near_midnight")
     return local.date(), [*edges, "date_near_midnight"]
-
-
-@lru_cache(maxsize=512)
-def zone_of(name: str) -> ZoneInfo | None:
-    """The zone of an IANA name, or None where there is none of this name."""
-    if not re.fullmatch(r"[A-Za-z_]+(?:/[A-Za-z0-9_+-]+){1,2}|UTC", name):
-        return None
-    try:
-        return ZoneInfo(name)
-    except (LookupError, ValueError, OSError):
-        return None
 
 
 def read_instant(raw: Any, time_zone: str) -> tuple[datetime, list[str]]:
@@ -206,7 +194,7 @@ def read_instant(raw: Any, time_zone: str) -> tuple[datetime, list[str]]:
         raise Unreadable("implausible_instant")
     if at.utcoffset() is not None:
         return at, []
-    zone = zone_of(time_zone)
+    zone = zone_named(time_zone)
     if zone is None:
         raise Unreadable("instant_without_offset")
     early, late = at.replace(tzinfo=zone), at.replace(tzinfo=zone, fold=1)

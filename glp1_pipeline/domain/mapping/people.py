@@ -11,8 +11,8 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..zones import zone_named
 from .codes import Nulls, null_in, once
-from .dates import zone_of
 from .digits import ascii_digits
 from .text import LONG, Context, Doc, Shape, as_text, bare, held, is_plain, known, noted, null, tidy
 from .told import CLOSING
@@ -204,12 +204,12 @@ def padded_shape(kind: str, nulls: Nulls) -> Shape:
 def zone_shape(nulls: Nulls) -> Shape:
     def read(text: str, raw: Any) -> Doc:
         kept = text.strip()
-        return known(kept) if len(kept) <= LONGEST_NAME and zone_of(kept) else held("unknown_time_zone", raw)
+        return known(kept) if len(kept) <= LONGEST_NAME and zone_named(kept) else held("unknown_time_zone", raw)
 
     unwrap = typed(read, nulls)
 
     def shape(raw: Any, context: Context) -> Doc:
-        if type(raw) is str and len(raw) <= LONGEST_NAME and zone_of(raw):
+        if type(raw) is str and len(raw) <= LONGEST_NAME and zone_named(raw):
             return {"value": raw}
         return unwrap(raw, context)
 

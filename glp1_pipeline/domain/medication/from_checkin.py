@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC
 
 from ..chart import Reported
+from ..zones import zone_named
 from .facts import Fact
 from .reading import instant
 
@@ -23,6 +24,8 @@ def fact_of(report: Reported) -> Fact | None:
     told = missed if isinstance(missed, int) else None
     if report.is_draft:
         return None
-    if at is None or at.date() > said.date():
+    zone = zone_named(report.time_zone)
+    today = said.date() if zone is None else max(said.date(), said.astimezone(zone).date())
+    if at is None or at.date() > today:
         return None if told is None else Fact("counted", said, said, report.event_id, "portal", missed=told)
     return Fact("taken", min(at, said), said, report.event_id, "portal", missed=told)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from ..chart import Reported
 from ..contract import PIPELINE, Contract
-from ..followup import FollowUp
+from ..followup import FollowUp, days_later
+from ..zones import zone_of
 from .facts import said
 from .inputs import Snapshot, gather
 from .requests import Refill, next_change
@@ -47,13 +48,13 @@ def next_tick(
     """The earliest that no event tells of yet; it may lie in the past. At one hour requests come before check-ins, so
     that who asks what a request waits for hears it."""
     reached = {(s.doc["moment"], s.doc["of"], s.doc["name"]) for s in said(reports) if s.kind == "reached"}
-    ticks = {tick for one in known.follow_ups for tick in _of_followup(contract, one)}
+    ticks = {tick for one in known.follow_ups for tick in _of_followup(contract, known, one)}
     ticks |= {tick for one in refills for tick in _of_refill(contract, known, one)}
     left = (tick for tick in ticks if (tick.moment, tick.of, tick.name) not in reached)
     return min(left, key=lambda tick: (tick.at, tick.moment in OF_MOMENT.values(), tick), default=None)
 
 
-def _of_followup(contract: Contract, one: FollowUp) -> Iterable[Tick]:
+def _of_followup(contract: Contract, known: Snapshot, one: FollowUp) -> Iterable[Tick]:
     """While nobody answered: each reminder of it, the opening and the exception among them. Of one that was answered
     the exception alone, when its weight grows too old: its name is the last day of that weight, and no reminder's."""
     if not one.is_live:
@@ -63,10 +64,12 @@ def _of_followup(contract: Contract, one: FollowUp) -> Iterable[Tick]:
             name = f"{AGAIN}-{one.weight_until.isoformat()}"
             yield Tick(one.again_at, MISSED, one.followup_id, name, one.record_id)
         return
+    zone = zone_of(contract, known.chart)
     at = {"opens": one.moments.opens_at, "due": one.moments.due_at, "missed": one.moments.missed_at}
     named = {(reminder.moment, reminder.days_after): reminder.name for reminder in contract.followups.reminders}
     for (moment, days), name in ({("opens", 0): "opens", ("due", 0): "due", ("missed", 0): "missed"} | named).items():
-        yield Tick(at[moment] + timedelta(days=days), OF_MOMENT[moment], one.followup_id, name, one.record_id)
+        reached_at = days_later(contract.followups, at[moment], days, zone)
+        yield Tick(reached_at, OF_MOMENT[moment], one.followup_id, name, one.record_id)
 
 
 def _of_refill(contract: Contract, known: Snapshot, one: Refill) -> Iterable[Tick]:

@@ -17,9 +17,10 @@ from ..contract import Contract
 from ..flags import SUICIDAL, RaisedFlag
 from ..flags.checkins import weighings
 from ..flags.medicines import groups_in
-from ..followup import FollowUp, day_of, value_of, zone_of
+from ..followup import FollowUp, day_of, value_of
 from ..followup.reading import WEIGHED_ON
 from ..medication import Course, missed_doses
+from ..zones import zone_of
 
 Input = dict[str, Any]
 """value; and where there is one source, voice (reported or verified), event_id, at (when it was measured or said)."""

@@ -14,8 +14,9 @@ from typing import Any, Final, Literal
 
 from ..chart import Chart, Reported
 from ..contract import Contract
-from ..followup import FollowUp
+from ..followup import FollowUp, days_later
 from ..voices import is_given
+from ..zones import zone_of
 from .facts import Said
 from .inputs import Snapshot
 
@@ -98,7 +99,8 @@ def reminder_of(
     else:
         status = "completed" if over <= known.as_of else "active"
     moment = {"opens": one.moments.opens_at, "due": one.moments.due_at, "missed": one.moments.missed_at}
-    due_at = moment[declared.moment] + timedelta(days=declared.days_after)
+    zone = zone_of(contract, known.chart)
+    due_at = days_later(contract.followups, moment[declared.moment], declared.days_after, zone)
     until = at + max(one.moments.missed_at - due_at, timedelta(0))
     return Reminder(word.doc["of"], declared.name, declared.text, at, until, channel, status)
 

@@ -15,8 +15,9 @@ from typing import Literal
 
 from ..chart import Reported
 from ..contract import Contract
-from ..followup import FollowUp, at_hour, zone_of
+from ..followup import FollowUp, at_hour
 from ..medication import Course, missed_from
+from ..zones import zone_of
 from . import conditions
 from .decide import Decision, Override, decide
 from .facts import Said, id_of_request, instant, said
