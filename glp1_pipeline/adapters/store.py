@@ -45,16 +45,20 @@ class Items(ListDumper):
         return b'{"' + joined + b'"}'
 
 
+SESSION = (
+    "select set_config('timezone', 'UTC', false), set_config('default_transaction_isolation', 'read committed', false)"
+)
 TROUBLES = (psycopg.Error, OSError, StoreFault)
 """What work with the store may raise."""
 
 
 def connect(url: str, name: str) -> Store:
     """In autocommit: every piece of work opens its own transaction. Times are read in UTC, whatever the server or the
-    shell says: a day begins when it begins for everybody. StoreGone where no server answers."""
+    shell says: a day begins when it begins for everybody. So is how transactions see each other: whoever got a lock
+    must see what its last holder wrote, which a stricter default would hide. StoreGone where no server answers."""
     try:
         store = Store.connect(url, autocommit=True, application_name=name, connect_timeout=10)
-        store.execute("set time zone 'UTC'")
+        store.execute(SESSION)
     except psycopg.OperationalError:
         # The driver's text names the server and the account: say what to do instead.
         raise StoreGone("the store does not answer: start it with `glp1 up`, or check GLP1_DATABASE_URL") from None
