@@ -10,13 +10,15 @@ from urllib.parse import quote
 import orjson
 import pytest
 
-from glp1_pipeline.adapters import store
+from glp1_pipeline.adapters import processes, store
 from glp1_pipeline.adapters.cipher import KeyMissing, KeyRing
 from glp1_pipeline.adapters.foreign_server import require_fit
 from glp1_pipeline.adapters.schema import drift, migrate
 from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline.adapters.variables import SettingsError
+from glp1_pipeline.sandbox.dagster_home import dagster_env
 from glp1_pipeline.sandbox.demo import prepare
+from glp1_pipeline.sandbox.stack import Stack
 from glp1_pipeline_tests.small_road import database_of_bytes, empty_database, small_road, submission
 
 
@@ -95,3 +97,24 @@ def test_a_database_that_was_filled_with_another_key_ring_is_not_started(url: st
             prepare(mine)
         keep(road.cipher.ring, mine.home / "secrets" / "keys.json")
         prepare(mine)
+
+
+def test_dagsters_tables_are_made_in_each_database_that_is_named_and_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    first, second = empty_database(), empty_database()
+
+    def makes_tables(_: object, *, env: dict[str, str], **__: object) -> int:
+        made.append(env["GLP1_DAGSTER_URL"])
+        with store.connect(made[-1].replace("+psycopg2", ""), "test") as connection:
+            connection.execute("create table runs (id int)")
+        return 0
+
+    monkeypatch.setattr(processes, "run", makes_tables)
+    for url in (first, first, second, second):
+        home = {"GLP1_HOME": str(tmp_path), "GLP1_DATABASE_URL": url, "GLP1_DAGSTER_DATABASE_URL": url}
+        stack = Stack(Settings.from_env(home), lambda _: None, say=lambda _: None)
+        stack.settings.make_home()
+        stack.prepare_dagster(dagster_env(stack.settings))
+    assert [url.partition("://")[2] for url in made] == [url.partition("://")[2] for url in (first, second)]
