@@ -20,6 +20,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, LiteralString, cast
+from urllib.parse import quote
 
 import orjson
 import psycopg
@@ -63,15 +64,17 @@ def _server() -> tuple[str, Callable[..., str]]:
     return server.url(SETUP_ROLE), url_of
 
 
-def _create(name: str, template: str = "template1") -> str:
+def _create(name: str, template: str = "template1", options: LiteralString = "") -> str:
     making, url_of = _server()
     with psycopg.connect(making, autocommit=True) as connection:
         owner = ROLE if "GLP1_TEST_DATABASE_URL" not in os.environ else connection.info.user
         connection.execute(
-            sql.SQL("create database {} owner {} template {}").format(*map(sql.Identifier, (name, owner, template)))
+            sql.SQL("create database {} owner {} template {} {}").format(
+                *map(sql.Identifier, (name, owner, template)), sql.SQL(options)
+            )
         )
     atexit.register(_drop, name)
-    return url_of(name)
+    return url_of(quote(name, safe=""))
 
 
 def _drop(name: str) -> None:
@@ -85,9 +88,14 @@ def _blank() -> str:
     return TEMPLATE
 
 
-def empty_database() -> str:
-    """A new database without a table."""
-    return _create(f"test_{uuid.uuid4().hex[:12]}")
+def empty_database(more: str = "") -> str:
+    """A new database without a table; `more`: how its name goes on."""
+    return _create(f"test_{uuid.uuid4().hex[:12]}{more}")
+
+
+def database_of_bytes() -> str:
+    """A new database that knows no encoding."""
+    return _create(f"test_{uuid.uuid4().hex[:12]}", "template0", "encoding 'SQL_ASCII' locale_provider libc locale 'C'")
 
 
 def migrated_database() -> str:

@@ -30,7 +30,7 @@ from .postgres_cluster import bare_environment
 from .postgres_place import packaged_binaries
 from .schema import alembic_config
 from .settings import Settings
-from .store import FORMS
+from .store import SESSION
 
 SCHEMAS = ("phi", "ops")
 Tell = Callable[[int], None]
@@ -65,7 +65,7 @@ def make(url: str, cipher: Cipher, path: Path, programs: Programs, tell: Tell = 
     """
     with Writer(path, cipher) as writer, psycopg.connect(url, autocommit=True) as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
-        connection.execute(FORMS)
+        connection.execute(SESSION)
         snapshot = _only(connection, "select pg_export_snapshot()")
         point = _point(connection)
         writer.add(POINT, orjson.dumps(point))
@@ -139,7 +139,7 @@ def restore(url: str, cipher: Cipher, path: Path, programs: Programs, tell: Tell
             " release that made it, then start the new one"
         )
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(FORMS)
+        connection.execute(SESSION)
         _alone(connection)
         if not _is_empty(connection):
             if not _holds(connection, point):

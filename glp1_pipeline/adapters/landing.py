@@ -273,9 +273,9 @@ class Bucket(Folder):
 
 def landing_zone(url: str, archive: Path | None, cipher: Cipher) -> Folder:
     """The landing zone at a URL or a folder path."""
-    if "://" in url and not url.startswith("file://"):
+    if "://" in url:
         return Bucket(url, archive, cipher)
-    path = Path(url.removeprefix("file://"))
+    path = Path(url)
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Folder(path, archive, cipher)
 

@@ -8,17 +8,25 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 
+from . import store
 from .tables import SCHEMAS, metadata
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 WHO_COUNTS = "glp1_metrics"
 
 
-def engine_url(url: str) -> str:
-    """The libpq URL as SQLAlchemy wants it for psycopg 3."""
-    return "postgresql+psycopg://" + url.split("://", 1)[1]
+def engine(url: str) -> Engine:
+    """SQLAlchemy over connections as all others are: it reads an address in a way of its own, and one that leads to
+    several servers not at all."""
+
+    def connection() -> store.Store:
+        made = store.connect(url, "glp1 set-up")
+        made.autocommit = False  # SQLAlchemy begins its transactions by itself
+        return made
+
+    return create_engine("postgresql+psycopg://", creator=connection, hide_parameters=True)
 
 
 def alembic_config(connection) -> Config:
@@ -31,9 +39,9 @@ def alembic_config(connection) -> Config:
 
 def migrate(url: str) -> None:
     """Create the schemas and run every migration that the database lacks; a second call does nothing."""
-    engine = create_engine(engine_url(url), hide_parameters=True)
+    made = engine(url)
     try:
-        with engine.begin() as connection:
+        with made.begin() as connection:
             # One at a time: two starts at once would both see an empty database.
             connection.execute(text("select pg_advisory_xact_lock(hashtext('glp1_pipeline.migrate'))"))
             for schema in SCHEMAS:
@@ -41,7 +49,7 @@ def migrate(url: str) -> None:
             command.upgrade(alembic_config(connection), "head")
             _let_in_who_counts(connection)
     finally:
-        engine.dispose()
+        made.dispose()
 
 
 def _let_in_who_counts(connection) -> None:
@@ -61,9 +69,9 @@ def drift(url: str) -> list:
     """What differs between the declared tables and the database: empty when the migrations tell the truth."""
     from alembic.autogenerate import compare_metadata
 
-    engine = create_engine(engine_url(url), hide_parameters=True)
+    made = engine(url)
     try:
-        with engine.connect() as connection:
+        with made.connect() as connection:
             context = MigrationContext.configure(
                 connection,
                 opts={
@@ -75,4 +83,4 @@ def drift(url: str) -> list:
             )
             return compare_metadata(context, metadata)
     finally:
-        engine.dispose()
+        made.dispose()

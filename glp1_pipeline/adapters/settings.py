@@ -17,6 +17,7 @@ from glp1_pipeline.adapters.state import State
 from glp1_pipeline.adapters.variables import (
     SettingsError,
     embedded_url,
+    folder_or_url,
     hook,
     is_loopback,
     number,
@@ -58,7 +59,7 @@ class Settings:
     alert_urls: str | None = field(default=None, repr=False)
     alert_webhook_secret: str | None = field(default=None, repr=False)
     ui_url: str | None = None
-    landing_url: str = ""
+    landing_url: str = field(default="", repr=False)
     drop_sources: tuple[str, ...] = ()
     """Other systems whose word a drop may bring: sources, or beginnings of sources, which end in a slash."""
     broker_url: str | None = field(default=None, repr=False)
@@ -94,9 +95,12 @@ class Settings:
         if bool(crm_url) != bool(crm_token):
             raise SettingsError("GLP1_CRM_URL and GLP1_CRM_TOKEN go together: set both, or neither for the sandbox.")
         broker_url, result_url = text("GLP1_BROKER_URL"), text("GLP1_BROKER_RESULT_URL")
-        if broker_url and not result_url:
-            if not broker_url.startswith(("redis://", "rediss://")):
-                raise SettingsError("GLP1_BROKER_URL needs GLP1_BROKER_RESULT_URL beside it (for RabbitMQ: rpc://).")
+        if (result_url or "").startswith("rpc:"):
+            raise SettingsError(
+                "GLP1_BROKER_RESULT_URL=rpc:// tells how a run stands to its sender alone: Dagster would end"
+                " each run that lasts as lost. Leave it out, or name what every process can read, such as redis://."
+            )
+        if broker_url and not result_url and broker_url.startswith(("redis://", "rediss://")):
             result_url = broker_url
         try:
             keep = Keep.from_env(env)
@@ -121,7 +125,7 @@ class Settings:
             alert_urls=text("GLP1_ALERT_URLS"),
             alert_webhook_secret=text("GLP1_ALERT_WEBHOOK_SECRET"),
             ui_url=(text("GLP1_UI_URL") or "").rstrip("/") or None,
-            landing_url=text("GLP1_LANDING_URL") or str(home / "landing"),
+            landing_url=folder_or_url(text("GLP1_LANDING_URL") or str(home / "landing")),
             drop_sources=sources(text("GLP1_DROP_SOURCES")),
             broker_url=broker_url,
             broker_result_url=result_url,
@@ -217,12 +221,15 @@ class Settings:
         return self.ui_url or f"http://127.0.0.1:{self.state.get('ui_port') or self.ui_port}"
 
     def broker(self) -> Broker:
-        if self.broker_url:
-            return Broker(self.broker_url, self.broker_result_url or self.broker_url, {})
         folder = self.home / "broker"
+        results = self.broker_result_url or f"file://{folder / 'results'}"
+        # Dagster's launcher declares its queue so, and RabbitMQ refuses a queue that somebody declared otherwise.
+        priorities = {"task_queue_max_priority": 10, "task_default_priority": 5}
+        if self.broker_url:
+            return Broker(self.broker_url, results, priorities)
         return Broker(
             "filesystem://",
-            f"file://{folder / 'results'}",
+            results,
             {
                 "broker_transport": "glp1_pipeline.adapters.broker:Transport",
                 "broker_transport_options": {

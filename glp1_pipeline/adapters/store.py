@@ -49,16 +49,19 @@ TROUBLES = (psycopg.Error, OSError, StoreFault)
 """What work with the store may raise."""
 
 
-FORMS: LiteralString = "set time zone 'UTC'; set datestyle to iso; set intervalstyle to postgres"
-"""How a session tells times, whatever the server, the role or the shell says: a day begins when it begins for
-everybody, and the driver reads no other spelling."""
+SESSION: LiteralString = (
+    "set time zone 'UTC'; set datestyle to iso; set intervalstyle to postgres;"
+    " set default_transaction_isolation to 'read committed'"
+)
+"""What holds for a session, whatever the server, the role or the shell says: a day begins when it begins for everybody,
+the driver reads no other spelling of times, and whoever got a lock sees what its last holder wrote."""
 
 
 def connect(url: str, name: str) -> Store:
     """In autocommit: every piece of work opens its own transaction. StoreGone where no server answers."""
     try:
         store = Store.connect(url, autocommit=True, application_name=name, connect_timeout=10)
-        store.execute(FORMS)
+        store.execute(SESSION)
     except psycopg.OperationalError:
         # The driver's text names the server and the account: say what to do instead.
         raise StoreGone("the store does not answer: start it with `glp1 up`, or check GLP1_DATABASE_URL") from None

@@ -4,7 +4,11 @@ Not here: which variables there are (`settings`).
 """
 
 import re
+from pathlib import Path
 from urllib.parse import quote, urlsplit
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 
 
 class SettingsError(RuntimeError):
@@ -21,7 +25,21 @@ def with_scheme(url: str | None, scheme: str, name: str) -> str | None:
     given, separator, rest = url.partition("://")
     if not separator or given.split("+")[0] not in ("postgresql", "postgres"):
         raise SettingsError(f"{name} must begin with postgresql:// (Postgres 15 or later).")
+    if not _is_address(f"postgresql://{rest}"):
+        raise SettingsError(
+            f"{name} is no address that Postgres' library can read. In a name or password write @ as %40, : as %3A, /"
+            " as %2F, % as %25 and a blank as %20, and look at the options after the question mark."
+        )
     return f"{scheme}://{rest}"
+
+
+def _is_address(url: str) -> bool:
+    """A password whose signs are not written so cuts the address at another place; what is said of that quotes it."""
+    try:
+        told = conninfo_to_dict(url)
+    except ProgrammingError:
+        return False
+    return "@" not in str(told.get("host", "")) and not re.search(r"[^0-9,]", str(told.get("port", "")))
 
 
 def is_loopback(url: str) -> bool:
@@ -41,6 +59,12 @@ def sources(text: str | None) -> tuple[str, ...]:
     if not all(re.fullmatch(r"/[^/]+/.*", name) for name in named):
         raise SettingsError("GLP1_DROP_SOURCES names sources such as /ehr/clinic, or /ehr/ for all that begin so.")
     return named
+
+
+def folder_or_url(text: str) -> str:
+    """A folder by its whole path, since our processes stand in another folder than whoever starts them; else a URL."""
+    path = text.removeprefix("file://")
+    return text if "://" in path else str(Path(path).expanduser().absolute())
 
 
 def number(text: str | None, name: str, default: int, low: int, high: int) -> int:

@@ -26,6 +26,7 @@ def dagster_env(settings: Settings) -> dict[str, str]:
     return {
         "DAGSTER_HOME": str(settings.home / "dagster"),
         "GLP1_HOME": str(settings.home),
+        "GLP1_LANDING_URL": settings.landing_url,
         "GLP1_DAGSTER_URL": settings.dagster_url(),
         "GLP1_DROP_SOURCES": " ".join(settings.drop_sources or _stood_for(settings)),
         "GLP1_BROKER": broker.url,

@@ -6,12 +6,14 @@ Here: what a newcomer sees. Not here: how processes are kept alive (`supervisor`
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable
 
 import psycopg
 
 from ..adapters.balance import balance, on_the_way
-from ..adapters.cipher import KeyMissing, KeyRing
+from ..adapters.cipher import Cipher, KeyMissing, KeyRing, Tampered
+from ..adapters.foreign_server import require_fit
 from ..adapters.schema import migrate
 from ..adapters.server_log import may_quote
 from ..adapters.settings import Settings
@@ -26,6 +28,8 @@ SETTLE_SECONDS = 900.0
 def prepare(settings: Settings) -> None:
     """Bring the schema up to date; make the key ring where both it and the data are new. Says so where the log of a
     server that is not ours may quote patients."""
+    if settings.database_url:
+        require_fit(lambda: connect(settings, "glp1 set-up"))
     migrate(settings.store_url())
     if settings.database_url:
         with connect(settings, "glp1 set-up") as connection:
@@ -33,12 +37,26 @@ def prepare(settings: Settings) -> None:
         if to_say:
             print(f"The log of this Postgres may quote patients. A superuser mends it: {to_say}", flush=True)
     path = settings.home / "secrets" / KEYS
+    with connect(settings, "glp1 set-up") as connection:
+        sealed = connection.execute(
+            "select event_id, kid, body from phi.events where kid is not null limit 20"
+        ).fetchall()
     if not path.exists():
-        with connect(settings, "glp1 set-up") as connection:
-            filled = connection.execute("select exists (select from phi.events)").fetchone()
-        if filled and filled[0]:
+        if sealed:
             raise KeyMissing(f"the database holds sealed events and there is no key ring at {path}: put the file back")
         KeyRing.create(path)
+    elif sealed and not any(_opens(Cipher(KeyRing.load(path)), *row) for row in sealed):
+        raise KeyMissing(
+            f"the database was filled with another key ring than that at {path}: everybody would become a new patient."
+            " Put the right file back, or name another database"
+        )
+
+
+def _opens(cipher: Cipher, event_id: uuid.UUID, kid: str, body: bytes) -> bool:
+    try:
+        return bool(cipher.open(kid, bytes(body), f"events|{event_id}"))
+    except (KeyMissing, Tampered):
+        return False
 
 
 def up() -> None:
@@ -64,10 +82,7 @@ def run(once: bool) -> int:
         landing = Road().landing
         for sample in stories:
             sample.drop(landing)
-        print(
-            f"Dropped {sum(len(s.files) for s in stories)} files of {len(stories)} stories into"
-            f" {settings.landing_url}\n"
-        )
+        print(f"Dropped {sum(len(s.files) for s in stories)} files of {len(stories)} stories into the landing zone.\n")
         with connect(settings, "glp1 demo") as connection:
             settled = _watch(connection, lambda: bool(landing.ready(limit=1)))
             code = _summary(connection, stories, settled)
@@ -130,8 +145,10 @@ def _summary(connection: psycopg.Connection, stories: list[Sample], settled: boo
 
 
 def _invite(stack: Stack, settings: Settings) -> None:
+    print(f"The Dagster UI:   {stack.ui_url}")
+    if not settings.ehr_url:
+        print(f"The EHR's pages:  {settings.ehr_base_url().removesuffix('/fhir')}/ui")
     print(
-        f"The Dagster UI:   {stack.ui_url}\nThe EHR's pages:  {settings.ehr_base_url().removesuffix('/fhir')}/ui\n"
         f"{f'The CRM, to edit:  {stack.crm_page}' if stack.crm_page else ''}\n\n"
         "Three things to try, in another terminal:\n"
         "  1. .venv/bin/glp1 drop data_samples/for_you_to_drop/new_patient.json  and watch `events` in the UI\n"

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from glp1_pipeline.adapters import processes
 from glp1_pipeline.adapters.postgres import EmbeddedPostgres, PostgresError
+from glp1_pipeline.adapters.retention import dagster_rows
 from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline.adapters.state import is_port_free
 from glp1_pipeline.sandbox.crm import crm_command, crm_page
@@ -98,7 +99,7 @@ class Stack:
         write_dagster_yaml(self.settings)
         self._prune_results()
         self._env |= dagster_env(self.settings)
-        self._prepare_dagster()
+        self.prepare_dagster(self._env)
         self._launch_code_server(CODE, "code_port", "GLP1_CODE_PORT", self._modules.definitions, "glp1_pipeline")
         self._launch_code_server(METRICS, "metrics_port", "GLP1_METRICS_PORT", self._modules.metrics, "glp1_metrics")
         self._migrate(self.settings)
@@ -185,24 +186,27 @@ class Stack:
         program = Program(name, [sys.executable, *arguments], dict(self._env), is_ready, wave=wave, grace=grace)
         self.supervisor.launch(program)
 
-    def _prepare_dagster(self) -> None:
+    def prepare_dagster(self, env: Mapping[str, str]) -> None:
         """Makes Dagster's tables once, before its processes would each try to: two at a time fail."""
-        version = _dagster_version()
-        made_for = f"{version} {self.settings.dagster_database_url is not None} {self._cluster_id()}"
-        if self.settings.state.get("dagster_schema") == made_for:
+        if self.settings.state.get("dagster_schema") == f"{_dagster_version()} {self._dagster_tables()}":
             return
         log = self.supervisor.log_of("dagster tables")
         log.touch(mode=0o600)
         with open(log, "ab") as output:
             argv = [sys.executable, "-m", "dagster", "instance", "migrate"]
-            code = processes.run(argv, env=self._env, cwd=self.settings.home / "run", output=output)
+            code = processes.run(argv, env=env, cwd=self.settings.home / "run", output=output)
         if code:
             raise StackError(f"Dagster could not make its tables (exit code {code}); see {log}.")
-        self.settings.state.keep(dagster_schema=made_for)
+        self.settings.state.keep(dagster_schema=f"{_dagster_version()} {self._dagster_tables()}")
 
-    def _cluster_id(self) -> str:
-        """Tells this database from one that lay here before and was deleted."""
-        return str((self._postgres.place.base / "initdb.done").stat().st_mtime_ns) if self._postgres else "external"
+    def _dagster_tables(self) -> str:
+        """Tells these tables from those of another database, or of one that was deleted; StoreGone where it is away."""
+        if self._postgres:
+            return str((self._postgres.place.base / "initdb.done").stat().st_mtime_ns)
+        with dagster_rows.connect(self.settings.dagster_url()) as connection:
+            told = connection.info
+            (table,) = connection.execute("select to_regclass('runs')::oid").fetchone() or (None,)
+            return f"{told.host} {told.port} {told.dbname} {table}"
 
     def _prune_results(self) -> None:
         """One small file per run piles up with the broker of files, and the drafts of senders that were killed."""

@@ -4,9 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from alembic import command
-from sqlalchemy import create_engine
 
-from glp1_pipeline.adapters.schema import alembic_config, drift, engine_url, migrate
+from glp1_pipeline.adapters.schema import alembic_config, drift, engine, migrate
 from glp1_pipeline.adapters.tables import metadata
 from glp1_pipeline_tests.small_road import amendment, connect, empty_database, migrated_database, small_road, submission
 
@@ -55,10 +54,10 @@ def test_a_column_that_no_migration_makes_is_told():
 
 def test_values_and_charts_that_were_written_as_jsonb_are_the_same_as_json_and_back(tmp_path: Path):
     url = migrated_database()
-    engine = create_engine(engine_url(url))
+    made = engine(url)
 
     def back_to(revision: str) -> None:
-        with engine.begin() as connection:
+        with made.begin() as connection:
             command.downgrade(alembic_config(connection), revision)
 
     with small_road(url, tmp_path) as road:
@@ -90,4 +89,4 @@ def test_values_and_charts_that_were_written_as_jsonb_are_the_same_as_json_and_b
         later = told()
         back_to("0020")
         assert told() == (later[0], "jsonb", *later[2:])
-    engine.dispose()
+    made.dispose()

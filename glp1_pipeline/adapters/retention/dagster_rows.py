@@ -12,7 +12,7 @@ from __future__ import annotations
 import psycopg
 from psycopg import sql
 
-from ..store import FORMS, StoreGone
+from ..store import SESSION, StoreGone
 from .chunks import Work
 
 RUNS_AT_A_TIME = 100
@@ -35,7 +35,7 @@ def connect(url: str) -> psycopg.Connection:
             application_name="glp1 prune",
             connect_timeout=10,
         )
-        connection.execute(FORMS)
+        connection.execute(SESSION)
     except psycopg.OperationalError:
         # The driver's text names the server and the account.
         raise StoreGone(

@@ -1,0 +1,120 @@
+"""A Postgres of somebody else: what it must be is said before it is used, and its defaults change nothing of ours."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+import pytest
+
+from glp1_pipeline.adapters import processes, store
+from glp1_pipeline.adapters.cipher import KeyMissing, KeyRing
+from glp1_pipeline.adapters.foreign_server import require_fit
+from glp1_pipeline.adapters.schema import drift, migrate
+from glp1_pipeline.adapters.settings import Settings
+from glp1_pipeline.adapters.variables import SettingsError
+from glp1_pipeline.sandbox.dagster_home import dagster_env
+from glp1_pipeline.sandbox.demo import prepare
+from glp1_pipeline.sandbox.stack import Stack
+from glp1_pipeline_tests.small_road import database_of_bytes, empty_database, small_road, submission
+
+
+def settings(home: Path, url: str) -> Settings:
+    return Settings.from_env(
+        {"GLP1_HOME": str(home), "GLP1_DATABASE_URL": url, "GLP1_DAGSTER_DATABASE_URL": url.replace("test_", "other_")}
+    )
+
+
+def keep(ring: KeyRing, path: Path) -> None:
+    keys = {kid: base64.b64encode(key).decode() for kid, key in ring.keys.items()}
+    content = {"active": ring.active, "keys": keys, "patient_key": base64.b64encode(ring.patient_key).decode()}
+    path.parent.mkdir(parents=True)
+    path.write_bytes(orjson.dumps(content))
+
+
+@pytest.mark.parametrize("default", ["serializable", "repeatable read"])
+def test_whoever_gets_a_lock_sees_what_its_last_holder_wrote_whatever_the_servers_default(
+    url: str, default: str
+) -> None:
+    option = "-c default_transaction_isolation=" + default.replace(" ", "\\ ")
+    asked = f"{url}&options={quote(option)}"
+    with store.connect(asked, "test") as connection:
+        assert connection.execute("show transaction_isolation").fetchone() == ("read committed",)
+
+
+def test_a_database_whose_name_needs_percent_signs_gets_our_tables() -> None:
+    url = empty_database(" a@b/%41é")
+    migrate(url)
+    assert drift(url) == []
+
+
+def test_a_database_that_cannot_hold_every_name_is_told_with_what_mends_it() -> None:
+    url, other = empty_database(), database_of_bytes()
+    require_fit(lambda: store.connect(url, "test"))
+    with pytest.raises(SettingsError, match=r"kept in SQL_ASCII.*encoding 'UTF8'"):
+        require_fit(lambda: store.connect(other, "test"))
+
+
+def test_a_pooler_that_gives_two_clients_one_session_is_told_before_a_lock_is_held_by_both(url: str) -> None:
+    with store.connect(url, "test") as shared:
+
+        class Client:
+            """A connection through a pooler that gives each transaction the session that is free."""
+
+            info, execute = shared.info, shared.execute
+
+            def __enter__(self) -> Client:
+                return self
+
+            def __exit__(self, *_: Any) -> None:
+                pass
+
+        client: Any = Client
+        with pytest.raises(SettingsError, match="pool mode to session"):
+            require_fit(client)
+
+
+def test_a_server_that_does_not_answer_is_one_sentence_at_the_start_too(tmp_path: Path) -> None:
+    away = "postgresql://glp1:OtterTide@127.0.0.1:1/test_x"
+    for start in (lambda: migrate(away), lambda: prepare(settings(tmp_path, away))):
+        with pytest.raises(store.StoreGone, match="check GLP1_DATABASE_URL") as told:
+            start()
+        assert "OtterTide" not in str(told.value)
+
+
+def test_a_database_that_was_filled_with_another_key_ring_is_not_started(url: str, tmp_path: Path) -> None:
+    with small_road(url, tmp_path) as road:
+        road.send(submission(1))
+        mine, other = settings(tmp_path / "mine", url), settings(tmp_path / "other", url)
+        ring = KeyRing.create(other.home / "secrets" / "keys.json")
+        with pytest.raises(KeyMissing, match="another key ring"):
+            prepare(other)
+        assert ring == KeyRing.load(other.home / "secrets" / "keys.json")
+        with pytest.raises(KeyMissing, match="no key ring"):
+            prepare(mine)
+        keep(road.cipher.ring, mine.home / "secrets" / "keys.json")
+        prepare(mine)
+
+
+def test_dagsters_tables_are_made_in_each_database_that_is_named_and_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    first, second = empty_database(), empty_database()
+
+    def makes_tables(_: object, *, env: dict[str, str], **__: object) -> int:
+        made.append(env["GLP1_DAGSTER_URL"])
+        with store.connect(made[-1].replace("+psycopg2", ""), "test") as connection:
+            connection.execute("create table runs (id int)")
+        return 0
+
+    monkeypatch.setattr(processes, "run", makes_tables)
+    for url in (first, first, second, second):
+        home = {"GLP1_HOME": str(tmp_path), "GLP1_DATABASE_URL": url, "GLP1_DAGSTER_DATABASE_URL": url}
+        stack = Stack(Settings.from_env(home), lambda _: None, say=lambda _: None)
+        stack.settings.make_home()
+        stack.prepare_dagster(dagster_env(stack.settings))
+    assert [url.partition("://")[2] for url in made] == [url.partition("://")[2] for url in (first, second)]
