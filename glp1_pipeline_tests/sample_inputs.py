@@ -170,7 +170,7 @@ def _answers(n: int, authored: datetime, signed_at: str) -> dict[str, Any]:
         "demo.gender": "female" if is_female else "male",
         "demo.gender_identity": "female" if is_female else "male",
         "demo.email": f"{first.lower()}.{n}@example.org",
-        "demo.mobile": f"+1{areas()[chance // 7 % len(areas())]}555{chance // 5 % 10_000:04d}",
+        "demo.mobile": f"+1{areas()[chance // 7 % len(areas())]}55501{chance // 5 % 100:02d}",
         "demo.address": {
             "line1": f"{100 + chance // 11 % 9_000} {STREETS[chance // 13 % len(STREETS)]} St",
             "city": city,
@@ -244,8 +244,8 @@ def _answers(n: int, authored: datetime, signed_at: str) -> dict[str, Any]:
 
 @cache
 def areas() -> tuple[int, ...]:
-    """Area codes of the United States. Numbers that go on with 555 reach nobody, and three million of them are enough
-    for hardly anybody to share one, as in life."""
+    """Area codes of the United States: of each a hundred numbers are kept for invented people. So a phone is shared more
+    often than in life."""
     numbers = {area: phonenumbers.parse(f"+1{area}5550123") for area in range(201, 990)}
     return tuple(area for area, number in numbers.items() if phonenumbers.is_valid_number_for_region(number, "US"))
 

@@ -108,7 +108,7 @@ def _outcome(
     needed = tasks.derive(contract, chart, raised, gate)
     if followed.courses or followed.follow_ups or followed.refills:
         needed += tasks.still_needed(contract, chart, raised, _needs_of_treatment(contract, chart, raised, followed))
-    needed += tasks.who_is_who(contract, known.reviews.get(patient_id, ()))
+    needed += tasks.who_is_who(contract, known.reviews.get(patient_id, set()))
     needed += tasks.edited_elsewhere(contract, (d for record in records for d in known.disputes.get(record, ())))
     open_now = {(task.code, task.cause) for task in needed}
     closed = [key for key in known.tasks.get(patient_id, []) if key not in open_now]
