@@ -26,7 +26,7 @@ SETTLE_SECONDS = 900.0
 def prepare(settings: Settings) -> None:
     """Bring the schema up to date; make the key ring where both it and the data are new. Says so where the log of a
     server that is not ours may quote patients."""
-    migrate(settings.store_url())
+    migrate(settings.store_url(), lambda words: print(words, flush=True))
     if settings.database_url:
         with connect(settings, "glp1 set-up") as connection:
             to_say = "; ".join(may_quote(connection))
