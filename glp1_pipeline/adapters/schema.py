@@ -3,11 +3,13 @@
 Not here: what the tables are (`tables`).
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, text
 
 from . import store
@@ -15,6 +17,11 @@ from .tables import SCHEMAS, metadata
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 WHO_COUNTS = "glp1_metrics"
+VERSIONS = {"version_table": "schema_version", "version_table_schema": "ops"}
+
+
+class SchemaOfLaterCode(RuntimeError):
+    """A later version of this code was at work on this database; the text says what to do."""
 
 
 def engine(url: str) -> Engine:
@@ -37,8 +44,9 @@ def alembic_config(connection) -> Config:
     return config
 
 
-def migrate(url: str) -> None:
-    """Create the schemas and run every migration that the database lacks; a second call does nothing."""
+def migrate(url: str, say: Callable[[str], None] = lambda _: None) -> None:
+    """Create the schemas and run every migration that the database lacks, all or none; a second call does nothing.
+    `say` hears of it before. SchemaOfLaterCode where it has one that we do not know."""
     made = engine(url)
     try:
         with made.begin() as connection:
@@ -46,10 +54,30 @@ def migrate(url: str) -> None:
             connection.execute(text("select pg_advisory_xact_lock(hashtext('glp1_pipeline.migrate'))"))
             for schema in SCHEMAS:
                 connection.execute(text(f"create schema if not exists {schema}"))
-            command.upgrade(alembic_config(connection), "head")
+            config = alembic_config(connection)
+            script = ScriptDirectory.from_config(config)
+            there, head = _there(connection, script), script.get_current_head()
+            if there not in (None, head):
+                say(
+                    f"Bringing the database from schema {there} to {head} …  A large table may be written anew: minutes"
+                    " for a million events. Stopped halfway it is as it was, and the next start does it."
+                )
+            command.upgrade(config, "head")
             _let_in_who_counts(connection)
     finally:
         made.dispose()
+
+
+def _there(connection, script: ScriptDirectory) -> str | None:
+    """Which migration the database came to; None where it is new."""
+    there = MigrationContext.configure(connection, opts=VERSIONS).get_current_revision()
+    if there is not None and there not in {one.revision for one in script.walk_revisions()}:
+        raise SchemaOfLaterCode(
+            f"a later version of this code brought the database to schema {there}, and this one knows them up to"
+            f" {script.get_current_head()}: start that version or a later one; nothing was changed. No way leads back"
+            " but a backup that was made before, restored by the version that made it"
+        )
+    return there
 
 
 def _let_in_who_counts(connection) -> None:
@@ -77,8 +105,7 @@ def drift(url: str) -> list:
                 opts={
                     "include_schemas": True,
                     "include_name": lambda name, kind, _: kind != "schema" or name in ("phi", "ops"),
-                    "version_table": "schema_version",
-                    "version_table_schema": "ops",
+                    **VERSIONS,
                 },
             )
             return compare_metadata(context, metadata)

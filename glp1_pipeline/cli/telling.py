@@ -56,6 +56,7 @@ def _telling() -> tuple[type[Exception], ...]:
     from ..adapters.ehr import EhrMisconfigured
     from ..adapters.landing import LandingFault
     from ..adapters.postgres import PostgresError
+    from ..adapters.schema import SchemaOfLaterCode
     from ..adapters.secrets import SecretError
     from ..adapters.variables import SettingsError
     from ..contracts import ContractError
@@ -63,7 +64,7 @@ def _telling() -> tuple[type[Exception], ...]:
 
     return (
         ConnectionError, ContractError, CrmMisconfigured, EhrMisconfigured, KeyMissing, LandingFault, PostgresError,
-        SecretError, SettingsError, SeveralPatients, StackError,
+        SchemaOfLaterCode, SecretError, SettingsError, SeveralPatients, StackError,
     )  # fmt: skip
 
 

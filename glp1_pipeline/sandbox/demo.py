@@ -30,7 +30,7 @@ def prepare(settings: Settings) -> None:
     server that is not ours may quote patients."""
     if settings.database_url:
         require_fit(lambda: connect(settings, "glp1 set-up"))
-    migrate(settings.store_url())
+    migrate(settings.store_url(), lambda words: print(words, flush=True))
     if settings.database_url:
         with connect(settings, "glp1 set-up") as connection:
             to_say = "; ".join(may_quote(connection))

@@ -3,10 +3,13 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import click
+import pytest
 from alembic import command
 
 from glp1_pipeline.adapters.schema import alembic_config, drift, engine, migrate
 from glp1_pipeline.adapters.tables import metadata
+from glp1_pipeline.cli.telling import told
 from glp1_pipeline_tests.small_road import amendment, connect, empty_database, migrated_database, small_road, submission
 
 
@@ -41,6 +44,29 @@ def test_two_starts_at_once_migrate_once_and_both_succeed():
     url = empty_database()
     with ThreadPoolExecutor(3) as pool:
         assert [f.result() for f in [pool.submit(migrate, url) for _ in range(3)]] == [None] * 3
+    assert drift(url) == []
+
+
+def test_a_database_of_a_later_version_is_told_in_a_sentence_and_left_as_it_is():
+    url = migrated_database()
+    with connect(url) as connection:
+        connection.execute("update ops.schema_version set version_num = '9999'")
+    with pytest.raises(click.ClickException, match=r"later version .* schema 9999, .* nothing was changed"):
+        told(lambda: migrate(url))
+    with connect(url) as connection:
+        assert connection.execute("select version_num from ops.schema_version").fetchall() == [("9999",)]
+
+
+def test_a_start_on_a_database_of_an_older_version_says_from_where_to_where_and_is_silent_the_next_time():
+    url, words = migrated_database(), []
+    engine = create_engine(engine_url(url))
+    with engine.begin() as connection:
+        command.downgrade(alembic_config(connection), "0026")
+    engine.dispose()
+    for _ in range(2):
+        migrate(url, words.append)
+    migrate(empty_database(), words.append)
+    assert [line.partition(" …")[0] for line in words] == ["Bringing the database from schema 0026 to 0027"]
     assert drift(url) == []
 
 
