@@ -59,10 +59,10 @@ def test_a_database_of_a_later_version_is_told_in_a_sentence_and_left_as_it_is()
 
 def test_a_start_on_a_database_of_an_older_version_says_from_where_to_where_and_is_silent_the_next_time():
     url, words = migrated_database(), []
-    engine = create_engine(engine_url(url))
-    with engine.begin() as connection:
+    made = engine(url)
+    with made.begin() as connection:
         command.downgrade(alembic_config(connection), "0026")
-    engine.dispose()
+    made.dispose()
     for _ in range(2):
         migrate(url, words.append)
     migrate(empty_database(), words.append)
