@@ -143,7 +143,10 @@ def restore(url: str, cipher: Cipher, path: Path, programs: Programs, tell: Tell
         _alone(connection)
         if not _is_empty(connection):
             if not _holds(connection, point):
-                raise BackupFault("the database is not empty: restore into a new one; nothing was changed")
+                raise BackupFault(
+                    "the database is not empty: restore into a new one (of the embedded server: move the folder"
+                    " postgres of GLP1_HOME away, and keep it until all is well); nothing was changed"
+                )
         else:
             for name in SCHEMAS:
                 connection.execute(f"drop schema if exists {name} cascade".encode())

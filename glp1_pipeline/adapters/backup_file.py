@@ -12,6 +12,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -44,11 +45,18 @@ class Writer:
             descriptor = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         except OSError as error:
             raise BackupFault(f"{self._draft.parent} cannot be written to ({error.strerror})") from None
-        self._file = os.fdopen(descriptor, "wb")
-        self._file.write(MAGIC + self._id.encode() + b"\n")
+        self._file = os.fdopen(descriptor, "wb", buffering=0)  # what the disk does not take is known at once
+        try:
+            self._put(MAGIC + self._id.encode() + b"\n")
+        except BackupFault:
+            self._leave()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         self._file.close()
         self._draft.unlink(missing_ok=True)
 
@@ -56,18 +64,33 @@ class Writer:
         self._sha256.update(part + content)
         kid, body = self._cipher.seal(content, _place(self._id, self._index, part))
         frame = part + kid.encode() + b"\0" + body
-        self._file.write(len(frame).to_bytes(4, "big") + frame)
+        self._put(len(frame).to_bytes(4, "big") + frame)
         self._index += 1
+
+    def _put(self, content: bytes) -> None:
+        with self._disk():
+            left = memoryview(content)
+            while left:
+                left = left[self._file.write(left) :]
+
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        try:
+            yield
+        except FileExistsError:
+            raise BackupFault(f"{self._path} is there already: a backup is never written over") from None
+        except OSError as error:
+            raise BackupFault(
+                f"{self._path.parent} did not take the backup ({error.strerror}): make room there or name a folder on"
+                " another disk. There is no backup, and nothing was changed"
+            ) from None
 
     def close(self) -> None:
         """The last frame, all on the disk, and the name."""
         self.add(END, orjson.dumps({"frames": self._index, "sha256": self._sha256.hexdigest()}))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        try:
+        with self._disk():
+            os.fsync(self._file.fileno())
             os.link(self._draft, self._path)  # unlike a rename it never takes another's place
-        except FileExistsError:
-            raise BackupFault(f"{self._path} is there already: a backup is never written over") from None
         folder = os.open(self._path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

@@ -133,7 +133,7 @@ class Caller:
             ) as response:  # fmt: skip
                 return response.status_code, self._read(response, ends), response.headers
         except requests.exceptions.RequestException as error:
-            raise self.failure("unreachable" if _never_sent(error) else "no_answer") from None
+            raise self.failure("unreachable" if never_sent(error) else "no_answer") from None
         except (HTTPError, OSError):
             raise self.failure("no_answer") from None
 
@@ -186,7 +186,8 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return retry_after_seconds(headers.get("Retry-After"), now if now.tzinfo else now.replace(tzinfo=UTC))
 
 
-def _never_sent(error: requests.exceptions.RequestException) -> bool:
+def never_sent(error: requests.exceptions.RequestException) -> bool:
+    """Whether nothing of a request left this machine: no connection, no name, no TLS."""
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return True
     if not isinstance(error, requests.exceptions.ConnectionError):

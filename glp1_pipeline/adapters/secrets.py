@@ -39,6 +39,8 @@ class Secrets:
             ) from None
         except PermissionError:
             raise SecretError(f"The secret {path} belongs to another user; run as that user.") from None
+        except UnicodeDecodeError:
+            raise SecretError(f"The secret {path} holds letters that are not ASCII: write it again.") from None
         if mode & 0o077:
             raise SecretError(f"The secret {path} can be read by others. Close it: chmod 600 {path}")
         if not value:

@@ -109,7 +109,7 @@ def test(chosen: tuple[str, ...], as_json: bool) -> None:
     from ..adapters.alerts import Channels, outcomes, send, write_test
     from ..contracts.alerts import load_alerts
 
-    def work() -> dict[str, str]:
+    def work() -> tuple[dict[str, str], tuple[str, ...]]:
         road = open_road()
         ways = Channels.from_settings(road.settings)
         named = {channel for team in load_alerts().teams.values() for channel in team.channels}
@@ -124,17 +124,19 @@ def test(chosen: tuple[str, ...], as_json: bool) -> None:
             came = outcomes(connection, ids.values())
         ended = {name: (status if status == "sent" else last or status) for name, (status, last) in
                  ((name, came[ids[name]]) for name in ids)}  # fmt: skip
-        return {name: ended.get(name, "no_address") for name in wanted}
+        return {name: ended.get(name, "no_address") for name in wanted}, ways.faults
 
-    found = told(work)
+    found, faults = told(work)
     show_or_json(as_json, found, lambda: [click.echo(f"{name:20}{outcome}") for name, outcome in found.items()])
+    for fault in faults:
+        click.echo(fault, err=True)
     if nowhere := [name for name, outcome in found.items() if outcome == "no_address"]:
         click.echo(
             f"nobody is told over {', '.join(nowhere)}: give each an address in GLP1_ALERT_URLS, a line"
             f" `{nowhere[0]}=ADDRESS` (docs/runbook.md, Alerts, Set up)",
             err=True,
         )
-    if any(outcome != "sent" for outcome in found.values()):
+    if faults or any(outcome != "sent" for outcome in found.values()):
         sys.exit(1)
 
 
@@ -143,7 +145,8 @@ def test(chosen: tuple[str, ...], as_json: bool) -> None:
 def check(as_json: bool) -> None:
     """Look at everything now and send what there is to tell, without Dagster: for cron, every minute.
 
-    Fails while anything critical is open and nobody has answered, or when something could not be measured.
+    Fails while anything critical is open and nobody has answered, when something could not be measured, or while an
+    address in GLP1_ALERT_URLS cannot be used.
     """
     from ..adapters.alerts import unheard
     from ..defs.alerts import look_and_send
@@ -155,12 +158,13 @@ def check(as_json: bool) -> None:
             left = unheard(connection)
         return {
             **asdict(looked), "sent": sent.sent, "not_taken": dict(sent.failed), "given_up": sent.given_up,
-            "channels_without_address": list(sent.without_address), "critical_and_unanswered": left,
+            "channels_without_address": list(sent.without_address), "address_faults": list(sent.faults),
+            "critical_and_unanswered": left,
         }  # fmt: skip
 
     found = told(work)
     show_or_json(as_json, found, lambda: [click.echo(f"{n.replace('_', ' '):26}{v}") for n, v in found.items()])
-    if found["critical_and_unanswered"] or found["unmeasured"]:
+    if found["critical_and_unanswered"] or found["unmeasured"] or found["address_faults"]:
         sys.exit(1)
 
 
@@ -197,6 +201,8 @@ def watch(every: float) -> None:
 
     try:
         settings, absence, was_away = Settings.from_env(), _absence(), False
+        for fault in Channels.from_settings(settings).faults:
+            click.echo(fault)
         click.echo("watching")
         while True:
             try:

@@ -11,7 +11,6 @@ import dagster as dg
 
 from ..adapters import alerts
 from ..adapters.alerts import Absence, Channels, Looked, Sent, World
-from ..adapters.variables import SettingsError
 from ..contracts.alerts import load_alerts
 from ..domain.alerts import Incident, figures
 from .describe import spec
@@ -74,8 +73,9 @@ def look_and_send(road: Road, *, is_sensor: bool = False) -> tuple[Looked, Sent]
         dg.AssetCheckSpec(
             "somebody_is_told",
             asset="incidents",
-            description="Warns when messages wait for a channel that has no address here, or were given up: set "
-            "GLP1_ALERT_URLS, and try `glp1 alerts test`.",
+            description="Warns when messages wait for a channel that has no address here or does not take them, when "
+            "some were given up, or when an address cannot be used: see to GLP1_ALERT_URLS, and try `glp1 alerts test`,"
+            " which says what is wrong.",
         ),
     ],
 )
@@ -84,13 +84,14 @@ def count_incidents(road: Road):
     with road.connect("glp1 incidents") as connection:
         known = alerts.history(connection, timedelta(days=REPORT_DAYS))
         unheard, unsent = alerts.unheard(connection), alerts.unsent(connection)
+    unsent["addresses that cannot be used"] = len(Channels.from_settings(road.settings).faults)
     numbers = as_numbers(known, datetime.now(UTC))
     yield dg.MaterializeResult(
         "incidents",
         metadata={**numbers, "critical and unanswered": unheard, **unsent},
         check_results=[
             _check("critical_acknowledged", unheard == 0, {"critical and unanswered": unheard}),
-            _check("somebody_is_told", not unsent["messages late"] and not unsent["messages given up"], unsent),
+            _check("somebody_is_told", not any(unsent.values()), unsent),
         ],
     )
 
@@ -130,12 +131,10 @@ def as_numbers(known: list[Incident], now: datetime) -> dict[str, float]:
 )
 def alerts_sensor(road: Road):
     """Look and send."""
-    try:
-        found, told = look_and_send(road, is_sensor=True)
-    except SettingsError as error:
-        return dg.SkipReason(str(error))
+    found, told = look_and_send(road, is_sensor=True)
     trouble = f", {sum(told.failed.values())} not taken" if told.failed else ""
     silent = f"; no address for {', '.join(told.without_address)}" if told.without_address else ""
+    silent += "".join(f". {fault}" for fault in told.faults)
     news = f"{found.opened} new, {found.escalated} escalated, {found.resolved} ended"
     if found.opened or found.escalated or found.resolved:
         return dg.RunRequest(tags={"glp1/alerts": news})

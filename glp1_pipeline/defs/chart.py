@@ -12,7 +12,7 @@ from .describe import spec
 from .intake import Scope
 from .matches import MATCHES
 from .owners import CLINICAL, OPERATIONS
-from .partitions import DAYS, days_of, today
+from .partitions import DAYS, days_of, span, today
 from .resources import Road
 
 # Each asset names only its nearest input: the others follow from it. With a second way to the same asset, Dagster
@@ -118,17 +118,18 @@ def chart(context: dg.AssetExecutionContext, config: ChartConfig, road: Road):
         scope = charts.Scope(days=days, is_replay=config.scope is Scope.WHOLE_DAY)
         tell = every_few_seconds(lambda now: context.log.info(f"{now.events} events charted, {now.writes} writes made"))
         done = charts.chart_events(connection, road.contract, road.cipher, scope, tell)
-    yield from _results(done)
+    yield from _results(done, span(context))
 
 
-def _results(done: charts.Charted):
-    yield dg.MaterializeResult("patient_matches", metadata={"patients that gained or lost a record": done.merged})
+def _results(done: charts.Charted, of: dict[str, str]):
+    yield dg.MaterializeResult("patient_matches", metadata={"patients that gained or lost a record": done.merged} | of)
     unknown = done.problems.get(f"{NO_FIELD}:unknown_question", 0)
     answered, failed = done.values + unknown or 1, done.held_values + unknown
     judged = done.passed + done.held
     yield dg.MaterializeResult(
         "patient_values",
-        metadata={"events": done.events, "values": done.values, "held values": done.held_values, "dead": done.dead},
+        metadata={"events": done.events, "values": done.values, "held values": done.held_values, "dead": done.dead}
+        | of,
         check_results=[
             dg.AssetCheckResult(
                 asset_key="patient_values",
@@ -150,11 +151,11 @@ def _results(done: charts.Charted):
             ),
         ],
     )
-    yield dg.MaterializeResult("charts", metadata={"patients": done.patients})
-    yield dg.MaterializeResult("risk_flags", metadata=dict(done.flags))
+    yield dg.MaterializeResult("charts", metadata={"patients": done.patients} | of)
+    yield dg.MaterializeResult("risk_flags", metadata=dict(done.flags) | of)
     yield dg.MaterializeResult(
         "gate_results",
-        metadata={"passed": done.passed, "held": done.held},
+        metadata={"passed": done.passed, "held": done.held} | of,
         check_results=[
             dg.AssetCheckResult(
                 asset_key="gate_results",
@@ -169,15 +170,16 @@ def _results(done: charts.Charted):
             )
         ],
     )
-    yield dg.MaterializeResult("tasks", metadata={"opened": done.tasks_opened, "closed": done.tasks_closed})
+    yield dg.MaterializeResult("tasks", metadata={"opened": done.tasks_opened, "closed": done.tasks_closed} | of)
     seconds = (
         {"seconds from receipt to queue (median)": round(statistics.median(done.queue_seconds), 3)}
         if (done.queue_seconds)
         else {}
     )
-    yield dg.MaterializeResult("provider_queue", metadata={"entered": done.entered_queue, **seconds})
+    yield dg.MaterializeResult("provider_queue", metadata={"entered": done.entered_queue, **seconds} | of)
     yield dg.MaterializeResult(
-        "writes", metadata={"writes": done.writes, "resources": done.resources, "contacts for the CRM": done.contacts}
+        "writes",
+        metadata={"writes": done.writes, "resources": done.resources, "contacts for the CRM": done.contacts} | of,
     )
 
 

@@ -10,7 +10,7 @@ from ..adapters.charts import is_backlog, pending_days
 from ..adapters.progress import every_few_seconds
 from .describe import spec
 from .owners import INTEGRATION
-from .partitions import DAYS, today
+from .partitions import DAYS, span, today
 from .resources import Road
 from .ticks import WAIT_SECONDS, has_just_failed, running, wait_until
 
@@ -61,6 +61,7 @@ def receive(context: dg.AssetExecutionContext, road: Road):
         tell = every_few_seconds(lambda now: context.log.info(f"{now.lines} lines read, {now.events} events new"))
         named = road.settings.drop_sources
         got = ledger.take(connection, road.landing, road.contract, road.cipher, tell, named)
+    of = span(context)
     yield dg.MaterializeResult(
         "drops",
         metadata={
@@ -68,11 +69,12 @@ def receive(context: dg.AssetExecutionContext, road: Road):
             "refused": got.refused_drops,
             "lines": got.lines,
             "left unfinished": got.left_behind,
+            **of,
         },
     )
     yield dg.MaterializeResult(
         "events",
-        metadata={"events": got.events, "rejected": got.rejected, "duplicates": got.duplicates},
+        metadata={"events": got.events, "rejected": got.rejected, "duplicates": got.duplicates, **of},
         check_results=[
             dg.AssetCheckResult(
                 asset_key="events",

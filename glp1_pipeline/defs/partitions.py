@@ -11,5 +11,11 @@ def today() -> date:
     return datetime.now(UTC).date()
 
 
+def span(context: dg.AssetExecutionContext) -> dict[str, str]:
+    """Of which days a run's numbers are, where it is more than one: Dagster shows them at each of the days."""
+    days = days_of(context)
+    return {"numbers are of": f"{len(days)} days, {min(days)} to {max(days)}"} if len(days) > 1 else {}
+
+
 def days_of(context: dg.AssetExecutionContext) -> tuple[date, ...]:
     return tuple(date.fromisoformat(key) for key in context.partition_keys)

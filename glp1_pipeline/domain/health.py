@@ -43,6 +43,7 @@ PLACES: Mapping[str, tuple[Kind, str]] = {
     "evaluator": ("program", "sensor of alerts"),
     "store_access": ("program", "database"),
     "blind_alerts": ("program", "measuring"),
+    "untaken_messages": ("program", "channel {}"),
 }
 """What an alert watches -> the part that it is about; `{}` is its scope."""
 STEPS: Mapping[str, tuple[str, str]] = {
@@ -71,6 +72,8 @@ STEPS: Mapping[str, tuple[str, str]] = {
     "evaluator": ("See Deployment > Daemons in the UI; start the stack again if they are down.", "glp1 alerts check"),
     "store_access": ("See why it was away: its log, its disk, who stopped it.", "glp1 status"),
     "blind_alerts": ("See whether the database is slow or full: until then that alert cannot fire.", "glp1 status"),
+    "untaken_messages": ("Who is called over it hears nothing: call them, and mend its address or its other end.",
+                         "glp1 alerts test"),
 }  # fmt: skip
 BLIND, UNSEEN = (
     STEPS["blind_alerts"],

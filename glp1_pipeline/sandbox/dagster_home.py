@@ -54,8 +54,8 @@ def _instance(settings: Settings) -> dict[str, Any]:
         "run_coordinator": {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"},
         # A worker that has everything imported already takes the run.
         "run_launcher": {
-            "module": "dagster_celery.launcher",
-            "class": "CeleryRunLauncher",
+            "module": "glp1_pipeline.defs.launcher",
+            "class": "Launcher",
             "config": {
                 "broker": {"env": "GLP1_BROKER"},
                 "backend": {"env": "GLP1_BROKER_RESULTS"},

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import psycopg
 
+from ..adapters.alerts import Channels
 from ..adapters.balance import balance, on_the_way
 from ..adapters.cipher import Cipher, KeyMissing, KeyRing, Tampered
 from ..adapters.foreign_server import require_fit
@@ -36,6 +37,8 @@ def prepare(settings: Settings) -> None:
             to_say = "; ".join(may_quote(connection))
         if to_say:
             print(f"The log of this Postgres may quote patients. A superuser mends it: {to_say}", flush=True)
+    for fault in Channels.from_settings(settings).faults:
+        print(fault, flush=True)
     path = settings.home / "secrets" / KEYS
     with connect(settings, "glp1 set-up") as connection:
         sealed = connection.execute(

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from glp1_pipeline.adapters import alerts
-from glp1_pipeline.adapters.alerts.channels import sign
+from glp1_pipeline.adapters.outlet import sign
 from glp1_pipeline_tests.alert_world import (
     SECRET,
     AlertWorld,
@@ -122,7 +122,7 @@ class Dies:
 
     def __init__(self, inner, is_before: bool) -> None:
         self.inner, self.is_before = inner, is_before
-        self.names = inner.names
+        self.names, self.faults = inner.names, inner.faults
 
     def send(self, channel: str, message) -> str:
         if not self.is_before:

@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 from glp1_pipeline.adapters import alerts
 from glp1_pipeline.adapters.alerts.channels import read_addresses
+from glp1_pipeline.adapters.outlet import sign
 from glp1_pipeline.adapters.settings import Settings
-from glp1_pipeline.adapters.variables import SettingsError
 from glp1_pipeline.cli import main
 from glp1_pipeline.defs import alerts as wiring
 from glp1_pipeline.defs.resources import Road
@@ -101,10 +101,9 @@ def test_a_channel_that_does_not_take_the_test_is_named(installed: Path, monkeyp
     "text", ["slack://token", "a=b=c", "a=webhook+http://example.org/x", "a=json://h/ a=json://h/", "A=json://h/"]
 )
 def test_an_address_that_cannot_be_used_is_told_without_telling_it(text: str):
-    with pytest.raises(SettingsError) as caught:
-        read_addresses(text, has_secret=True)
-    assert "token" not in str(caught.value)
-    assert "example.org" not in str(caught.value)
+    _, (fault,) = read_addresses(text, has_secret=True)
+    assert "token" not in fault
+    assert "example.org" not in fault
 
 
 def test_addresses_may_lie_in_a_secret_file_and_a_webhook_needs_a_secret(installed: Path, monkeypatch):
@@ -115,10 +114,54 @@ def test_addresses_may_lie_in_a_secret_file_and_a_webhook_needs_a_secret(install
     file = folder / "alert_urls"
     file.write_text("leads=webhook+https://example.org/x\n")
     file.chmod(0o600)
-    with pytest.raises(SettingsError, match="cannot be signed"):
-        alerts.Channels.from_settings(Settings.from_env())
+    (fault,) = alerts.Channels.from_settings(Settings.from_env()).faults
+    assert "cannot be signed" in fault
     file.write_text("leads=json://example.org/x\n")
     assert alerts.Channels.from_settings(Settings.from_env()).names == ("leads",)
+    file.chmod(0o644)
+    opened = alerts.Channels.from_settings(Settings.from_env())
+    assert (opened.names, "can be read by others" in opened.faults[0]) == ((), True)
+
+
+def test_a_webhook_secret_in_a_file_that_an_editor_ended_with_a_line_is_the_same_secret(
+    installed: Path, monkeypatch, channel: Receiver
+):
+    monkeypatch.delenv("GLP1_ALERT_WEBHOOK_SECRET")
+    folder = installed / "secrets"
+    folder.mkdir(mode=0o700)
+    file = folder / "alert_webhook_secret"
+    file.write_text(SECRET + "\n")
+    file.chmod(0o600)
+    assert glp1("test", "--channel", "leads").exit_code == 0
+    (headers,), (body,) = channel.headers, channel.raw
+    assert headers["X-Signature"] == sign(SECRET, headers["X-Signature-Timestamp"], body)
+
+
+def test_one_wrong_address_is_told_and_keeps_nobody_from_looking_and_no_other_channel_from_its_messages(
+    installed: Path, world: AlertWorld, channel: Receiver, monkeypatch
+):
+    wrong = "clinical=webhook+http://secret.example/x oops"
+    monkeypatch.setenv("GLP1_ALERT_URLS", f"{channel.address('integration')} {wrong} {channel.address('leads')}")
+    world.event(minutes=25)
+    with dg.build_sensor_context(resources={"road": Road()}) as context:
+        wiring.alerts_sensor(context)
+        again = wiring.alerts_sensor(context)
+    assert isinstance(again, dg.SkipReason)
+    said = str(again.skip_message)
+    assert "integration:opened:event_waiting" in channel.news()
+    checked, tested = glp1("check", "--json"), glp1("test")
+    assert (checked.exit_code, tested.exit_code) == (1, 1)
+    assert len(json.loads(checked.stdout)["address_faults"]) == 2
+    assert "leads:test:test" in channel.news()
+    for text in (said, tested.stderr):
+        assert "The webhook of channel clinical must be https" in text
+        assert "Entry 3 of the alert addresses is not channel=address" in text
+        assert "secret.example" not in text
+    assert "clinical            bad_address" in tested.stdout
+    with dg.DagsterInstance.ephemeral() as instance:
+        counted = dg.materialize([wiring.count_incidents], instance=instance, resources={"road": Road()})
+    passed = {found.check_name: found.passed for found in counted.get_asset_check_evaluations()}
+    assert not passed["somebody_is_told"]
 
 
 def test_the_sensor_looks_and_the_asset_counts_and_warns_while_nobody_answers(

@@ -1,6 +1,9 @@
 """A backup promises: one instant, sealed, whole or refused; restored it is what it was; and nobody is told a thing twice."""
 
+import errno
 import json
+import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from glp1_pipeline.adapters import backup, processes
+from glp1_pipeline.adapters import backup, backup_file, processes
 from glp1_pipeline.adapters.backup import Programs, check, make, restore, take_again, unknown_drops
 from glp1_pipeline.adapters.backup_file import BackupFault
 from glp1_pipeline.adapters.balance import balance, fingerprint
@@ -101,6 +104,32 @@ def test_a_backup_is_of_one_instant_whatever_comes_in_meanwhile(road):
     restore(target, road.cipher, file, PROGRAMS)
     with connect(target) as connection:
         assert balance(connection).received == 1
+
+
+def test_a_disk_that_takes_no_more_of_a_backup_is_a_sentence_and_leaves_no_file(road, tmp_path, monkeypatch):
+    """Wherever it is full, and where it knows no hard links, as a stick or a share of another system."""
+    file = tmp_path / "a-backup"
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for call in ("link", "fsync"):
+        with monkeypatch.context() as once:
+            once.setattr(backup_file.os, call, full)
+            with pytest.raises(BackupFault, match="did not take the backup"):
+                make(road.url, Cipher(RING), file, PROGRAMS)
+        assert list(tmp_path.iterdir()) == []
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    was = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        for room in (10, 5_000):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+            with pytest.raises(BackupFault, match="did not take the backup"):
+                make(road.url, Cipher(RING), file, PROGRAMS)
+            assert list(tmp_path.iterdir()) == []
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, was)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
 
 from glp1_pipeline.adapters.alive import Alive, without_worker
 from glp1_pipeline.defs import recovery
+from glp1_pipeline.defs.launcher import Launcher
 from glp1_pipeline.defs.resources import Road
 from glp1_pipeline_tests.small_road import connect, empty_database
 
@@ -144,3 +145,17 @@ def test_a_run_goes_on_while_postgres_is_away(url):
         while tries < 4 or without_worker(own, [run_id]):
             assert time.monotonic() < ends
             time.sleep(0.01)
+
+
+def test_a_run_that_a_person_ends_is_known_as_ended_by_a_person(instance: dg.DagsterInstance):
+    """Else its history reads as of one that failed, and that nobody had asked for it."""
+    launcher = Launcher("dagster", broker="memory://", backend="cache+memory://")
+    launcher.register_instance(instance)
+    run_id = run(instance)
+    assert launcher.terminate(run_id)
+    ended = instance.get_run_by_id(run_id)
+    assert ended
+    assert ended.status is DagsterRunStatus.CANCELING
+    instance.report_run_canceled(ended)
+    assert not launcher.terminate(run_id), "it is over"
+    assert not launcher.terminate(str(uuid.uuid4()))

@@ -114,6 +114,9 @@ def test_a_backfill_of_its_days_in_one_run_leaves_the_same_fingerprint(lived: Sm
     assert charted
     assert charted == [lived.one(received, FIRST, last)] * len(charted)
     assert lived.fingerprint() == before
+    # Dagster shows the numbers of such a run at each of its days.
+    days = {str(one.metadata["numbers are of"].value) for one in done.asset_materializations_for_node("chart")}
+    assert days == {f"{(last - FIRST).days + 1} days, {FIRST} to {last}"}
 
 
 def test_its_days_one_by_one_from_the_last_to_the_first_leave_the_same_fingerprint(lived: SmallRoad):

@@ -167,7 +167,7 @@ def test_killed_while_it_tells_the_next_look_tells_under_the_same_id(
     absence.lasts(ways, after(0))
 
     class Mortal:
-        names = ways.names
+        names, faults = ways.names, ways.faults
 
         def send(self, channel: str, message: Message) -> str:
             if when == "after the call":

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from glp1_pipeline.adapters.alerts.channels import sign
+from glp1_pipeline.adapters.outlet import sign
 from glp1_pipeline.sandbox.drills import all_drills
 from glp1_pipeline.sandbox.drills.powers import given_up
 from glp1_pipeline.sandbox.drills.receiver import receiver

@@ -87,6 +87,12 @@ STATEMENTS: dict[str, LiteralString] = {
     " from ops.clocks where next_at <= now()",
     "refills_against_hold": "select decided_by, count(*), min(ended_at) from ops.refills where is_against_hold"
     " and ended_at > now() - make_interval(secs => %(within)s) group by 1",
+    # Tried, and not taken since. What was given up counts for a day, or it would look as if all were well. Where a
+    # channel has no address here, nobody is called over it at all: the check `somebody_is_told` says so.
+    "untaken_messages": "select channel, count(*), min(written_at) from ops.notifications n where tries > 0"
+    " and (status = 'waiting' or status = 'given_up' and settled_at > now() - interval '1 day' and not exists"
+    " (select from ops.notifications s where s.channel = n.channel and s.status = 'sent'"
+    "  and s.settled_at > n.settled_at)) group by 1",
     "blind_alerts": "select alert, 1, blind_since from ops.alert_looks where blind_since is not null",
 }
 

@@ -19,12 +19,12 @@ from psycopg import Connection
 
 from glp1_pipeline.domain.alerts import Book, Change, body_of, called, on_call, title_of
 
+from ..outlet import SENT
 from .incidents import link
 
 LEASE_SECONDS = 60
 FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS = 15, 900
 GIVE_UP_HOURS = 24
-SENT = "sent"
 
 
 def retry_seconds(tries: int) -> float:
@@ -52,6 +52,9 @@ class Ways(Protocol):
     @property
     def names(self) -> tuple[str, ...]: ...
 
+    @property
+    def faults(self) -> tuple[str, ...]: ...
+
     def send(self, channel: str, message: Message) -> str:
         """`sent`, or the class of the trouble."""
         ...
@@ -67,12 +70,15 @@ class Sent:
     given_up: int = 0
     without_address: tuple[str, ...] = ()
     """Channels that have messages waiting and no address here."""
+    faults: tuple[str, ...] = ()
+    """What is wrong with the addresses, in sentences."""
 
     def __add__(self, other: Sent) -> Sent:
         """What was done in both, and how it stands after the other."""
         return Sent(
-            self.sent + other.sent, self.failed + other.failed, self.given_up + other.given_up, other.without_address
-        )
+            self.sent + other.sent, self.failed + other.failed, self.given_up + other.given_up, other.without_address,
+            other.faults,
+        )  # fmt: skip
 
 
 def write(connection: Connection[Any], book: Book, change: Change, ui: str, now: datetime) -> int:
@@ -125,8 +131,8 @@ def _insert(
 
 def send(connection: Connection[Any], ways: Ways, deadline: float = 20.0) -> Sent:
     """Send what is due, beginning none after `deadline` seconds. Several processes may call it at once."""
-    done = Sent()
-    ends = time.monotonic() + deadline
+    done = Sent(faults=ways.faults)
+    ends, asked = time.monotonic() + deadline, {*ways.names}
     done.given_up = connection.execute(
         "update ops.notifications set status = 'given_up', settled_at = now(),"
         " last_class = coalesce(last_class, 'no_address') where status = 'waiting'"
@@ -136,7 +142,7 @@ def send(connection: Connection[Any], ways: Ways, deadline: float = 20.0) -> Sen
     ).rowcount
     while time.monotonic() < ends:
         token = uuid.uuid4()
-        message = _claim(connection, ways.names, token)
+        message = _claim(connection, asked, token)
         if message is None:
             break
         channel, content = message
@@ -146,6 +152,7 @@ def send(connection: Connection[Any], ways: Ways, deadline: float = 20.0) -> Sen
             done.sent += 1
         else:
             done.failed[outcome] += 1
+            asked.discard(channel)  # its next message may take as long to fail, while other channels wait
     rows = connection.execute(
         "select distinct channel from ops.notifications where status = 'waiting' and not channel = any(%s) order by 1",
         (list(ways.names),),

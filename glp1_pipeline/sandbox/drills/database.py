@@ -45,7 +45,8 @@ def _away(scene: Scene) -> None:
     secret, alert = "a secret of this drill", str(scene.alert)
     channels = {channel for team in scene.book.teams.values() for channel in team.channels}
     with receiver(secret) as heard:
-        ways = Channels(read_addresses(" ".join(map(heard.address, sorted(channels))), has_secret=True), secret)
+        addresses, _ = read_addresses(" ".join(map(heard.address, sorted(channels))), has_secret=True)
+        ways = Channels(addresses, secret)
         absence = Absence(scene.home / "run", scene.book, scene.settings.ui_base_url())
 
         def is_called() -> str | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from glp1_pipeline.adapters.alerts.channels import sign
+from glp1_pipeline.adapters.outlet import sign
 
 OLDEST_SECONDS = 300
 
