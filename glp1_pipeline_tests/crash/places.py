@@ -27,7 +27,7 @@ KILLED_BY = {
     "alerts.away.is_over": "test_store_away.py",
     "alerts.look._look": "test_alerts.py",
     "backup.make": "test_backup.py",
-    "backup_file.__exit__": "test_backup.py",
+    "backup_file._leave": "test_backup.py",
     "backup_file.close": "test_backup.py",
 }
 """By the test that kills it there."""
