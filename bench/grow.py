@@ -16,6 +16,7 @@ import psycopg
 
 from glp1_pipeline.adapters.charts.meet import FIELDS
 from glp1_pipeline.adapters.copying import copy_rows
+from glp1_pipeline.defs.resources import Road
 from glp1_pipeline.domain import identity
 from glp1_pipeline_tests.sample_inputs import clean_submission, contract, ndjson
 
@@ -60,6 +61,7 @@ SINCE_THEN = {
     "ops.clocks": {"next_at": "case when x.days > 0 then now() + random() * interval '30 days' else t.next_at end"},
 }
 """What is another in a copy, and what has become of a patient since then, by table and column."""
+ANEW = " join sealed_anew s on s.new = x.new::text"
 
 
 def add_arguments(benches: Any) -> None:
@@ -142,7 +144,10 @@ def copy_patients(connection: psycopg.Connection, count: int, oldest: float = 0,
     # A drop has what came within some minutes.
     drop_id = "md5(x.days || left(x.new::text, 2))::uuid"
     changed = {"event_id": "x.new", "record_id": "x.record_id", "source_id": "x.new::text", "drop_id": drop_id}
-    _copy(connection, "phi.events", changed, "join copied_events x on t.event_id = x.old", skip=("seq",))
+    sealed = _seal_anew(connection, "phi.events", "event_id", "copied_events")
+    _copy(
+        connection, "phi.events", changed | sealed, "join copied_events x on t.event_id = x.old" + ANEW, skip=("seq",)
+    )
     _copy(connection, "phi.patient_values", changed, "join copied_events x on t.event_id = x.old")
     own = {"record_id": "x.new", "value": "x.new::text"}
     _copy(connection, "phi.identifiers", own, "join copied x on t.record_id = x.old")
@@ -158,8 +163,25 @@ def copy_patients(connection: psycopg.Connection, count: int, oldest: float = 0,
     own = {"write_id": "x.new", "patient_id": "x.patient_id", "status": "'delivered'", "events": ITS_EVENTS}
     own["settled_at"] = f"t.created_at - {AGO} + interval '2 seconds'"
     _copy(connection, "ops.writes", own, "join copied_writes x on t.write_id = x.old", "overriding system value")
-    own = {"write_id": "x.new"}
-    _copy(connection, "phi.write_bodies", own, "join copied_writes x on t.write_id = x.old")
+    own = {"write_id": "x.new"} | _seal_anew(connection, "phi.write_bodies", "write_id", "copied_writes")
+    _copy(connection, "phi.write_bodies", own, "join copied_writes x on t.write_id = x.old" + ANEW)
+
+
+def _seal_anew(connection: psycopg.Connection, name: str, key: str, copies: str) -> dict[str, str]:
+    """The bodies of copies: each opens at its own place alone, and whoever resembles a newcomer is looked at again."""
+    cipher, place = Road().cipher, "events" if name == "phi.events" else "writes"
+    connection.execute(
+        "drop table if exists sealed_anew; create temp table sealed_anew (new text, kid text, body bytea)"
+    )
+    bodies = connection.execute(
+        f"select x.old, x.new, t.kid, t.body from {name} t join {copies} x on t.{key} = x.old".encode(), binary=True
+    ).fetchall()
+    rows = (
+        (str(new), *cipher.seal(cipher.open(kid, body, f"{place}|{old}"), f"{place}|{new}"))
+        for old, new, kid, body in bodies
+    )
+    copy_rows(connection, "sealed_anew", ("new", "kid", "body"), rows)
+    return {"kid": "s.kid", "body": "s.body"}
 
 
 def _invent_people(connection: psycopg.Connection) -> None:
