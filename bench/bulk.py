@@ -20,7 +20,7 @@ from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline_tests.sample_inputs import ndjson
 
 from . import peer, work
-from .place import cpu_seconds, fresh_postgres
+from .place import cpu_seconds, forget, fresh_postgres
 from .results import keep, machine, table
 
 STYLES = {
@@ -80,23 +80,13 @@ def _contend(name: str, settings: Settings, file: Path, processes: int) -> dict[
     if name == FLOOR:
         return _copy(settings, file)
     if name.startswith("glp1_pipeline"):
-        _forget(settings)
+        forget(settings)
         landing = Path(settings.landing_url)
         shutil.copyfile(file, landing / ".part.tmp")
         (landing / ".part.tmp").rename(landing / file.name)
         return work.in_child(processes)
     style = next(style for style, said in STYLES.items() if said == name)
     return peer.load(settings.store_url(), file, style)
-
-
-def _forget(settings: Settings) -> None:
-    """Empty our tables: what was in this file before would be a duplicate now."""
-    with psycopg.connect(settings.store_url(), autocommit=True) as connection:
-        tables = connection.execute(
-            "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname in ('phi', 'ops')"
-            " and tablename not in ('schema_version')"
-        ).fetchall()
-        connection.execute(f"truncate {', '.join(name for (name,) in tables)}".encode())
 
 
 def _copy(settings: Settings, file: Path) -> dict[str, Any]:

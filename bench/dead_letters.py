@@ -23,8 +23,7 @@ from glp1_pipeline.adapters.settings import PROJECT
 from glp1_pipeline.defs.resources import Road
 from glp1_pipeline_tests.sample_inputs import ndjson
 
-from .bulk import _forget as forget
-from .place import fresh_postgres
+from .place import forget, fresh_postgres
 from .results import keep, machine, table
 
 FIRST, PLAN, LOOK, APPLY = "charted the first time", "plan", "dry run", "applied"

@@ -2,13 +2,16 @@
 
 The tables are filled by copying rows that our own work made, so that every row, index and document is real in size
 and spread; who somebody is is invented for each, for whoever comes is compared with people who share something with
-them. Then the same number of new submissions goes through at each size.
+them. Then the same new submissions go through there and, by turns, in a store of ten thousand: the machine's minutes
+differ more than the sizes do.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import orjson
@@ -16,19 +19,21 @@ import psycopg
 
 from glp1_pipeline.adapters.charts.meet import FIELDS
 from glp1_pipeline.adapters.copying import copy_rows
+from glp1_pipeline.adapters.postgres import EmbeddedPostgres
+from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline.defs.resources import Road
 from glp1_pipeline.domain import identity
 from glp1_pipeline_tests.sample_inputs import clean_submission, contract, ndjson
 
 from . import work
-from .place import cpu_seconds, fresh_postgres
+from .place import cpu_seconds, forget, fresh_postgres
 from .results import keep, machine, table
 
 SEED_LINES = 10_000
 FORM = "3.0.0"
 OTHERS = 900_000_000
 """From this number on people are in no file of a benchmark."""
-SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
+SIZES = (30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
 PATIENTS = (
     "phi.charts", "phi.risk_flags", "ops.gate_results", "ops.provider_queue", "ops.tasks", "ops.copies", "ops.lanes",
     "phi.medication_courses", "ops.medication_transitions", "ops.follow_ups", "ops.clocks",
@@ -61,6 +66,7 @@ SINCE_THEN = {
     "ops.clocks": {"next_at": "case when x.days > 0 then now() + random() * interval '30 days' else t.next_at end"},
 }
 """What is another in a copy, and what has become of a patient since then, by table and column."""
+WHAT = "cpu", "postgres", "wall"
 ANEW = " join sealed_anew s on s.new = x.new::text"
 
 
@@ -68,42 +74,50 @@ def add_arguments(benches: Any) -> None:
     parser = benches.add_parser("grow", help="what a submission costs as the tables grow")
     parser.add_argument("--to", type=int, default=1_000_000, help="rows of the ledger at the end")
     parser.add_argument("--lines", type=int, default=5_000, help="submissions timed at each size")
-    parser.add_argument("--samples", type=int, default=3, help="times that they are timed; the least busy one counts")
+    parser.add_argument("--samples", type=int, default=3, help="turns of both")
 
 
 def run(chosen: argparse.Namespace) -> None:
     before = machine()
-    figures = []
-    with fresh_postgres() as (settings, server):
-        assert server.process is not None
-        postmaster, landing = server.process.pid, Path(settings.landing_url)
-
-        def go(lines: int, seed: int) -> dict[str, Any]:
-            ndjson(landing / ".next.tmp", lines, seed)
-            (landing / ".next.tmp").rename(landing / f"{seed}.ndjson")
-            cpu = cpu_seconds(postmaster)
-            one = work.in_child()
-            one["postgres_cpu_seconds"] = cpu_seconds(postmaster) - cpu
-            return one
-
-        go(SEED_LINES, 1)
-        seed, base = 1, None
+    figures, seed = [], 1
+    with fresh_postgres() as small, fresh_postgres() as large:
+        _go(large, SEED_LINES, seed)
         for size in [size for size in SIZES if size <= chosen.to]:
-            with psycopg.connect(settings.store_url(), autocommit=True) as connection:
+            with psycopg.connect(large[0].store_url(), autocommit=True) as connection:
                 rows = fill(connection, size)
-            samples = []
-            for _ in range(chosen.samples):
+            forget(small[0])
+            _go(small, SEED_LINES, 1)
+            os.sync()  # or the next seconds pay for what was filled
+            turns = []
+            for turn in range(chosen.samples):
                 seed += 1
-                samples.append(go(chosen.lines, seed))
-            cpu = min(1e6 * (s["cpu_seconds"] + s["postgres_cpu_seconds"]) / chosen.lines for s in samples)
-            postgres = min(1e6 * s["postgres_cpu_seconds"] / chosen.lines for s in samples)
-            wall = min(1e6 * s["seconds"] / chosen.lines for s in samples)
-            base = base or (cpu, wall)
-            figures.append((rows, cpu, postgres, wall, cpu / base[0], wall / base[1]))
-            print(f"  {rows:>10,} rows: {cpu:,.0f} us of CPU a submission", flush=True)
-    columns = ("rows in the ledger", "CPU us", "of it Postgres", "wall us", "CPU / first", "wall / first")
-    table(f"Growth: cost of a submission, {chosen.lines:,} at each size", columns, figures)
+                pair = [_go(place, chosen.lines, seed) for place in ((small, large), (large, small))[turn % 2]]
+                turns.append(pair[:: -1 if turn % 2 else 1])
+            cpu, postgres, wall = (median(each[1][what] for each in turns) for what in WHAT)
+            more = [median(each[1][what] / each[0][what] for each in turns) for what in WHAT]
+            figures.append((rows, cpu, postgres, wall, *more))
+            print(
+                f"  {rows:>10,} rows: {cpu:,.0f} us of CPU a submission, {more[0]:.2f} of the small one's", flush=True
+            )
+    columns = (
+        "rows in the ledger", "CPU us", "of it Postgres", "wall us", "CPU / small", "Postgres / small", "wall / small"
+    )  # fmt: skip
+    table(f"Growth: cost of a submission, beside {SEED_LINES:,} rows", columns, figures)
     keep("grow", {"chosen": vars(chosen), "columns": columns, "rows": figures}, before)
+
+
+def _go(place: tuple[Settings, EmbeddedPostgres], lines: int, seed: int) -> dict[str, float]:
+    """us a line of so many new submissions in this place."""
+    settings, server = place
+    assert server.process is not None
+    landing = Path(settings.landing_url)
+    ndjson(landing / ".next.tmp", lines, seed)
+    (landing / ".next.tmp").rename(landing / f"{seed}.ndjson")
+    before = cpu_seconds(server.process.pid)
+    one = work.in_child(home=settings.home)
+    postgres = cpu_seconds(server.process.pid) - before
+    told = {"cpu": one["cpu_seconds"] + postgres, "postgres": postgres, "wall": one["seconds"]}
+    return {what: 1e6 * seconds / lines for what, seconds in told.items()}
 
 
 def fill(connection: psycopg.Connection, size: int, of: str = "phi.events", days: int = 0) -> int:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
+
 from glp1_pipeline.adapters.cipher import KeyRing
 from glp1_pipeline.adapters.postgres import EmbeddedPostgres
 from glp1_pipeline.adapters.schema import migrate
@@ -52,6 +54,16 @@ def fresh_postgres() -> Iterator[tuple[Settings, EmbeddedPostgres]]:
             yield settings, server
         finally:
             server.remove()
+
+
+def forget(settings: Settings) -> None:
+    """Empty our tables: a line that comes again would be a duplicate."""
+    with psycopg.connect(settings.store_url(), autocommit=True) as connection:
+        tables = connection.execute(
+            "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname in ('phi', 'ops')"
+            " and tablename not in ('schema_version')"
+        ).fetchall()
+        connection.execute(f"truncate {', '.join(name for (name,) in tables)}".encode())
 
 
 def cpu_seconds(pid: int) -> float:

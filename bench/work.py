@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from glp1_pipeline.adapters import charts, ledger
@@ -24,10 +26,11 @@ from glp1_pipeline.domain.charting import make_ready
 _context = multiprocessing.get_context("spawn")
 
 
-def in_child(processes: int = 1) -> dict[str, Any]:
-    """Do the work in a child; what it took."""
+def in_child(processes: int = 1, home: Path | None = None) -> dict[str, Any]:
+    """Do the work in a child, in this home or the one that the environment names; what it took."""
     argv = [sys.executable, "-m", "bench.work", "--processes", str(processes)]
-    done = subprocess.run(argv, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True)
+    env = os.environ | ({"GLP1_HOME": str(home)} if home else {})
+    done = subprocess.run(argv, cwd=PROJECT, env=env, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
