@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 import psycopg
 
-from glp1_pipeline.adapters.charts.meet import FIELDS
+from glp1_pipeline.adapters.charts.likely import FIELDS
 from glp1_pipeline.adapters.copying import copy_rows
 from glp1_pipeline.adapters.postgres import EmbeddedPostgres
 from glp1_pipeline.adapters.settings import Settings

@@ -22,7 +22,7 @@ from ..place import fresh_postgres
 from ..results import percentile, table
 
 MOST_CANDIDATES = 200
-"""As in `adapters.charts.meet`: per key."""
+"""As in `adapters.charts.likely`: per key."""
 QUERY = (
     "select c.record_id, p.features from unnest(%s::bigint[]) k cross join lateral"
     " (select record_id from phi.people_keys s where s.key = k limit %s) c"

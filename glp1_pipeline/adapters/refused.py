@@ -16,7 +16,7 @@ from ..domain.contract import Contract
 from ..domain.crm import COPY
 from ..domain.outbox import keys_of
 from .charts import Scope, chart_events
-from .charts.meet import lock
+from .charts.grouping import lock
 from .cipher import Cipher
 from .status import events_of, patient_of
 

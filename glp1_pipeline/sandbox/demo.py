@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import psycopg
 
@@ -48,18 +49,19 @@ def prepare(settings: Settings) -> None:
         if sealed:
             raise KeyMissing(f"the database holds sealed events and there is no key ring at {path}: put the file back")
         KeyRing.create(path)
-    elif sealed and not any(_opens(Cipher(KeyRing.load(path)), *row) for row in sealed):
+    elif sealed and not _opens_any(Cipher(KeyRing.load(path)), sealed):
         raise KeyMissing(
             f"the database was filled with another key ring than that at {path}: everybody would become a new patient."
             " Put the right file back, or name another database"
         )
 
 
-def _opens(cipher: Cipher, event_id: uuid.UUID, kid: str, body: bytes) -> bool:
-    try:
-        return bool(cipher.open(kid, bytes(body), f"events|{event_id}"))
-    except (KeyMissing, Tampered):
-        return False
+def _opens_any(cipher: Cipher, sealed: Iterable[tuple[uuid.UUID, str, bytes]]) -> bool:
+    for event_id, kid, body in sealed:
+        with suppress(KeyMissing, Tampered):
+            cipher.open(kid, bytes(body), f"events|{event_id}")
+            return True
+    return False
 
 
 def up() -> None:

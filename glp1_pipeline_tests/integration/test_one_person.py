@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from glp1_pipeline.adapters import matches
-from glp1_pipeline.adapters.charts import claim, meet
+from glp1_pipeline.adapters.charts import claim, likely
 from glp1_pipeline.adapters.settling import settle_field
 from glp1_pipeline_tests.sample_inputs import contract
 from glp1_pipeline_tests.small_road import SmallRoad, amendment, empty_tables, submission
@@ -99,7 +99,7 @@ def misheard(n: int) -> dict[str, Any]:
 
 
 def test_a_replay_of_people_who_share_a_phone_with_many_takes_nobody_apart_in_whatever_batches(road, monkeypatch):
-    monkeypatch.setattr(meet, "MOST_CANDIDATES", 4)
+    monkeypatch.setattr(likely, "MOST_CANDIDATES", 4)
     road.send(*(event for n in range(6) for event in (at_the_desk(n), misheard(n))))
     road.send(*(at_the_desk(n) for n in range(10, 22)))
     joined = road.rows("select record_id, patient_id from ops.patient_links order by 1")
@@ -111,7 +111,7 @@ def test_a_replay_of_people_who_share_a_phone_with_many_takes_nobody_apart_in_wh
 
 
 def test_people_who_share_a_phone_with_many_are_found_whether_they_come_in_one_drop_or_in_many(road, monkeypatch):
-    monkeypatch.setattr(meet, "MOST_CANDIDATES", 4)
+    monkeypatch.setattr(likely, "MOST_CANDIDATES", 4)
     events = [event for n in range(8) for event in (at_the_desk(n), misheard(n))]
     road.send(*events)
     before = road.fingerprint()["patient_matches"]

@@ -1,6 +1,6 @@
 """The crosswalk: which record an event belongs to, by the identifiers that systems gave.
 
-Here: exact identifiers alone. Not here: who may be the same person by what they say of themselves (`meet`).
+Here: exact identifiers alone. Not here: who may be the same person by what they say of themselves (`likely`).
 """
 
 from __future__ import annotations

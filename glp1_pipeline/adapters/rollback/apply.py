@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 
 from ...domain.contract import Contract
 from ...domain.rollback import NOTHING_TO_DO, TAKEN_BACK
-from ..charts.meet import lock
+from ..charts.grouping import lock
 from ..cipher import Cipher
 from ..ehr import Ehr
 from ..plans import PlanFault, alone, is_free
