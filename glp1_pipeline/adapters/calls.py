@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 
 import orjson
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
 
+from glp1_pipeline.adapters.punctual import PunctualAdapter, by
 from glp1_pipeline.domain.outbox import Trouble, retry_after_seconds, trouble_of
 
 _quiet = logging.getLogger("urllib3")
@@ -127,25 +127,22 @@ class Caller:
             raise self.failure("unreachable")  # our own time is over before a byte was sent
         timeout = (min(limits.connect_timeout, left), min(limits.read_timeout, left))
         try:
-            with self._session() as session, session.request(
+            with by(ends), self._session() as session, session.request(
                 method, url, data=content, headers=headers, auth=auth, timeout=timeout, stream=True,
                 allow_redirects=False,
             ) as response:  # fmt: skip
-                return response.status_code, self._read(response, ends), response.headers
+                return response.status_code, self._read(response), response.headers
         except requests.exceptions.RequestException as error:
             raise self.failure("unreachable" if never_sent(error) else "no_answer") from None
         except (HTTPError, OSError):
             raise self.failure("no_answer") from None
 
-    def _read(self, response: requests.Response, ends: float) -> bytes:
+    def _read(self, response: requests.Response) -> bytes:
         parts, size = [], 0
-        # As it comes: to wait for so and so many bytes would let a server that sends one now and then hold us for ever.
         while part := response.raw.read1(64 * 1024, decode_content=True):
             size += len(part)
             if size > self.limits.max_response_bytes:
                 raise self.failure("rubbish", response.status_code)
-            if time.monotonic() > ends:
-                raise self.failure("no_answer", response.status_code)
             parts.append(part)
         return b"".join(parts)
 
@@ -158,7 +155,7 @@ class Caller:
             session = requests.Session()
             session.trust_env = False  # no proxy and no .netrc of whoever started us
             session.verify = self.ca_file or True
-            adapter = HTTPAdapter(pool_connections=2, pool_maxsize=2, max_retries=0)
+            adapter = PunctualAdapter(pool_connections=2, pool_maxsize=2, max_retries=0)
             session.mount("https://", adapter)
             session.mount("http://", adapter)
         try:

@@ -1,4 +1,4 @@
-"""What a call may leave behind: nothing of its address in a log, whatever the other end answers."""
+"""What a call may leave behind: nothing of its address in a log, whatever the other end answers. And that it ends."""
 
 import logging
 import socket
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from glp1_pipeline.adapters.calls import Caller, Limits
+from glp1_pipeline.adapters.calls import Caller, CallFailure, Limits
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nno header at all\r\nConnection: close\r\n\r\n{}"
 
@@ -53,3 +53,33 @@ def test_an_odd_answer_puts_no_address_into_a_log(odd_server: str, capfd: pytest
         caller.close()
     assert listener.said == []
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("begun", [b"HTTP/1.1 200 OK\r\nX-Slow: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"])
+def test_an_answer_that_comes_a_letter_now_and_then_is_not_waited_for(begun: bytes) -> None:
+    """Each letter comes long before a read is given up; all of them would take an hour."""
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip() -> None:
+            line, _ = listening.accept()
+            with line:
+                line.recv(65536)
+                line.sendall(begun)
+                while not ended.wait(0.1):
+                    try:
+                        line.sendall(b"x")
+                    except OSError:
+                        ended.set()  # hung up on, as it should be
+
+        threading.Thread(target=drip, daemon=True).start()
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        caller = Caller("EHR", address, Limits(connect_timeout=0.5, read_timeout=1.0))
+        try:
+            with pytest.raises(CallFailure) as failed:
+                caller.call("GET", "/Patient", None, {})
+            assert failed.value.trouble == "no_answer"
+            assert ended.wait(10), "the line is not kept for another call"
+        finally:
+            ended.set()
+            caller.close()
