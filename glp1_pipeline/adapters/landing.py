@@ -18,6 +18,7 @@ import stat
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -211,16 +212,32 @@ class _Object(io.BufferedReader):
         self.state = state
 
 
+@contextmanager
+def _its_faults_told() -> Iterator[None]:
+    """Each driver has errors of its own, whose texts may quote addresses and keys: told by their class."""
+    try:
+        yield
+    except (ImportError, ValueError):
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a driver may raise
+        raise LandingFault(
+            f"the landing zone of GLP1_LANDING_URL does not answer as it should ({type(error).__name__}): check its"
+            " address, our rights there and its credentials, and try again; what it has already counts once"
+        ) from None
+
+
 class Bucket(Folder):
     """A landing zone behind an fsspec URL (s3, gs, abfs, sftp …): an object appears whole or not at all."""
 
     def __init__(self, url: str, archive: Path | None, cipher: Cipher) -> None:
         try:
-            self.filesystem, self.root = fsspec.core.url_to_fs(url)
+            with _its_faults_told():
+                self.filesystem, self.root = fsspec.core.url_to_fs(url)  # some drivers call there at once
         except (ImportError, ValueError) as error:
             raise LandingFault(f"GLP1_LANDING_URL needs a driver that is not installed: {error}") from None
+        with _its_faults_told():
+            self.filesystem.makedirs(self.root, exist_ok=True)
         self.archive, self.cipher = archive, cipher
-        self.filesystem.makedirs(self.root, exist_ok=True)
 
     def ready(self, limit: int = 500) -> list[str]:
         self.filesystem.invalidate_cache()
@@ -266,7 +283,7 @@ class Bucket(Folder):
             return
 
     def put(self, name: str, stream: BinaryIO) -> None:
-        with self.filesystem.open(f"{self.root}/{name}", "wb") as file:
+        with _its_faults_told(), self.filesystem.open(f"{self.root}/{name}", "wb") as file:
             while chunk := stream.read(CHUNK):
                 file.write(chunk)
 

@@ -214,6 +214,22 @@ def test_a_drop_left_behind_between_the_two_last_steps_is_found_again(folder):
     assert folder.ready() == [f".settled-{DROP}"]
 
 
+def test_a_bucket_whose_server_is_away_is_told_in_a_sentence(tmp_path):
+    settings = Settings.from_env({"GLP1_HOME": str(tmp_path)})
+    settings.make_home()
+    KeyRing.create(settings.home / "secrets" / "keys.json")
+    (tmp_path / "one.json").write_bytes(b"{}")
+    said = subprocess.run(
+        [sys.executable, "-m", "glp1_pipeline.cli", "drop", str(tmp_path / "one.json")],
+        env={**os.environ, "GLP1_HOME": str(tmp_path), "GLP1_LANDING_URL": "ftp://jane:canary@127.0.0.1:1/drops"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert said.returncode == 1
+    assert "does not answer as it should (ConnectionRefusedError): check its address" in said.stderr
+    assert "Traceback" not in said.stderr
+    assert "canary" not in said.stderr + said.stdout
+
+
 def test_a_bucket_lands_drops_like_a_folder(tmp_path, cipher):
     bucket = Bucket("memory://landing-test", tmp_path / "archive", cipher)
     bucket.put("one.json", io.BytesIO(b"{}"))
