@@ -76,7 +76,7 @@ class Caller:
     """Calls to one base address. Threads may share it: each call has a connection to itself; the rate is one."""
 
     def __init__(self, system: str, base: str, limits: Limits, ca_file: str | None = None) -> None:
-        """`ca_file`: who vouches for the other end; None: whom this machine trusts."""
+        """`ca_file`: who alone vouches for the other end; None: whom this machine trusts (`trust`)."""
         self.system, self.base, self.limits, self.ca_file = system, base.rstrip("/"), limits, ca_file
         self._idle: list[requests.Session] = []
         self._lock = threading.Lock()

@@ -23,6 +23,7 @@ import requests
 from glp1_pipeline.domain.outbox import Trouble, trouble_of
 
 from .calls import never_sent
+from .trust import TrustingAdapter
 
 SENT = "sent"
 WEBHOOK = "webhook+"
@@ -66,6 +67,7 @@ def _post(url: str, secret: str, message: Mapping[str, Any]) -> str:
     try:
         with requests.Session() as session:
             session.trust_env = False
+            session.mount("https://", TrustingAdapter())
             answer = session.post(
                 url, data=body, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False, stream=True
             )

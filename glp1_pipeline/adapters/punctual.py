@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from glp1_pipeline.adapters.trust import TrustingAdapter
 
 _call = threading.local()  # a call is one thread's
 
@@ -34,7 +35,7 @@ def by(moment: float) -> Iterator[None]:
         del _call.ends
 
 
-class PunctualAdapter(HTTPAdapter):
+class PunctualAdapter(TrustingAdapter):
     """Use it within `by` alone."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:

@@ -4,10 +4,13 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from glp1_pipeline.adapters import trust
 from glp1_pipeline.adapters.calls import Caller, CallFailure, Limits
+from glp1_pipeline.sandbox.drills.tls import TlsFront
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nno header at all\r\nConnection: close\r\n\r\n{}"
 
@@ -27,6 +30,26 @@ def odd_server() -> Iterator[str]:
         answering.start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         answering.join()
+
+
+@pytest.fixture
+def plain_server() -> Iterator[str]:
+    """Answers every request, without TLS."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            while True:
+                try:
+                    line, _ = listening.accept()
+                except OSError:
+                    return
+                with line:
+                    line.recv(65536)
+                    line.sendall(ANSWER)
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
 
 
 class Listener(logging.Handler):
@@ -83,3 +106,21 @@ def test_an_answer_that_comes_a_letter_now_and_then_is_not_waited_for(begun: byt
         finally:
             ended.set()
             caller.close()
+
+
+def test_a_company_s_own_authority_is_believed_where_its_machine_believes_it(
+    plain_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trust.trusted.cache_clear()
+    with TlsFront(plain_server, tmp_path) as front:
+        stranger = Caller("EHR", front.url, Limits())
+        with pytest.raises(CallFailure) as failed:
+            stranger.call("GET", "/metadata", None, {})
+        assert failed.value.trouble == "unreachable", "nothing was sent to who may be anybody"
+        stranger.close()
+        monkeypatch.setenv("SSL_CERT_FILE", str(front.ca_file))  # as an owner of a machine adds it to the others
+        trust.trusted.cache_clear()
+        known = Caller("EHR", front.url, Limits())
+        assert known.call("GET", "/metadata", None, {}).status == 200
+        known.close()
+    trust.trusted.cache_clear()
