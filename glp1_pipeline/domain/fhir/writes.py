@@ -58,10 +58,9 @@ def content_hash(dumped: bytes) -> str:
 def transaction(dumped: Mapping[str, bytes]) -> bytes:
     """One transaction of dumped resources by `Type/id`, each put under its own id: no identity twice, no byte made
     twice."""
-    entries = [
-        f'{{"fullUrl":"urn:uuid:{key.partition("/")[2]}","request":{{"method":"PUT","url":"{key}"}},"resource":'.encode()
-        + content
-        + b"}"
-        for key, content in dumped.items()
-    ]
-    return b'{"entry":[' + b",".join(entries) + b'],"resourceType":"Bundle","type":"transaction"}'
+    parts: list[bytes] = []
+    for key, content in dumped.items():
+        rid = key.partition("/")[2]
+        begun = f',{{"fullUrl":"urn:uuid:{rid}","request":{{"method":"PUT","url":"{key}"}},"resource":'
+        parts += (begun.encode(), content, b"}")
+    return b'{"entry":[' + b"".join(parts)[1:] + b'],"resourceType":"Bundle","type":"transaction"}'
