@@ -55,8 +55,8 @@ def chart_write(
     )
     outward_said, keep = leaving(resources)
     resources |= outward_said
-    patient = fhir.patient_key(patient_id)
-    if chart.blocked and patient in planned:
+    patient = fhir.patient_key(patient_id) if planned else ""
+    if patient in planned and chart.blocked:
         # A person must settle who this is: until then the Patient there stays as it is, but for who is part of them.
         last = known.sent(patient_id)[patient]
         if fhir.replaced_by(last) <= set(records):  # else it may say what somebody says who is another patient now
