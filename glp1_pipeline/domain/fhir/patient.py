@@ -92,20 +92,21 @@ def _telecom(page: Page) -> list[Resource]:
 
 
 def _address(page: Page) -> Resource | None:
-    given = page.chart.get("demo.address")
-    lines = [line for name in ("street", "line1", "street2", "line2", "unit") if (line := _text(part(given, name)))]
+    told = page.chart.get("demo.address")
+    given = told if isinstance(told, dict) else {}
+    lines = [line for name in ("street", "line1", "street2", "line2", "unit") if (line := _text(given.get(name)))]
     address: Resource = {"use": "home"}
     if lines:
         address["line"] = lines
-    if city := _text(part(given, "city")):
+    if city := _text(given.get("city")):
         address["city"] = city
-    if state := _text(part(given, "state") or page.chart.get("demo.state_residence")):
+    if state := _text(given.get("state") or page.chart.get("demo.state_residence")):
         address["state"] = state
     elif (why := page.chart.state("demo.state_residence")) in ABSENT:
         address["_state"] = ABSENT_ELEMENT[why]
     if postal := _text(part(given, "postal", "postal_code", "zip")):
         address["postalCode"] = postal
-    if country := _text(part(given, "country")):
+    if country := _text(given.get("country")):
         address["country"] = country
     if len(address) == 1 and (why := page.chart.state("demo.address")) in ABSENT:
         address |= ABSENT_ELEMENT[why]
