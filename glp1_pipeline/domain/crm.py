@@ -16,7 +16,8 @@ from typing import Any, Final
 import orjson
 
 from .chart import Chart
-from .contract import Contract, Stage
+from .contract import Contract, CrmProperty, Stage
+from .declared import kept
 from .gates import GateResult
 
 COPY: Final = "contact"
@@ -69,21 +70,33 @@ def contact(
     """
     told: dict[str, str] = {}
     when_new: dict[str, str] = {}
-    computed = {"pipeline_status": pipeline_status(chart, stage, gate), "followup_status": followup_status}
-    for name, declared in contract.crm.items():
-        if declared.flows == "in":
-            continue
-        if declared.computed:
-            value = computed[declared.computed]
-        elif declared.means == "opt_out":
-            value = "true" if is_opted_out(chart.get(declared.field)) else None
+    worked_out = {"pipeline_status": pipeline_status(chart, stage, gate), "followup_status": followup_status}
+    for name, computed, field, is_opt_out, theirs in _outgoing(contract):
+        if computed:
+            value = worked_out[computed]
+        elif is_opt_out:
+            value = "true" if is_opted_out(chart.get(field)) else None
         else:
-            value = _text(chart.get(declared.field))
-        if not value:
-            continue
-        is_theirs = declared.means == "value" and declared.field and not _is_ours(contract, declared.field, stage)
-        (when_new if is_theirs else told)[name] = value
+            value = _text(chart.get(field))
+        if value:
+            (when_new if stage in theirs else told)[name] = value
     return {COPY: {"key": chart.patient_id, "properties": told, "when_new": when_new}}
+
+
+@kept
+def _outgoing(contract: Contract) -> list[tuple[str, str, str, bool, frozenset[Stage]]]:
+    """What the CRM is told: property, what is worked out for it, else its field, whether that is told as an opt-out,
+    and the stages in which the CRM owns it, or nobody."""
+    return [
+        (name, p.computed, p.field, p.means == "opt_out", _theirs(contract, p))
+        for name, p in contract.crm.items()
+        if p.flows != "in"
+    ]
+
+
+def _theirs(contract: Contract, declared: CrmProperty) -> frozenset[Stage]:
+    owners = contract.fields[declared.field].owner if declared.field and declared.means == "value" else {}
+    return frozenset(stage for stage, owner in owners.items() if owner in ("crm", "nobody"))
 
 
 def retired_contact(contract: Contract, body: Mapping[str, Any], record_id: str) -> dict[str, Any]:
@@ -116,11 +129,6 @@ def pipeline_status(chart: Chart, stage: Stage, gate: GateResult | None) -> str:
 
 def is_opted_out(consent: Any) -> bool:
     return isinstance(consent, Mapping) and consent.get("status") in ("refused", "revoked")
-
-
-def _is_ours(contract: Contract, field: str, stage: Stage) -> bool:
-    """Whether the pipeline brings the field's value to the CRM: some other system than the CRM owns it."""
-    return contract.fields[field].owner[stage] not in ("crm", "nobody")
 
 
 def _text(value: Any) -> str | None:
