@@ -88,7 +88,8 @@ def _category(rule: FlagRule) -> list[Resource]:
 def write_tasks(page: Page, tasks: Iterable[Needed], flags: Mapping[str, Raised]) -> None:
     for task in tasks:
         since = task.since or _arose(page, task.cause, flags)
-        shown = _task(page, task.code, task.cause, "requested", since, since)
+        opened = instant_utc(since)
+        shown = _task(page, task.code, task.cause, "requested", opened, opened)
         shown["performerType"] = [{"text": task.owner}]
         if (about := _edited(task.cause)) is not None:
             shown["focus"] = {"reference": about}
@@ -107,18 +108,18 @@ def write_closed_tasks(page: Page, closed: Iterable[tuple[str, str]]) -> None:
     first = min(_submitted(page))
     for code, cause in closed:
         answered = page.received_at(cause.partition(":")[0])
-        _task(page, code, cause, "completed", first, max(first, answered or first))
+        _task(page, code, cause, "completed", instant_utc(first), instant_utc(max(first, answered or first)))
 
 
-def _task(page: Page, code: str, cause: str, status: str, opened: datetime, changed: datetime) -> Resource:
+def _task(page: Page, code: str, cause: str, status: str, opened: str, changed: str) -> Resource:
     kind = page.tables.contract.tasks.get(code)
     shown: Resource = {
         "status": status,
         "intent": "order",
         "code": concept(TASK_SYSTEM, code_token(code), kind.purpose if kind else None),
         "for": page.patient,
-        "authoredOn": instant_utc(opened),
-        "lastModified": instant_utc(changed),
+        "authoredOn": opened,
+        "lastModified": changed,
         "requester": ASSEMBLER,
         "reasonCode": concept(CAUSE_SYSTEM, code_token(cause)),
     }
