@@ -111,11 +111,11 @@ def evaluate(contract: Contract, chart: Chart) -> dict[str, RaisedFlag]:
         return {}
     facts = Facts(contract, chart)
     raised: dict[str, RaisedFlag] = {}
-    for flag_id, severity, fires, is_urgent in _plan(contract).asked_of(chart):
-        hit = fires(chart, facts) if has_intake or is_urgent else None
+    for asked in _plan(contract).asked_of(chart):
+        hit = asked.fires(chart, facts) if has_intake or asked.is_urgent else None
         if hit is not None:
             event_id = next((event for n in hit[1] if (event := chart.event_of(n))), chart.latest.event_id)
-            raised[flag_id] = RaisedFlag(flag_id, hit[0] or severity, hit[1], event_id)
+            raised[asked.flag_id] = RaisedFlag(asked.flag_id, hit[0] or asked.severity, hit[1], event_id)
     return raised
 
 

@@ -121,7 +121,7 @@ def weight_implausible(chart: Chart, facts: Facts) -> Hit:
 
 def _held_implausible(chart: Chart, name: str) -> bool:
     value = chart.values.get(name)
-    return value is not None and str(value.get("held", "")).startswith("implausible")
+    return value is not None and "held" in value and str(value["held"]).startswith("implausible")
 
 
 def _jumped(chart: Chart, name: str) -> bool:
