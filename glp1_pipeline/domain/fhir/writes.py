@@ -56,11 +56,12 @@ def content_hash(dumped: bytes) -> str:
 
 
 def transaction(dumped: Mapping[str, bytes]) -> bytes:
-    """One transaction of dumped resources by `Type/id`, each put under its own id: no identity twice, no byte made
-    twice."""
-    parts: list[bytes] = []
+    """One transaction of dumped resources by `Type/id`, of one at least, each put under its own id: no identity twice,
+    no byte made twice."""
+    parts = [b'{"entry":[']
     for key, content in dumped.items():
         rid = key.partition("/")[2]
-        begun = f',{{"fullUrl":"urn:uuid:{rid}","request":{{"method":"PUT","url":"{key}"}},"resource":'
-        parts += (begun.encode(), content, b"}")
-    return b'{"entry":[' + b"".join(parts)[1:] + b'],"resourceType":"Bundle","type":"transaction"}'
+        begun = f'{{"fullUrl":"urn:uuid:{rid}","request":{{"method":"PUT","url":"{key}"}},"resource":'
+        parts += (begun.encode(), content, b"},")
+    parts[-1] = b'}],"resourceType":"Bundle","type":"transaction"}'
+    return b"".join(parts)
