@@ -112,7 +112,7 @@ def _correct(chart: Chart, report: Reported, consents: frozenset[str], refused_a
         chart.values = dict(report.values)
         chart.sources = dict.fromkeys(report.values, report.event_id)
         for name in consents & report.values.keys():
-            if report.values[name].get("null") != "absent" and not is_given(report.values[name]):
+            if not is_given(value := report.values[name]) and value.get("null") != "absent":
                 refused_at[name] = report.received_at
         return
     for name, value in report.values.items():

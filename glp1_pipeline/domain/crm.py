@@ -128,7 +128,7 @@ def pipeline_status(chart: Chart, stage: Stage, gate: GateResult | None) -> str:
 
 
 def is_opted_out(consent: Any) -> bool:
-    return isinstance(consent, Mapping) and consent.get("status") in ("refused", "revoked")
+    return isinstance(consent, dict) and consent.get("status") in ("refused", "revoked")
 
 
 def _text(value: Any) -> str | None:

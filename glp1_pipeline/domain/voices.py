@@ -253,4 +253,4 @@ class Voices:
 def is_given(value: Value) -> bool:
     """Whether a consent document gives consent: neither refused, revoked nor left open."""
     decision = value.get("value")
-    return isinstance(decision, Mapping) and decision.get("status") == "given"
+    return isinstance(decision, dict) and decision.get("status") == "given"
