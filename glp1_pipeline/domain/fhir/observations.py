@@ -127,14 +127,14 @@ def _pressure(page: Page, field: str, value: Value) -> Resource | None:
     if "value" not in value:
         return _no_value(value)
     told = value["value"]
-    numbers = [part(told, *names) for _, names in _SIDES]
-    if any(_is_number(n) for n in numbers):
+    sides = [(code, n if _is_number(n := part(told, *names)) else None) for code, names in _SIDES]
+    if any(number is not None for _, number in sides):
         return {
             "component": [
-                {"code": code, "valueQuantity": _amount(number, "mm[Hg]")}
-                if _is_number(number)
-                else {"code": code, "dataAbsentReason": _NOT_TOLD}
-                for (code, _), number in zip(_SIDES, numbers, strict=True)
+                {"code": code, "dataAbsentReason": _NOT_TOLD}
+                if number is None
+                else {"code": code, "valueQuantity": _amount(number, "mm[Hg]")}
+                for code, number in sides
             ]
         }
     word = told if isinstance(told, str) else part(told, "range", "category")
