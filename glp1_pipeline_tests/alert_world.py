@@ -120,8 +120,8 @@ class AlertWorld:
 
     def write(self, status: str, minutes: float, target: str = "ehr") -> None:
         self.connection.execute(
-            "insert into ops.writes (target, patient_id, n, kind, resources, sha256, status, events, created_at,"
-            " settled_at) select %s, %s, 1, 'ehr_chart', 1, '\\x00', %s, '{}', at, at"
+            "insert into ops.writes (target, patient_id, n, kind, resources, status, events, created_at,"
+            " settled_at) select %s, %s, 1, 'ehr_chart', 1, %s, '{}', at, at"
             " from (select now() - make_interval(secs => %s) as at) as t",
             (target, uuid.uuid4(), status, minutes * 60),
         )

@@ -6,7 +6,6 @@ the patient's lock and counts the write in ops.copies.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -37,11 +36,11 @@ def enqueue(
     numbered = [(number, write) for (number,), write in zip(numbers, writes, strict=True)]
     copy_rows(
         connection, "ops.writes",
-        ("write_id", "target", "patient_id", "n", "kind", "resources", "sha256", "status", "events", "created_at",
+        ("write_id", "target", "patient_id", "n", "kind", "resources", "status", "events", "created_at",
          "contract_version"),
         ((number, w.target, w.patient_id, w.n, w.kind,
           len(w.hashes) + (w.target == EHR),  # a provenance goes with each
-          hashlib.sha256(w.body).digest(), "ready", w.event_ids, now, contract_version) for number, w in numbered),
+          "ready", w.event_ids, now, contract_version) for number, w in numbered),
     )  # fmt: skip
     seal = cipher.seal_in_transaction()
     sealed = ((number, *seal(write.body, f"writes|{number}")) for number, write in numbered)

@@ -96,8 +96,8 @@ def fill_sync(road: SmallRoad) -> None:
     states = ["delivered"] * 7 + ["dead", "ready", "cancelled"]
     for n, state in enumerate(states):
         (write_id,) = road.connection.execute(
-            "insert into ops.writes (target, patient_id, n, kind, resources, sha256, status, tries, events, created_at,"
-            " settled_at) values ('crm', %s, 1, 'crm_contact', 1, '', %s, 1, '{}', %s, %s) returning write_id",
+            "insert into ops.writes (target, patient_id, n, kind, resources, status, tries, events, created_at,"
+            " settled_at) values ('crm', %s, 1, 'crm_contact', 1, %s, 1, '{}', %s, %s) returning write_id",
             (uuid.UUID(int=n), state, at(0), at(0, 500) if state == "delivered" else None),
         ).fetchone() or (0,)  # fmt: skip
         outcomes = {"delivered": ["delivered"], "dead": ["retry", "retry", "dead"]}.get(state, [])

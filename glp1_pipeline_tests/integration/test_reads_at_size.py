@@ -56,8 +56,8 @@ def old(road: SmallRoad) -> SmallRoad:
         (MANY,),
     )
     road.connection.execute(
-        "insert into ops.writes (target, patient_id, n, kind, resources, sha256, status, events, created_at,"
-        " settled_at) select 'ehr', gen_random_uuid(), 1, 'ehr_chart', 1, '', 'delivered', '{}', at, at"
+        "insert into ops.writes (target, patient_id, n, kind, resources, status, events, created_at,"
+        " settled_at) select 'ehr', gen_random_uuid(), 1, 'ehr_chart', 1, 'delivered', '{}', at, at"
         " from generate_series(1, %s) n, lateral (select now() - make_interval(days => 100 + n %% 200) as at) t",
         (MANY,),
     )

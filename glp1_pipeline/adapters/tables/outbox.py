@@ -28,7 +28,6 @@ writes = Table(
     required("n", Integer),
     required("kind", Text),
     required("resources", Integer),
-    required("sha256", LargeBinary),
     required("status", Text),
     required("tries", Integer, server_default="0"),
     required("events", ARRAY(Uuid)),
