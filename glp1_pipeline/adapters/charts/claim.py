@@ -24,6 +24,9 @@ ROOM = (
     f"current_setting('max_locks_per_transaction')::int * current_setting('max_connections')::int / {LOCKS * AT_ONCE}"
 )
 """Events whose locks find room there: 320 on a server as it comes."""
+BY_INDEX = "set local enable_seqscan = off; set local enable_bitmapscan = off"
+"""All that a batch looks up is a thousand rows by their ids: without statistics, as of a file that was just read,
+Postgres would read whole tables for them, more with each batch."""
 COLUMNS = "event_id, seq, kid, body, received_at, status, reason"
 
 
@@ -82,7 +85,7 @@ def claim(connection, scope: Scope, after: int) -> list[tuple]:
     # A replay waits for a row that another run holds; a run of what is pending leaves it to that run.
     locked = "" if scope.is_replay else "skip locked"
     # What a batch asks is small: starting helpers for a query of this transaction costs more than they bring.
-    connection.execute("set local max_parallel_workers_per_gather = 0")
+    connection.execute(f"set local max_parallel_workers_per_gather = 0; {BY_INDEX}")
     # By day first, as the index of what waits is: else each batch would sort the whole backlog.
     order = "seq" if scope.is_replay else "received_on, seq"
     if scope.is_of_pending:
@@ -112,15 +115,20 @@ def claim_unshown(connection, patient_of: Mapping[str, str], but: Collection[uui
     """The charted check-ins of these records, where the EHR was never told of the patient, but for some events."""
     if not patient_of:
         return []
-    found = connection.execute(
-        "select v.event_id from unnest(%s::uuid[], %s::uuid[]) as u(record_id, patient_id) join phi.patient_values v"
-        " using (record_id) where v.source = %s and v.status <> 'in-progress' and v.event_id <> all(%s)"
-        " and not exists (select from ops.copies c where c.target = %s and c.patient_id = u.patient_id)",
-        ([*patient_of], [*patient_of.values()], FOLLOWUP, list(but), EHR),
+    told = connection.execute(
+        "select event_id, record_id from phi.patient_values where record_id = any(%s::uuid[]) and source = %s"
+        " and status <> 'in-progress'",
+        ([*patient_of], FOLLOWUP),
     ).fetchall()
-    if not found:
+    if not told:
         return []
+    shown = connection.execute(
+        "select patient_id from ops.copies where target = %s and patient_id = any(%s::uuid[])",
+        (EHR, [patient_of[str(record_id)] for _, record_id in told]),
+    )
+    to_whom = {str(patient_id) for (patient_id,) in shown}
+    unshown = {event_id for event_id, record_id in told if patient_of[str(record_id)] not in to_whom}
     return connection.execute(
         f"select {COLUMNS} from phi.events where event_id = any(%s) and status = 'charted' order by seq for update",
-        ([event_id for (event_id,) in found],),
+        (sorted(unshown.difference(but)),),
     ).fetchall()

@@ -60,11 +60,11 @@ def meet(connection, contract: Contract, claimed: Sequence[Claimed], said: Read,
     ):
         met.reviews.setdefault(met.patient_of[str(mine)], set()).add(str(other))
     for system, value, record_id in connection.execute(
-        "select system, value, record_id from phi.identifiers where record_id = any(%s::uuid[])"
-        " and starts_with(system, %s) order by system, value",
-        (sorted(met.patient_of), ACCOUNT),
+        "select system, value, record_id from phi.identifiers where record_id = any(%s::uuid[]) order by system, value",
+        (sorted(met.patient_of),),
     ):
-        met.accounts.setdefault(str(record_id), []).append((system, value))
+        if system.startswith(ACCOUNT):  # asked of Postgres, it would look through the accounts of everybody
+            met.accounts.setdefault(str(record_id), []).append((system, value))
     return met
 
 

@@ -39,21 +39,20 @@ def find_records(connection, cipher: Cipher, claimed: Sequence[Claimed]) -> list
     if not learned:
         return refused
     identifiers = sorted(learned)
-    systems, values = [s for s, _ in identifiers], [v for _, v in identifiers]
-    connection.execute(
+    new = connection.execute(
         "insert into phi.identifiers (system, value, record_id, learned_by, learned_at)"
         " select s, v, p, e, now() from unnest(%s::text[], %s::text[], %s::uuid[], %s::uuid[]) as t(s, v, p, e)"
-        " on conflict do nothing",
-        (systems, values, [learned[i][0] for i in identifiers], [learned[i][1] for i in identifiers]),
+        " on conflict do nothing returning system, value",
+        tuple(list(column) for column in zip(*((*i, *learned[i]) for i in identifiers), strict=True)),
     )
-    found = {
-        (system, value): str(record_id)
+    found = {identifier: learned[identifier][0] for identifier in new}
+    if known := [identifier for identifier in identifiers if identifier not in found]:
         for system, value, record_id in connection.execute(
             "select i.system, i.value, i.record_id from phi.identifiers i"
             " join unnest(%s::text[], %s::text[]) as t(s, v) on i.system = t.s and i.value = t.v",
-            (systems, values),
-        )
-    }
+            tuple(list(column) for column in zip(*known, strict=True)),
+        ):
+            found[system, value] = str(record_id)
     for c in claimed:
         if c.event_id in own:
             named, c.record_id = c.record_id, found[own[c.event_id]]
