@@ -33,7 +33,7 @@ Index("patient_values_record", patient_values.c.record_id)
 Index(
     "patient_values_unmapped",
     patient_values.c.received_at,
-    postgresql_where=text("doc::text like '%\"unmapped\":%'"),
+    postgresql_where=text("strpos(doc::text, '\"unmapped\":') > 0"),
 )
 
 charts = Table(
