@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, BinaryIO
 
 import psycopg
@@ -251,8 +252,7 @@ def _write_chunk(
         if added:
             reasons["conflict"] = len(added)
         rejected = sum(reasons.values())
-        parts = Counter(part_of(rows[event_id]) for event_id in fresh)
-        parts.update(part_of(row) for event_id, row in conflicts.items() if event_id in added)
+        parts = _parts([rows[i] for i in fresh] + [row for i, row in conflicts.items() if i in added])
         events = len(fresh) + len(added) - rejected
         connection.execute(
             "update ops.drops set read_bytes = %s, lines = lines + %s, events = events + %s, rejected = rejected + %s,"
@@ -326,10 +326,12 @@ def _is_said_again(cipher: Cipher, row: tuple, sha256: bytes, kid: str, body: by
     return say_the_same(first, cipher.open(row[12], row[13], place))
 
 
-def part_of(row: tuple) -> str:
-    """Which part of what was received a row of events is counted in."""
-    values = dict(zip(COLUMNS, row, strict=True))
-    return part_key(values["received_on"], values["source"], values["type"])
+def _parts(rows: Iterable[tuple]) -> dict[str, int]:
+    """How many of these rows of events are of each part of what was received."""
+    found: dict[str, int] = Counter()
+    for part, number in Counter(map(itemgetter(*map(COLUMNS.index, ("received_on", "source", "type"))), rows)).items():
+        found[part_key(*part)] += number
+    return found
 
 
 def _conflict(cipher: Cipher, row: tuple) -> tuple:
