@@ -22,14 +22,17 @@ def enqueue(
 ) -> dict[tuple[str, str], int]:
     """Write the rows and wake the deliverer; the id of each write by target and patient."""
     # The lane first: its lock makes the order of writes the order of commits, and wakes the deliverer.
-    connection.execute(
-        "insert into ops.lanes (target, patient_id, has_work, next_at) select t, p, true, now()"
-        " from unnest(%s::text[], %s::uuid[]) as u(t, p) order by 1, 2"
-        # A lane at rest waits for nothing, also where its clock was ahead when it came to rest.
-        " on conflict (target, patient_id) do update set has_work = true,"
-        " next_at = case when lanes.has_work then lanes.next_at else excluded.next_at end",
-        ([w.target for w in writes], [w.patient_id for w in writes]),
-    )
+    if later := [write for write in writes if write.n > 1]:
+        connection.execute(
+            "insert into ops.lanes (target, patient_id, has_work, next_at) select t, p, true, now()"
+            " from unnest(%s::text[], %s::uuid[]) as u(t, p) order by 1, 2"
+            # A lane at rest waits for nothing, also where its clock was ahead when it came to rest.
+            " on conflict (target, patient_id) do update set has_work = true,"
+            " next_at = case when lanes.has_work then lanes.next_at else excluded.next_at end",
+            ([w.target for w in later], [w.patient_id for w in later]),
+        )
+    opened = ((w.target, w.patient_id, True, now) for w in writes if w.n == 1)  # before its first write it has no lane
+    copy_rows(connection, "ops.lanes", ("target", "patient_id", "has_work", "next_at"), opened)
     numbers = connection.execute(
         "select nextval('ops.writes_write_id_seq') from generate_series(1, %s)", (len(writes),)
     ).fetchall()

@@ -95,17 +95,24 @@ def test_a_patient_whose_decision_fails_holds_no_other_patient(road: SmallRoad, 
     assert_in_balance(road)
 
 
-def test_a_patient_of_whom_one_row_is_made_twice_holds_no_other_patient(road: SmallRoad, monkeypatch):
+@pytest.mark.parametrize(("is_known", "reason"), [(False, "UniqueViolation"), (True, "CardinalityViolation")])
+def test_a_patient_of_whom_one_row_is_made_twice_holds_no_other_patient(
+    road: SmallRoad, monkeypatch: pytest.MonkeyPatch, is_known: bool, reason: str
+):
     inner = tasks.derive
+    marked = submission(9, **{"demo.legal_first": "Marked"})
+    if is_known:
+        road.send(marked)
+        marked = amendment(marked, 1, {"anthro.weight": {"value": 90, "unit": "kg"}})
 
     def derive(contract: Any, chart: Any, *told: Any) -> Any:
         return inner(contract, chart, *told) * (2 if chart.get("demo.legal_first") == "Marked" else 1)
 
     with monkeypatch.context() as broken:
         broken.setattr(tasks, "derive", derive)
-        done = road.send(*(submission(n) for n in range(4)), submission(9, **{"demo.legal_first": "Marked"}))
+        done = road.send(*(submission(n) for n in range(4)), marked)
         assert (done.events, done.dead) == (4, 1)
-        assert road.one("select reason from phi.events where status = 'dead'").startswith("CardinalityViolation")
+        assert road.one("select reason from phi.events where status = 'dead'").startswith(reason)
         assert_in_balance(road)
     assert road.replay().dead == 0
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -106,7 +106,7 @@ def save(connection, contract: Contract, cipher: Cipher, decided: Decided, known
             known=known.patients,
             keep="since = case when t.outcome = excluded.outcome then t.since else excluded.since end")  # fmt: skip
     _save_queue(connection, outcomes, now, done)
-    _save_tasks(connection, outcomes, now, done)
+    _save_tasks(connection, outcomes, known, now, done)
     retired = [r.patient_id for r in decided.retired]
     save_conflicts(connection, outcomes, now, known, retired)
     save_courses(connection, outcomes, known, version, retired)
@@ -203,20 +203,24 @@ def _save_queue(connection, outcomes: list[PatientOutcome], now: datetime, done:
         )
 
 
-def _save_tasks(connection, outcomes: list[PatientOutcome], now: datetime, done: Charted) -> None:
-    rows = []
+def _save_tasks(connection, outcomes: list[PatientOutcome], known: Known, now: datetime, done: Charted) -> None:
+    columns = ("task_id", "patient_id", "code", "cause", "queue", "owner", "status", "opened_at", "due_at", "rests_on")
+    fresh, again = list[tuple](), list[tuple]()
     for outcome in outcomes:
         patient_id = outcome.chart.patient_id
+        rows = again if patient_id in known.tasks else fresh
         for task in outcome.tasks:
             task_id = resource_id(patient_id, f"Task/{task.code}/{task.cause}")
-            rows.append((task_id, patient_id, task.code, task.cause, task.queue, task.owner, task.due_minutes,
-                         task.due_at, task.rests_on or None))  # fmt: skip
-    if rows:
+            due_at = task.due_at or now + timedelta(minutes=task.due_minutes)
+            rows.append((task_id, patient_id, task.code, task.cause, task.queue, task.owner, "open", now, due_at,
+                         task.rests_on or None))  # fmt: skip
+    copy_rows(connection, "ops.tasks", columns, fresh)
+    done.tasks_opened += len(fresh)
+    if again:
         opened = connection.execute(
-            "insert into ops.tasks as t (task_id, patient_id, code, cause, queue, owner, status, opened_at, due_at,"
-            " rests_on) select i, p, c, x, q, o, 'open', %s, coalesce(a, %s + make_interval(mins => d)), r"
-            " from unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::int[],"
-            " %s::timestamptz[], %s::uuid[]) as u(i, p, c, x, q, o, d, a, r)"
+            f"insert into ops.tasks as t ({', '.join(columns)}) select *"
+            " from unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],"
+            " %s::timestamptz[], %s::timestamptz[], %s::uuid[])"
             " on conflict (task_id) do update set status = 'open', queue = excluded.queue, owner = excluded.owner,"
             " rests_on = excluded.rests_on, closed_at = null,"
             # Of another check-in or request it is new work.
@@ -225,7 +229,7 @@ def _save_tasks(connection, outcomes: list[PatientOutcome], now: datetime, done:
             " due_at = case when t.status = 'open' and t.rests_on is not distinct from excluded.rests_on"
             " then t.due_at else excluded.due_at end"
             " returning opened_at = %s",
-            (now, now, *(list(column) for column in zip(*rows, strict=True)), now),
+            (*(list(column) for column in zip(*again, strict=True)), now),
         ).fetchall()
         done.tasks_opened += sum(is_new for (is_new,) in opened)
     closed = [resource_id(o.chart.patient_id, f"Task/{code}/{cause}") for o in outcomes for code, cause in o.closed]
