@@ -39,7 +39,9 @@ class Items(ListDumper):
         if not obj or self.sub_dumper is None or None in obj or isinstance(obj[0], list):
             return super().dump(obj)
         dump = cast("Callable[[Any], Buffer]", self.sub_dumper.dump)  # of what is not None it is something
-        joined = b'","'.join(map(dump, obj)).replace(b"\\", b"\\\\")
+        is_text = type(obj[0]) is str
+        joined = bytes(dump('","'.join(obj))) if is_text else b'","'.join(map(dump, obj))
+        joined = joined.replace(b"\\", b"\\\\")
         if joined.count(b'"') > 2 * (len(obj) - 1):  # an item holds a quote itself
             return super().dump(obj)
         return b'{"' + joined + b'"}'
