@@ -23,7 +23,7 @@ def read_known(connection, contract: Contract, cipher: Cipher, claimed: Sequence
     """What the database knows of all patients that these events are about."""
     known = Known(met.patient_of, met.moved, met.again, met.reviews, accounts=met.accounts)
     known.sent = lambda patient_id: _sent(connection, cipher, patient_id)
-    patients = sorted({*met.patient_of.values()} | met.moved)
+    patients = sorted(({*met.patient_of.values()} | met.moved) - met.new)
     if not patients:
         return known
     known.patients = {
@@ -43,7 +43,7 @@ def read_known(connection, contract: Contract, cipher: Cipher, claimed: Sequence
     for target, patient_id, n, planned, insisted, conflicts in connection.execute(
         "select target, patient_id, n, planned, insisted, conflicts from ops.copies where target = any(%s)"
         " and patient_id = any(%s::uuid[])",
-        ([EHR, CRM], sorted({*patients, *met.patient_of})),
+        ([EHR, CRM], sorted({*patients, *met.patient_of} - met.new)),
     ):
         (known.copies if target == EHR else known.contacts)[str(patient_id)] = Copy(n, planned, insisted)
         if open_now := [(key, mark["reason"]) for key, mark in conflicts.items() if "decision" not in mark]:

@@ -8,7 +8,7 @@ patient then (`grouping`).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any
 
@@ -33,10 +33,10 @@ MOST_CANDIDATES = 200
 
 
 def match(
-    connection, contract: Contract, claimed: Sequence[Claimed], said: Read, fewer: int
+    connection, contract: Contract, claimed: Sequence[Claimed], said: Read, new: Set[str], fewer: int
 ) -> tuple[set[str], set[str]]:
     """Compare whoever says something new of who they are with whom they may be; the records whose matches changed, and
-    those that are left, `fewer` than so many."""
+    those that are left, `fewer` than so many. `new`: records that nobody told of before."""
     reports: dict[str, list[Reported]] = defaultdict(list)
     for report in said.reports.values():
         if not report.is_draft and not FIELDS.isdisjoint(report.values):
@@ -46,7 +46,8 @@ def match(
     stored = {
         str(record_id): (features, first_at)
         for record_id, features, first_at in connection.execute(
-            "select record_id, features, first_at from phi.people where record_id = any(%s::uuid[])", (sorted(reports),)
+            "select record_id, features, first_at from phi.people where record_id = any(%s::uuid[])",
+            (sorted(reports.keys() - new),),
         )
     }
     taken, replayed = {c.event_id for c in claimed}, set[str]()
@@ -73,7 +74,8 @@ def match(
         _save_people(connection, rows, {record_id: keys[record_id] for record_id in changed}, known=stored.keys())
     again = {r for r, document, first_at in rows if r in stored and stored[r] != (orjson.loads(document), first_at)}
     # Who was heard of first may be another than before, and the question is then the other's to wait for.
-    matched = _compare(connection, contract, changed, {record_id: keys[record_id] for record_id in changed})
+    asked = {record_id: keys[record_id] for record_id in changed}
+    matched = _compare(connection, contract, changed, asked, known=stored.keys())
     return matched | again | _partners(connection, again), left
 
 
@@ -138,7 +140,11 @@ def _save_people(connection, rows, keys: Mapping[str, Collection[int]], known: C
 
 
 def _compare(
-    connection, contract: Contract, changed: Mapping[str, identity.Features], keys: Mapping[str, Collection[int]]
+    connection,
+    contract: Contract,
+    changed: Mapping[str, identity.Features],
+    keys: Mapping[str, Collection[int]],
+    known: Set[str],
 ) -> set[str]:
     """Judge each changed record beside its candidates, found by these keys; the records whose matches are others than
     before."""
@@ -149,7 +155,7 @@ def _compare(
         for a, b, outcome, weight, agreements, guards in connection.execute(
             "select record_a, record_b, outcome, weight, agreements, guards from ops.patient_matches"
             " where basis = 'model' and (record_a = any(%(r)s::uuid[]) or record_b = any(%(r)s::uuid[]))",
-            {"r": sorted(changed)},
+            {"r": sorted(changed.keys() & known)},
         )
     }
     near = _candidates(connection, keys, before)

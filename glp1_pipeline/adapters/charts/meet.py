@@ -6,7 +6,7 @@ same person (`likely`), and who is whose patient (`grouping`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 
 from ...domain.charting import Claimed, Read
@@ -24,6 +24,8 @@ class Met:
     patient_of: dict[str, str] = field(default_factory=dict)
     moved: set[str] = field(default_factory=set)
     """Patients whose records are others than before, and records that are no patient of their own any more."""
+    new: set[str] = field(default_factory=set)
+    """Records, each a patient, of whom nothing is kept yet, not even that they may be somebody else."""
     again: set[str] = field(default_factory=set)
     """Patients whose matches are others than before."""
     reviews: dict[str, set[str]] = field(default_factory=dict)
@@ -33,30 +35,34 @@ class Met:
     """Records who may be somebody that another run brings just now: who they are is known once it has committed."""
 
 
-def meet(connection, contract: Contract, claimed: Sequence[Claimed], said: Read, *, may_leave: bool = False) -> Met:
+def meet(
+    connection, contract: Contract, claimed: Sequence[Claimed], said: Read, new: Set[str], *, may_leave: bool = False
+) -> Met:
     """Who is one person with whom, now that these events are known. From here to the commit the patients are ours.
 
+    `new`: records that nobody told of before.
     `may_leave`: who may be somebody of a run under way is left for another batch, unless all are; else waited for.
     """
     decisions = [c for c in claimed if isinstance(c.content, Decision)]
     records = {c.record_id for c in claimed} | {r for c in decisions for r in _decision(c).records}
     lock(connection, records)
     _save_decisions(connection, decisions)
-    touched, left = match(connection, contract, claimed, said, len(records) if may_leave else 0)
+    touched, left = match(connection, contract, claimed, said, new, len(records) if may_leave else 0)
     touched |= {r for c in decisions for r in _decision(c).records}
     for pair in connection.execute(
         "select record_a, record_b from ops.patient_matches where basis = 'exact' and (record_a = any(%(r)s::uuid[])"
         " or record_b = any(%(r)s::uuid[]))",
-        {"r": sorted(records)},
+        {"r": sorted(records - new)},
     ):
         touched |= {str(record) for record in pair}
     moved = regroup(connection, contract, touched, records) if touched else set()
-    met = Met(moved=moved, left=left)
-    met.patient_of = locked_patients(connection, records | moved | touched, records)
+    met = Met(moved=moved, new=(records & new) - moved - touched, left=left)
+    heard = (records | moved | touched) - met.new
+    met.patient_of = {record: record for record in met.new} | locked_patients(connection, heard, records)
     met.again = {met.patient_of[record] for record in touched}
     for mine, other in connection.execute(
         "select later, earlier from ops.patient_match_reviews where later = any(%s::uuid[])",
-        (sorted(met.patient_of),),
+        (sorted(met.patient_of.keys() - met.new),),
     ):
         met.reviews.setdefault(met.patient_of[str(mine)], set()).add(str(other))
     for system, value, record_id in connection.execute(

@@ -18,13 +18,17 @@ UNKNOWN_RECORD = (
 )
 
 
-def find_records(connection, cipher: Cipher, claimed: Sequence[Claimed]) -> list[tuple[str, str, str]]:
-    """Give each event the record it belongs to, learning identifiers; the refused, each with id, reason and hint.
+def find_records(connection, cipher: Cipher, claimed: Sequence[Claimed]) -> tuple[list[tuple[str, str, str]], set[str]]:
+    """Give each event the record it belongs to, learning identifiers. The refused, each with id, reason and hint; and
+    the new records: nobody told of them before, so there is nothing of them to be looked up.
 
     An identifier that is known is never given to another record: where a change names two, they are one person.
     """
     refused = _find_named(connection, cipher, claimed)
     gone = {event_id for event_id, _, _ in refused}
+    heard = {c.record_id for c in claimed} | {
+        r for c in claimed if isinstance(c.content, Decision) for r in c.content.records
+    }
     learned: dict[tuple[str, str], tuple[str, str]] = {}
     own: dict[str, tuple[str, str]] = {}
     for c in claimed:
@@ -37,7 +41,7 @@ def find_records(connection, cipher: Cipher, claimed: Sequence[Claimed]) -> list
         if account is not None:  # a record of its own for ever: joined to the one that is named, it can be taken apart
             learned.setdefault(account, (str(cipher.ring.patient_id(*account)), c.event_id))
     if not learned:
-        return refused
+        return refused, set()
     identifiers = sorted(learned)
     new = connection.execute(
         "insert into phi.identifiers (system, value, record_id, learned_by, learned_at)"
@@ -53,6 +57,7 @@ def find_records(connection, cipher: Cipher, claimed: Sequence[Claimed]) -> list
             tuple(list(column) for column in zip(*known, strict=True)),
         ):
             found[system, value] = str(record_id)
+            heard.add(str(record_id))
     for c in claimed:
         if c.event_id in own:
             named, c.record_id = c.record_id, found[own[c.event_id]]
@@ -60,7 +65,8 @@ def find_records(connection, cipher: Cipher, claimed: Sequence[Claimed]) -> list
             for other in (named, found[account] if account else ""):
                 if other and other != c.record_id:
                     _join(connection, c.record_id, other)
-    return refused
+                    heard |= {c.record_id, other}
+    return refused, set(found.values()) - heard
 
 
 def _account(c: Claimed) -> tuple[str, str] | None:

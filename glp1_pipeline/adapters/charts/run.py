@@ -128,10 +128,10 @@ def _chart_batch(
     connection, contract: Contract, cipher: Cipher, rows: list[tuple], done: Charted, scope: Scope
 ) -> None:
     claimed, refused = _open(connection, contract, cipher, rows)
-    unknown = find_records(connection, cipher, claimed)
+    unknown, new = find_records(connection, cipher, claimed)
     claimed = _without(claimed, {event_id for event_id, _, _ in unknown})
     said = read(contract, claimed)
-    met = meet(connection, contract, _without(claimed, said.dead), said, may_leave=scope.is_of_pending)
+    met = meet(connection, contract, _without(claimed, said.dead), said, new, may_leave=scope.is_of_pending)
     if met.left:  # they wait on, and the next batch takes them
         later = {c.event_id for c in claimed if c.record_id in met.left}
         claimed = _without(claimed, later)
@@ -178,9 +178,9 @@ def _chart_batch(
 
 
 def _who_submitted(said: Read, met: Met) -> dict[str, str]:
-    """The records of patients who submitted an intake in this batch, each with its patient."""
+    """The records of patients who submitted an intake in this batch, each with its patient, but the new ones."""
     fresh = {met.patient_of[r.record_id] for r in said.reports.values() if r.is_submitted and r.source == INTAKE}
-    return {record: patient for record, patient in met.patient_of.items() if patient in fresh}
+    return {record: patient for record, patient in met.patient_of.items() if patient in fresh and record not in met.new}
 
 
 def _tell_changes(connection, decided, statuses: dict[str, str], alive, refused: list[tuple], met, done: Charted):
