@@ -105,7 +105,7 @@ def save(connection, contract: Contract, cipher: Cipher, decided: Decided, known
               [f"{name}:{state}" for name, state in o.gate.missing], o.gate.score, version, now) for o in outcomes),
             known=known.patients,
             keep="since = case when t.outcome = excluded.outcome then t.since else excluded.since end")  # fmt: skip
-    _save_queue(connection, outcomes, now, done)
+    _save_queue(connection, outcomes, before, now, done)
     _save_tasks(connection, outcomes, known, now, done)
     retired = [r.patient_id for r in decided.retired]
     save_conflicts(connection, outcomes, now, known, retired)
@@ -173,28 +173,33 @@ def _clear_flags(connection, outcomes: list[PatientOutcome]) -> None:
     )
 
 
-def _save_queue(connection, outcomes: list[PatientOutcome], now: datetime, done: Charted) -> None:
-    passed = [o for o in outcomes if o.waits_for_review]
-    if passed:
+def _save_queue(
+    connection, outcomes: list[PatientOutcome], before: Collection[str], now: datetime, done: Charted
+) -> None:
+    """`before`: patients who may be there already."""
+    entered_at = connection.execute("select clock_timestamp()").fetchone()[0]
+    fresh, again = list[tuple](), list[tuple]()
+    for outcome in outcomes:
+        if outcome.waits_for_review:
+            severities = [flag.severity for flag in outcome.flags.values()]
+            rows = again if outcome.chart.patient_id in before else fresh
+            rows.append((outcome.chart.patient_id, severities.count("red"), severities.count("amber"),
+                         outcome.received_at, entered_at))  # fmt: skip
+    copy_rows(connection, "ops.provider_queue", ("patient_id", "reds", "ambers", "submitted_at", "entered_at"), fresh)
+    seconds = [(entered_at - submitted_at).total_seconds() for *_, submitted_at, entered_at in fresh]
+    if again:
         entered = connection.execute(
-            "insert into ops.provider_queue as t (patient_id, reds, ambers, submitted_at, entered_at)"
-            " select p, r, a, s, clock_timestamp()"
-            " from unnest(%s::uuid[], %s::int[], %s::int[], %s::timestamptz[]) as u(p, r, a, s)"
+            "insert into ops.provider_queue as t (patient_id, reds, ambers, submitted_at, entered_at) select *"
+            " from unnest(%s::uuid[], %s::int[], %s::int[], %s::timestamptz[], %s::timestamptz[])"
             " on conflict (patient_id) do update set reds = excluded.reds, ambers = excluded.ambers,"
             " entered_at = case when t.left_at is null then t.entered_at else excluded.entered_at end,"
             " submitted_at = case when t.left_at is null then t.submitted_at else excluded.submitted_at end,"
             " left_at = null returning entered_at - submitted_at, entered_at >= %s",
-            (
-                [o.chart.patient_id for o in passed],
-                [sum(f.severity == "red" for f in o.flags.values()) for o in passed],
-                [sum(f.severity == "amber" for f in o.flags.values()) for o in passed],
-                [o.received_at for o in passed],
-                now,
-            ),
+            (*(list(column) for column in zip(*again, strict=True)), now),
         ).fetchall()
-        seconds = [waited.total_seconds() for waited, is_new in entered if is_new]
-        done.entered_queue += len(seconds)
-        done.queue_seconds += seconds
+        seconds += [waited.total_seconds() for waited, is_new in entered if is_new]
+    done.entered_queue += len(seconds)
+    done.queue_seconds += seconds
     held = [o.chart.patient_id for o in outcomes if not o.waits_for_review]
     if held:
         connection.execute(
