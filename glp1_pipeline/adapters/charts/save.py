@@ -79,10 +79,11 @@ def save(connection, contract: Contract, cipher: Cipher, decided: Decided, known
         return
     now = connection.execute("select now()").fetchone()[0]
     version = contract.version
+    held = {r.event_id: sorted([n for n, v in r.values.items() if "held" in v]) for o in outcomes for r in o.reports}
     _upsert(connection, "phi.patient_values", ("event_id",), VALUE_COLUMNS, (
         (r.event_id, r.record_id, r.submission_id, r.form_version, r.status, r.authored_at, r.received_at,
          r.time_zone, r.source, r.voice, _document(r.values), list(r.contradictions),
-         sorted(n for n, v in r.values.items() if "held" in v), version,
+         held[r.event_id], version,
          None if r.medication is None else _json(r.medication), None if r.refill is None else _json(r.refill))
         for o in outcomes for r in o.reports
     ), known=known.events)  # fmt: skip
@@ -124,7 +125,7 @@ def save(connection, contract: Contract, cipher: Cipher, decided: Decided, known
             done.flags[flag.severity] += 1
         for report in outcome.reports:
             done.values += len(report.values)
-            done.held_values += sum("held" in value for value in report.values.values())
+            done.held_values += len(held[report.event_id])
 
 
 SETTLED_BY = (
