@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import DataError
 
 _TYPES = psycopg.adapters.types
+_known_types = WeakKeyDictionary[psycopg.Connection, dict[tuple[str, str], list[int]]]()
+"""Asked once a connection: a batch fills fifteen tables. Were one changed meanwhile, Postgres would refuse the rows."""
 
 
 def copy_rows(
@@ -26,10 +29,8 @@ def copy_rows(
     if (first := next(rows, None)) is None:
         return
     names = ", ".join(columns)
+    oids = _types_of(connection, table, names)
     with connection.cursor() as cursor:
-        cursor.execute(f"select {names} from {table} limit 0".encode())
-        assert cursor.description is not None
-        oids = [column.type_code for column in cursor.description]
         ours = [(place, _WRITERS[oid]) for place, oid in enumerate(oids) if oid in _WRITERS]
         with cursor.copy(f"copy {table} ({names}) from stdin (format binary)".encode()) as copy:
             copy.set_types(["bytea" if oid in _WRITERS else oid for oid in oids])
@@ -42,6 +43,15 @@ def copy_rows(
                     copy.write_row(written)
                 except (ValueError, TypeError, struct.error):  # their texts quote the value
                     raise DataError(f"a value of a row is none of its column's type in {table}") from None
+
+
+def _types_of(connection: psycopg.Connection, table: str, names: str) -> list[int]:
+    known = _known_types.setdefault(connection, {})
+    if (table, names) not in known:
+        description = connection.execute(f"select {names} from {table} limit 0".encode()).description
+        assert description is not None
+        known[table, names] = [column.type_code for column in description]
+    return known[table, names]
 
 
 def _id(value: UUID | str) -> bytes:
