@@ -82,7 +82,7 @@ def test_what_comes_back_is_what_was_there(made, tmp_path):
 def test_the_file_is_sealed_closed_and_holds_no_key(made):
     file, *_ = made
     content = file.read_bytes()
-    assert not any(word in content for word in (b"Canary", b"example.org", b"phi", *RING.keys.values()))
+    assert not any(word in content for word in (b"Canary", b"example.org", b"patient_values", *RING.keys.values()))
     assert file.stat().st_mode & 0o077 == 0
     with pytest.raises(KeyMissing, match="sealed under k1"):
         check(file, Cipher(KeyRing("k9", {"k9": b"9" * 32}, b"p" * 32)), PROGRAMS)
