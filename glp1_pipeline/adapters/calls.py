@@ -90,6 +90,10 @@ class Caller:
         self._take_slot(until)
         return self.send(method, self.base + path, {"Accept": "application/json", **kind, **headers}, content, until)
 
+    def trouble_of(self, status: int, raw: bytes) -> Trouble | None:
+        """What an answer's status means; None for success. `raw`: its body, to tell who speaks."""
+        return trouble_of(status)
+
     def failure(self, trouble: Trouble, status: int | None = None, retry_after: float | None = None) -> CallFailure:
         return CallFailure(self.system, trouble, status, retry_after)
 
@@ -109,7 +113,7 @@ class Caller:
     ) -> Answer:
         """As `call`, to any address and beside the rate. `content`: bytes, or a form. `auth`: name and password."""
         status, raw, told = self._exchange(method, url, headers, content, until, auth)
-        if trouble := trouble_of(status):
+        if trouble := self.trouble_of(status, raw):
             raise self.failure(trouble, status, _retry_after(told))
         try:
             return Answer(status, orjson.loads(raw) if raw else None, told)

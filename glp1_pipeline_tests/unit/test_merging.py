@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glp1_pipeline.domain.outbox import is_same, merged, says_all, started_from, still_ours
+from glp1_pipeline.domain.outbox import digest, is_same, merged, says_all, started_from, still_ours
 
 PHONE, OTHER_PHONE, THIRD_PHONE = ({"system": "phone", "value": v} for v in ("1", "2", "3"))
 EMAIL, OTHER_EMAIL = ({"system": "email", "value": v} for v in ("a", "b"))
@@ -145,3 +146,17 @@ def test_what_they_made_an_order_of_is_theirs_whatever_we_say_of_the_proposal() 
     assert merged(ours, theirs, base, {}, yields=True) == theirs
     noted = {**base, "note": [{"text": "seen"}]}
     assert merged(ours, noted, base, {}, yields=True) == {**ours, "note": [{"text": "seen"}]}
+
+
+def test_what_is_the_same_has_one_digest_however_a_server_spells_numbers_and_orders_identifiers() -> None:
+    ours = {
+        "resourceType": "MedicationRequest",
+        "identifier": [{"system": "urn:b", "value": "1"}, {"system": "urn:a", "value": "2"}],
+        "dosageInstruction": [{"doseAndRate": [{"doseQuantity": {"value": 2.0, "unit": "mg"}}]}],
+    }
+    theirs = orjson.loads(orjson.dumps(ours).replace(b"2.0", b"2")) | {"identifier": ours["identifier"][::-1]}
+    assert is_same(ours, theirs, {})
+    assert digest(ours, {}) == digest(theirs, {})
+    theirs["dosageInstruction"][0]["doseAndRate"][0]["doseQuantity"]["value"] = 2.5
+    assert not is_same(ours, theirs, {})
+    assert digest(ours, {}) != digest(theirs, {})

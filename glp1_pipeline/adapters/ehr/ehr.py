@@ -9,6 +9,7 @@ import threading
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 from glp1_pipeline.domain.outbox import (
     Found,
@@ -16,6 +17,7 @@ from glp1_pipeline.domain.outbox import (
     Trouble,
     conditional_transaction,
     first_creates,
+    is_same,
     rest_as_batch,
     trouble_of,
     worst_of,
@@ -23,7 +25,7 @@ from glp1_pipeline.domain.outbox import (
 from glp1_pipeline.domain.outbox.exchange import identity_query, is_ours
 
 from .entries import NOT_OFFERED, etag_of, opaque, version_of
-from .wire import EhrFailure, EhrSettings, Wire
+from .wire import STATEMENT, EhrFailure, EhrMisconfigured, EhrSettings, Wire
 
 
 @dataclass(slots=True)
@@ -46,6 +48,8 @@ class Capability:
     instances_with_history: frozenset[str] = frozenset()
     finds_provenance: bool = False
     """Whether a Provenance is found by what it is of."""
+    calls_itself: str = ""
+    """Its address as it knows it, which behind a proxy is not the one that we were given; empty where it tells none."""
 
 
 class Ehr:
@@ -65,12 +69,34 @@ class Ehr:
         """What the server says of itself; asked once per process."""
         with self._lock:
             if self._capability is None:
-                self._capability = _capability(self.wire.call("GET", "/metadata").content)
+                try:
+                    self._capability = _capability(self.wire.call("GET", STATEMENT).content)
+                except EhrFailure as failure:
+                    if failure.trouble == "rejected":  # of no write: there is no FHIR server at this address
+                        raise EhrFailure("misaddressed", failure.status) from None
+                    raise
             return self._capability
+
+    def path_of(self, url: str) -> str | None:
+        """Where on this server an address of its own leads, under the base; None where it leads to another server.
+
+        Calls go to the address that we were given, whatever host is named: our token does not travel.
+        """
+        for base in filter(None, (self.wire.base, self.capability.calls_itself)):
+            try:
+                there, here = urlsplit(urljoin(base + "/", url)), urlsplit(base)
+            except ValueError:
+                continue
+            rest = there.path.removeprefix(here.path)
+            is_inside = there.path.startswith(here.path) and rest[:1] in ("", "/")
+            # Behind whoever ends TLS for it, a server says http of itself.
+            if there.scheme in ("http", "https") and there.netloc == here.netloc and is_inside:
+                return rest + (f"?{there.query}" if there.query else "")
+        return None
 
     def existing(self, keys: Collection[str], until: float | None = None) -> set[str]:
         """Which of our ids the server already holds: asked before creating, for not every server heeds ifNoneMatch."""
-        if not keys or not self.capability.takes_our_ids:
+        if not self.capability.takes_our_ids or not keys:
             return set()
         answers = self.batch_get(list(keys), until)
         return {key for key, entry in zip(keys, answers, strict=True) if _entry_status(entry) not in (404, 410)}
@@ -142,7 +168,7 @@ class Ehr:
             sent = Sent(status=reply.status)
             for entry, answer in zip(bundle["entry"], answers, strict=True):
                 key = entry["request"]["url"]
-                place = _place(answer, key.partition("/")[0])
+                place = _place(answer, *key.split("/"))
                 if trouble_of(_entry_status(answer)) or (place and place[0] != key.partition("/")[2]):
                     raise EhrFailure("rubbish", reply.status)
                 if place:
@@ -177,33 +203,66 @@ class Ehr:
             sent.trouble, sent.status, sent.retry_after = failure.trouble, failure.status, failure.retry_after
             return False
         troubles: dict[Trouble, int] = {}
+        untold: dict[str, tuple[dict[str, Any], int]] = {}
         for key, entry, answer in zip(keys, part["entry"], answers, strict=True):
             status = _entry_status(answer)
-            place = _place(answer, key.partition("/")[0])
             is_create = entry["request"]["method"] == "POST"
+            put_at = "" if is_create else entry["resource"]["id"]
+            place = _place(answer, key.partition("/")[0], put_at)
             if trouble := trouble_of(status):
                 troubles.setdefault(trouble, status)
             elif is_create and status != 201:
                 troubles.setdefault("moved", status)  # it was there already: what it says must be read first
-            elif place is None or (not is_create and place[0] != entry["resource"]["id"]):
+            elif place is None:
+                untold[key] = entry, status
+            elif put_at not in ("", place[0]):
                 troubles.setdefault("rubbish", status)
             else:
                 sent.remote[key] = place
+        try:
+            found = self._look_again({key: entry for key, (entry, _) in untold.items()}, until)
+        except EhrFailure as failure:
+            troubles.setdefault(failure.trouble, failure.status or 0)
+        else:
+            sent.remote |= found
+            if left := [status for key, (_, status) in untold.items() if key not in found]:
+                troubles.setdefault("rubbish", left[0])
         sent.trouble = worst_of(set(troubles))
         sent.status = troubles[sent.trouble] if sent.trouble else sent.status
         return sent.trouble is None
+
+    def _look_again(self, entries: dict[str, dict[str, Any]], until: float | None) -> dict[str, list[str]]:
+        """Where entries are of which the server did not tell id and version: as they were sent, or not at all, since
+        what somebody has changed meanwhile is not ours to write over."""
+        resources = {key: entry["resource"] for key, entry in entries.items()}
+        known = {key: [resource["id"], ""] for key, resource in resources.items() if "id" in resource}
+        looked = self.look(resources, known, until).items()
+        found = {key: there for key, there in looked if there and there.version and there.matches == 1}
+        back = {f"{k.partition('/')[0]}/{there.remote_id}": entries[k].get("fullUrl", k) for k, there in found.items()}
+        same = {key: there for key, there in found.items() if is_same(resources[key], there.resource, back)}
+        return {key: [there.remote_id, there.version] for key, there in same.items()}
 
 
 def _capability(statement: Any) -> Capability:
     if not isinstance(statement, dict) or statement.get("resourceType") != "CapabilityStatement":
         raise EhrFailure("rubbish", 200)
     try:
-        resources = [r for rest in statement.get("rest", ()) for r in rest.get("resource", ())]
+        sides = [rest for rest in statement.get("rest", ()) if rest.get("mode") != "client"]
+        resources = [r for rest in sides for r in rest.get("resource", ())]
         takes_our_ids = any(r.get("type") == "Patient" and r.get("updateCreate") is True for r in resources)
-        searched = {str(r.get("type")): {p.get("name") for p in r.get("searchParam", ())} for r in resources}
-        offered = {str(r.get("type")): {i.get("code") for i in r.get("interaction", ())} for r in resources}
+        searched: dict[str, set[Any]] = {}
+        offered: dict[str, set[Any]] = {}
+        for r in resources:
+            searched.setdefault(str(r.get("type")), set()).update(p.get("name") for p in r.get("searchParam", ()))
+            offered.setdefault(str(r.get("type")), set()).update(i.get("code") for i in r.get("interaction", ()))
+        version, calls_itself = str(statement.get("fhirVersion") or "4"), statement.get("implementation", {}).get("url")
     except (AttributeError, TypeError):
         raise EhrFailure("rubbish", 200) from None
+    if version.split(".")[0] != "4":
+        raise EhrMisconfigured(
+            "The EHR's CapabilityStatement says that it speaks another version of FHIR than R4: charts would be refused"
+            " or misread there. Set GLP1_EHR_URL to its address for R4."
+        )
     return Capability(
         takes_our_ids,
         types_with_identifier=frozenset(t for t, names in searched.items() if "identifier" in names),
@@ -211,6 +270,7 @@ def _capability(statement: Any) -> Capability:
         types_with_history=frozenset(t for t, codes in offered.items() if "history-type" in codes),
         instances_with_history=frozenset(t for t, codes in offered.items() if "history-instance" in codes),
         finds_provenance="target" in searched.get("Provenance", ()),
+        calls_itself=calls_itself.rstrip("/") if isinstance(calls_itself, str) else "",
     )
 
 
@@ -231,8 +291,11 @@ def _entry_status(entry: dict[str, Any]) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) == 3 else 0
 
 
-def _place(entry: dict[str, Any], kind: str) -> list[str] | None:
-    """Id and version of an answered entry, from its location and etag, else from the resource beside them."""
+def _place(entry: dict[str, Any], kind: str, put_at: str = "") -> list[str] | None:
+    """Id and version of an answered entry, from its location and etag, else from the resource beside them.
+
+    `put_at`: the id that was asked for; of an update not every server names it again.
+    """
     response = entry["response"]
     parts = str(response.get("location") or "").split("/")
     remote_id = version = ""
@@ -245,6 +308,7 @@ def _place(entry: dict[str, Any], kind: str) -> list[str] | None:
     if isinstance(resource, dict) and resource.get("resourceType") == kind:
         remote_id = remote_id or opaque(resource.get("id"))
         version = version or version_of(resource)
+    remote_id = remote_id or put_at
     return [remote_id, version] if remote_id and version else None
 
 

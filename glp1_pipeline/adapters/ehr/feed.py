@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urljoin, urlsplit
 
 from .ehr import Ehr
 from .entries import (
@@ -44,6 +43,8 @@ MILLISECOND = timedelta(milliseconds=1)
 class Page:
     entries: list[Entry]
     next_path: str | None
+    has_more: bool = False
+    """Whether it names a next page, be it one that we may not go to."""
 
 
 class Feed:
@@ -65,7 +66,7 @@ class Feed:
         while True:
             page = self._page(kind, self._query(kind, at, self.page_size), at)
             entries = page.entries
-            is_last = not entries or (page.next_path is None and len(entries) < self.page_size)
+            is_last = not entries or (not page.has_more and len(entries) < self.page_size)
             if at is not None and not is_last and floor(entries[-1].stamp) == at:
                 entries = self._all_of_one_instant(kind, at)
                 at_next = max(floor(entries[-1].stamp), at + MILLISECOND)
@@ -94,7 +95,7 @@ class Feed:
         """All entries of the millisecond `at` (and perhaps later ones), where they do not fit a page."""
         size = self.page_size
         page = self._page(kind, self._query(kind, at, size), at)
-        while page.next_path or len(page.entries) >= size:
+        while page.has_more or len(page.entries) >= size:
             if page.entries and floor(page.entries[-1].stamp) > at:
                 return page.entries
             before, size = len(page.entries), min(size * 4, LARGEST_PAGE)
@@ -104,21 +105,23 @@ class Feed:
             page = larger
         if page.next_path is None:
             # A short page without a link is the end of it, or as much as the server ever gives at once.
-            if len(page.entries) < size and self._count(kind, at) <= len(page.entries):
+            if not page.has_more and len(page.entries) < size and self._count(kind, at) <= len(page.entries):
                 return page.entries
-            raise EhrMisconfigured(
-                f"More than {len(page.entries)} resources of one type changed in one instant, and the EHR gives no"
-                " link to the rest of them: nothing was skipped, but nothing newer can be read. Ask its operator for"
-                " paging by `next` links that begin with the address that we were given."
-            )
+            raise _no_way_on(page)
         found: dict[tuple[str, str], Entry] = {}
         known = -1
         while len(found) > known:  # an entry that moves away shifts the rows behind it: read until nothing new comes
             known, page = len(found), self._page(kind, self._query(kind, at, size), at)
-            for _ in range(MOST_LINKS):
+            followed: set[str] = set()
+            while len(followed) < MOST_LINKS:
                 found |= {(e.remote_id, e.version): e for e in page.entries}
-                if page.next_path is None or (page.entries and floor(page.entries[-1].stamp) > at):
+                if not page.has_more or (page.entries and floor(page.entries[-1].stamp) > at):
                     break
+                if page.next_path is None:
+                    raise _no_way_on(page)
+                if page.next_path in followed:  # some servers lead in a circle
+                    break
+                followed.add(page.next_path)
                 page = self._page(kind, page.next_path, at)
         return sorted(found.values(), key=lambda e: e.stamp)
 
@@ -144,18 +147,12 @@ class Feed:
             raise EhrMisconfigured(
                 "The EHR does not heed `_lastUpdated` or `_sort=_lastUpdated`: its changes cannot be read without loss."
             )
-        return Page(entries, self._next(reply.content))
+        return Page(entries, self._next(reply.content), _next_url(reply.content) is not None)
 
     def _next(self, bundle: dict[str, Any]) -> str | None:
-        """The path of the next page. A link to another server is none: our token does not travel there."""
-        links = [one for one in bundle.get("link") or () if isinstance(one, dict) and one.get("relation") == "next"]
-        if not links or not isinstance(url := links[0].get("url"), str):
-            return None
-        base = self.ehr.wire.base
-        there, here = urlsplit(urljoin(base + "/", url)), urlsplit(base)
-        if (there.scheme, there.netloc) != (here.scheme, here.netloc) or not there.path.startswith(here.path):
-            return None
-        return there.path[len(here.path) :] + (f"?{there.query}" if there.query else "")
+        """The path of the next page. A link to another server is none."""
+        url = _next_url(bundle)
+        return None if url is None else self.ehr.path_of(url)
 
     def deletions(self, kind: str, since: datetime) -> Iterator[tuple[str, str, datetime | None]]:
         """Id, version and instant of what was deleted since, where the server keeps a history of the type.
@@ -217,6 +214,20 @@ class Feed:
                 if isinstance(proof, dict) and (actor := _actor(proof, entry)):
                     found.setdefault(entry.place, actor)
         return found
+
+
+def _next_url(bundle: dict[str, Any]) -> str | None:
+    links = [one for one in bundle.get("link") or () if isinstance(one, dict) and one.get("relation") == "next"]
+    return url if links and isinstance(url := links[0].get("url"), str) else None
+
+
+def _no_way_on(page: Page) -> EhrMisconfigured:
+    return EhrMisconfigured(
+        f"More than {len(page.entries)} resources of one type changed in one instant, and the EHR gives no link to the"
+        " rest of them that leads to itself: nothing was skipped, but nothing newer can be read. Ask its operator for"
+        " paging by `next` links that begin with the address that we were given, or with the one that its"
+        " CapabilityStatement names (`implementation.url`)."
+    )
 
 
 def _actor(proof: dict[str, Any], entry: Entry) -> str:

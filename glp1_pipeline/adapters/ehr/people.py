@@ -5,8 +5,10 @@ Here: following the reference to the Patient. Not here: who is one person (`doma
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote
 
 from ...domain.events import as_record
 from ...domain.fhir.elements import PATIENT_SYSTEM
@@ -15,6 +17,8 @@ from .entries import Entry
 from .feed import Feed
 
 SUBJECTS = ("subject", "patient", "for", "beneficiary")
+PATIENT = re.compile(r"Patient/[A-Za-z0-9.-]{1,64}")
+"""Anything else is nobody that a server could be asked for: it may refuse the question, and with it the whole page."""
 MOST_KNOWN = 50_000
 
 
@@ -64,15 +68,19 @@ class People:
         """Where a reference to a Patient points, on this server."""
         told = reference.get("reference")
         if isinstance(told, str):
-            parts = told.split("/_history/")[0].removeprefix(self.feed.ehr.wire.base + "/").split("/")
-            if len(parts) == 2 and parts[0] == "Patient":
-                return "/".join(parts)
-            return ""
+            path = self.feed.ehr.path_of(told.split("/_history/")[0]) or ""
+            place = path.removeprefix("/")
+            return place if PATIENT.fullmatch(place) else ""
         identifier = reference.get("identifier") or {}
         system, value = identifier.get("system"), identifier.get("value")
         if system and value and reference.get("type", "Patient") == "Patient":
-            return f"Patient?identifier={system}|{value}"
+            return f"Patient?identifier={_searched(system)}%7C{_searched(value)}"
         return ""
+
+
+def _searched(told: Any) -> str:
+    """Whatever a stranger wrote, as one value of a search within an address."""
+    return quote(re.sub(r"[\\|,$]", r"\\\g<0>", str(told)), safe="")
 
 
 def _record_in(answer: Any) -> str | None:

@@ -15,7 +15,7 @@ from ...domain.contract import Contract
 from ..cipher import Cipher
 from .changes import Polled, Poller
 from .ehr import Ehr
-from .entries import NOT_OFFERED, Entry, floor, instant
+from .entries import NOT_OFFERED, Entry, floor, instant, is_of
 from .feed import MILLISECOND, PAGE
 from .sweep import KIND as SWEEP
 from .sweep import sweep
@@ -103,7 +103,9 @@ def has_news(connection: Connection[Any], ehr: Ehr, target: str) -> bool:
     for kind, stamp in newest.items():
         since = f"&_lastUpdated=ge{instant(floor(datetime.fromisoformat(stamp)) + MILLISECOND)}" if stamp else ""
         asked.append(f"{kind}?_count=1{since}")
-    return any((answer.get("resource") or {}).get("entry") for answer in ehr.batch_get(asked))
+    answers = ehr.batch_get(asked)
+    found = [(answer.get("resource") or {}).get("entry") or () for answer in answers]
+    return any(is_of(entry, kind) for kind, entries in zip(newest, found, strict=True) for entry in entries)
 
 
 def lag_seconds(connection: Connection[Any], target: str) -> float | None:

@@ -13,9 +13,11 @@ from urllib.parse import urlsplit
 
 from glp1_pipeline.domain.outbox import Trouble
 
-from ..calls import Answer, Caller, CallFailure, Limits, is_safe
+from ..calls import Caller, CallFailure, Limits, is_safe
 
 JSON_TYPE = "application/fhir+json"
+SMART_CONFIGURATION, STATEMENT = "/.well-known/smart-configuration", "/metadata"
+OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 REFRESH_BEFORE_SECONDS = 30.0
 
 
@@ -74,6 +76,12 @@ class Reply:
 
 
 class _EhrCaller(Caller):
+    def trouble_of(self, status: int, raw: bytes) -> Trouble | None:
+        """A 404 that is not FHIR comes of who stands before the EHR, and a 405 means the address: neither is a word of
+        the write that was sent."""
+        is_of_address = status == 405 or (status == 404 and b"OperationOutcome" not in raw)
+        return "misaddressed" if is_of_address else super().trouble_of(status, raw)
+
     def failure(self, trouble: Trouble, status: int | None = None, retry_after: float | None = None) -> EhrFailure:
         return EhrFailure(trouble, status, retry_after)
 
@@ -136,28 +144,63 @@ class Wire:
     def _fetch_token(self, until: float | None) -> tuple[str, float]:
         """SMART backend services with a client secret."""
         settings = self.settings
-        json_only = {"Accept": "application/json"}
-        url = settings.token_url
-        if url is None:
-            known = self._caller.send("GET", f"{self.base}/.well-known/smart-configuration", json_only, None, until)
-            url = _member(known, "token_endpoint")
-            require_safe(url)
+        url = settings.token_url or self._token_address(until)
         form = {"grant_type": "client_credentials", "scope": settings.scope}
         auth = (settings.client_id or "", settings.client_secret or "")
         try:
-            answer = self._caller.send("POST", url, json_only, form, until, auth)
+            answer = self._caller.send("POST", url, {"Accept": "application/json"}, form, until, auth)
         except EhrFailure as failure:
             if failure.status and 400 <= failure.status < 500 and failure.status not in (408, 425, 429):
                 # The secret is wrong or revoked: a person must act.
                 raise EhrFailure("unauthorized", failure.status) from None
             raise
-        token = _member(answer, "access_token")
-        seconds = answer.content.get("expires_in", 300)
-        return token, float(seconds) if isinstance(seconds, (int, float)) else 300.0
+        told = answer.content if isinstance(answer.content, dict) else {}
+        if not isinstance(token := told.get("access_token"), str):
+            raise EhrFailure("rubbish", answer.status)
+        return token, _seconds(told.get("expires_in"))
+
+    def _token_address(self, until: float | None) -> str:
+        """As SMART's configuration names it, else, of an older server, its CapabilityStatement."""
+        failure: EhrFailure | None = None
+        for path in (SMART_CONFIGURATION, STATEMENT):
+            try:
+                answer = self._caller.send("GET", self.base + path, {"Accept": "application/json"}, None, until)
+            except EhrFailure as refused:
+                if refused.trouble not in ("rejected", "misaddressed", "rubbish"):
+                    raise
+                failure = refused
+                continue
+            if url := _token_address_in(answer.content):
+                require_safe(url)
+                return url
+            failure = None
+        if failure is not None:
+            raise EhrFailure("misaddressed", failure.status)
+        raise EhrMisconfigured(
+            "The EHR does not say where it gives tokens: neither .well-known/smart-configuration under its address nor"
+            " its CapabilityStatement names a token endpoint. Ask its operator for SMART backend services, or leave"
+            " GLP1_EHR_CLIENT_ID and GLP1_EHR_CLIENT_SECRET out if it needs no token."
+        )
 
 
-def _member(answer: Answer, name: str) -> str:
-    value = answer.content.get(name) if isinstance(answer.content, dict) else None
-    if not isinstance(value, str):
-        raise EhrFailure("rubbish", answer.status)
-    return value
+def _token_address_in(told: Any) -> str | None:
+    try:
+        found = [told.get("token_endpoint")] + [
+            part.get("valueUri")
+            for rest in told.get("rest", ())
+            for extension in rest.get("security", {}).get("extension", ())
+            if extension.get("url") == OAUTH_URIS
+            for part in extension.get("extension", ())
+            if part.get("url") == "token"
+        ]
+    except (AttributeError, TypeError):
+        return None
+    return next((url for url in found if isinstance(url, str)), None)
+
+
+def _seconds(told: Any) -> float:
+    """How long a token lives; some servers write the number as a text, some nothing."""
+    try:
+        return float(told)
+    except (TypeError, ValueError):
+        return 300.0

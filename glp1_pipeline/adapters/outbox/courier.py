@@ -66,6 +66,10 @@ class Courier(Carrier):
             for key in self.ehr.existing(list(new), self._ends(claimed[0])):
                 new[key].is_known_there = True
         except EhrFailure as failure:
+            if failure.trouble == "rejected":  # because of one of them: each asks for itself, and fails for itself
+                for one in new.values():
+                    one.is_known_there = True
+                return failed
             if opens_breaker(failure.trouble):
                 self._is_told_off.set()
             unreadable = {f.claimed.write_id for f in failed}

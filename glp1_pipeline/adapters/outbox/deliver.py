@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import Connection
 
-from glp1_pipeline.adapters.ehr import Ehr
+from glp1_pipeline.adapters.ehr import Ehr, EhrMisconfigured
 from glp1_pipeline.adapters.store import StoreGone
 from glp1_pipeline.domain.contract import WriteKind
 from glp1_pipeline.domain.outbox import OF_TARGET, Breaker, after_failure, after_success, decide, is_over_at_last
@@ -65,10 +65,14 @@ def deliver_pending(
     """Deliver what is due for `kind.target`, at most `limit` tries, beginning none after `deadline` seconds.
 
     `connect` gives a new psycopg connection each time; `open_body(kid, body, place)` opens what was sealed at `place`.
-    Several processes may call it at once.
+    Several processes may call it at once. EhrMisconfigured where the EHR cannot be spoken to as it is set up; then
+    nothing was tried, and all of it is due as before.
     """
     crew = _Crew(connect, peer, kind, open_body, workers or kind.max_in_flight, on_progress)
-    return crew.work(limit, time.monotonic() + deadline)
+    report = crew.work(limit, time.monotonic() + deadline)
+    if crew.misfit is not None:
+        raise crew.misfit
+    return report
 
 
 class _Crew:
@@ -96,6 +100,7 @@ class _Crew:
         self.unpacking: dict[Future[list[Tried]], list[Claimed]] = {}
         self.carrying: dict[Future[Tried], Claimed] = {}
         self.finished: list[Tried] = []
+        self.misfit: EhrMisconfigured | None = None
 
     def work(self, limit: int, ends: float) -> DeliveryReport:
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="deliver")
@@ -161,7 +166,12 @@ class _Crew:
                 self.finished.append(future.result())
                 continue
             group = self.unpacking.pop(future)
-            failed = future.result()
+            try:
+                failed = future.result()
+            except EhrMisconfigured as error:
+                self.misfit, self.report.stopped = error, "misconfigured"
+                self.finished += [Tried(one, was_tried=False) for one in group]
+                continue
             self.finished += failed
             hopeless = {tried.claimed.write_id for tried in failed}
             for one in group:

@@ -21,7 +21,22 @@ OURS_TO_SAY: Mapping[str, tuple[Resource, ...]] = {"link": ({"type": "replaces"}
 
 def is_same(ours: Resource, theirs: Resource | None, back: Mapping[str, str]) -> bool:
     """Whether the content is equal but for what a server may add of its own: ids, meta, narrative, how it refers."""
-    return theirs is not None and _content(ours, back) == _content(theirs, back)
+    return theirs is not None and _unordered(_content(ours, back)) == _unordered(_content(theirs, back))
+
+
+def _unordered(content: Resource) -> Resource:
+    """Identifiers in one order: it says nothing, and not every server keeps it."""
+    given = content.get("identifier")
+    return {**content, "identifier": sorted(given, key=dump)} if isinstance(given, list) else content
+
+
+def _whole(value: Any) -> Any:
+    """Numbers in one spelling: 70.0 that was sent may come back as 70."""
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, dict):
+        return {k: _whole(v) for k, v in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _content(resource: Resource, back: Mapping[str, str]) -> Resource:
@@ -47,7 +62,7 @@ def _plain(value: Any, back: Mapping[str, str]) -> Any:
 
 def digest(resource: Resource, back: Mapping[str, str]) -> str:
     """Equal where `is_same` is."""
-    return content_hash(dump(_content(resource, back)))
+    return content_hash(dump(_whole(_unordered(_content(resource, back)))))
 
 
 def started_from(theirs: Resource, said: Sequence[Resource], back: Mapping[str, str]) -> Resource | None:

@@ -21,6 +21,7 @@ Trouble = Literal[
     "unauthorized",  # 401 with a fresh token
     "forbidden",  # 403
     "redirected",  # 3xx: the address is wrong, and a body must not follow it
+    "misaddressed",  # 404, 405 that says nothing of what was asked: the address is wrong, or nobody is behind it now
     "moved",  # 409, 412: something is not as we last saw it
     "rejected",  # any other 4xx
     "unreadable",  # something of ours cannot be read now: a body, its key
@@ -56,6 +57,7 @@ POLICIES: dict[Trouble, Policy] = {
     "unauthorized": Policy(burns_try=False, gives_up=False, breaker="opens"),
     "forbidden": Policy(burns_try=False, gives_up=False, breaker="opens"),
     "redirected": Policy(burns_try=False, gives_up=False, breaker="opens"),
+    "misaddressed": Policy(burns_try=False, gives_up=False, breaker="opens"),
     "moved": Policy(is_in_doubt=True),
     "rejected": Policy(is_final=True),
     "unreadable": Policy(burns_try=False, gives_up=False),
@@ -65,8 +67,8 @@ POLICIES: dict[Trouble, Policy] = {
 OF_TARGET: tuple[Trouble, ...] = tuple(trouble for trouble, policy in POLICIES.items() if policy.breaker != "none")
 """Those that may say something of the target and nothing of the write."""
 _WORST_FIRST: tuple[Trouble, ...] = (
-    "rejected", "unauthorized", "forbidden", "redirected", "throttled", "rubbish", "unavailable", "no_answer",
-    "unreachable", "moved", "unreadable", "store_away", "failed_here",
+    "rejected", "unauthorized", "forbidden", "redirected", "misaddressed", "throttled", "rubbish",
+    "unavailable", "no_answer", "unreachable", "moved", "unreadable", "store_away", "failed_here",
 )  # fmt: skip
 
 

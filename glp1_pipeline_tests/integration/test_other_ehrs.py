@@ -1,0 +1,445 @@
+"""Somebody else's EHR: whatever a FHIR server does its own way, each change is there once, in order, and is explained."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta, timezone
+from typing import Any
+
+import pytest
+
+from glp1_pipeline.adapters.ehr import Ehr, EhrMisconfigured
+from glp1_pipeline.adapters.ehr.polling import has_news
+from glp1_pipeline.adapters.ehr.wire import OAUTH_URIS
+from glp1_pipeline.adapters.ehr_compare import compare
+from glp1_pipeline_tests.deliveries import Patient, World
+from glp1_pipeline_tests.ehr_changes import age_cursor, chart, events, identify, poll, told
+from glp1_pipeline_tests.other_ehr import Make, OtherEhr, Resource, Told, outcome
+
+from .conftest import KINDS
+
+INTERNAL = "http://internal:8080/fhir"
+
+
+def no_etag(version: str) -> None:
+    return None
+
+
+def with_text(resource: Resource) -> Resource:
+    narrative = {"status": "generated", "div": "<div xmlns='http://www.w3.org/1999/xhtml'>made here</div>"}
+    return {**resource, "text": narrative, "meta": {**(resource.get("meta") or {}), "profile": ["urn:of:the:server"]}}
+
+
+def whole_numbers(value: Any) -> Any:
+    """As JavaScript writes them."""
+    if isinstance(value, dict):
+        return {k: whole_numbers(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [whole_numbers(v) for v in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def turned(resource: Resource) -> Resource:
+    given = resource.get("identifier")
+    return {**resource, "identifier": given[::-1]} if isinstance(given, list) else resource
+
+
+def all_of_it(resource: Resource) -> Resource:
+    return turned(whole_numbers(with_text(resource)))
+
+
+def warned(answer: Resource) -> Resource:
+    for entry in answer["entry"]:
+        entry["response"]["outcome"] = outcome("warning")
+        found = entry.get("resource") or {}
+        if found.get("type") == "searchset":
+            found.setdefault("entry", []).append({"resource": outcome("warning"), "search": {"mode": "outcome"}})
+    return answer
+
+
+def short_status(answer: Resource) -> Resource:
+    for entry in answer["entry"]:
+        entry["response"]["status"] = entry["response"]["status"][:3]
+    return warned(answer)
+
+
+def no_response(answer: Resource) -> Resource:
+    """To a transaction, entries that say nothing of what became of them."""
+    if answer["type"] == "transaction-response":
+        answer["entry"] = [{"resource": entry["resource"]} for entry in answer["entry"]]
+    return answer
+
+
+def client_too(statement: Resource) -> Resource:
+    """It is a client as well, of a server that is the other way."""
+    (server,) = statement["rest"]
+    other_way = not server["resource"][0]["updateCreate"]
+    client = {"mode": "client", "resource": [{"type": "Patient", "updateCreate": other_way, "searchParam": []}]}
+    return {**statement, "rest": [server, client]}
+
+
+def terse(statement: Resource) -> Resource:
+    for rest in statement["rest"]:
+        del rest["interaction"]
+        for resource in rest["resource"]:
+            for name in ("interaction", "searchParam", "conditionalCreate"):
+                del resource[name]
+    return statement
+
+
+def few_words(token: Resource) -> Resource:
+    return {"access_token": token["access_token"], "scope": "system/*.*", "id_token": "x"}
+
+
+MAKES: dict[str, Make] = {
+    "behind a proxy that takes its host away": Make(calls_itself=INTERNAL, most=20, prefix="/a/b/ehr/r4"),
+    "all relative, versions in etags alone": Make(relative=True, names_version_in_place=False, most=20),
+    "neither etags nor versions in places": Make(names_version_in_place=False, etag=no_etag),
+    "neither places nor etags": Make(names_place=False, etag=no_etag),
+    "no places but resources, strong etags": Make(
+        names_place=False, echoes_resource=True, etag=lambda version: f'"{version}"'
+    ),
+    "etags that are no version": Make(etag=lambda v: f'W/"{uuid.uuid5(uuid.NAMESPACE_DNS, v).hex}=="'),
+    "versions that are uuids, 200 for what is new": Make(version=lambda n: str(uuid.uuid4()), created="200 OK"),
+    "a bare status, and warnings": Make(answers=short_status),
+    "entries without a response": Make(answers=no_response, echoes_resource=True),
+    "short pages without total, in circles": Make(most=20, total=False, links="loop"),
+    "instants of a second in another zone": Make(
+        precision=timedelta(seconds=1), zone=timezone(-timedelta(hours=5, minutes=30)), most=20
+    ),
+    "slow to find": Make(stale_for=0.3),
+    "a short statement, no history": Make(statement=terse, history=False),
+    "a client as well": Make(statement=client_too),
+    "plain and packed json": Make(gzips=True, content_type="application/json;charset=UTF-8"),
+    "content of its own": Make(keeps=all_of_it),
+    "tokens of a moment": Make(token_seconds=0.3),
+    "tokens of unknown length": Make(token_seconds=0.5, token_says=few_words),
+    "tokens whose seconds are a text": Make(token_seconds=1, token_says=lambda t: {**t, "expires_in": "1"}),
+}
+
+
+@pytest.fixture
+def world(url: str) -> Iterator[World]:
+    world = World(url, "http://127.0.0.1/none")
+    yield world
+    world.close()
+
+
+@dataclass
+class Site:
+    """An EHR of a make, our door to it, and one patient whose chart is there."""
+
+    ehr: OtherEhr
+    client: Ehr
+    world: World
+    patient: Patient
+
+    def deliver(self, bundle: Resource) -> None:
+        self.world.plan(self.patient, bundle)
+        self.world.drain(self.client)
+
+    @property
+    def me(self) -> str:
+        """The Patient, as it is called there."""
+        return "Patient/" + self.world.remote(self.patient)[f"Patient/{self.patient.rid('me')}"][0]
+
+    def poll(self) -> Any:
+        time.sleep(1.1 * self.ehr.make.stale_for)
+        return poll(self.world, self.client)
+
+
+class at:  # noqa: N801 - used as a context manager
+    def __init__(self, world: World, make: Make, url: str = "") -> None:
+        self.world, self.ehr, self.url = world, OtherEhr(make), url
+
+    def __enter__(self) -> Site:
+        self.ehr.__enter__()
+        known = {"client_id": "us", "client_secret": "hush"} if self.ehr.make.token_seconds is not None else {}
+        client = self.world.ehr(self.ehr.root + self.url if self.url else self.ehr.url + "/", **known)
+        return Site(self.ehr, client, self.world, self.world.patients(1)[0])
+
+    def __exit__(self, *_: object) -> None:
+        self.ehr.__exit__()
+
+
+def made(make: Make, **more: Any) -> Make:
+    return Make(**{**vars(make), **more})
+
+
+@KINDS
+@pytest.mark.parametrize("make", MAKES)
+def test_a_chart_and_its_change_are_there_once_and_an_edit_is_heard_once(
+    world: World, make: str, server_ids: bool
+) -> None:
+    with at(world, made(MAKES[make], takes_our_ids=not server_ids)) as site:
+        patient, ehr = site.patient, site.ehr
+        site.deliver(chart(patient, extra=25))
+        site.deliver(identify(patient, patient.chart(2, "Canary-Two")))
+        assert world.statuses() == {"delivered": 2}
+        assert world.conflicts(patient) == {}
+        if MAKES[make].answers is not no_response:  # what is not told is asked for, and no trouble
+            assert world.outcomes() == ["delivered", "delivered"]
+        assert [len(ehr.all_of(kind)) for kind in ("Patient", "Observation", "Provenance")] == [1, 26, 2]
+        names = [v.content["name"][0]["family"] for v in ehr.kept[site.me] if v.content]
+        assert names == ["Canary", "Canary-Two"]
+        first = site.poll()
+        assert (first.changes, first.trouble, first.is_complete) == (0, "", True)
+        assert compare(world.connection, site.client, world.cipher, world.target).holds
+        ehr.edit(site.me, telecom=[{"system": "phone", "value": "+12025550147"}])
+        added = ehr.add("Condition", subject={"reference": site.me}, code={"text": "asthma"})
+        assert [site.poll().changes, site.poll().changes] == [2, 0]
+        assert {place for place, _, _ in told(world)} == {site.me, added}
+
+
+def once(answer: Told | Callable[[Any], Told | None]) -> Callable[[str, str, Any], Told | None]:
+    """The first bundle that writes gets this answer."""
+    left = [answer]
+
+    def refuses(method: str, path: str, body: Any) -> Told | None:
+        if method == "POST" and body["entry"][0]["request"]["method"] != "GET" and left:
+            given = left.pop()
+            return given(body) if callable(given) else given
+        return None
+
+    return refuses
+
+
+@KINDS
+@pytest.mark.parametrize("status", [409, 412])
+def test_a_bundle_refused_because_something_moved_is_sent_again_after_a_look(
+    world: World, status: int, server_ids: bool
+) -> None:
+    make = Make(takes_our_ids=not server_ids, refuses=once((status, outcome(), {})))
+    with at(world, make) as site:
+        site.deliver(chart(site.patient))
+        assert world.statuses() == {"delivered": 1}
+        assert len(site.ehr.all_of("Patient")) == 1
+
+
+@KINDS
+def test_a_write_of_unknown_outcome_is_ours_whatever_the_server_made_of_it(world: World, server_ids: bool) -> None:
+    """Its narrative, its order of identifiers and its spelling of numbers are no edit of anybody."""
+    lost = [True]
+
+    def loses_first(answer: Resource) -> Resource:
+        is_write = answer["type"] == "transaction-response"
+        return outcome("warning") if is_write and lost and lost.pop() else answer
+
+    with at(world, Make(takes_our_ids=not server_ids, keeps=all_of_it, answers=loses_first)) as site:
+        site.deliver(chart(site.patient))
+        assert world.outcomes() == ["delivered", "in_doubt"]
+        assert world.conflicts(site.patient) == {}
+        assert len(site.ehr.all_of("Patient")) == 1
+
+
+PAGES = {
+    "that leads to itself by its own name": (INTERNAL, INTERNAL),
+    "by another path of its own": ("https://inside.example.org/x/y", "https://inside.example.org/x/y"),
+    "to a host that nobody names": (INTERNAL, None),
+}
+
+
+@pytest.mark.parametrize("link", PAGES)
+def test_no_change_is_passed_over_where_pages_are_short_and_the_link_to_the_next_names_another_host(
+    world: World, link: str
+) -> None:
+    """From the last instant of a page it goes on by itself; a page with a link to more is never taken for the last."""
+    base, says = PAGES[link]
+    make = Make(most=20, total=False, calls_itself=base, statement=lambda s: {**s, "implementation": {"url": says}})
+    with at(world, make) as site:
+        site.deliver(chart(site.patient))
+        assert site.poll().changes == 0
+        for n in range(60):
+            site.ehr.add("Condition", subject={"reference": site.me}, code={"text": str(n)})
+        assert site.poll().changes == 60
+    assert {event["data"]["resource"]["code"]["text"] for event in events(world)} == {str(n) for n in range(60)}
+
+
+def test_an_instant_of_more_than_a_page_is_read_by_links_to_itself_or_it_is_said_and_nothing_skipped(
+    world: World,
+) -> None:
+    make = Make(most=20, total=False, calls_itself=INTERNAL, precision=timedelta(hours=1))
+    says = [None, INTERNAL]
+    make.statement = lambda s: {**s, "implementation": {"url": says[0]}}
+    with at(world, make) as site:
+        site.deliver(chart(site.patient))
+        for n in range(60):
+            site.ehr.add("Condition", subject={"reference": site.me}, code={"text": str(n)})
+        with pytest.raises(EhrMisconfigured, match=r"next.*implementation\.url"):
+            site.poll()
+        assert len(events(world)) < 60
+        del says[0]
+        site.client = world.ehr(site.ehr.url)
+        site.poll()
+        assert len(events(world)) == 60
+
+
+def test_links_that_lead_in_a_circle_cost_a_few_calls(world: World) -> None:
+    with at(world, Make(links="loop")) as site:
+        site.deliver(chart(site.patient))
+        site.poll()
+        before = len(site.ehr.asked)
+        age_cursor(world)
+        site.poll()
+        assert len(site.ehr.asked) - before < 100
+
+
+def test_what_refers_to_our_patient_by_the_address_that_the_server_has_for_itself_is_heard(world: World) -> None:
+    with at(world, Make(calls_itself=INTERNAL)) as site:
+        site.deliver(chart(site.patient))
+        assert site.poll().changes == 0
+        for host in (INTERNAL, "http://elsewhere:8080/fhir"):
+            site.ehr.add("Condition", subject={"reference": f"{host}/{site.me}"}, code={"text": host})
+        polled = site.poll()
+        assert (polled.changes, polled.strangers) == (1, 1)
+    (event,) = events(world)
+    assert event["subject"] == site.me
+    assert event["data"]["record_id"] == str(site.patient.patient_id)
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        {"reference": "Patient/Mr Canary"},
+        {"reference": "http://[Canary/Patient/1"},
+        {"type": "Patient", "identifier": {"system": "urn:mrn", "value": "12 34&_id=1"}},
+    ],
+    ids=["no id", "no address", "an identifier of words"],
+)
+def test_a_stranger_whose_patient_is_named_in_no_way_that_can_be_asked_holds_up_nothing(
+    world: World, subject: Resource
+) -> None:
+    with at(world, Make()) as site:
+        site.deliver(chart(site.patient))
+        assert site.poll().changes == 0
+        site.ehr.add("Condition", subject=subject, code={"text": "of a stranger"})
+        site.ehr.add("Condition", subject={"reference": site.me}, code={"text": "asthma"})
+        polled = site.poll()
+        assert (polled.trouble, polled.changes, polled.strangers) == ("", 1, 1)
+
+
+def test_a_read_that_is_refused_for_one_write_is_no_end_of_the_others(world: World) -> None:
+    def has_no_flags(answer: Resource) -> Resource:
+        for entry in answer["entry"]:
+            if (entry.get("resource") or {}).get("resourceType") == "Flag":
+                entry.update(resource=outcome(), response={"status": "400"})
+        return answer
+
+    make = Make()
+    with at(world, make) as site:
+        patients = world.patients(3)
+        for one in patients:
+            bundle = chart(one)
+            bundle["entry"] = [e for e in bundle["entry"] if e["resource"]["resourceType"] != "Flag"]
+            world.plan(one, bundle)
+        world.drain(site.client)
+        make.answers = has_no_flags
+        site.ehr.put(f"Flag/{patients[0].rid('red')}", {})  # so that it is answered for
+        world.plan(patients[0], patients[0].change(2, patients[0].flag("active")))
+        for one in patients[1:]:
+            world.plan(one, one.change(2, one.condition("asthma")))
+        world.drain(site.client)
+        assert [status for _, status, *_ in world.writes()][3:] == ["dead", "delivered", "delivered"]
+        assert world.lane(patients[0])[1] == "rejected"
+
+
+def test_warnings_beside_what_was_found_are_no_news(world: World) -> None:
+    with at(world, Make(answers=warned)) as site:
+        site.deliver(chart(site.patient))
+        site.poll()
+        site.poll()
+        assert not has_news(world.connection, site.client, world.target)
+        site.ehr.add("Condition", subject={"reference": site.me}, code={"text": "asthma"})
+        assert has_news(world.connection, site.client, world.target)
+
+
+def nobody(method: str, path: str, body: Any) -> Told | None:
+    return (404, "<html>default backend</html>", {}) if method == "POST" else None
+
+
+def no_bundles(method: str, path: str, body: Any) -> Told | None:
+    return (405, outcome(), {}) if method == "POST" else None
+
+
+def no_statement(method: str, path: str, body: Any) -> Told | None:
+    return (404, outcome(), {}) if path == "metadata" else None
+
+
+AWAY = {
+    "a wrong path": (Make(), "/wrong"),
+    "a wrong path of a FHIR server": (Make(refuses=no_statement), ""),
+    "whoever stands before it leads to nobody": (Make(refuses=nobody), ""),
+    "no bundles are taken there": (Make(refuses=no_bundles), ""),
+    "tokens, and a wrong path": (Make(token_seconds=60), "/wrong"),
+}
+
+
+@KINDS
+@pytest.mark.parametrize("why", AWAY)
+def test_no_write_dies_of_a_wrong_address_and_all_are_delivered_once_it_is_right(
+    world: World, why: str, server_ids: bool
+) -> None:
+    make, path = AWAY[why]
+    with at(world, made(make, takes_our_ids=not server_ids), path) as site:
+        world.plan(site.patient, chart(site.patient))
+        assert world.deliver(site.client).stopped == "misaddressed"
+        assert [(status, tries) for _, status, tries, _ in world.writes()] == [("ready", 0)]
+        assert world.breaker()[2] == "misaddressed"
+        make = made(make, refuses=lambda *_: None, takes_our_ids=not server_ids)
+        site.ehr.make = make
+        known = {"client_id": "us", "client_secret": "hush"} if make.token_seconds is not None else {}
+        world.drain(world.ehr(site.ehr.url, **known))
+        assert world.outcomes() == ["delivered", "paused"]
+
+
+def named_in_statement(statement: Resource, address: Callable[[], str]) -> Resource:
+    token = {"url": OAUTH_URIS, "extension": [{"url": "token", "valueUri": address()}]}
+    statement["rest"][0]["security"] = {"extension": [token]}
+    return statement
+
+
+def test_the_token_address_of_an_older_server_is_read_in_its_capability_statement(world: World) -> None:
+    make = Make(token_seconds=60, smart_configuration=False)
+    with at(world, make) as site:
+        make.statement = lambda s: named_in_statement(s, lambda: site.ehr.root + "/token")
+        site.deliver(chart(site.patient))
+        assert world.outcomes() == ["delivered"]
+
+
+UNFIT = {
+    "gives no token address": (Make(token_seconds=60, smart_configuration=False), r"where it gives tokens"),
+    "speaks another FHIR": (Make(statement=lambda s: {**s, "fhirVersion": "5.0.0"}), r"another version.*GLP1_EHR_URL"),
+}
+
+
+@pytest.mark.parametrize("why", UNFIT)
+def test_a_server_that_does_not_fit_is_told_in_a_sentence_and_no_write_is_tried(world: World, why: str) -> None:
+    make, sentence = UNFIT[why]
+    with at(world, make) as site:
+        for one in world.patients(3):
+            world.plan(one, chart(one))
+        for _ in range(2):
+            with pytest.raises(EhrMisconfigured, match=sentence):
+                world.deliver(site.client)
+        assert world.outcomes() == []
+        assert {status for _, status, _, _ in world.writes()} == {"ready"}
+        assert site.ehr.kept == {}
+
+
+def test_what_search_knew_too_late_and_was_made_twice_is_told_as_doubled(world: World) -> None:
+    """Where the server makes the ids, a write of unknown outcome is looked for by a search."""
+    lost = [True]
+
+    def loses_first(answer: Resource) -> Resource:
+        is_write = answer["type"] == "transaction-response"
+        return outcome("warning") if is_write and lost and lost.pop() else answer
+
+    with at(world, Make(takes_our_ids=False, stale_for=1.5, answers=loses_first)) as site:
+        site.deliver(chart(site.patient))
+        assert len(site.ehr.all_of("Patient")) == 2
+        time.sleep(1.6)
+        compared = compare(world.connection, site.client, world.cipher, world.target)
+        assert compared.doubled == 2  # the Patient, and the answers
