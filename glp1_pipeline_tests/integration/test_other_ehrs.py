@@ -115,6 +115,7 @@ MAKES: dict[str, Make] = {
     "a client as well": Make(statement=client_too),
     "plain and packed json": Make(gzips=True, content_type="application/json;charset=UTF-8"),
     "content of its own": Make(keeps=all_of_it),
+    "heeds no ifNoneExist": Make(heeds_if_none_exist=False),
     "tokens of a moment": Make(token_seconds=0.3),
     "tokens of unknown length": Make(token_seconds=0.5, token_says=few_words),
     "tokens whose seconds are a text": Make(token_seconds=1, token_says=lambda t: {**t, "expires_in": "1"}),
@@ -346,6 +347,21 @@ def test_a_read_that_is_refused_for_one_write_is_no_end_of_the_others(world: Wor
         assert world.lane(patients[0])[1] == "rejected"
 
 
+@pytest.mark.parametrize("status", [400, 403, 405, 501])
+def test_a_type_whose_changes_are_refused_is_told_and_holds_up_no_other(world: World, status: int) -> None:
+    def no_tasks(method: str, path: str, body: Any) -> Told | None:
+        return (status, outcome(), {}) if method == "GET" and path == "Task" else None
+
+    with at(world, Make(refuses=no_tasks)) as site:
+        site.deliver(chart(site.patient))
+        for said in ("asthma", "gout"):
+            added = site.ehr.add("Condition", subject={"reference": site.me}, code={"text": said})
+            with pytest.raises(EhrMisconfigured, match=rf"changes of Task.*{status}.*_lastUpdated"):
+                site.poll()
+            assert [place for place, _, _ in told(world)][-1] == added
+        assert len(events(world)) == 2
+
+
 def test_warnings_beside_what_was_found_are_no_news(world: World) -> None:
     with at(world, Make(answers=warned)) as site:
         site.deliver(chart(site.patient))
@@ -409,7 +425,13 @@ def test_the_token_address_of_an_older_server_is_read_in_its_capability_statemen
         assert world.outcomes() == ["delivered"]
 
 
+def insecure(method: str, path: str, body: Any) -> Told | None:
+    told = {"token_endpoint": "http://ehr.example.org/token"}
+    return (200, told, {}) if path == ".well-known/smart-configuration" else None
+
+
 UNFIT = {
+    "gives tokens over plain http": (Make(token_seconds=60, refuses=insecure), r"address for tokens.*must be https"),
     "gives no token address": (Make(token_seconds=60, smart_configuration=False), r"where it gives tokens"),
     "speaks another FHIR": (Make(statement=lambda s: {**s, "fhirVersion": "5.0.0"}), r"another version.*GLP1_EHR_URL"),
 }

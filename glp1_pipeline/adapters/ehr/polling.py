@@ -19,7 +19,7 @@ from .entries import NOT_OFFERED, Entry, floor, instant, is_of
 from .feed import MILLISECOND, PAGE
 from .sweep import KIND as SWEEP
 from .sweep import sweep
-from .wire import EhrFailure
+from .wire import EhrFailure, EhrMisconfigured
 
 KINDS = (
     "Patient", "Observation", "AllergyIntolerance", "Condition", "Procedure", "FamilyMemberHistory",
@@ -41,7 +41,7 @@ def poll_changes(
     """Bring what changed in the EHR into the ledger, for about so many seconds; what is left waits for the next round.
 
     `connection` in autocommit mode. What the EHR fails at is told by `Polled.trouble`; nothing is skipped by it.
-    EhrMisconfigured where the server cannot be read without loss.
+    EhrMisconfigured where the server cannot be read without loss; what can be read is read before that.
     """
     ends = time.monotonic() + seconds
 
@@ -55,16 +55,23 @@ def poll_changes(
     if not is_alone:
         poller.polled.is_elsewhere = True
         return poller.polled
+    misfit: EhrMisconfigured | None = None
     try:
         for kind in _longest_unseen_first(connection, target):
             if is_over():
                 break
             try:
                 poller.poll(kind, is_over)
+            except EhrMisconfigured as error:
+                misfit = misfit or error
             except EhrFailure as failure:
-                # Not every server lists all that it holds; what it neither lists nor searches, it does not have.
-                if kind in ehr.capability.types or failure.status not in NOT_OFFERED:
+                if failure.status not in (*NOT_OFFERED, 403):
                     raise
+                # Not every server lists all that it holds; what it neither lists nor searches, it does not have.
+                if kind in ehr.capability.types or failure.status == 403:
+                    if failure.status == 404 and failure.trouble == "misaddressed":  # nobody is there at all
+                        raise
+                    misfit = misfit or _refused(kind, failure)
         poller.polled.is_complete = poller.polled.is_complete and not is_over()
         sweep(poller, is_over)
     except EhrFailure as failure:
@@ -72,7 +79,17 @@ def poll_changes(
     finally:
         if not connection.closed:
             connection.execute("select pg_advisory_unlock(hashtextextended(%s, 11))", (f"changes of {target}",))
+    if misfit is not None:
+        raise misfit
     return poller.polled
+
+
+def _refused(kind: str, failure: EhrFailure) -> EhrMisconfigured:
+    return EhrMisconfigured(
+        f"The EHR refuses to be read for changes of {kind} ({failure.status}): nothing that people change there of this"
+        " type is heard, the other types are. Ask its operator for searches by `_lastUpdated` with"
+        " `_sort=_lastUpdated`, and for a scope that allows them."
+    )
 
 
 def _longest_unseen_first(connection: Connection[Any], target: str) -> list[str]:

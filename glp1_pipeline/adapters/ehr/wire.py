@@ -57,15 +57,15 @@ class EhrSettings:
             raise EhrMisconfigured("The EHR's client id and client secret go together: set both or neither.")
 
 
-def require_safe(url: str) -> None:
-    """TLS, unless the other end is this machine."""
+def require_safe(url: str, what: str = "The EHR's address") -> None:
+    """TLS, unless the other end is this machine. `what`: which address it is."""
     if is_safe(url):
         return
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname:
-        raise EhrMisconfigured("The EHR's address must begin with https:// and name a host.")
+        raise EhrMisconfigured(f"{what} must begin with https:// and name a host.")
     raise EhrMisconfigured(
-        "The EHR's address is plain http:// to another machine: charts would travel readable. Use https://."
+        f"{what} is plain http:// to another machine: what is sent there would travel readable. It must be https://."
     )
 
 
@@ -171,7 +171,7 @@ class Wire:
                 failure = refused
                 continue
             if url := _token_address_in(answer.content):
-                require_safe(url)
+                require_safe(url, "The address for tokens, as the EHR names it,")
                 return url
             failure = None
         if failure is not None:
