@@ -66,6 +66,7 @@ SINCE_THEN = {
     "ops.clocks": {"next_at": "case when x.days > 0 then now() + random() * interval '30 days' else t.next_at end"},
 }
 """What is another in a copy, and what has become of a patient since then, by table and column."""
+Place = tuple[Settings, EmbeddedPostgres]
 WHAT = "cpu", "postgres", "wall"
 ANEW = " join sealed_anew s on s.new = x.new::text"
 
@@ -73,8 +74,9 @@ ANEW = " join sealed_anew s on s.new = x.new::text"
 def add_arguments(benches: Any) -> None:
     parser = benches.add_parser("grow", help="what a submission costs as the tables grow")
     parser.add_argument("--to", type=int, default=1_000_000, help="rows of the ledger at the end")
-    parser.add_argument("--lines", type=int, default=5_000, help="submissions timed at each size")
+    parser.add_argument("--lines", type=int, default=10_000, help="submissions timed at each size")
     parser.add_argument("--samples", type=int, default=3, help="turns of both")
+    parser.add_argument("--before", type=int, default=40_000, help="submissions that come before those, untimed")
 
 
 def run(chosen: argparse.Namespace) -> None:
@@ -85,17 +87,9 @@ def run(chosen: argparse.Namespace) -> None:
         for size in [size for size in SIZES if size <= chosen.to]:
             with psycopg.connect(large[0].store_url(), autocommit=True) as connection:
                 rows = fill(connection, size)
-            forget(small[0])
-            _go(small, SEED_LINES, 1)
-            os.sync()  # or the next seconds pay for what was filled
-            turns = []
-            for turn in range(chosen.samples):
-                seed += 1
-                pair = [_go(place, chosen.lines, seed) for place in ((small, large), (large, small))[turn % 2]]
-                turns.append(pair[:: -1 if turn % 2 else 1])
-            cpu, postgres, wall = (median(each[1][what] for each in turns) for what in WHAT)
-            more = [median(each[1][what] / each[0][what] for each in turns) for what in WHAT]
-            figures.append((rows, cpu, postgres, wall, *more))
+            figures.append((rows, *compare(small, large, chosen, seed)))
+            seed += chosen.samples + 1
+            cpu, _, _, *more = figures[-1][1:]
             print(
                 f"  {rows:>10,} rows: {cpu:,.0f} us of CPU a submission, {more[0]:.2f} of the small one's", flush=True
             )
@@ -106,7 +100,29 @@ def run(chosen: argparse.Namespace) -> None:
     keep("grow", {"chosen": vars(chosen), "columns": columns, "rows": figures}, before)
 
 
-def _go(place: tuple[Settings, EmbeddedPostgres], lines: int, seed: int) -> dict[str, float]:
+def compare(small: Place, large: Place, chosen: argparse.Namespace, seed: int) -> tuple[float, ...]:
+    """Medians of us a submission in the large store (CPU, of it Postgres, wall), and how many times the small one's.
+
+    In the midst of a day's work: just after a checkpoint each page that is touched is logged whole, and in the minutes
+    after a store was filled the machine still writes it.
+    """
+    seed += 1
+    if chosen.before:
+        _go(large, chosen.before, seed)
+    turns = []
+    for turn in range(chosen.samples):
+        forget(small[0])
+        _go(small, SEED_LINES, 1)
+        os.sync()
+        seed += 1
+        pair = [_go(place, chosen.lines, seed) for place in ((small, large), (large, small))[turn % 2]]
+        turns.append(pair[:: -1 if turn % 2 else 1])
+    here = (median(each[1][what] for each in turns) for what in WHAT)
+    more = (median(each[1][what] / each[0][what] for each in turns) for what in WHAT)
+    return (*here, *more)
+
+
+def _go(place: Place, lines: int, seed: int) -> dict[str, float]:
     """us a line of so many new submissions in this place."""
     settings, server = place
     assert server.process is not None

@@ -19,16 +19,21 @@ SETUP_ROLE = "glp1_setup"
 # passwords would only slow down each of our own connections.
 _SCRAM_ROUNDS = 64
 
+_MEMORY_MB = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
+# Ids are by chance, so that whoever is charted touches some twenty pages of indexes anywhere: they must stay in memory,
+# and each is written whole to the log once after a checkpoint. At a million patients they are 1.5 GB.
+_SHARED_MB = min(_MEMORY_MB // 4, 2048)
+
 _CONFIG = f"""\
 # Written anew at each start by glp1_pipeline/adapters/postgres_cluster.py.
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''          # a socket's path has a limit of 107 letters, and modes of its own
 max_connections = 200
-shared_buffers = 256MB
+shared_buffers = {_SHARED_MB}MB
 max_locks_per_transaction = 128       # times max_connections: room for a thousand events a batch (charts/claim.py)
 work_mem = 16MB
 maintenance_work_mem = 128MB
-max_wal_size = 1GB                    # bounds recovery: about 9 s for 2 GB
+max_wal_size = 4GB                    # bounds recovery: about 18 s
 min_wal_size = 160MB
 checkpoint_timeout = 10min
 wal_level = minimal                   # nobody replicates a sandbox
