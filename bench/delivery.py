@@ -24,6 +24,7 @@ from glp1_pipeline.adapters.ehr import Ehr, EhrSettings
 from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline.defs.delivery import KIND
 from glp1_pipeline.defs.resources import Road
+from glp1_pipeline.domain.contract import EHR
 from glp1_pipeline.sandbox.ehr import ehr_command
 from glp1_pipeline_tests.sample_inputs import clean_submission
 
@@ -97,12 +98,13 @@ def plan(connection: psycopg.Connection, road: Road, count: int) -> None:
 def set_aside(connection: psycopg.Connection, road: Road, count: int) -> list[bytes]:
     """Take every second patient's write out of the outbox; their bodies, opened."""
     rows = connection.execute(
-        "select w.write_id, w.patient_id, b.kid, b.body from ops.writes w join phi.write_bodies b using (write_id)"
-        " where w.write_id %% 2 = 0 order by 1 limit %s",
-        (count,),
+        "select w.write_id, w.patient_id, b.kid, b.body from (select *, row_number() over (order by write_id) as nth"
+        " from ops.writes where target = %s) w join phi.write_bodies b using (write_id) where nth %% 2 = 0 limit %s",
+        (EHR, count),
     ).fetchall()
     connection.execute("delete from ops.writes where write_id = any(%s)", ([row[0] for row in rows],))
-    connection.execute("delete from ops.lanes where patient_id = any(%s)", ([row[1] for row in rows],))
+    lanes = "delete from ops.lanes where target = %s and patient_id = any(%s)"
+    connection.execute(lanes, (EHR, [row[1] for row in rows]))
     return [road.cipher.open(kid, bytes(body), f"writes|{write_id}") for write_id, _, kid, body in rows]
 
 
