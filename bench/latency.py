@@ -18,6 +18,7 @@ import orjson
 import psycopg
 
 from glp1_pipeline.adapters.settings import PROJECT, Settings
+from glp1_pipeline.domain.crosswalk import ACCOUNT
 from glp1_pipeline.sandbox.demo import prepare
 from glp1_pipeline.sandbox.stack import Modules, Stack
 from glp1_pipeline_tests.sample_inputs import clean_submission
@@ -175,7 +176,8 @@ class Drops:
             entered = dict(
                 connection.execute(
                     "select i.value, extract(epoch from q.entered_at)::float8 from phi.identifiers i"
-                    " join ops.provider_queue q using (patient_id)"
+                    " join ops.provider_queue q on q.patient_id = i.record_id where starts_with(i.system, %s)",
+                    (ACCOUNT,),
                 ).fetchall()
             )
         return [entered[account] - at for account, at in self.at.items()]
