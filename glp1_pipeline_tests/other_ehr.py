@@ -17,9 +17,11 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from http.server import BaseHTTPRequestHandler
+from typing import Any, cast
 from urllib.parse import parse_qs, urlencode, urlsplit
+
+from glp1_pipeline.sandbox.drills.proxy import Served
 
 TYPES = (
     "Patient", "Observation", "AllergyIntolerance", "Condition", "Procedure", "FamilyMemberHistory", "Flag", "Task",
@@ -92,8 +94,9 @@ class Refused(Exception):
         self.status = status
 
 
-class OtherEhr:
+class OtherEhr(Served):
     def __init__(self, make: Make) -> None:
+        super().__init__(_Handler)
         self.make = make
         self.kept: dict[str, list[Kept]] = {}
         self.asked: list[tuple[str, str]] = []
@@ -101,20 +104,7 @@ class OtherEhr:
         self.tokens: dict[str, float] = {}
         self._lock = threading.RLock()
         self._last = datetime.now(UTC)
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.ehr = self
-        self.root = f"http://127.0.0.1:{self._server.server_address[1]}"
         self.url = self.root + make.prefix
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-
-    def __enter__(self) -> OtherEhr:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     # What a provider does there, past HTTP.
 
@@ -402,18 +392,12 @@ def outcome(severity: str = "error") -> Resource:
     return {"resourceType": "OperationOutcome", "issue": [{"severity": severity, "code": "processing"}]}
 
 
-class _Server(ThreadingHTTPServer):
-    ehr: OtherEhr
-    daemon_threads = True
-
-
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def handle_any(self) -> None:
-        assert isinstance(self.server, _Server)
-        ehr = self.server.ehr
+        ehr = cast(Any, self.server).owner
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         try:
             body = json.loads(raw) if raw else None

@@ -217,8 +217,6 @@ def _its_faults_told() -> Iterator[None]:
     """Each driver has errors of its own, whose texts may quote addresses and keys: told by their class."""
     try:
         yield
-    except (ImportError, ValueError):
-        raise
     except Exception as error:  # noqa: BLE001 - whatever a driver may raise
         raise LandingFault(
             f"the landing zone of GLP1_LANDING_URL does not answer as it should ({type(error).__name__}): check its"
@@ -231,11 +229,11 @@ class Bucket(Folder):
 
     def __init__(self, url: str, archive: Path | None, cipher: Cipher) -> None:
         try:
-            with _its_faults_told():
-                self.filesystem, self.root = fsspec.core.url_to_fs(url)  # some drivers call there at once
+            fsspec.get_filesystem_class(url.partition("://")[0].rpartition("::")[2])
         except (ImportError, ValueError) as error:
             raise LandingFault(f"GLP1_LANDING_URL needs a driver that is not installed: {error}") from None
         with _its_faults_told():
+            self.filesystem, self.root = fsspec.core.url_to_fs(url)  # some drivers call there at once
             self.filesystem.makedirs(self.root, exist_ok=True)
         self.archive, self.cipher = archive, cipher
 

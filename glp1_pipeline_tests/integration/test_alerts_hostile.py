@@ -4,64 +4,20 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from glp1_pipeline.adapters import alerts, outlet
 from glp1_pipeline_tests.alert_world import SECRET, AlertWorld, Receiver, alert_world, incidents
-
-Answer = Callable[[socket.socket, threading.Event], None]
+from glp1_pipeline_tests.other_end import Answer, drips_a_body, drips_a_header, other_end
 
 
 @pytest.fixture
 def world(url: str, tmp_path: Path) -> Iterator[AlertWorld]:
     with alert_world(url, tmp_path / "landing") as made:
         yield made
-
-
-@contextmanager
-def other_end(answer: Answer) -> Iterator[tuple[int, list[bytes]]]:
-    """A server on a port that hears a request and then does as `answer` says; and what it heard."""
-    ended, heard = threading.Event(), []
-    server = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        while True:
-            try:
-                line, _ = server.accept()
-            except OSError:
-                return
-            threading.Thread(target=hear, args=(line,), daemon=True).start()
-
-    def hear(line: socket.socket) -> None:
-        with line:
-            try:
-                heard.append(line.recv(65536))
-                answer(line, ended)
-            except OSError:
-                pass  # hung up on, as it should be
-
-    threading.Thread(target=serve, daemon=True).start()
-    try:
-        yield server.getsockname()[1], heard
-    finally:
-        ended.set()
-        server.close()
-
-
-def drips_a_header(line: socket.socket, ended: threading.Event) -> None:
-    line.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-    while not ended.wait(0.3):
-        line.sendall(b"x")
-
-
-def drips_a_body(line: socket.socket, ended: threading.Event) -> None:
-    line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-    while not ended.wait(0.3):
-        line.sendall(b"x")
 
 
 def answers_without_end(line: socket.socket, ended: threading.Event) -> None:

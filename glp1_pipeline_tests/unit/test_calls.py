@@ -3,7 +3,6 @@
 import logging
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,45 +10,14 @@ import pytest
 from glp1_pipeline.adapters import trust
 from glp1_pipeline.adapters.calls import Caller, CallFailure, Limits
 from glp1_pipeline.sandbox.drills.tls import TlsFront
+from glp1_pipeline_tests.other_end import Answer, drips_a_body, drips_a_header, other_end
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nno header at all\r\nConnection: close\r\n\r\n{}"
 
 
-@pytest.fixture
-def odd_server() -> Iterator[str]:
-    """Answers one request, with a line that is no header."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def answer() -> None:
-            line, _ = listening.accept()
-            with line:
-                line.recv(65536)
-                line.sendall(ANSWER)
-
-        answering = threading.Thread(target=answer)
-        answering.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        answering.join()
-
-
-@pytest.fixture
-def plain_server() -> Iterator[str]:
-    """Answers every request, without TLS."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def answer() -> None:
-            while True:
-                try:
-                    line, _ = listening.accept()
-                except OSError:
-                    return
-                with line:
-                    line.recv(65536)
-                    line.sendall(ANSWER)
-
-        threading.Thread(target=answer, daemon=True).start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        listening.shutdown(socket.SHUT_RDWR)
+def answers_oddly(line: socket.socket, ended: threading.Event) -> None:
+    """With a line that is no header."""
+    line.sendall(ANSWER)
 
 
 class Listener(logging.Handler):
@@ -63,56 +31,48 @@ class Listener(logging.Handler):
         self.said.append(record.getMessage())
 
 
-def test_an_odd_answer_puts_no_address_into_a_log(odd_server: str, capfd: pytest.CaptureFixture) -> None:
-    caller, log, listener = Caller("CRM", odd_server, Limits()), logging.getLogger(), Listener()
+def test_an_odd_answer_puts_no_address_into_a_log(capfd: pytest.CaptureFixture) -> None:
+    log, listener = logging.getLogger(), Listener()
     before = log.level
     log.addHandler(listener)
     log.setLevel(logging.DEBUG)
     try:
-        assert caller.call("GET", "/contacts/jane.canary%40example.org", None, {}).status == 200
+        with other_end(answers_oddly) as (port, _):
+            caller = Caller("CRM", f"http://127.0.0.1:{port}", Limits())
+            assert caller.call("GET", "/contacts/jane.canary%40example.org", None, {}).status == 200
+            caller.close()
     finally:
         log.setLevel(before)
         log.removeHandler(listener)
-        caller.close()
     assert listener.said == []
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("begun", [b"HTTP/1.1 200 OK\r\nX-Slow: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"])
-def test_an_answer_that_comes_a_letter_now_and_then_is_not_waited_for(begun: bytes) -> None:
-    """Each letter comes long before a read is given up; all of them would take an hour."""
-    ended = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+@pytest.mark.parametrize("drips", [drips_a_header, drips_a_body])
+def test_an_answer_that_comes_a_letter_now_and_then_is_not_waited_for(drips: Answer) -> None:
+    """Each letter comes long before a read is given up; all of them would take hours."""
+    hung_up = threading.Event()
 
-        def drip() -> None:
-            line, _ = listening.accept()
-            with line:
-                line.recv(65536)
-                line.sendall(begun)
-                while not ended.wait(0.1):
-                    try:
-                        line.sendall(b"x")
-                    except OSError:
-                        ended.set()  # hung up on, as it should be
-
-        threading.Thread(target=drip, daemon=True).start()
-        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        caller = Caller("EHR", address, Limits(connect_timeout=0.5, read_timeout=1.0))
+    def answer(line: socket.socket, ended: threading.Event) -> None:
         try:
-            with pytest.raises(CallFailure) as failed:
-                caller.call("GET", "/Patient", None, {})
-            assert failed.value.trouble == "no_answer"
-            assert ended.wait(10), "the line is not kept for another call"
-        finally:
-            ended.set()
-            caller.close()
+            drips(line, ended)
+        except OSError:
+            hung_up.set()
+
+    with other_end(answer) as (port, _):
+        caller = Caller("EHR", f"http://127.0.0.1:{port}", Limits(connect_timeout=0.5, read_timeout=1.0))
+        with pytest.raises(CallFailure) as failed:
+            caller.call("GET", "/Patient", None, {})
+        assert failed.value.trouble == "no_answer"
+        assert hung_up.wait(10), "the line is not kept for another call"
+        caller.close()
 
 
 def test_a_company_s_own_authority_is_believed_where_its_machine_believes_it(
-    plain_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trust.trusted.cache_clear()
-    with TlsFront(plain_server, tmp_path) as front:
+    with other_end(answers_oddly) as (port, _), TlsFront(f"http://127.0.0.1:{port}", tmp_path) as front:
         stranger = Caller("EHR", front.url, Limits())
         with pytest.raises(CallFailure) as failed:
             stranger.call("GET", "/metadata", None, {})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glp1_pipeline.domain.outbox import digest, is_same, merged, says_all, started_from, still_ours
+from glp1_pipeline.domain.outbox import digest, is_noted, is_same, merged, says_all, started_from, still_ours
 
 PHONE, OTHER_PHONE, THIRD_PHONE = ({"system": "phone", "value": v} for v in ("1", "2", "3"))
 EMAIL, OTHER_EMAIL = ({"system": "email", "value": v} for v in ("a", "b"))
@@ -160,3 +161,13 @@ def test_what_is_the_same_has_one_digest_however_a_server_spells_numbers_and_ord
     theirs["dosageInstruction"][0]["doseAndRate"][0]["doseQuantity"]["value"] = 2.5
     assert not is_same(ours, theirs, {})
     assert digest(ours, {}) != digest(theirs, {})
+
+
+def test_a_digest_that_an_earlier_version_noted_still_tells_what_it_was_of() -> None:
+    """Of the content as it came: an upgrade makes nobody's old edit a new one."""
+    theirs = {"identifier": [{"system": "urn:b", "value": "1"}, {"system": "urn:a", "value": "2"}], "weight": 2.0}
+    noted = [hashlib.blake2b(orjson.dumps(theirs, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()]
+    assert noted != [digest(theirs, {})]
+    assert is_noted(noted, theirs, {})
+    assert is_noted([digest(theirs, {})], theirs, {})
+    assert not is_noted(noted, {**theirs, "weight": 2.5}, {})

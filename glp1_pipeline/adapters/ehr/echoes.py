@@ -18,7 +18,7 @@ from psycopg import Connection
 from ...domain.events import as_record
 from ...domain.fhir import content_hash, dump
 from ...domain.fhir.elements import PATIENT_SYSTEM, RESOURCE_SYSTEM
-from ...domain.outbox import digest, is_same, is_theirs_too, keys_of, says_all, still_ours
+from ...domain.outbox import digest, is_noted, is_same, is_theirs_too, keys_of, says_all, still_ours
 from .entries import Entry
 
 SETTLING = timedelta(seconds=60)
@@ -92,7 +92,7 @@ class Echoes:
             if not copy.is_shared(key):
                 if copy.planned.get(key) == as_sent(entry, key):
                     return Verdict.OURS
-            elif digest(entry.content, copy.back | {entry.place: key}) in copy.remote.get(key, ())[2:]:
+            elif is_noted(copy.remote.get(key, ())[2:], entry.content, copy.back | {entry.place: key}):
                 return Verdict.OURS
         verdicts = {self._by_content(entry, key, copy) for copy, key in ours}
         return next((v for v in (Verdict.OURS, Verdict.LATER) if v in verdicts), Verdict.THEIRS)

@@ -7,7 +7,7 @@ over), `merging` (one content of ours and theirs) and `exchange` (a write's bund
 
 from .exchange import conditional_transaction, first_creates, keys_of, rest_as_batch, with_contents, without
 from .judging import EDITED_SINCE, Found, Remote, is_theirs_too, judge
-from .merging import digest, is_same, merged, says_all, started_from, still_ours
+from .merging import digest, is_noted, is_same, merged, says_all, started_from, still_ours
 from .retry import (
     OF_TARGET,
     Breaker,
@@ -37,6 +37,7 @@ __all__ = [
     "decide",
     "digest",
     "first_creates",
+    "is_noted",
     "is_over_at_last",
     "is_same",
     "is_theirs_too",

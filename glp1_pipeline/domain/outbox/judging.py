@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from .merging import Resource, digest, is_same, merged, started_from
+from .merging import Resource, digest, is_noted, is_same, merged, started_from
 
 Remote = Mapping[str, list[str]]
 """`Type/<our id>` -> [id in the EHR, version there]. Where somebody else's word stands there beside ours, third the
@@ -97,7 +97,7 @@ def judge(
             is_shared = known is not None and is_theirs_too(known)
             # What we made of both may have landed unnoticed.
             is_left = known is not None and (
-                there.version == known[1] or (is_shared and digest(there.resource, back) == known[2])
+                there.version == known[1] or (is_shared and is_noted(known[2:], there.resource, back))
             )
             if key in over and is_left:
                 said = [*earlier().get(key, ()), resource]

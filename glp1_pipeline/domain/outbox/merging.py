@@ -65,6 +65,12 @@ def digest(resource: Resource, back: Mapping[str, str]) -> str:
     return content_hash(dump(_whole(_unordered(_content(resource, back)))))
 
 
+def is_noted(noted: Collection[str], resource: Resource, back: Mapping[str, str]) -> bool:
+    """Whether one of these digests, kept since it was noted, is of this content. Before the order of identifiers and
+    the spelling of numbers were left out of them, digests were of the content as it came."""
+    return digest(resource, back) in noted or content_hash(dump(_content(resource, back))) in noted
+
+
 def started_from(theirs: Resource, said: Sequence[Resource], back: Mapping[str, str]) -> Resource | None:
     """Which of what we said they changed: the one most alike, of equals the first."""
     there = _content(theirs, back)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 HTML = b"<html><body>We are down for maintenance</body></html>"
@@ -64,10 +64,41 @@ def slow(seconds: float, forward: bool = True) -> Fault:
 Rule = Callable[[dict[str, Any]], Fault | None]
 
 
-class FaultProxy:
+class Served:
+    """Answers over HTTP from a thread of this process, on a port of its own, while the context lasts.
+
+    `handler` finds what it serves as `self.server.owner`.
+    """
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        self._server = _Server(("127.0.0.1", 0), handler)
+        self._server.owner = self
+        self.root = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    owner: Served
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is what drills do on purpose."""
+
+
+class FaultProxy(Served):
     """`plan(...)` faults befall the next requests that write, in order; `rule` is asked for each of the others."""
 
     def __init__(self, upstream: str, server_ids: bool = False) -> None:
+        super().__init__(_Handler)
         parts = urlsplit(upstream)
         self.host, self.port, self.path = parts.hostname or "", parts.port or 80, parts.path
         self.server_ids = server_ids
@@ -77,19 +108,7 @@ class FaultProxy:
         """Of each request that wrote: when it came, and the status it got (0: none)."""
         self._planned: list[Fault] = []
         self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.proxy = self
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}{self.path}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-
-    def __enter__(self) -> FaultProxy:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self.url = self.root + self.path
 
     @property
     def port_of_its_own(self) -> int:
@@ -169,21 +188,14 @@ class FaultProxy:
         return self.upstream("GET", f"{self.path}/{url}", b"", {})[0] == 404
 
 
-class _Server(ThreadingHTTPServer):
-    proxy: FaultProxy
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is what drills do on purpose."""
-
-
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def handle_any(self) -> None:
         assert isinstance(self.server, _Server)
-        proxy = self.server.proxy
+        proxy = self.server.owner
+        assert isinstance(proxy, FaultProxy)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         content = _parsed(body)
         is_write = any(e.get("request", {}).get("method") != "GET" for e in content.get("entry", ()))
