@@ -33,6 +33,10 @@ class CrmWorld:
         body = orjson.dumps({COPY: {"key": key, "properties": properties, "when_new": when_new or {}}})
         with self.connection.transaction():
             self.connection.execute(
+                "insert into ops.breakers (target, state, changed_at) values (%s, 'closed', now()) on conflict do nothing",
+                (self.target,),
+            )
+            self.connection.execute(
                 "insert into ops.lanes (target, patient_id, has_work, next_at) values ('crm', %s, true, now())"
                 " on conflict (target, patient_id) do update set has_work = true",
                 (key,),

@@ -157,6 +157,10 @@ class World:
         """Insert the next write, as the pipeline's planner does: the lane first."""
         with self.connection.transaction():
             self.connection.execute(
+                "insert into ops.breakers (target, state, changed_at) values (%s, 'closed', now()) on conflict do nothing",
+                (self.target,),
+            )
+            self.connection.execute(
                 "insert into ops.lanes (target, patient_id, has_work, next_at) values (%s, %s, true, now())"
                 " on conflict (target, patient_id) do update set has_work = true",
                 (self.target, patient.patient_id),

@@ -21,13 +21,19 @@ def enqueue(
     connection: Connection, cipher: Cipher, writes: Sequence[Write], contract_version: str, now: datetime
 ) -> dict[tuple[str, str], int]:
     """Write the rows and wake the deliverer; the id of each write by target and patient."""
+    # The row of each target that is written to, so that it is known without a look through all copies.
+    connection.execute(
+        "insert into ops.breakers (target, state, changed_at) select t, 'closed', now() from unnest(%s::text[]) t"
+        " on conflict do nothing",
+        (sorted({write.target for write in writes}),),
+    )
     # The lane first: its lock makes the order of writes the order of commits, and wakes the deliverer.
     if later := [write for write in writes if write.n > 1]:
         connection.execute(
             "insert into ops.lanes (target, patient_id, has_work, next_at) select t, p, true, now()"
             " from unnest(%s::text[], %s::uuid[]) as u(t, p) order by 1, 2"
             # A lane at rest waits for nothing, also where its clock was ahead when it came to rest.
-            " on conflict (target, patient_id) do update set has_work = true,"
+            " on conflict (patient_id, target) do update set has_work = true,"
             " next_at = case when lanes.has_work then lanes.next_at else excluded.next_at end",
             ([w.target for w in later], [w.patient_id for w in later]),
         )

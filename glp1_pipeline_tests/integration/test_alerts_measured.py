@@ -95,7 +95,7 @@ def test_every_thing_that_is_watched_is_measured_and_fires(world: AlertWorld):
 def test_a_system_that_we_write_to_and_could_never_read_is_told_once_somebody_might_have_changed_something(
     world: AlertWorld,
 ):
-    told = "insert into ops.copies (target, patient_id) values (%s, gen_random_uuid())"
+    told = "insert into ops.breakers (target, state, changed_at) values (%s, 'closed', now())"
     for target, minutes in (("crm", 5), ("ehr", 45)):
         world.connection.execute(told, (target,))
         world.write("delivered", minutes, target)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from glp1_pipeline.adapters import matches
 from glp1_pipeline.adapters.charts import claim, likely
 from glp1_pipeline.adapters.settling import settle_field
+from glp1_pipeline.domain import identity
 from glp1_pipeline_tests.sample_inputs import contract
 from glp1_pipeline_tests.small_road import SmallRoad, amendment, empty_tables, submission
 
@@ -84,9 +85,10 @@ def test_hundreds_who_come_twice_in_one_drop_are_one_patient_each_and_nobody_els
 
 
 def at_the_desk(n: int, account: str = "", **changes: Any) -> dict[str, Any]:
-    """Somebody who was registered with the phone, the e-mail and the address of an office."""
+    """Somebody who was registered with the phone, the e-mail and the address of an office, nobody at the same moment."""
     place = {"line1": "12 Wren St", "city": "Austin", "state": "TX", "postal_code": "78701"}
     desk = {"demo.mobile": "+15125550199", "demo.email": "desk@example.org", "demo.address": place}
+    changes = {"authored_at": f"2026-11-20T14:{n:02d}:{30 if account else 0:02d}+00:00", **changes}
     return submission(n, subject=account or f"canary-{n:07d}", **{**desk, "demo.state_residence": "TX", **changes})
 
 
@@ -116,9 +118,36 @@ def test_people_who_share_a_phone_with_many_are_found_whether_they_come_in_one_d
     road.send(*events)
     before = road.fingerprint()["patient_matches"]
     empty_tables(road.connection)
-    for event in sorted(events, key=lambda event: event["time"]):
+    for event in sorted(events, key=lambda event: event["data"]["authored_at"]):
         road.send(event)
     assert road.fingerprint()["patient_matches"] == before
+
+
+def told_of(road: SmallRoad, record_id: str) -> identity.Features:
+    return identity.Features.from_doc(road.one("select features from phi.people where record_id = %s", record_id))
+
+
+def test_whoever_tells_another_phone_is_found_by_that_and_no_more_by_the_old_one(road: SmallRoad, monkeypatch):
+    def keys() -> set[int]:
+        return {key for (key,) in road.rows("select key from phi.people_keys")}
+
+    def correct(n: int, **changed: str) -> None:
+        asked = {contract().fields[f"demo.{name}"].question("3.0.0"): answer for name, answer in changed.items()}
+        road.send(amendment(submission(1), n, asked, 60 * n))
+
+    road.send(submission(1))
+    first = keys()
+    correct(1, mobile="+15125550177")
+    second = keys()
+    assert (len(second - first), len(first - second)) == (1, 1)
+    # Another version of the program finds by other keys, of which one is as before; and then this one again.
+    with monkeypatch.context() as patch:
+        patch.setattr(likely.identity, "blocking_keys", lambda person: (min(second), len(person.last)))
+        correct(2, legal_last="Othercanary")
+        assert keys() >= {min(second), len("othercanary")}
+    correct(3, mobile="+15125550178")
+    assert keys() >= set(identity.blocking_keys(told_of(road, record(road, "canary-0000001"))))
+    assert road.balance().faults == []
 
 
 def test_a_twin_who_comes_twice_is_one_question(road: SmallRoad):

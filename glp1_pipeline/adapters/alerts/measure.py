@@ -60,8 +60,7 @@ STATEMENTS: dict[str, LiteralString] = {
     " where kind not in ('hint', 'deletion_hint', 'archived', 'sweep') and polled_at is not null group by 1)"
     " select system, 1, at from read union all select target, 1, (select w.settled_at from ops.writes w"
     "  where w.target = told.target and w.status = 'delivered' order by w.write_id limit 1)"
-    " from (select min(target) as target from ops.copies union select max(target) from ops.copies) as told"
-    " where target not in (select system from read)",
+    " from ops.breakers as told where target not in (select system from read)",
     "open_reviews": "select '', count(*), min(since) from ops.patient_match_reviews",
     # A breaker's own time begins again with every trial call; the trouble began with the first failure in a row.
     "open_breakers": "select b.target, 1, coalesce((select min(d.at) from ops.deliveries d join ops.writes w"

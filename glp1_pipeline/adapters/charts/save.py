@@ -227,8 +227,8 @@ def _save_tasks(connection, outcomes: list[PatientOutcome], known: Known, now: d
             f"insert into ops.tasks as t ({', '.join(columns)}) select *"
             " from unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],"
             " %s::timestamptz[], %s::timestamptz[], %s::uuid[])"
-            " on conflict (task_id) do update set status = 'open', queue = excluded.queue, owner = excluded.owner,"
-            " rests_on = excluded.rests_on, closed_at = null,"
+            " on conflict (patient_id, task_id) do update set status = 'open', queue = excluded.queue,"
+            " owner = excluded.owner, rests_on = excluded.rests_on, closed_at = null,"
             # Of another check-in or request it is new work.
             " opened_at = case when t.status = 'open' and t.rests_on is not distinct from excluded.rests_on"
             " then t.opened_at else excluded.opened_at end,"
@@ -241,9 +241,9 @@ def _save_tasks(connection, outcomes: list[PatientOutcome], known: Known, now: d
     closed = [resource_id(o.chart.patient_id, f"Task/{code}/{cause}") for o in outcomes for code, cause in o.closed]
     if closed:
         done.tasks_closed += connection.execute(
-            "update ops.tasks set status = 'done', closed_at = now() where task_id = any(%s::uuid[])"
-            " and status = 'open'",
-            (closed,),
+            "update ops.tasks set status = 'done', closed_at = now() where patient_id = any(%s::uuid[])"
+            " and task_id = any(%s::uuid[]) and status = 'open'",
+            ([o.chart.patient_id for o in outcomes if o.closed], closed),
         ).rowcount
 
 

@@ -273,11 +273,7 @@ def _learn_ids(connection: Connection[Any], target: str, batch: Sequence[Settled
 
 
 def lock_breaker(connection: Connection[Any], target: str) -> Breaker:
-    """The breaker's row, made if absent, locked for a change in the caller's transaction."""
-    connection.execute(
-        "insert into ops.breakers (target, state, changed_at) values (%s, 'closed', now()) on conflict do nothing",
-        (target,),
-    )
+    """The breaker's row, locked for a change in the caller's transaction."""
     row = connection.execute(
         "select state, failures, reason from ops.breakers where target = %s for update", (target,)
     ).fetchone()

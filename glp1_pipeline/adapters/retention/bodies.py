@@ -34,7 +34,7 @@ def prune_bodies(connection: psycopg.Connection, open_body: OpenBody, days: int,
     """
     gone = 0
     middle = str(uuid.UUID(int=random.getrandbits(128)))
-    targets = connection.execute("select distinct target from ops.copies order by 1").fetchall()
+    targets = connection.execute("select target from ops.breakers order by 1").fetchall()
     for (target,) in targets:
         for after, until in ((middle, LAST_ID), (FIRST_ID, middle)):
             while work.may_go_on():

@@ -98,8 +98,8 @@ provider_queue = Table(
 tasks = Table(
     "tasks",
     metadata,
+    Column("patient_id", Uuid, primary_key=True),
     Column("task_id", Uuid, primary_key=True),
-    required("patient_id", Uuid),
     required("code", Text),
     required("cause", Text),
     required("queue", Text),
@@ -112,7 +112,6 @@ tasks = Table(
     schema="ops",
     comment="One row per piece of human work: one per patient, code and cause. status: open or done.",
 )
-Index("tasks_patient", tasks.c.patient_id)
 Index("tasks_open", tasks.c.code, tasks.c.due_at, postgresql_where=text("status = 'open'"))
 
 field_conflicts = Table(

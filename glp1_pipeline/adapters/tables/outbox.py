@@ -41,7 +41,7 @@ writes = Table(
     comment="One row per change that the outside must hear: the n-th change of a patient's chart in a target. "
     "status: ready, in_doubt, delivered, dead or cancelled.",
 )
-Index("writes_key", writes.c.target, writes.c.patient_id, writes.c.n, unique=True)
+Index("writes_key", writes.c.patient_id, writes.c.target, writes.c.n, unique=True)
 Index("writes_open", writes.c.target, writes.c.status, postgresql_where=text("status in ('ready','in_doubt','dead')"))
 
 write_bodies = Table(
@@ -57,8 +57,8 @@ write_bodies = Table(
 copies = Table(
     "copies",
     metadata,
-    Column("target", Text, primary_key=True),
     Column("patient_id", Uuid, primary_key=True),
+    Column("target", Text, primary_key=True),
     required("n", Integer, server_default="0"),
     required("planned", JSONB, server_default="{}"),
     required("remote", JSONB, server_default="{}"),
@@ -75,8 +75,8 @@ Index("copies_in_conflict", copies.c.target, copies.c.patient_id, postgresql_whe
 lanes = Table(
     "lanes",
     metadata,
-    Column("target", Text, primary_key=True),
     Column("patient_id", Uuid, primary_key=True),
+    Column("target", Text, primary_key=True),
     required("has_work", Boolean),
     instant("next_at", nullable=False),
     Column("token", Uuid),

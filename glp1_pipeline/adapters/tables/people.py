@@ -50,7 +50,6 @@ people_keys = Table(
     schema="phi",
     comment="One row per record and thing that a likely match shares with it, hashed: candidates are found by it.",
 )
-Index("people_keys_record", people_keys.c.record_id)
 
 patient_matches = Table(
     "patient_matches",
