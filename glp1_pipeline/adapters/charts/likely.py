@@ -71,8 +71,7 @@ def match(
     changed = {record_id: told for record_id, told in changed.items() if record_id not in left}
     rows = [row for row in rows if row[0] not in left]
     if rows:
-        known = {record_id: features for record_id, (features, _) in stored.items()}
-        _save_people(connection, rows, {record_id: keys[record_id] for record_id in changed}, known)
+        _save_people(connection, rows, {record_id: keys[record_id] for record_id in changed}, stored)
     again = {r for r, document, first_at in rows if r in stored and stored[r] != (orjson.loads(document), first_at)}
     # Who was heard of first may be another than before, and the question is then the other's to wait for.
     asked = {record_id: keys[record_id] for record_id in changed}
@@ -125,8 +124,10 @@ def _who(told: Iterable[Reported]) -> dict[str, Any]:
     }
 
 
-def _save_people(connection, rows, keys: Mapping[str, Collection[int]], known: Mapping[str, dict[str, Any]]) -> None:
-    """`keys`: of those who say something new of who they are. `known`: what was kept of people until now."""
+def _save_people(
+    connection, rows, keys: Mapping[str, Collection[int]], known: Mapping[str, tuple[dict[str, Any], datetime]]
+) -> None:
+    """`keys`: of those who say something new of who they are. `known`: what was kept until now."""
     fresh = [row for row in rows if row[0] not in known]
     copy_rows(connection, "phi.people", ("record_id", "features", "first_at"), fresh)
     for record_id, document, first_at in (row for row in rows if row[0] in known):
@@ -134,7 +135,7 @@ def _save_people(connection, rows, keys: Mapping[str, Collection[int]], known: M
             "update phi.people set features = %s, first_at = %s where record_id = %s",
             (document, first_at, record_id),
         )
-    had = {r: identity.blocking_keys(identity.Features.from_doc(known[r])) for r in keys.keys() & known.keys()}
+    had = {r: identity.blocking_keys(identity.Features.from_doc(known[r][0])) for r in keys.keys() & known.keys()}
     # The new ones, too: another version of the program may have found other keys in what was said before.
     if old := [(key, r) for r, own in had.items() for key in {*own, *keys[r]}]:
         connection.execute(
