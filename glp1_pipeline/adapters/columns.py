@@ -39,6 +39,8 @@ COLUMNS = {
     "conflicts": "By resource that someone changed in the target: since, reason, decision (theirs, ours) if any.",
     "contract_version": "Hash of the contract files that it was computed with.",
     "contradictions": "Names of answers that cannot both be true.",
+    "counted_file": "The file that was counted last and is not put away yet: place on the disk, size, time of its last "
+    "write; empty once it is.",
     "created_at": "When the change was decided.",
     "decided_at": "When it was decided.",
     "decided_by": "The rule of the decision table that decided, from the contract.",

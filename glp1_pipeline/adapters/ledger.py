@@ -28,13 +28,7 @@ from .cipher import Cipher, KeyMissing, Seal, Tampered
 from .copying import copy_rows
 from .documents import chunks, lines_of, read_document, say_the_same
 from .landing import DROPS as NAMESPACE
-from .landing import (
-    Folder,
-    LandingFault,
-    Line,
-    Unreadable,
-    digest,
-)
+from .landing import FileState, Folder, LandingFault, Line, Unreadable, digest
 
 MEND = "our code failed on it: mend the code, then replay"
 MAX_DROPS = 10_000
@@ -98,8 +92,10 @@ def take(
                 drop_id = uuid.uuid5(NAMESPACE, sha256.hex())
                 with _alone(connection, drop_id) as is_ours:
                     if is_ours and landing.still_has(name, state):
-                        _take_drop(connection, contract, cipher, stream, drop_id, sha256, size, received)
+                        _take_drop(connection, contract, cipher, stream, drop_id, sha256, size, state, received)
                         landing.put_away(name, drop_id, stream, state)
+                        # A later file may have all that this one was known by.
+                        connection.execute("update ops.drops set counted_file = null where drop_id = %s", (drop_id,))
             except OSError as error:
                 failed.append(error.errno or 0)  # this drop waits where it is, the others go on
     if failed:
@@ -160,12 +156,22 @@ def _alone(connection, drop_id: uuid.UUID) -> Iterator[bool]:
 
 
 def _take_drop(
-    connection, contract: Contract, cipher: Cipher, stream: BinaryIO, drop_id, sha256: bytes, size: int, received
+    connection,
+    contract: Contract,
+    cipher: Cipher,
+    stream: BinaryIO,
+    drop_id: uuid.UUID,
+    sha256: bytes,
+    size: int,
+    file_state: FileState,
+    received: Received,
 ) -> None:
-    state, offset, lines_read = connection.execute(
+    this_file = " ".join(map(str, file_state))
+    state, offset, lines_read, counted_file = connection.execute(
         "insert into ops.drops (drop_id, sha256, size_bytes, received_on, received_at, state) values"
         " (%s, %s, %s, (now() at time zone 'utc')::date, now(), 'reading')"
-        " on conflict (drop_id) do update set size_bytes = excluded.size_bytes returning state, read_bytes, lines",
+        " on conflict (drop_id) do update set size_bytes = excluded.size_bytes returning state, read_bytes, lines,"
+        " counted_file",
         (drop_id, sha256, size),
     ).fetchone()
     received.drops += 1
@@ -174,15 +180,16 @@ def _take_drop(
         for chunk in () if is_read else chunks(lines_of(stream, size, offset)):
             _write_apart(connection, contract, cipher, drop_id, chunk, received)
         connection.execute(
-            "update ops.drops set state = 'settled', settled_at = now(), times_delivered = 1 where drop_id = %s",
-            (drop_id,),
+            "update ops.drops set state = 'settled', settled_at = now(), times_delivered = 1, counted_file = %s"
+            " where drop_id = %s",
+            (this_file, drop_id),
         )
-    else:
+    elif counted_file != this_file:  # else a run died before it put this very file away: it came once
         again = connection.execute(
             "update ops.drops set lines = lines + lines / times_delivered, times_delivered = times_delivered + 1,"
-            " duplicates = duplicates + lines / times_delivered where drop_id = %s"
+            " duplicates = duplicates + lines / times_delivered, counted_file = %s where drop_id = %s"
             " returning lines / times_delivered",
-            (drop_id,),
+            (this_file, drop_id),
         ).fetchone()
         received.lines += again[0]
         received.duplicates += again[0]

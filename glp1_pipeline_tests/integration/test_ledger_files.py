@@ -105,18 +105,61 @@ def test_a_drop_that_was_read_to_its_end_and_not_settled_is_settled_without_read
     assert_in_balance(road)
 
 
-def test_a_drop_read_and_not_put_away_is_put_away_by_the_next_run(road: SmallRoad, monkeypatch):
-    road.drop("a.ndjson", submission(1), submission(2))
-    with monkeypatch.context() as patch:
-        die_at(patch, zone.Folder, "put_away", 1)
-        with pytest.raises(Dies):
+@pytest.mark.parametrize("dying", [(zone.Folder, "put_away"), (zone, "keep"), (Path, "unlink")])
+@pytest.mark.parametrize("came", [1, 2])
+def test_a_drop_that_was_counted_and_not_put_away_is_put_away_by_the_next_run_and_counts_once(
+    road: SmallRoad, monkeypatch, dying, came
+):
+    for n in range(1, came + 1):
+        road.drop("a.ndjson", submission(1), submission(2))
+        if n < came:
             road.take()
-    assert road.landing.ready() == ["a.ndjson"]
+    for _ in range(3):
+        with monkeypatch.context() as patch:
+            die_at(patch, *dying, at=1)
+            with pytest.raises(Dies):
+                road.take()
+        assert len(road.landing.ready()) == 1
     road.take()
     assert road.landing.ready() == []
     assert road.events() == {"waiting": 2}
+    assert road.drops() == [("settled", 2 * came, 2, 0, 2 * (came - 1), came)]
     assert len(archived(road)) == 1
     assert_in_balance(road)
+
+
+def test_an_object_that_was_counted_and_not_put_away_counts_once_and_put_there_again_counts_again(
+    road: SmallRoad, monkeypatch
+):
+    bucket = zone.Bucket(f"memory://{uuid.uuid4()}", None, road.cipher)
+
+    def take() -> None:
+        ledger.take(road.connection, bucket, road.contract, road.cipher)
+
+    content = orjson.dumps(submission(1))
+    for came in (1, 2):
+        bucket.put("a.json", io.BytesIO(content))
+        with monkeypatch.context() as patch:
+            die_at(patch, zone.Bucket, "put_away", 1)
+            with pytest.raises(Dies):
+                take()
+        assert bucket.ready() == ["a.json"]
+        if came == 2:  # the producer sends it once more before anybody has put the last one away
+            bucket.put("a.json", io.BytesIO(content))
+        take()
+        assert bucket.ready() == []
+    assert road.drops() == [("settled", 3, 1, 0, 2, 3)]
+    assert_in_balance(road)
+
+
+def test_the_same_content_counts_each_time_it_comes_though_its_file_looks_as_the_last_one_did(
+    road: SmallRoad, monkeypatch
+):
+    monkeypatch.setattr(zone, "_file_state", lambda status: (1, 2, status.st_size, 3))
+    for _ in range(3):
+        road.drop("a.json", submission(1))
+        road.take()
+    assert road.drops() == [("settled", 3, 1, 0, 2, 3)]
 
 
 def test_two_readers_at_once_read_each_drop_once_and_none_is_counted_as_sent_twice(road: SmallRoad, monkeypatch):

@@ -24,6 +24,7 @@ drops = Table(
     counter("duplicates"),
     counter("times_delivered"),
     required("parts", JSONB, server_default="{}"),
+    Column("counted_file", Text),
     schema="ops",
     comment="One row per different file content that the landing zone ever showed; never its name. state: reading, "
     "settled or refused. lines = events + rejected + duplicates.",
