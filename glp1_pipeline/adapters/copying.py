@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 from uuid import UUID
@@ -54,6 +55,7 @@ def _types_of(connection: psycopg.Connection, table: str, names: str) -> list[in
     return known[table, names]
 
 
+@lru_cache(maxsize=4096)  # a batch names each of its thousand patients in ten tables
 def _id(value: UUID | str) -> bytes:
     written = bytes.fromhex(value.replace("-", "")) if isinstance(value, str) else value.bytes
     if len(written) != 16:

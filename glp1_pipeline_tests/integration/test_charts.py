@@ -108,6 +108,15 @@ def test_a_backlog_over_several_days_and_batches_is_charted_to_its_end(road: Sma
     assert_in_balance(road)
 
 
+def test_the_first_patients_of_a_file_do_not_wait_for_its_last(road: SmallRoad):
+    road.drop("a.ndjson", *[submission(n) for n in range(1100)])
+    road.take()
+    charted: list[int] = []
+    scope = claim.Scope()
+    charts.chart_events(road.connection, road.contract, road.cipher, scope, lambda done: charted.append(done.events))
+    assert charted == [275, 525, 775, 1025, 1100]
+
+
 def test_a_batch_takes_no_more_locks_of_the_server_than_it_is_cut_for(road: SmallRoad, monkeypatch):
     held: list[int] = []
 

@@ -20,10 +20,13 @@ from glp1_pipeline.adapters import processes
 from glp1_pipeline.adapters.postgres import ROLES, EmbeddedPostgres, _first_demand
 from glp1_pipeline.adapters.postgres_cluster import SETUP_ROLE
 from glp1_pipeline.adapters.postgres_place import ACCOUNT, SHARED, PostgresError
+from glp1_pipeline.adapters.schema import migrate
 from glp1_pipeline.adapters.secrets import SecretError, Secrets
 from glp1_pipeline.adapters.server_log import may_quote
 from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline.adapters.variables import SettingsError
+from glp1_pipeline_tests.ledgers import assert_in_balance
+from glp1_pipeline_tests.small_road import SmallRoad, connect, submission
 
 AS_ROOT = os.geteuid() == 0
 PROJECT = Path(__file__).resolve().parents[2]
@@ -188,6 +191,30 @@ def test_committed_rows_outlive_the_killing_of_every_process(fresh: Server) -> N
     assert again.ask("SELECT count(*) FROM kept") == 50000
     again.stop()
     fresh.process.wait()
+
+
+def test_what_was_charted_in_the_moment_before_every_process_is_killed_is_charted_again_and_once(
+    fresh: Server, tmp_path: Path
+) -> None:
+    fresh.start()
+    migrate(fresh.url("glp1"))
+    with connect(fresh.url("glp1")) as connection:
+        road = SmallRoad(fresh.url("glp1"), tmp_path, connection)
+        road.drop("a.ndjson", *[submission(n) for n in range(300)])
+        road.take()
+        assert road.chart().events == 300
+        fresh.kill_all()
+    fresh.release()
+    again = Server(fresh.settings.home)
+    again.start()
+    with connect(again.url("glp1")) as connection:
+        road = SmallRoad(again.url("glp1"), tmp_path, connection)
+        assert road.one("select count(*) from phi.events") == 300, "the ledger is on disk before its drop is put away"
+        road.chart()
+        assert road.events() == {"charted": 300}
+        assert road.one("select count(*) from ops.writes") == 300
+        assert_in_balance(road)
+    again.stop()
 
 
 def test_a_server_left_behind_is_ended_before_the_next_one_starts(fresh: Server) -> None:

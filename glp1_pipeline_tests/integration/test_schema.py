@@ -66,7 +66,7 @@ def test_a_start_on_a_database_of_an_older_version_says_from_where_to_where_and_
     for _ in range(2):
         migrate(url, words.append)
     migrate(empty_database(), words.append)
-    assert [line.partition(" …")[0] for line in words] == ["Bringing the database from schema 0026 to 0031"]
+    assert [line.partition(" …")[0] for line in words] == ["Bringing the database from schema 0026 to 0032"]
     assert drift(url) == []
 
 

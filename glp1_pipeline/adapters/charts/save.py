@@ -143,8 +143,10 @@ def _chart_row(outcome: PatientOutcome, version: str) -> tuple:
     chart = outcome.chart
     events = [s.event_id for s in chart.submissions]
     place = {event_id: index for index, event_id in enumerate(events)}
-    doc: dict[str, Any] = {name: place[event_id] for name, event_id in chart.sources.items()}
-    if len(chart.submissions) > 1:
+    if len(chart.submissions) == 1:
+        doc: dict[str, Any] = dict.fromkeys(chart.sources, 0)
+    else:
+        doc = {name: place[event_id] for name, event_id in chart.sources.items()}
         for name, index in doc.items():
             value = chart.values[name]
             if chart.submissions[index].values.get(name) != value:  # of several events together
