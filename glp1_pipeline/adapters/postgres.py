@@ -20,7 +20,7 @@ from psycopg import sql
 from glp1_pipeline.adapters import processes
 from glp1_pipeline.adapters.postgres_cluster import SETUP_ROLE, bare_environment, make_cluster
 from glp1_pipeline.adapters.postgres_password import hashed, set_password
-from glp1_pipeline.adapters.postgres_place import Place, PostgresError, choose_place
+from glp1_pipeline.adapters.postgres_place import Place, PostgresError, choose_place, left_behind
 from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline.adapters.state import is_port_free
 from glp1_pipeline.adapters.variables import embedded_url
@@ -59,6 +59,11 @@ class EmbeddedPostgres:
         """All that comes before the program runs: place, lock, leftovers, initdb, configuration, port."""
         self._settings.make_home()
         self._place = choose_place(self._settings)
+        if self._place.account and (others := left_behind()):
+            self._say(
+                f"Data of {len(others)} homes that are gone is still here; nobody can open it. To be rid of it:"
+                f" rm -r {' '.join(map(str, others))}"
+            )
         self._take_lock()
         self.end_leftovers()
         make_cluster(self._settings, self.place, self._say)

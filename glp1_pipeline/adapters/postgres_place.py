@@ -11,6 +11,7 @@ import os
 import pwd
 import shutil
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,8 @@ from glp1_pipeline.adapters.settings import Settings
 
 ACCOUNT = "glp1-postgres"
 SHARED = Path("/var/lib/glp1_pipeline")
+_WHOSE = "home"
+"""File beside root's data that names the home it belongs to."""
 _OR_ELSE = "Run as an ordinary user, or set GLP1_DATABASE_URL and GLP1_DAGSTER_DATABASE_URL to a Postgres of your own."
 
 
@@ -57,10 +60,21 @@ def choose_place(settings: Settings) -> Place:
         usual.rmdir()
     SHARED.mkdir(mode=0o755, parents=True, exist_ok=True)
     _make(base, 0o711)
+    (base / _WHOSE).write_bytes(os.fsencode(settings.home))
     binaries = packaged if _reaches(account, base, packaged) else _copy_binaries(packaged, base)
     if not _reaches(account, base, binaries):
         raise PostgresError(f"The account {ACCOUNT} cannot run Postgres in {base}. {_OR_ELSE}")
     return Place(base, binaries, account)
+
+
+def left_behind() -> list[Path]:
+    """Root's data whose home is gone, with the keys that open it: a checkout was deleted without `make clean`."""
+    found = []
+    for whose in sorted(SHARED.glob(f"*/{_WHOSE}")):
+        with suppress(FileNotFoundError):  # removed just now
+            if not Path(os.fsdecode(whose.read_bytes())).exists():
+                found.append(whose.parent)
+    return found
 
 
 def _make(folder: Path, mode: int) -> Path:

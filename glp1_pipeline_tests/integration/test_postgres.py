@@ -169,6 +169,24 @@ def test_under_root_it_runs_as_its_own_account_and_opens_no_folder_of_others(fre
     assert all(Path(f"/proc/{p.pid}").owner() == ACCOUNT for p in processes.standing_in(fresh.place.data))
 
 
+@pytest.mark.skipif(not AS_ROOT, reason="only root hands Postgres to another account")
+def test_what_a_deleted_home_left_in_the_place_of_all_is_told_with_what_removes_it(
+    fresh: Server, tmp_path: Path
+) -> None:
+    gone = Server(tmp_path / "gone")
+    gone.prepare()
+    gone.release()
+    fresh.prepare()
+    assert str(gone.place.base) not in " ".join(fresh.said), "its home is there"
+    shutil.rmtree(gone.settings.home)
+    fresh.release()
+    fresh.prepare()
+    (told,) = [sentence for sentence in fresh.said if "homes that are gone" in sentence]
+    assert f" {gone.place.base}" in told.partition("rm -r")[2]
+    assert str(fresh.place.base) not in told
+    shutil.rmtree(gone.place.base)
+
+
 @pytest.mark.skipif(not AS_ROOT, reason="only root can become another user")
 def test_data_made_by_another_user_is_refused_with_a_way_on(fresh: Server) -> None:
     fresh.start()
