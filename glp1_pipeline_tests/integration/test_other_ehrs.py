@@ -115,6 +115,7 @@ MAKES: dict[str, Make] = {
     "a client as well": Make(statement=client_too),
     "plain and packed json": Make(gzips=True, content_type="application/json;charset=UTF-8"),
     "content of its own": Make(keeps=all_of_it),
+    "batches alone": Make(transactions="none"),
     "heeds no ifNoneExist": Make(heeds_if_none_exist=False),
     "tokens of a moment": Make(token_seconds=0.3),
     "tokens of unknown length": Make(token_seconds=0.5, token_says=few_words),
@@ -234,6 +235,54 @@ def test_a_write_of_unknown_outcome_is_ours_whatever_the_server_made_of_it(world
         assert world.outcomes() == ["delivered", "in_doubt"]
         assert world.conflicts(site.patient) == {}
         assert len(site.ehr.all_of("Patient")) == 1
+
+
+@KINDS
+@pytest.mark.parametrize("status", [404, 410])
+@pytest.mark.parametrize("transactions", ["whole", "in part"])
+def test_an_update_of_what_was_deleted_there_holds_nothing_else_whatever_it_is_refused_with(
+    world: World, status: int, transactions: str, server_ids: bool
+) -> None:
+    with at(world, Make(takes_our_ids=not server_ids, transactions=transactions)) as site:
+        patient = site.patient
+        site.deliver(chart(patient))
+        flag = "Flag/" + world.remote(patient)[f"Flag/{patient.rid('red')}"][0]
+        site.ehr.delete(flag)
+        site.ehr.make.refuses_entry = lambda entry: status if entry["request"]["url"] == flag else None
+        site.deliver(patient.change(2, patient.flag("inactive"), patient.condition("asthma")))
+        assert world.statuses() == {"delivered": 2}
+        assert world.conflicts(patient) == {f"Flag/{patient.rid('red')}": ("deleted_in_ehr", None)}
+        assert site.ehr.now("Condition/" + world.remote(patient)[f"Condition/{patient.rid('asthma')}"][0])
+
+
+def fails_first(kind: str, status: int) -> Callable[[Resource], int | None]:
+    left = [status]
+    return lambda entry: left.pop() if left and entry["resource"]["resourceType"] == kind else None
+
+
+@KINDS
+@pytest.mark.parametrize("status", [409, 429, 500])
+def test_what_failed_within_a_transaction_that_was_not_whole_is_sent_again_and_nobody_deleted_it(
+    world: World, status: int, server_ids: bool
+) -> None:
+    make = Make(takes_our_ids=not server_ids, transactions="in part", refuses_entry=fails_first("Condition", status))
+    with at(world, make) as site:
+        site.deliver(chart(site.patient))
+        assert world.conflicts(site.patient) == {}
+        assert [len(site.ehr.all_of(kind)) for kind in ("Patient", "Condition", "Provenance")] == [1, 1, 1]
+        assert site.poll().changes == 0
+
+
+@KINDS
+def test_what_is_refused_within_a_transaction_that_was_not_whole_is_told_as_refused(
+    world: World, server_ids: bool
+) -> None:
+    make = Make(takes_our_ids=not server_ids, transactions="in part", refuses_entry=fails_first("Condition", 422))
+    with at(world, make) as site:
+        world.plan(site.patient, chart(site.patient))
+        world.deliver(site.client)
+        assert [(status, why) for _, status, _, why in world.writes()] == [("dead", "rejected")]
+        assert world.conflicts(site.patient) == {}
 
 
 PAGES = {
