@@ -285,6 +285,18 @@ def test_what_is_refused_within_a_transaction_that_was_not_whole_is_told_as_refu
         assert world.conflicts(site.patient) == {}
 
 
+@KINDS
+def test_a_patient_who_is_there_twice_is_found_also_where_the_server_counts_nothing(
+    world: World, server_ids: bool
+) -> None:
+    with at(world, Make(takes_our_ids=not server_ids, total=False)) as site:
+        site.deliver(chart(site.patient))
+        me = site.ehr.now(site.me)
+        assert me is not None
+        site.ehr.add("Patient", identifier=me["identifier"])
+        assert compare(world.connection, site.client, world.cipher, world.target).doubled == 1
+
+
 PAGES = {
     "that leads to itself by its own name": (INTERNAL, INTERNAL),
     "by another path of its own": ("https://inside.example.org/x/y", "https://inside.example.org/x/y"),
