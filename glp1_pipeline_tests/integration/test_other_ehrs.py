@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta, timezone
@@ -115,6 +116,7 @@ MAKES: dict[str, Make] = {
     "a client as well": Make(statement=client_too),
     "plain and packed json": Make(gzips=True, content_type="application/json;charset=UTF-8"),
     "content of its own": Make(keeps=all_of_it),
+    "a mark of its byte order before each text": Make(spoken=lambda text: BOM_UTF8 + text),
     "batches alone": Make(transactions="none"),
     "heeds no ifNoneExist": Make(heeds_if_none_exist=False),
     "tokens of a moment": Make(token_seconds=0.3),
@@ -295,6 +297,19 @@ def test_a_patient_who_is_there_twice_is_found_also_where_the_server_counts_noth
         assert me is not None
         site.ehr.add("Patient", identifier=me["identifier"])
         assert compare(world.connection, site.client, world.cipher, world.target).doubled == 1
+
+
+@pytest.mark.parametrize("token", ["", "two\nlines", "\u0142"], ids=["empty", "lines", "letters of no header"])
+def test_a_token_that_cannot_be_sent_is_a_bad_answer_of_the_server_and_no_fault_of_ours(
+    world: World, token: str
+) -> None:
+    with at(world, Make(token_seconds=60, token_says=lambda told: {**told, "access_token": token})) as site:
+        world.plan(site.patient, chart(site.patient))
+        world.deliver(site.client)
+        assert [why for _, _, _, why in world.writes()] == ["rubbish"]
+        site.ehr.make.token_says = lambda told: told
+        world.drain(site.client)
+        assert world.statuses() == {"delivered": 1}
 
 
 PAGES = {

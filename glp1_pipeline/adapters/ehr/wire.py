@@ -5,6 +5,7 @@ Not here: what is sent and what an answer means.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ JSON_TYPE = "application/fhir+json"
 SMART_CONFIGURATION, STATEMENT = "/.well-known/smart-configuration", "/metadata"
 OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 REFRESH_BEFORE_SECONDS = 30.0
+TOKEN = re.compile(r"[!-~]+")
+"""What can stand in a header; sending anything else would fail in our own code."""
 
 
 class EhrMisconfigured(RuntimeError):
@@ -155,7 +158,7 @@ class Wire:
                 raise EhrFailure("unauthorized", failure.status) from None
             raise
         told = answer.content if isinstance(answer.content, dict) else {}
-        if not isinstance(token := told.get("access_token"), str):
+        if not isinstance(token := told.get("access_token"), str) or not TOKEN.fullmatch(token):
             raise EhrFailure("rubbish", answer.status)
         return token, _seconds(told.get("expires_in"))
 
