@@ -16,7 +16,7 @@ from glp1_pipeline.adapters.ehr import Ehr, EhrMisconfigured
 from glp1_pipeline.adapters.ehr.polling import has_news
 from glp1_pipeline.adapters.ehr.wire import OAUTH_URIS
 from glp1_pipeline.adapters.ehr_compare import compare
-from glp1_pipeline_tests.deliveries import Patient, World
+from glp1_pipeline_tests.deliveries import Patient, World, write_kind
 from glp1_pipeline_tests.ehr_changes import age_cursor, chart, events, identify, poll, told
 from glp1_pipeline_tests.other_ehr import Make, OtherEhr, Resource, Told, outcome
 
@@ -310,6 +310,21 @@ def test_a_token_that_cannot_be_sent_is_a_bad_answer_of_the_server_and_no_fault_
         site.ehr.make.token_says = lambda told: told
         world.drain(site.client)
         assert world.statuses() == {"delivered": 1}
+
+
+@pytest.mark.parametrize("told", ["0", "Mon, 01 Jan 2024 00:00:00 GMT"])
+def test_an_ehr_that_wants_a_rest_of_no_time_is_not_stormed(world: World, told: str) -> None:
+    make = Make(refuses=lambda method, path, body: (429, outcome(), {"Retry-After": told}) if not path else None)
+    with at(world, make) as site:
+        for one in world.patients(8):
+            world.plan(one, chart(one))
+        kind = write_kind(world.target, first_retry_seconds=2.0, max_retry_seconds=60.0)
+        world.deliver(site.client, kind=kind)
+        before = len(site.ehr.asked)
+        until = time.monotonic() + 0.9
+        while time.monotonic() < until:
+            world.deliver(site.client, kind=kind)
+        assert (world.breaker()[0], len(site.ehr.asked) - before) == ("open", 0)
 
 
 PAGES = {
