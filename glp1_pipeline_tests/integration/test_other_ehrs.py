@@ -74,6 +74,12 @@ def no_response(answer: Resource) -> Resource:
     return answer
 
 
+def no_word(answer: Resource) -> Any:
+    """To what writes, which it was asked to answer in few words."""
+    is_write = any("resource" not in e and e["response"]["status"].startswith("2") for e in answer["entry"])
+    return "" if is_write else answer
+
+
 def client_too(statement: Resource) -> Resource:
     """It is a client as well, of a server that is the other way."""
     (server,) = statement["rest"]
@@ -117,6 +123,7 @@ MAKES: dict[str, Make] = {
     "plain and packed json": Make(gzips=True, content_type="application/json;charset=UTF-8"),
     "content of its own": Make(keeps=all_of_it),
     "a mark of its byte order before each text": Make(spoken=lambda text: BOM_UTF8 + text),
+    "not a word of what it wrote": Make(answers=no_word),
     "batches alone": Make(transactions="none"),
     "heeds no ifNoneExist": Make(heeds_if_none_exist=False),
     "tokens of a moment": Make(token_seconds=0.3),

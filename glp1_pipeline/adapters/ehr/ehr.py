@@ -27,6 +27,9 @@ from glp1_pipeline.domain.outbox.exchange import FIRST_TYPES, identity_query, is
 from .entries import NOT_OFFERED, etag_of, opaque, version_of
 from .wire import STATEMENT, EhrFailure, EhrMisconfigured, EhrSettings, Wire
 
+UNTOLD: dict[str, Any] = {"response": {"status": "201"}}
+"""An answer to an entry that tells neither where it is nor at which version."""
+
 
 @dataclass(slots=True)
 class Sent:
@@ -186,7 +189,9 @@ class Ehr:
         try:
             reply = self.wire.call("POST", "", part, until)
             sent.status = reply.status
-            answers = _entries(reply.content, reply.status, len(keys))
+            # We ask for few words, and some servers say none: then what they made of it is looked for.
+            is_told = reply.content is not None
+            answers = _entries(reply.content, reply.status, len(keys)) if is_told else [UNTOLD] * len(keys)
         except EhrFailure as failure:
             is_gone = failure.trouble == "rejected" and any(_is_of_gone(failure.status, e) for e in part["entry"])
             sent.trouble = "moved" if is_gone else failure.trouble
