@@ -62,6 +62,8 @@ class Make:
     links: str = "good"
     """`good`, `none`, `loop`: the last page's leads to the first."""
     total: bool = True
+    withholds: Callable[[Resource], bool] = lambda resource: False
+    """What it leaves out of a page that counts it: not everybody may see all."""
     stale_for: float = 0.0
     """Seconds for which a search does not know of a write."""
     statement: Callable[[Resource], Resource] = as_is
@@ -365,6 +367,7 @@ class OtherEhr(Served):
         bundle["entry"] = [
             {"fullUrl": f"{self._base}{kind}/{one['id']}", "resource": one, "search": {"mode": "match"}}
             for one in shown
+            if not self.make.withholds(one)
         ]
         has_more = start + size < len(hits)
         if (has_more and self.make.links != "none") or self.make.links == "loop":

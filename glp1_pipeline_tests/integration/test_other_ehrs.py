@@ -357,6 +357,20 @@ def test_no_change_is_passed_over_where_pages_are_short_and_the_link_to_the_next
     assert {event["data"]["resource"]["code"]["text"] for event in events(world)} == {str(n) for n in range(60)}
 
 
+@pytest.mark.parametrize("links", ["good", "loop"])
+def test_what_comes_after_a_page_of_which_all_is_withheld_is_heard(world: World, links: str) -> None:
+    make = Make(most=20, links=links, withholds=lambda one: one.get("code") == {"text": "not for us"})
+    with at(world, make) as site:
+        for _ in range(50):
+            site.ehr.add("Condition", code={"text": "not for us"})
+        site.deliver(chart(site.patient))
+        assert site.poll().changes == 0
+        site.ehr.add("Condition", subject={"reference": site.me}, code={"text": "asthma"})
+        age_cursor(world)
+        site.poll()
+    assert [event["data"]["resource"]["code"]["text"] for event in events(world)] == ["asthma"]
+
+
 def test_an_instant_of_more_than_a_page_is_read_by_links_to_itself_or_it_is_said_and_nothing_skipped(
     world: World,
 ) -> None:
