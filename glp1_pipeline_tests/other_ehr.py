@@ -62,6 +62,8 @@ class Make:
     links: str = "good"
     """`good`, `none`, `loop`: the last page's leads to the first."""
     total: bool = True
+    withholds: Callable[[Resource], bool] = lambda resource: False
+    """What it leaves out of a page that counts it: not everybody may see all."""
     stale_for: float = 0.0
     """Seconds for which a search does not know of a write."""
     statement: Callable[[Resource], Resource] = as_is
@@ -70,6 +72,12 @@ class Make:
     answers: Callable[[Resource], Resource] = as_is
     """What it makes of its answer to a bundle."""
     heeds_if_none_exist: bool = True
+    transactions: str = "whole"
+    """`whole`, `none` (batches alone, as its statement says), `in part` (what fails in one is told within the answer)."""
+    refuses_entry: Callable[[Resource], int | None] = lambda entry: None
+    """Asked first of each entry that writes: a status."""
+    spoken: Callable[[bytes], bytes] = as_is
+    """What it makes of the text of an answer."""
     gzips: bool = False
     content_type: str = "application/fhir+json; charset=utf-8"
     history: bool = True
@@ -197,11 +205,12 @@ class OtherEhr(Served):
             }
             for kind in TYPES
         ]
+        told = [{"code": "batch"}, *([] if self.make.transactions == "none" else [{"code": "transaction"}])]
         return {
             "resourceType": "CapabilityStatement",
             "fhirVersion": "4.0.1",
             "implementation": {"description": "An EHR", "url": self.make.calls_itself or self.url},
-            "rest": [{"mode": "server", "resource": made, "interaction": [{"code": "transaction"}, {"code": "batch"}]}],
+            "rest": [{"mode": "server", "resource": made, "interaction": told}],
         }
 
     @property
@@ -209,6 +218,9 @@ class OtherEhr(Served):
         return "" if self.make.relative else (self.make.calls_itself or self.url) + "/"
 
     def _bundle(self, bundle: Resource) -> Resource:
+        is_transaction = bundle["type"] == "transaction"
+        if is_transaction and self.make.transactions == "none":
+            raise Refused(400)
         entries: list[Resource] = []
         before = {place: list(versions) for place, versions in self.kept.items()}
         local: dict[str, str] = {}
@@ -216,7 +228,7 @@ class OtherEhr(Served):
             try:
                 entries.append(self._one(entry, local))
             except Refused as refused:
-                if bundle["type"] == "transaction":
+                if is_transaction and self.make.transactions == "whole":
                     self.kept = before
                     raise
                 entries.append({"response": {"status": str(refused.status), "outcome": outcome()}})
@@ -235,6 +247,8 @@ class OtherEhr(Served):
             found = self._read(path, {k: v[0] for k, v in parse_qs(query).items()})
             version = (found.get("meta") or {}).get("versionId")
             return {"resource": found, "response": self._response("200 OK", None, version)}
+        if (status := self.make.refuses_entry(entry)) is not None:
+            raise Refused(status)
         resource = entry["resource"]
         if method == "POST":
             if (wanted := request.get("ifNoneExist")) and self.make.heeds_if_none_exist:
@@ -353,6 +367,7 @@ class OtherEhr(Served):
         bundle["entry"] = [
             {"fullUrl": f"{self._base}{kind}/{one['id']}", "resource": one, "search": {"mode": "match"}}
             for one in shown
+            if not self.make.withholds(one)
         ]
         has_more = start + size < len(hits)
         if (has_more and self.make.links != "none") or self.make.links == "loop":
@@ -406,6 +421,7 @@ class _Handler(BaseHTTPRequestHandler):
         ehr.asked.append((self.command, self.path))
         status, content, headers = ehr.answer(self.command, self.path, body, self.headers)
         out = content.encode() if isinstance(content, str) else json.dumps(content).encode()
+        out = ehr.make.spoken(out)
         if ehr.make.gzips:
             out, headers = gzip.compress(out), {**headers, "Content-Encoding": "gzip"}
         kind = "text/html" if isinstance(content, str) else ehr.make.content_type

@@ -10,6 +10,7 @@ import logging
 import ssl
 import threading
 import time
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ class Caller:
         if trouble := self.trouble_of(status, raw):
             raise self.failure(trouble, status, _retry_after(told))
         try:
-            return Answer(status, orjson.loads(raw) if raw else None, told)
+            return Answer(status, orjson.loads(raw.removeprefix(BOM_UTF8)) if raw else None, told)
         except orjson.JSONDecodeError:
             raise self.failure("rubbish", status) from None
 

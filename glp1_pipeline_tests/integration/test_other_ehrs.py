@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta, timezone
@@ -15,7 +16,7 @@ from glp1_pipeline.adapters.ehr import Ehr, EhrMisconfigured
 from glp1_pipeline.adapters.ehr.polling import has_news
 from glp1_pipeline.adapters.ehr.wire import OAUTH_URIS
 from glp1_pipeline.adapters.ehr_compare import compare
-from glp1_pipeline_tests.deliveries import Patient, World
+from glp1_pipeline_tests.deliveries import Patient, World, write_kind
 from glp1_pipeline_tests.ehr_changes import age_cursor, chart, events, identify, poll, told
 from glp1_pipeline_tests.other_ehr import Make, OtherEhr, Resource, Told, outcome
 
@@ -73,6 +74,12 @@ def no_response(answer: Resource) -> Resource:
     return answer
 
 
+def no_word(answer: Resource) -> Any:
+    """To what writes, which it was asked to answer in few words."""
+    is_write = any("resource" not in e and e["response"]["status"].startswith("2") for e in answer["entry"])
+    return "" if is_write else answer
+
+
 def client_too(statement: Resource) -> Resource:
     """It is a client as well, of a server that is the other way."""
     (server,) = statement["rest"]
@@ -115,6 +122,9 @@ MAKES: dict[str, Make] = {
     "a client as well": Make(statement=client_too),
     "plain and packed json": Make(gzips=True, content_type="application/json;charset=UTF-8"),
     "content of its own": Make(keeps=all_of_it),
+    "a mark of its byte order before each text": Make(spoken=lambda text: BOM_UTF8 + text),
+    "not a word of what it wrote": Make(answers=no_word),
+    "batches alone": Make(transactions="none"),
     "heeds no ifNoneExist": Make(heeds_if_none_exist=False),
     "tokens of a moment": Make(token_seconds=0.3),
     "tokens of unknown length": Make(token_seconds=0.5, token_says=few_words),
@@ -236,6 +246,94 @@ def test_a_write_of_unknown_outcome_is_ours_whatever_the_server_made_of_it(world
         assert len(site.ehr.all_of("Patient")) == 1
 
 
+@KINDS
+@pytest.mark.parametrize("status", [404, 410])
+@pytest.mark.parametrize("transactions", ["whole", "in part"])
+def test_an_update_of_what_was_deleted_there_holds_nothing_else_whatever_it_is_refused_with(
+    world: World, status: int, transactions: str, server_ids: bool
+) -> None:
+    with at(world, Make(takes_our_ids=not server_ids, transactions=transactions)) as site:
+        patient = site.patient
+        site.deliver(chart(patient))
+        flag = "Flag/" + world.remote(patient)[f"Flag/{patient.rid('red')}"][0]
+        site.ehr.delete(flag)
+        site.ehr.make.refuses_entry = lambda entry: status if entry["request"]["url"] == flag else None
+        site.deliver(patient.change(2, patient.flag("inactive"), patient.condition("asthma")))
+        assert world.statuses() == {"delivered": 2}
+        assert world.conflicts(patient) == {f"Flag/{patient.rid('red')}": ("deleted_in_ehr", None)}
+        assert site.ehr.now("Condition/" + world.remote(patient)[f"Condition/{patient.rid('asthma')}"][0])
+
+
+def fails_first(kind: str, status: int) -> Callable[[Resource], int | None]:
+    left = [status]
+    return lambda entry: left.pop() if left and entry["resource"]["resourceType"] == kind else None
+
+
+@KINDS
+@pytest.mark.parametrize("status", [409, 429, 500])
+def test_what_failed_within_a_transaction_that_was_not_whole_is_sent_again_and_nobody_deleted_it(
+    world: World, status: int, server_ids: bool
+) -> None:
+    make = Make(takes_our_ids=not server_ids, transactions="in part", refuses_entry=fails_first("Condition", status))
+    with at(world, make) as site:
+        site.deliver(chart(site.patient))
+        assert world.conflicts(site.patient) == {}
+        assert [len(site.ehr.all_of(kind)) for kind in ("Patient", "Condition", "Provenance")] == [1, 1, 1]
+        assert site.poll().changes == 0
+
+
+@KINDS
+def test_what_is_refused_within_a_transaction_that_was_not_whole_is_told_as_refused(
+    world: World, server_ids: bool
+) -> None:
+    make = Make(takes_our_ids=not server_ids, transactions="in part", refuses_entry=fails_first("Condition", 422))
+    with at(world, make) as site:
+        world.plan(site.patient, chart(site.patient))
+        world.deliver(site.client)
+        assert [(status, why) for _, status, _, why in world.writes()] == [("dead", "rejected")]
+        assert world.conflicts(site.patient) == {}
+
+
+@KINDS
+def test_a_patient_who_is_there_twice_is_found_also_where_the_server_counts_nothing(
+    world: World, server_ids: bool
+) -> None:
+    with at(world, Make(takes_our_ids=not server_ids, total=False)) as site:
+        site.deliver(chart(site.patient))
+        me = site.ehr.now(site.me)
+        assert me is not None
+        site.ehr.add("Patient", identifier=me["identifier"])
+        assert compare(world.connection, site.client, world.cipher, world.target).doubled == 1
+
+
+@pytest.mark.parametrize("token", ["", "two\nlines", "\u0142"], ids=["empty", "lines", "letters of no header"])
+def test_a_token_that_cannot_be_sent_is_a_bad_answer_of_the_server_and_no_fault_of_ours(
+    world: World, token: str
+) -> None:
+    with at(world, Make(token_seconds=60, token_says=lambda told: {**told, "access_token": token})) as site:
+        world.plan(site.patient, chart(site.patient))
+        world.deliver(site.client)
+        assert [why for _, _, _, why in world.writes()] == ["rubbish"]
+        site.ehr.make.token_says = lambda told: told
+        world.drain(site.client)
+        assert world.statuses() == {"delivered": 1}
+
+
+@pytest.mark.parametrize("told", ["0", "Mon, 01 Jan 2024 00:00:00 GMT"])
+def test_an_ehr_that_wants_a_rest_of_no_time_is_not_stormed(world: World, told: str) -> None:
+    make = Make(refuses=lambda method, path, body: (429, outcome(), {"Retry-After": told}) if not path else None)
+    with at(world, make) as site:
+        for one in world.patients(8):
+            world.plan(one, chart(one))
+        kind = write_kind(world.target, first_retry_seconds=2.0, max_retry_seconds=60.0)
+        world.deliver(site.client, kind=kind)
+        before = len(site.ehr.asked)
+        until = time.monotonic() + 0.9
+        while time.monotonic() < until:
+            world.deliver(site.client, kind=kind)
+        assert (world.breaker()[0], len(site.ehr.asked) - before) == ("open", 0)
+
+
 PAGES = {
     "that leads to itself by its own name": (INTERNAL, INTERNAL),
     "by another path of its own": ("https://inside.example.org/x/y", "https://inside.example.org/x/y"),
@@ -257,6 +355,20 @@ def test_no_change_is_passed_over_where_pages_are_short_and_the_link_to_the_next
             site.ehr.add("Condition", subject={"reference": site.me}, code={"text": str(n)})
         assert site.poll().changes == 60
     assert {event["data"]["resource"]["code"]["text"] for event in events(world)} == {str(n) for n in range(60)}
+
+
+@pytest.mark.parametrize("links", ["good", "loop"])
+def test_what_comes_after_a_page_of_which_all_is_withheld_is_heard(world: World, links: str) -> None:
+    make = Make(most=20, links=links, withholds=lambda one: one.get("code") == {"text": "not for us"})
+    with at(world, make) as site:
+        for _ in range(50):
+            site.ehr.add("Condition", code={"text": "not for us"})
+        site.deliver(chart(site.patient))
+        assert site.poll().changes == 0
+        site.ehr.add("Condition", subject={"reference": site.me}, code={"text": "asthma"})
+        age_cursor(world)
+        site.poll()
+    assert [event["data"]["resource"]["code"]["text"] for event in events(world)] == ["asthma"]
 
 
 def test_an_instant_of_more_than_a_page_is_read_by_links_to_itself_or_it_is_said_and_nothing_skipped(

@@ -1,4 +1,4 @@
-"""What a write becomes on the EHR at hand: one transaction where it takes our ids, two calls where it makes its own.
+"""What a write becomes on the EHR at hand: one transaction where it takes our ids, else calls in turn.
 
 Not here: the call itself (`wire`), when to try again (`domain.outbox.retry`), rows (`adapters.outbox`).
 """
@@ -22,10 +22,13 @@ from glp1_pipeline.domain.outbox import (
     trouble_of,
     worst_of,
 )
-from glp1_pipeline.domain.outbox.exchange import identity_query, is_ours
+from glp1_pipeline.domain.outbox.exchange import FIRST_TYPES, identity_query, is_ours
 
 from .entries import NOT_OFFERED, etag_of, opaque, version_of
 from .wire import STATEMENT, EhrFailure, EhrMisconfigured, EhrSettings, Wire
+
+UNTOLD: dict[str, Any] = {"response": {"status": "201"}}
+"""An answer to an entry that tells neither where it is nor at which version."""
 
 
 @dataclass(slots=True)
@@ -48,6 +51,8 @@ class Capability:
     instances_with_history: frozenset[str] = frozenset()
     finds_provenance: bool = False
     """Whether a Provenance is found by what it is of."""
+    takes_transactions: bool = True
+    """Not where it names batches alone."""
     calls_itself: str = ""
     """Its address as it knows it, which behind a proxy is not the one that we were given; empty where it tells none."""
 
@@ -123,20 +128,21 @@ class Ehr:
 
     def send(self, bundle: dict[str, Any], remote: Remote, todo: Collection[str], until: float | None = None) -> Sent:
         """Send a write. `todo`: what is not there yet, or not as it should be (a transaction sends all the same)."""
-        if self.is_atomic(bundle):
-            return self._send_whole(bundle, remote, until)
-        if self.capability.takes_our_ids:
-            entries = [e for e in conditional_transaction(bundle, remote)["entry"] if e["request"]["url"] in todo]
-            keys = [e["request"]["url"] for e in entries]
-            sent = Sent()
-            self._send_part(sent, keys, {"resourceType": "Bundle", "type": "batch", "entry": entries}, until)
-            return sent
-        return self._send_in_two(bundle, remote, todo, until)
+        if not self.capability.takes_our_ids:
+            return self._send_in_turn(bundle, remote, todo, until)
+        part = conditional_transaction(bundle, remote)
+        if not self.is_atomic(bundle):
+            entries = [e for e in part["entry"] if e["request"]["url"] in todo]
+            part = {"resourceType": "Bundle", "type": "batch", "entry": entries}
+        sent = Sent()
+        self._send_part(sent, [e["request"]["url"] for e in part["entry"]], part, until)
+        return sent
 
     def is_atomic(self, bundle: dict[str, Any]) -> bool:
         """Whether the write lands whole or not at all."""
         limit = self.settings.max_conditional_entries
-        return self.capability.takes_our_ids and (limit is None or len(bundle["entry"]) <= limit)
+        can = self.capability.takes_our_ids and self.capability.takes_transactions
+        return can and (limit is None or len(bundle["entry"]) <= limit)
 
     def batch_get(self, urls: list[str], until: float | None = None) -> list[dict[str, Any]]:
         entries: list[dict[str, Any]] = []
@@ -161,46 +167,35 @@ class Ehr:
             return f"{kind}/{known[0]}"
         return f"{kind}?{identity_query(key, resource, self.capability.types_with_identifier)}"
 
-    def _send_whole(self, bundle: dict[str, Any], remote: Remote, until: float | None) -> Sent:
-        try:
-            reply = self.wire.call("POST", "", conditional_transaction(bundle, remote), until)
-            answers = _entries(reply.content, reply.status, len(bundle["entry"]))
-            sent = Sent(status=reply.status)
-            for entry, answer in zip(bundle["entry"], answers, strict=True):
-                key = entry["request"]["url"]
-                place = _place(answer, *key.split("/"))
-                if trouble_of(_entry_status(answer)) or (place and place[0] != key.partition("/")[2]):
-                    raise EhrFailure("rubbish", reply.status)
-                if place:
-                    sent.remote[key] = place
-            if len(sent.remote) < len(answers):  # a server may keep versions to itself: then ask
-                resources = {e["request"]["url"]: e["resource"] for e in bundle["entry"]}
-                for key, there in self.look(resources, remote, until).items():
-                    if there is not None:
-                        sent.remote.setdefault(key, [there.remote_id, there.version])
-            return sent
-        except EhrFailure as failure:
-            return Sent({}, failure.trouble, failure.status, failure.retry_after)
-
-    def _send_in_two(self, bundle: dict[str, Any], remote: Remote, todo: Collection[str], until: float | None) -> Sent:
+    def _send_in_turn(self, bundle: dict[str, Any], remote: Remote, todo: Collection[str], until: float | None) -> Sent:
+        """First what the others refer to, since only the answer tells its id."""
         types = self.capability.types_with_identifier
         sent = Sent()
-        keys, first = first_creates(bundle, remote, todo, types)
-        if keys and not self._send_part(sent, keys, first, until):
-            return sent
-        left = [key for key in todo if key not in sent.remote]
-        keys, rest = rest_as_batch(bundle, {**remote, **sent.remote}, left, types)
-        if keys:
-            self._send_part(sent, keys, rest, until)
+        turns = [list(todo)]
+        if self.capability.takes_transactions:
+            keys, first = first_creates(bundle, remote, todo, types)
+            if keys and not self._send_part(sent, keys, first, until):
+                return sent
+        else:
+            turns = [[key for key in todo if key.startswith(f"{kind}/")] for kind in FIRST_TYPES] + turns
+        for turn in turns:
+            left = [key for key in turn if key not in sent.remote]
+            keys, part = rest_as_batch(bundle, {**remote, **sent.remote}, left, types)
+            if keys and not self._send_part(sent, keys, part, until):
+                return sent
         return sent
 
     def _send_part(self, sent: Sent, keys: list[str], part: dict[str, Any], until: float | None) -> bool:
         try:
             reply = self.wire.call("POST", "", part, until)
             sent.status = reply.status
-            answers = _entries(reply.content, reply.status, len(keys))
+            # We ask for few words, and some servers say none: then what they made of it is looked for.
+            is_told = reply.content is not None
+            answers = _entries(reply.content, reply.status, len(keys)) if is_told else [UNTOLD] * len(keys)
         except EhrFailure as failure:
-            sent.trouble, sent.status, sent.retry_after = failure.trouble, failure.status, failure.retry_after
+            is_gone = failure.trouble == "rejected" and any(_is_of_gone(failure.status, e) for e in part["entry"])
+            sent.trouble = "moved" if is_gone else failure.trouble
+            sent.status, sent.retry_after = failure.status, failure.retry_after
             return False
         troubles: dict[Trouble, int] = {}
         untold: dict[str, tuple[dict[str, Any], int]] = {}
@@ -209,7 +204,9 @@ class Ehr:
             is_create = entry["request"]["method"] == "POST"
             put_at = "" if is_create else entry["resource"]["id"]
             place = _place(answer, key.partition("/")[0], put_at)
-            if trouble := trouble_of(status):
+            if _is_of_gone(status, entry):
+                troubles.setdefault("moved", status)
+            elif trouble := trouble_of(status):
                 troubles.setdefault(trouble, status)
             elif is_create and status != 201:
                 troubles.setdefault("moved", status)  # it was there already: what it says must be read first
@@ -255,6 +252,7 @@ def _capability(statement: Any) -> Capability:
         for r in resources:
             searched.setdefault(str(r.get("type")), set()).update(p.get("name") for p in r.get("searchParam", ()))
             offered.setdefault(str(r.get("type")), set()).update(i.get("code") for i in r.get("interaction", ()))
+        interactions = {i.get("code") for rest in sides for i in rest.get("interaction", ())}
         version, calls_itself = str(statement.get("fhirVersion") or "4"), statement.get("implementation", {}).get("url")
     except (AttributeError, TypeError):
         raise EhrFailure("rubbish", 200) from None
@@ -269,6 +267,8 @@ def _capability(statement: Any) -> Capability:
         types=frozenset(offered),
         types_with_history=frozenset(t for t, codes in offered.items() if "history-type" in codes),
         instances_with_history=frozenset(t for t, codes in offered.items() if "history-instance" in codes),
+        # One that names neither says nothing of it.
+        takes_transactions="transaction" in interactions or "batch" not in interactions,
         finds_provenance="target" in searched.get("Provenance", ()),
         calls_itself=calls_itself.rstrip("/") if isinstance(calls_itself, str) else "",
     )
@@ -289,6 +289,11 @@ def _entries(content: Any, status: int, expected: int) -> list[dict[str, Any]]:
 def _entry_status(entry: dict[str, Any]) -> int:
     text = str(entry["response"].get("status", ""))[:3]
     return int(text) if text.isascii() and text.isdigit() and len(text) == 3 else 0
+
+
+def _is_of_gone(status: int | None, sent: dict[str, Any]) -> bool:
+    """Whether an answer says of an update that there is nothing (any more) to be updated: no fault of what was sent."""
+    return status in (404, 410) and "ifMatch" in sent["request"]
 
 
 def _place(entry: dict[str, Any], kind: str, put_at: str = "") -> list[str] | None:

@@ -2,7 +2,8 @@
 
 Code to the intersection of servers: `_lastUpdated=ge...&_sort=_lastUpdated`, and on from the last instant of a page
 rather than by its next link, since a link that counts rows skips one for each that moves to the end meanwhile. Links
-are followed only within one instant that fills more than a page. Not here: whose change it is, and where we stand.
+are followed only within one instant that fills more than a page, and past a page that shows nothing. Not here: whose
+change it is, and where we stand.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Feed:
         at = None if since is None else floor(since)
         met: set[tuple[str, str]] = set()
         while True:
-            page = self._page(kind, self._query(kind, at, self.page_size), at)
+            page = self._first_with_entries(kind, at)
             entries = page.entries
             is_last = not entries or (not page.has_more and len(entries) < self.page_size)
             if at is not None and not is_last and floor(entries[-1].stamp) == at:
@@ -79,6 +80,15 @@ class Feed:
                 yield fresh, at
             if is_last:
                 return
+
+    def _first_with_entries(self, kind: str, at: datetime | None) -> Page:
+        """Past pages of which the server withholds all: there is no instant in them to go on from."""
+        page = self._page(kind, self._query(kind, at, self.page_size), at)
+        followed: set[str] = set()
+        while not page.entries and page.next_path is not None and page.next_path not in followed:
+            followed.add(page.next_path)
+            page = self._page(kind, page.next_path, at)
+        return page
 
     def newest(self, kind: str) -> datetime | None:
         """The instant of the last change, or None where there is none (or the server cannot sort downwards)."""

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from glp1_pipeline.domain.outbox.exchange import identity_query
+from glp1_pipeline.domain.outbox.exchange import identity_query, is_ours
 
 from .ehr import Ehr
-from .wire import EhrFailure
+from .entries import bundle_entries, is_of
 
 
 class ReadBack(NamedTuple):
@@ -45,9 +45,15 @@ def count_by_identifier(ehr: Ehr, keys: Iterable[str]) -> Iterator[tuple[str, in
     types = ehr.capability.types_with_identifier
     remaining = iter(keys)
     while chunk := list(islice(remaining, ehr.settings.max_batch_entries)):
-        urls = [f"{key.partition('/')[0]}?{identity_query(key, None, types)}&_summary=count" for key in chunk]
-        for key, answer in zip(chunk, ehr.batch_get(urls), strict=True):
-            total = (answer.get("resource") or {}).get("total", 0)
-            if not isinstance(total, int):
-                raise EhrFailure("rubbish", 200)
-            yield key, total
+        urls = {key: f"{key.partition('/')[0]}?{identity_query(key, None, types)}" for key in chunk}
+        counts: dict[str, int] = {}
+        answers = ehr.batch_get([f"{url}&_summary=count" for url in urls.values()])
+        for key, answer in zip(chunk, answers, strict=True):
+            total = (answer.get("resource") or {}).get("total")
+            if isinstance(total, int):
+                counts[key] = total
+        uncounted = [key for key in chunk if key not in counts]  # not every server tells a total
+        for key, answer in zip(uncounted, ehr.batch_get([urls[key] for key in uncounted]), strict=True):
+            hits = bundle_entries(answer.get("resource"), "searchset")
+            counts[key] = sum(is_of(hit, key.partition("/")[0]) and is_ours(hit["resource"], key) for hit in hits)
+        yield from counts.items()

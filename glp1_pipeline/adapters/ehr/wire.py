@@ -5,6 +5,7 @@ Not here: what is sent and what an answer means.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ JSON_TYPE = "application/fhir+json"
 SMART_CONFIGURATION, STATEMENT = "/.well-known/smart-configuration", "/metadata"
 OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 REFRESH_BEFORE_SECONDS = 30.0
+TOKEN = re.compile(r"[!-~]+")
+"""What can stand in a header; sending anything else would fail in our own code."""
 
 
 class EhrMisconfigured(RuntimeError):
@@ -73,6 +76,7 @@ def require_safe(url: str, what: str = "The EHR's address") -> None:
 class Reply:
     status: int
     content: Any
+    """None: it said nothing."""
 
 
 class _EhrCaller(Caller):
@@ -122,8 +126,6 @@ class Wire:
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         answer = self._caller.call(method, path, body, headers, until)
-        if answer.content is None:
-            raise EhrFailure("rubbish", answer.status)
         return Reply(answer.status, answer.content)
 
     def _current_token(self, until: float | None) -> str | None:
@@ -155,7 +157,7 @@ class Wire:
                 raise EhrFailure("unauthorized", failure.status) from None
             raise
         told = answer.content if isinstance(answer.content, dict) else {}
-        if not isinstance(token := told.get("access_token"), str):
+        if not isinstance(token := told.get("access_token"), str) or not TOKEN.fullmatch(token):
             raise EhrFailure("rubbish", answer.status)
         return token, _seconds(told.get("expires_in"))
 

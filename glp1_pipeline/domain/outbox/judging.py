@@ -83,8 +83,9 @@ def judge(
     back = {f"{key.partition('/')[0]}/{f.remote_id}": key for key, f in found.items() if f is not None}
     back |= {f"{key.partition('/')[0]}/{known[0]}": key for key, known in remote.items()}
     proof = [key for key in sent if key.startswith("Provenance/")]
-    # One transaction: where its provenance is, all of it was. What differs now was edited since, or was left out.
-    landed = is_atomic and any(found.get(key) is not None for key in proof)
+    # One transaction: where its provenance is, all of it was. What differs now was edited since, or was left out. But
+    # a provenance that we were told of before the rest shows a server whose transactions are not whole.
+    landed = is_atomic and any(found.get(key) is not None and key not in remote for key in proof)
     for key, resource in sent.items():
         there, known = found.get(key), remote.get(key)
         if there is not None and there.matches == 1 and is_same(resource, there.resource, back):

@@ -189,9 +189,9 @@ def after_failure(
     if not is_open:
         return Breaker("closed", failures, trouble), None
     beyond = failures if policy.breaker == "opens" else failures - BREAKER_OPENS_AFTER + 1
-    # Half of the wait is certain: a breaker that opens for no time at all protects nobody.
+    # Half of the wait is certain: a breaker that opens for no time at all protects nobody, though it were asked for.
     wait = backoff_seconds(kind.first_retry_seconds, _longest_pause(kind), beyond, 0.5 + random / 2)
-    return Breaker("open", failures, trouble), retry_after if retry_after is not None else wait
+    return Breaker("open", failures, trouble), retry_after or wait
 
 
 def is_over_at_last(before: Breaker, after: Breaker, kind: WriteKind) -> bool:
