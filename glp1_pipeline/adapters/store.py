@@ -59,13 +59,23 @@ SESSION: LiteralString = (
 the driver reads no other spelling of times, and whoever got a lock sees what its last holder wrote."""
 
 
+def _is_crowded(told: str) -> bool:
+    """Whoever is not let in is told no code, only words."""
+    return any(words in told for words in ("too many c", "remaining connection slots"))
+
+
 def connect(url: str, name: str) -> Store:
     """In autocommit: every piece of work opens its own transaction. StoreGone where no server answers."""
     try:
         store = Store.connect(url, autocommit=True, application_name=name, connect_timeout=10)
         store.execute(SESSION)
-    except psycopg.OperationalError:
+    except psycopg.OperationalError as error:
         # The driver's text names the server and the account: say what to do instead.
+        if _is_crowded(str(error)):
+            raise StoreGone(
+                "the store takes no more connections: somebody else holds them, or its max_connections (or the limit of"
+                " our role or database) is too low; see the README, Postgres"
+            ) from None
         raise StoreGone("the store does not answer: start it with `glp1 up`, or check GLP1_DATABASE_URL") from None
     store.adapters.register_dumper(list, Items)
     return store

@@ -31,7 +31,7 @@ def prepare(settings: Settings) -> None:
     """Bring the schema up to date; make the key ring where both it and the data are new. Says so where the log of a
     server that is not ours may quote patients."""
     if settings.database_url:
-        require_fit(lambda: connect(settings, "glp1 set-up"))
+        require_fit(lambda: connect(settings, "glp1 set-up"), settings.workers)
     migrate(settings.store_url(), lambda words: print(words, flush=True))
     if settings.database_url:
         with connect(settings, "glp1 set-up") as connection:

@@ -53,9 +53,24 @@ def test_a_database_whose_name_needs_percent_signs_gets_our_tables() -> None:
 
 def test_a_database_that_cannot_hold_every_name_is_told_with_what_mends_it() -> None:
     url, other = empty_database(), database_of_bytes()
-    require_fit(lambda: store.connect(url, "test"))
+    require_fit(lambda: store.connect(url, "test"), 4)
     with pytest.raises(SettingsError, match=r"kept in SQL_ASCII.*encoding 'UTF8'"):
-        require_fit(lambda: store.connect(other, "test"))
+        require_fit(lambda: store.connect(other, "test"), 4)
+
+
+def test_too_few_connections_for_so_many_workers_are_told_with_how_many_it_takes(url: str) -> None:
+    require_fit(lambda: store.connect(url, "test"), 4)
+    with pytest.raises(SettingsError, match=r"up to 204 are needed.*max_connections to 207.*GLP1_WORKERS to 61"):
+        require_fit(lambda: store.connect(url, "test"), 64)
+
+
+def test_a_store_that_lets_in_no_more_says_so_and_does_not_send_anybody_to_start_it() -> None:
+    url = empty_database()
+    with store.connect(url, "test") as one:
+        database = one.info.dbname
+        one.execute(f'alter database "{database}" connection limit 1')  # pyright: ignore[reportArgumentType]
+        with pytest.raises(store.StoreGone, match="takes no more connections.*max_connections"):
+            store.connect(url, "test")
 
 
 def test_a_pooler_that_gives_two_clients_one_session_is_told_before_a_lock_is_held_by_both(url: str) -> None:
@@ -74,7 +89,7 @@ def test_a_pooler_that_gives_two_clients_one_session_is_told_before_a_lock_is_he
 
         client: Any = Client
         with pytest.raises(SettingsError, match="pool mode to session"):
-            require_fit(client)
+            require_fit(client, 4)
 
 
 def test_a_server_that_does_not_answer_is_one_sentence_at_the_start_too(tmp_path: Path) -> None:
