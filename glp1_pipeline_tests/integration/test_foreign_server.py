@@ -114,6 +114,24 @@ def test_a_database_that_was_filled_with_another_key_ring_is_not_started(url: st
         prepare(mine)
 
 
+def test_of_two_installations_that_meet_in_a_new_database_the_second_is_told_before_anybody_is_two_patients(
+    tmp_path: Path,
+) -> None:
+    url = empty_database()
+    first, second, third = (settings(tmp_path / name, url) for name in ("first", "second", "third"))
+    prepare(first)
+    prepare(first)
+    ring = KeyRing.create(second.home / "secrets" / "keys.json")
+    with pytest.raises(KeyMissing, match="begun with another key ring"):
+        prepare(second)
+    with pytest.raises(KeyMissing, match="begun with a key ring"):
+        prepare(third)
+    assert not (third.home / "secrets" / "keys.json").exists()
+    assert KeyRing.load(second.home / "secrets" / "keys.json") == ring
+    keep(KeyRing.load(first.home / "secrets" / "keys.json"), third.home / "secrets" / "keys.json")
+    prepare(third)
+
+
 def test_dagsters_tables_are_made_in_each_database_that_is_named_and_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
