@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import socket
+import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -69,7 +72,34 @@ def test_a_store_that_lets_in_no_more_says_so_and_does_not_send_anybody_to_start
     with store.connect(url, "test") as one:
         database = one.info.dbname
         one.execute(f'alter database "{database}" connection limit 1')  # pyright: ignore[reportArgumentType]
-        with pytest.raises(store.StoreGone, match="takes no more connections.*max_connections"):
+        with pytest.raises(store.StoreGone, match=r"takes no more connections.*max_connections"):
+            store.connect(url, "test")
+
+
+def test_a_store_that_takes_no_writes_or_has_no_room_is_one_sentence_that_says_so(url: str, tmp_path: Path) -> None:
+    new = empty_database() + "&options=" + quote("-c default_transaction_read_only=on")
+    for start in (lambda: migrate(new), lambda: prepare(settings(tmp_path, new))):
+        with pytest.raises(store.StoreGone, match=r"takes no writes.*default_transaction_read_only is on"):
+            start()
+    with pytest.raises(store.StoreGone, match="takes no writes"), store.connect(new, "test") as connection:
+        connection.execute("create table one (id int)")
+    with pytest.raises(store.StoreGone, match="disk of the store is full"), store.connect(url, "test") as connection:
+        connection.execute("do $$ begin raise exception 'OtterTide' using errcode = '53100'; end $$")
+
+
+def test_a_store_that_recovers_is_waited_for_and_not_started_again() -> None:
+    said = b"SFATAL\0C57P03\0Mthe database system is in recovery mode\0\0"
+    with socket.create_server(("127.0.0.1", 0)) as door, ThreadPoolExecutor(1) as hall:
+
+        def refuse() -> None:
+            client, _ = door.accept()
+            with client:
+                client.recv(1000)
+                client.sendall(b"E" + struct.pack("!I", len(said) + 4) + said)
+
+        hall.submit(refuse)
+        url = f"postgresql://glp1@127.0.0.1:{door.getsockname()[1]}/x?sslmode=disable&gssencmode=disable"
+        with pytest.raises(store.StoreGone, match=r"recovering.*wait a moment"):
             store.connect(url, "test")
 
 
