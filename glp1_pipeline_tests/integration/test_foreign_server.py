@@ -22,6 +22,7 @@ from glp1_pipeline.adapters.variables import SettingsError
 from glp1_pipeline.sandbox.dagster_home import dagster_env
 from glp1_pipeline.sandbox.demo import prepare
 from glp1_pipeline.sandbox.stack import Stack
+from glp1_pipeline.sandbox.supervisor import StackError
 from glp1_pipeline_tests.small_road import database_of_bytes, empty_database, small_road, submission
 
 
@@ -160,6 +161,21 @@ def test_of_two_installations_that_meet_in_a_new_database_the_second_is_told_bef
     assert KeyRing.load(second.home / "secrets" / "keys.json") == ring
     keep(KeyRing.load(first.home / "secrets" / "keys.json"), third.home / "secrets" / "keys.json")
     prepare(third)
+
+
+def test_a_second_stack_on_the_same_database_of_dagster_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
+    url = empty_database()
+    given = {"GLP1_DATABASE_URL": url, "GLP1_DAGSTER_DATABASE_URL": url}
+    first, second, third = (
+        Stack(Settings.from_env(given | {"GLP1_HOME": str(tmp_path / name)}), lambda _: None, say=lambda _: None)
+        for name in ("first", "second", "third")
+    )
+    with first, second:
+        first.claim_dagster()
+        with pytest.raises(StackError, match=r"Another `glp1 up` runs.*give this one another database"):
+            second.claim_dagster()
+    with third:
+        third.claim_dagster()
 
 
 def test_dagsters_tables_are_made_in_each_database_that_is_named_and_once(
