@@ -12,8 +12,8 @@ from .variables import SettingsError
 
 OLDEST = 15
 AT_REST, OF_A_WORKER = 12, 3
-"""Connections that a stack holds at once: what listens and what Dagster asks, and of each run its lock, its work and its
-events. With four workers 17 were counted at the most, of the 24 that are asked for here."""
+"""Connections that a stack holds at once: what listens and what Dagster asks, and of each run its lock, its work and
+its events. With four workers 17 were counted at the most, of the 24 that are asked for here."""
 
 
 def require_fit(connect: Callable[[], Store], workers: int) -> None:

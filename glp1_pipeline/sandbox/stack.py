@@ -196,16 +196,12 @@ class Stack:
     def claim_dagster(self) -> None:
         """Refuses a second stack on the database of Dagster: two daemons there would ask each sensor twice, with one
         cursor between them. The lock goes with the session; a machine that vanishes holds it for a minute."""
-        self._claim = dagster_rows.connect(self.settings.dagster_url())
-        self._claim.execute(
-            "set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 3"
-        )
-        asked = self._claim.execute("select pg_try_advisory_lock(hashtextextended('glp1 up', 7))").fetchone()
-        if asked != (True,):
-            self._claim.close()
+        self._claim = claim = dagster_rows.connect(self.settings.dagster_url())
+        claim.execute("set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 3")
+        if claim.execute("select pg_try_advisory_lock(hashtextextended('glp1 up', 7))").fetchone() != (True,):
             raise StackError(
                 "Another `glp1 up` runs on the database that GLP1_DAGSTER_DATABASE_URL names, and Dagster knows one"
-                " daemon alone. Stop that one, or give this one another database there; GLP1_DATABASE_URL may be shared."
+                " daemon alone. Stop that one, or give this one another database; GLP1_DATABASE_URL may be shared."
             )
 
     def prepare_dagster(self, env: Mapping[str, str]) -> None:

@@ -71,8 +71,7 @@ def test_too_few_connections_for_so_many_workers_are_told_with_how_many_it_takes
 def test_a_store_that_lets_in_no_more_says_so_and_does_not_send_anybody_to_start_it() -> None:
     url = empty_database()
     with store.connect(url, "test") as one:
-        database = one.info.dbname
-        one.execute(f'alter database "{database}" connection limit 1')  # pyright: ignore[reportArgumentType]
+        one.execute(f'alter database "{one.info.dbname}" connection limit 1'.encode())
         with pytest.raises(store.StoreGone, match=r"takes no more connections.*max_connections"):
             store.connect(url, "test")
 
