@@ -88,7 +88,7 @@ def _point(connection: psycopg.Connection) -> dict[str, Any]:
 
 
 def _dump(url: str, programs: Programs, snapshot: str) -> Iterator[bytes]:
-    argv = [programs.dump, "--format=custom", "--compress=none", "--no-owner", "--no-privileges"]
+    argv = [programs.dump, "--format=custom", "--compress=0", "--no-owner", "--no-privileges"]
     argv += [f"--snapshot={snapshot}", *(f"--schema={name}" for name in SCHEMAS)]
     with tempfile.TemporaryFile() as words:
         program = subprocess.Popen(argv, env=_environment(url), stdout=subprocess.PIPE, stderr=words)

@@ -11,9 +11,12 @@ from .store import Store
 from .variables import SettingsError
 
 OLDEST = 15
+AT_REST, OF_A_WORKER = 12, 3
+"""Connections that a stack holds at once: what listens and what Dagster asks, and of each run its lock, its work and
+its events. With four workers 17 were counted at the most, of the 24 that are asked for here."""
 
 
-def require_fit(connect: Callable[[], Store]) -> None:
+def require_fit(connect: Callable[[], Store], workers: int) -> None:
     """`connect` gives a new connection each time. SettingsError where the server or what stands before it does not
     serve."""
     with connect() as one, connect() as other:
@@ -26,12 +29,28 @@ def require_fit(connect: Callable[[], Store]) -> None:
                 f"The database that GLP1_DATABASE_URL names is kept in {encoding}, which cannot hold every name. Make"
                 " it anew: create database ... encoding 'UTF8' template template0"
             )
+        _require_room(one, AT_REST + OF_A_WORKER * workers)
         # A lock belongs to a session. Where two connections are given one, each has the other's.
         if _session(one) == _session(other):
             raise SettingsError(
                 "Before the Postgres that GLP1_DATABASE_URL names stands a pooler that gives one session to several of"
                 " its clients. Our locks need a session each: set its pool mode to session, or name Postgres itself."
             )
+
+
+def _require_room(connection: Store, needed: int) -> None:
+    """Where it is lacking, all would start: and then runs fail by turns, in words that only logs have."""
+    most, kept = connection.execute(
+        "select current_setting('max_connections')::int, current_setting('superuser_reserved_connections')::int"
+        " + coalesce(current_setting('reserved_connections', true)::int, 0)"
+    ).fetchall()[0]
+    if most - kept < needed:
+        fewer = (most - kept - AT_REST) // OF_A_WORKER
+        raise SettingsError(
+            f"The Postgres that GLP1_DATABASE_URL names has max_connections = {most}, of which {kept} are kept for its"
+            f" superuser; up to {needed} are needed here. Set max_connections to {needed + kept} or more"
+            + (f", or GLP1_WORKERS to {fewer}." if fewer > 0 else ".")
+        )
 
 
 def _session(connection: Store) -> object:

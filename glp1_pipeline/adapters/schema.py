@@ -11,6 +11,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import DBAPIError
 
 from . import store
 from .tables import SCHEMAS, metadata
@@ -46,7 +47,7 @@ def alembic_config(connection) -> Config:
 
 def migrate(url: str, say: Callable[[str], None] = lambda _: None) -> None:
     """Create the schemas and run every migration that the database lacks, all or none; a second call does nothing.
-    `say` hears of it before. SchemaOfLaterCode where it has one that we do not know."""
+    `say` hears of it before. SchemaOfLaterCode where it has one that we do not know; StoreGone."""
     made = engine(url)
     try:
         with made.begin() as connection:
@@ -64,6 +65,10 @@ def migrate(url: str, say: Callable[[str], None] = lambda _: None) -> None:
                 )
             command.upgrade(config, "head")
             _let_in_who_counts(connection)
+    except DBAPIError as error:
+        if lack := store.lack_told_by(error.orig):
+            raise lack from None
+        raise
     finally:
         made.dispose()
 

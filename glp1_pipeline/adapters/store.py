@@ -19,11 +19,39 @@ class StoreGone(ConnectionError):
     """A database does not answer, or went away; the text says what to do."""
 
 
+_LACKS = {
+    "25006": "the store takes no writes (a standby, or default_transaction_read_only is on), and this needs to write:"
+    " let it take them, or name the server that does; nothing is lost",
+    "53100": "the disk of the store is full: make room there, and then again; nothing is lost",
+}
+"""What the server lacks for all alike, whatever the statement."""
+_AT_THE_DOOR = (
+    (
+        ("too many c", "remaining connection slots"),
+        "the store takes no more connections: somebody else holds them, or its max_connections (or the limit of our"
+        " role or database) is too low; see the README, Postgres",
+    ),
+    (
+        ("the database system is",),
+        "the store is starting, recovering or ending just now: wait a moment, and then again",
+    ),
+    (("",), "the store does not answer: start it with `glp1 up`, or check GLP1_DATABASE_URL"),
+)
+"""Who is not let in is told no code, only words."""
+
+
+def lack_told_by(error: BaseException | None) -> StoreGone | None:
+    said = isinstance(error, psycopg.Error) and _LACKS.get(error.sqlstate or "")
+    return StoreGone(said) if said else None
+
+
 class Store(psycopg.Connection):
     """A connection whose errors, when they leave its `with` block, say no value."""
 
     def __exit__(self, kind, error, trace) -> None:
         super().__exit__(kind, error, trace)
+        if lack := lack_told_by(error):
+            raise lack from None
         if isinstance(error, psycopg.OperationalError):
             raise StoreGone("the store went away: it is started again by itself, or see the runbook") from None
         if isinstance(error, psycopg.Error):
@@ -64,8 +92,9 @@ def connect(url: str, name: str) -> Store:
     try:
         store = Store.connect(url, autocommit=True, application_name=name, connect_timeout=10)
         store.execute(SESSION)
-    except psycopg.OperationalError:
+    except psycopg.OperationalError as error:
         # The driver's text names the server and the account: say what to do instead.
-        raise StoreGone("the store does not answer: start it with `glp1 up`, or check GLP1_DATABASE_URL") from None
+        told = str(error)
+        raise StoreGone(next(said for words, said in _AT_THE_DOOR if any(word in told for word in words))) from None
     store.adapters.register_dumper(list, Items)
     return store

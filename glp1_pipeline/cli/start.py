@@ -38,17 +38,12 @@ def demo_command(once: bool) -> None:
 
 def _unless_the_disk_is_full(start: Callable):
     """A start writes in many places; each may be the one that finds no room, in our process or in Postgres."""
-    from psycopg.errors import DiskFull
-    from sqlalchemy.exc import OperationalError
-
     try:
         return start()
-    except (OSError, OperationalError) as error:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or isinstance(
-            getattr(error, "orig", None), DiskFull
-        ):
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise click.ClickException(
-                f"the disk of {open_road().settings.home}, or that of the database, is full: make room there, or set"
+                f"the disk of {open_road().settings.home} is full: make room there, or set"
                 " GLP1_HOME to a folder on another disk, and start again; nothing is lost"
             ) from None
         raise

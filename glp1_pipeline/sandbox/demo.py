@@ -9,8 +9,10 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 from ..adapters.alerts import Channels
 from ..adapters.balance import balance, on_the_way
@@ -31,7 +33,7 @@ def prepare(settings: Settings) -> None:
     """Bring the schema up to date; make the key ring where both it and the data are new. Says so where the log of a
     server that is not ours may quote patients."""
     if settings.database_url:
-        require_fit(lambda: connect(settings, "glp1 set-up"))
+        require_fit(lambda: connect(settings, "glp1 set-up"), settings.workers)
     migrate(settings.store_url(), lambda words: print(words, flush=True))
     if settings.database_url:
         with connect(settings, "glp1 set-up") as connection:
@@ -40,20 +42,29 @@ def prepare(settings: Settings) -> None:
             print(f"The log of this Postgres may quote patients. A superuser mends it: {to_say}", flush=True)
     for fault in Channels.from_settings(settings).faults:
         print(fault, flush=True)
-    path = settings.home / "secrets" / KEYS
-    with connect(settings, "glp1 set-up") as connection:
-        sealed = connection.execute(
-            "select event_id, kid, body from phi.events where kid is not null limit 20"
-        ).fetchall()
+    with connect(settings, "glp1 set-up") as connection, connection.transaction():
+        _bind_ring(connection, settings.home / "secrets" / KEYS)
+
+
+def _bind_ring(connection: psycopg.Connection, path: Path) -> None:
+    """One database, one ring. What is sealed tells whose it is; before anything is, a mark on its schema does: two
+    installations that meet in a new database would each take it for their own, and every person become two patients."""
+    connection.execute("select pg_advisory_xact_lock(hashtextextended('whose key ring', 7))")
+    sealed = connection.execute("select event_id, kid, body from phi.events where kid is not null limit 20").fetchall()
+    (mark,) = connection.execute("select obj_description('phi'::regnamespace)").fetchone() or (None,)
     if not path.exists():
-        if sealed:
-            raise KeyMissing(f"the database holds sealed events and there is no key ring at {path}: put the file back")
+        if sealed or mark:
+            holds = "holds sealed events" if sealed else "was begun with a key ring"
+            raise KeyMissing(f"the database {holds} and there is no key ring at {path}: put the file back")
         KeyRing.create(path)
-    elif sealed and not _opens_any(Cipher(KeyRing.load(path)), sealed):
+    ring = KeyRing.load(path)
+    if mark not in (None, ring.mark) or (sealed and not _opens_any(Cipher(ring), sealed)):
         raise KeyMissing(
-            f"the database was filled with another key ring than that at {path}: everybody would become a new patient."
-            " Put the right file back, or name another database"
+            f"the database was {'filled' if sealed else 'begun'} with another key ring than that at {path}: everybody"
+            " would become a new patient. Put the right file back, or name another database"
         )
+    if mark is None:
+        connection.execute(sql.SQL("comment on schema phi is {}").format(sql.Literal(ring.mark)))
 
 
 def _opens_any(cipher: Cipher, sealed: Iterable[tuple[uuid.UUID, str, bytes]]) -> bool:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from urllib.parse import urlsplit
 
+import psycopg
+
 from glp1_pipeline.adapters import processes
 from glp1_pipeline.adapters.postgres import EmbeddedPostgres, PostgresError
 from glp1_pipeline.adapters.retention import dagster_rows
@@ -61,6 +63,7 @@ class Stack:
         self._signals = self.supervisor.signals()
         self._postgres = EmbeddedPostgres(settings, self._say) if settings.database_url is None else None
         self._env: dict[str, str] = {}
+        self._claim: psycopg.Connection | None = None
 
     @property
     def ui_url(self) -> str:
@@ -82,6 +85,8 @@ class Stack:
             self.supervisor.stop()
             if self._postgres:
                 self._postgres.release()
+            if self._claim:
+                self._claim.close()
         finally:
             self._signals.__exit__(None, None, None)
 
@@ -99,6 +104,8 @@ class Stack:
         write_dagster_yaml(self.settings)
         self._prune_results()
         self._env |= dagster_env(self.settings)
+        if self._postgres is None:
+            self.claim_dagster()
         self.prepare_dagster(self._env)
         self._launch_code_server(CODE, "code_port", "GLP1_CODE_PORT", self._modules.definitions, "glp1_pipeline")
         self._launch_code_server(METRICS, "metrics_port", "GLP1_METRICS_PORT", self._modules.metrics, "glp1_metrics")
@@ -185,6 +192,17 @@ class Stack:
     ) -> None:
         program = Program(name, [sys.executable, *arguments], dict(self._env), is_ready, wave=wave, grace=grace)
         self.supervisor.launch(program)
+
+    def claim_dagster(self) -> None:
+        """Refuses a second stack on the database of Dagster: two daemons there would ask each sensor twice, with one
+        cursor between them. The lock goes with the session; a machine that vanishes holds it for a minute."""
+        self._claim = claim = dagster_rows.connect(self.settings.dagster_url())
+        claim.execute("set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 3")
+        if claim.execute("select pg_try_advisory_lock(hashtextextended('glp1 up', 7))").fetchone() != (True,):
+            raise StackError(
+                "Another `glp1 up` runs on the database that GLP1_DAGSTER_DATABASE_URL names, and Dagster knows one"
+                " daemon alone. Stop that one, or give this one another database; GLP1_DATABASE_URL may be shared."
+            )
 
     def prepare_dagster(self, env: Mapping[str, str]) -> None:
         """Makes Dagster's tables once, before its processes would each try to: two at a time fail."""

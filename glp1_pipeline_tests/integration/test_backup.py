@@ -65,6 +65,16 @@ def made(database, tmp_path_factory):
         yield file, point, road.fingerprint(), road.balance().as_dict()
 
 
+def test_a_backup_asks_of_pg_dump_only_what_the_oldest_that_serves_understands(road, tmp_path):
+    """That of Postgres 15 takes a level of compression in numbers alone."""
+    strict = tmp_path / "pg_dump"
+    strict.write_text(f'#!/bin/sh\ncase "$*" in *--compress=[!0-9]*) exit 1;; esac\nexec {PROGRAMS.dump} "$@"\n')
+    strict.chmod(0o700)
+    road.send(submission(1))
+    point = make(road.url, road.cipher, tmp_path / "backup", Programs(str(strict), PROGRAMS.restore))
+    assert point["balance"]["received"] == 1
+
+
 def test_what_comes_back_is_what_was_there(made, tmp_path):
     file, point, was, held = made
     assert (point["fingerprint"], point["balance"]) == (was, held)

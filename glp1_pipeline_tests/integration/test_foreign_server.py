@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import socket
+import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +22,7 @@ from glp1_pipeline.adapters.variables import SettingsError
 from glp1_pipeline.sandbox.dagster_home import dagster_env
 from glp1_pipeline.sandbox.demo import prepare
 from glp1_pipeline.sandbox.stack import Stack
+from glp1_pipeline.sandbox.supervisor import StackError
 from glp1_pipeline_tests.small_road import database_of_bytes, empty_database, small_road, submission
 
 
@@ -53,9 +57,50 @@ def test_a_database_whose_name_needs_percent_signs_gets_our_tables() -> None:
 
 def test_a_database_that_cannot_hold_every_name_is_told_with_what_mends_it() -> None:
     url, other = empty_database(), database_of_bytes()
-    require_fit(lambda: store.connect(url, "test"))
+    require_fit(lambda: store.connect(url, "test"), 4)
     with pytest.raises(SettingsError, match=r"kept in SQL_ASCII.*encoding 'UTF8'"):
-        require_fit(lambda: store.connect(other, "test"))
+        require_fit(lambda: store.connect(other, "test"), 4)
+
+
+def test_too_few_connections_for_so_many_workers_are_told_with_how_many_it_takes(url: str) -> None:
+    require_fit(lambda: store.connect(url, "test"), 4)
+    with pytest.raises(SettingsError, match=r"up to 204 are needed.*max_connections to 207.*GLP1_WORKERS to 61"):
+        require_fit(lambda: store.connect(url, "test"), 64)
+
+
+def test_a_store_that_lets_in_no_more_says_so_and_does_not_send_anybody_to_start_it() -> None:
+    url = empty_database()
+    with store.connect(url, "test") as one:
+        one.execute(f'alter database "{one.info.dbname}" connection limit 1'.encode())
+        with pytest.raises(store.StoreGone, match=r"takes no more connections.*max_connections"):
+            store.connect(url, "test")
+
+
+def test_a_store_that_takes_no_writes_or_has_no_room_is_one_sentence_that_says_so(url: str, tmp_path: Path) -> None:
+    new = empty_database() + "&options=" + quote("-c default_transaction_read_only=on")
+    for start in (lambda: migrate(new), lambda: prepare(settings(tmp_path, new))):
+        with pytest.raises(store.StoreGone, match=r"takes no writes.*default_transaction_read_only is on"):
+            start()
+    with pytest.raises(store.StoreGone, match="takes no writes"), store.connect(new, "test") as connection:
+        connection.execute("create table one (id int)")
+    with pytest.raises(store.StoreGone, match="disk of the store is full"), store.connect(url, "test") as connection:
+        connection.execute("do $$ begin raise exception 'OtterTide' using errcode = '53100'; end $$")
+
+
+def test_a_store_that_recovers_is_waited_for_and_not_started_again() -> None:
+    said = b"SFATAL\0C57P03\0Mthe database system is in recovery mode\0\0"
+    with socket.create_server(("127.0.0.1", 0)) as door, ThreadPoolExecutor(1) as hall:
+
+        def refuse() -> None:
+            client, _ = door.accept()
+            with client:
+                client.recv(1000)
+                client.sendall(b"E" + struct.pack("!I", len(said) + 4) + said)
+
+        hall.submit(refuse)
+        url = f"postgresql://glp1@127.0.0.1:{door.getsockname()[1]}/x?sslmode=disable&gssencmode=disable"
+        with pytest.raises(store.StoreGone, match=r"recovering.*wait a moment"):
+            store.connect(url, "test")
 
 
 def test_a_pooler_that_gives_two_clients_one_session_is_told_before_a_lock_is_held_by_both(url: str) -> None:
@@ -74,7 +119,7 @@ def test_a_pooler_that_gives_two_clients_one_session_is_told_before_a_lock_is_he
 
         client: Any = Client
         with pytest.raises(SettingsError, match="pool mode to session"):
-            require_fit(client)
+            require_fit(client, 4)
 
 
 def test_a_server_that_does_not_answer_is_one_sentence_at_the_start_too(tmp_path: Path) -> None:
@@ -97,6 +142,39 @@ def test_a_database_that_was_filled_with_another_key_ring_is_not_started(url: st
             prepare(mine)
         keep(road.cipher.ring, mine.home / "secrets" / "keys.json")
         prepare(mine)
+
+
+def test_of_two_installations_that_meet_in_a_new_database_the_second_is_told_before_anybody_is_two_patients(
+    tmp_path: Path,
+) -> None:
+    url = empty_database()
+    first, second, third = (settings(tmp_path / name, url) for name in ("first", "second", "third"))
+    prepare(first)
+    prepare(first)
+    ring = KeyRing.create(second.home / "secrets" / "keys.json")
+    with pytest.raises(KeyMissing, match="begun with another key ring"):
+        prepare(second)
+    with pytest.raises(KeyMissing, match="begun with a key ring"):
+        prepare(third)
+    assert not (third.home / "secrets" / "keys.json").exists()
+    assert KeyRing.load(second.home / "secrets" / "keys.json") == ring
+    keep(KeyRing.load(first.home / "secrets" / "keys.json"), third.home / "secrets" / "keys.json")
+    prepare(third)
+
+
+def test_a_second_stack_on_the_same_database_of_dagster_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
+    url = empty_database()
+    given = {"GLP1_DATABASE_URL": url, "GLP1_DAGSTER_DATABASE_URL": url}
+    first, second, third = (
+        Stack(Settings.from_env(given | {"GLP1_HOME": str(tmp_path / name)}), lambda _: None, say=lambda _: None)
+        for name in ("first", "second", "third")
+    )
+    with first, second:
+        first.claim_dagster()
+        with pytest.raises(StackError, match=r"Another `glp1 up` runs.*give this one another database"):
+            second.claim_dagster()
+    with third:
+        third.claim_dagster()
 
 
 def test_dagsters_tables_are_made_in_each_database_that_is_named_and_once(

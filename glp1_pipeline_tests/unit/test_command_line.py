@@ -9,8 +9,6 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from psycopg.errors import DiskFull
-from sqlalchemy.exc import OperationalError
 
 from glp1_pipeline.cli import main
 from glp1_pipeline.sandbox import demo
@@ -43,12 +41,9 @@ def test_each_option_says_what_it_means():
     assert untold == []
 
 
-@pytest.mark.parametrize(
-    "fault", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), OperationalError("create index", {}, DiskFull("x"))]
-)
-def test_a_start_on_a_full_disk_is_a_sentence_with_the_way_on(fault: Exception, monkeypatch: pytest.MonkeyPatch):
+def test_a_start_on_a_full_disk_is_a_sentence_with_the_way_on(monkeypatch: pytest.MonkeyPatch):
     def starts() -> None:
-        raise fault
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(demo, "up", starts)
     told = CliRunner().invoke(main, ["up"])
