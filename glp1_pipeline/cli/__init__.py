@@ -33,6 +33,7 @@ from . import (
     rollback,
     settle,
     start,
+    tasks,
     telling,
     trace,
 )
@@ -48,6 +49,7 @@ def main() -> None:
                   glp1 status          how the whole stands, in counts
                   glp1 events          what was quarantined, where and why
                   glp1 why PATIENT     what one patient waits for, since when, and whose it is
+                  glp1 tasks           the work of a queue: of whom, since when, until when
                   glp1 medication      treatments: where they stand, what was refused, where sources disagree
                   glp1 followup        check-ins before a refill: open, due, missed
                   glp1 refill          requests: what waits, what each decision rests on, overrides, other rules
@@ -71,7 +73,7 @@ def main() -> None:
 
 for command in (
     start.up, start.demo_command, start.drop, health.health, look.status, look.events, look.why,
-    trace.trace, trace.metrics, prove.reconcile, prove.fingerprint,
+    tasks.tasks, trace.trace, trace.metrics, prove.reconcile, prove.fingerprint,
     replay.replay, rollback.rollback, mend.conflicts, match.match, settle.settle,
     mapping.mapping, mapping.dictionary, drift.drift, medication.medication, followup.followup, refill.refill,
     crm.crm, alerts.alerts, downtime.downtime,

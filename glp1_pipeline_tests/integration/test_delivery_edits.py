@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pytest
 import requests
 
+from glp1_pipeline.adapters import ehr_compare
 from glp1_pipeline.adapters.ehr import count_by_identifier
 from glp1_pipeline.adapters.ehr_compare import compare
 from glp1_pipeline.adapters.outbox import settle_conflict
@@ -219,6 +220,35 @@ def test_reconcile_counts_what_was_edited_there_and_proves_the_rest(world: World
         assert after.equal == after.resources - 1
         settle_conflict(world.connection, world.target, str(edited.patient_id), f"Flag/{edited.rid('red')}", "theirs")
         assert compare(world.connection, client, world.cipher, world.target) == after
+
+
+@KINDS
+def test_reconcile_in_the_middle_of_deliveries_takes_none_for_somebody_elses(
+    world: World, server_ids: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doubted, landing = world.patients(2)
+    with FaultProxy(world.ehr_url, server_ids) as proxy:
+        client = world.ehr(proxy.url)
+        for patient in (doubted, landing):
+            world.plan(patient, patient.chart(1, "Anna"))
+        world.deliver(client)
+        world.plan(doubted, doubted.change(2, doubted.flag("inactive")))
+        proxy.plan(COMMIT_THEN_DROP)
+        world.deliver(client, limit=1)  # its retry may be due at once
+        world.connection.execute("update ops.lanes set next_at = now() + interval '1 h' where has_work")
+        assert world.statuses() == {"delivered": 2, "in_doubt": 1}, "it is there, and nobody told us"
+
+        def lands_just_now(*words: Any) -> Any:
+            monkeypatch.undo()
+            world.plan(landing, landing.change(2, landing.flag("inactive")))
+            assert dict(world.deliver(client).outcomes) == {"delivered": 1}
+            return read_back(*words)
+
+        read_back = ehr_compare.read_back
+        monkeypatch.setattr(ehr_compare, "read_back", lands_just_now)
+        found = compare(world.connection, client, world.cipher, world.target)
+        assert (found.holds, found.different, found.edited_there) == (True, 0, 0)
+        assert found.not_sent_yet == 1 == found.resources - found.equal
 
 
 def test_a_version_that_moved_without_a_change_is_taken_as_ours(world: World) -> None:

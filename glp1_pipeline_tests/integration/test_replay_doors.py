@@ -61,6 +61,30 @@ def ask(*arguments: str, code: int = 0) -> Any:
 BY = ("--actor", "steward-7", "--reason", "code table corrected")
 
 
+# Open tasks
+
+
+def test_the_work_of_a_queue_is_listed_by_what_is_due_first_with_whose_it_is_and_what_is_left_out_is_told(
+    road: SmallRoad,
+):
+    road.send(submission(1, **{"hx.suicide": "active"}), submission(2, **{"hx.mtc_personal": "unsure"}))
+    found = ask("tasks")
+    assert (
+        found["in_all"] == len(found["tasks"]) == road.one("select count(*) from ops.tasks where status = 'open'") > 2
+    )
+    assert [one["due"] for one in found["tasks"]] == sorted(one["due"] for one in found["tasks"])
+    urgent = ask("tasks", "--queue", "on-call")["tasks"]
+    assert [one["queue"] for one in urgent] == ["on-call"] * len(urgent) != []
+    assert ask("tasks", "--overdue") == {"tasks": [], "in_all": 0}
+    road.connection.execute("update ops.tasks set due_at = now() - interval '90 min' where queue = 'on-call'")
+    assert [one["task"] for one in ask("tasks", "--overdue")["tasks"]] == [one["task"] for one in urgent]
+    told = CliRunner().invoke(main, ["tasks", "--limit", "1"]).output
+    assert "OVERDUE, due 2 h ago" in told
+    assert f"patient {urgent[0]['patient_id']}  {urgent[0]['owner']}" in told
+    assert f"and {found['in_all'] - 1} more" in told
+    assert "no open task is so" in CliRunner().invoke(main, ["tasks", "--queue", "no-such"]).output
+
+
 # Replay
 
 
