@@ -15,7 +15,7 @@ ACTOR = click.option("--actor", required=True, help="Who decides: an opaque name
 REASON = click.option("--reason", required=True, help="Why, in a sentence. It is kept with the event.")
 
 
-@click.group()
+@click.group(short_help="who may be the same person, and decisions about it")
 def match() -> None:
     """Records that may be one person: look, decide, merge and take apart again.
 
@@ -24,7 +24,7 @@ def match() -> None:
     """
 
 
-@match.command(name="list")
+@match.command(name="list", short_help="pairs that wait for a decision, the likeliest first")
 @click.option("--merged", is_flag=True, help="Show the records that are part of another's patient.")
 @click.option(
     "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many, likeliest first."
@@ -52,7 +52,7 @@ def listed(merged: bool, limit: int, as_json: bool) -> None:
     show_or_json(as_json, found, show)
 
 
-@match.command()
+@match.command(short_help="what two records say, side by side")
 @click.argument("record", type=click.UUID)
 @click.argument("other", type=click.UUID)
 @AS_JSON
@@ -86,7 +86,7 @@ def _decide(action, first, second, actor: str, reason: str, as_json: bool) -> No
     show_or_json(as_json, found, lambda: click.echo(said))
 
 
-@match.command()
+@match.command(short_help="they are one person")
 @click.argument("survivor", type=click.UUID)
 @click.argument("retired", type=click.UUID)
 @ACTOR
@@ -100,7 +100,7 @@ def accept(survivor, retired, actor: str, reason: str, as_json: bool) -> None:
     _decide("merge", survivor, retired, actor, reason, as_json)
 
 
-@match.command()
+@match.command(short_help="they are two people")
 @click.argument("record", type=click.UUID)
 @click.argument("other", type=click.UUID)
 @ACTOR
@@ -111,7 +111,7 @@ def reject(record, other, actor: str, reason: str, as_json: bool) -> None:
     _decide("not_a_match", record, other, actor, reason, as_json)
 
 
-@match.command()
+@match.command(short_help="they were merged and are two people")
 @click.argument("survivor", type=click.UUID)
 @click.argument("restored", type=click.UUID)
 @ACTOR

@@ -15,7 +15,7 @@ from .telling import AS_JSON, open_road, show_or_json, told
 MINUTES = click.FloatRange(0.01, 1440)
 
 
-@click.command()
+@click.command(short_help="take away what is old and nothing needs any more")
 @click.option("--dry-run", "is_dry_run", is_flag=True, help="Only say how much would go.")
 @click.option("--minutes", type=MINUTES, default=10.0, show_default=True, help="Stop after so long.")
 @AS_JSON

@@ -14,7 +14,7 @@ import click
 from .telling import AS_JSON, open_road, question, show_or_json, told
 
 
-@click.command()
+@click.command(short_help="the journey of one event")
 @click.argument("event", type=click.UUID)
 @AS_JSON
 def trace(event: uuid.UUID, as_json: bool) -> None:
@@ -65,7 +65,7 @@ def _show(found: dict[str, Any]) -> None:
         click.echo(f"{name:34}{seconds:>10.3f} s")
 
 
-@click.command()
+@click.command(short_help="times of all hops, errors and queues, for a scraper")
 @click.option("--serve", "port", type=click.IntRange(0, 65535), help="Serve them on this port of 127.0.0.1 (0: any).")
 def metrics(port: int | None) -> None:
     """Every hop's time, error rates, duplicates and queues for a scraper, as OpenMetrics text; no patient in it.
