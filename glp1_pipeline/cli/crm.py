@@ -14,6 +14,14 @@ from ..domain.contract import CRM
 from .plan import ACTOR, REASON, must_be_named
 from .telling import AS_JSON, age, audited, open_road, show_or_json, told
 
+COUNTED = {
+    "contact": ("changed contacts", "asked"),
+    "archived": ("deleted contacts", "asked"),
+    "hint": ("webhooks", "the last"),
+    "deletion_hint": ("deletion webhooks", "the last"),
+}
+"""What a row of ops.poll_cursors counts, and what its time is the time of."""
+
 
 @click.group(short_help="the contacts in the CRM: what waits, what is in conflict")
 def crm() -> None:
@@ -51,8 +59,9 @@ def status(as_json: bool) -> None:
             reason = f" ({found['breaker_reason']})" if name == "breaker" and found["breaker_reason"] else ""
             click.echo(f"{name.replace('_', ' '):20}{found[name]}{reason}")
         for kind, cursor in found["asked"].items():
-            when = f"{age(cursor['at'])} ago" if cursor["at"] else "not yet"
-            click.echo(f"{kind.replace('_', ' '):20}{cursor['changes']} so far, last {when}")
+            when = f"{age(cursor['at'])} ago" if cursor["at"] else "never"
+            title, verb = COUNTED[kind]
+            click.echo(f"{title:20}{cursor['changes']} so far, {verb} {when}")
 
     show_or_json(as_json, found, show)
 

@@ -28,18 +28,18 @@ def prune(is_dry_run: bool, minutes: float, as_json: bool) -> None:
     the recognition of our own writes work as before. Safe to end at any moment, and to run beside everything else.
     """
 
+    def progress(name: str, count: int) -> None:
+        if not is_dry_run:  # that is over at once, and its list is the answer
+            click.echo(f"{name.replace('_', ' ')}: {count}", err=True)
+
     def work() -> dict[str, Any]:
         from ..defs.maintenance import prune_by_settings
 
         road = open_road()
-        done = prune_by_settings(road, is_dry_run=is_dry_run, seconds=minutes * 60, progress=_progress)
+        done = prune_by_settings(road, is_dry_run=is_dry_run, seconds=minutes * 60, progress=progress)
         return {"dry_run": is_dry_run, "keep_days": asdict(road.settings.keep)} | asdict(done)
 
     _show_or_json(told(work), as_json)
-
-
-def _progress(name: str, count: int) -> None:
-    click.echo(f"{name.replace('_', ' ')}: {count}", err=True)
 
 
 def _show_or_json(found: dict[str, Any], as_json: bool) -> None:

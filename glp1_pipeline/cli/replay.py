@@ -101,7 +101,10 @@ def replay(
             of_refused = len(refused.refused(connection, "ehr"))
             return found | {"dead_writes": dead, "patients_refused_for_what_is_said": of_refused}
 
-    tell(_told(work), as_json)
+    found = _told(work)
+    tell(found, as_json)
+    if not as_json and found["dry_run"] and found["events"]:
+        click.echo(f"`glp1 replay approve {found['plan_id']} --actor ... --reason ...` does it")
 
 
 def _look(road, connection, plan_id: uuid.UUID) -> dict[str, Any]:

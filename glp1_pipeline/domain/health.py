@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Literal, get_args
 
 from .alerts import Alert, Book, Incident, Measured, ago, judge, on_call, plain_scope
-from .alerts.telling import age
+from .alerts.telling import age, counted
 
 Colour = Literal["red", "amber", "green"]
 COLOURS: tuple[Colour, ...] = get_args(Colour)
@@ -212,14 +212,14 @@ def _troubles(book: Book, seen: Seen, now: datetime) -> Iterable[Light]:
         else:
             is_red = one.severity == "critical" or one.escalated_at is not None
             nobody = ", and nobody answered" if one.escalated_at and not one.acknowledged_at else ""
-            says = f"{_titled(alert, one.scope)}: {one.affected} {alert.counts}{nobody}"
+            says = f"{_titled(alert, one.scope)}: {counted(one.affected, alert.counts)}{nobody}"
             yield _trouble(book, alert, one.scope, "red" if is_red else "amber", one.opened_at, says, now, one)
     for one in seen.measured:
         alert, scope = book.alerts[one.alert], plain_scope(one.scope)
         if (one.alert, scope) in firing or one.count < alert.at_least or one.since is None:
             continue
         if ago(one.since, now) >= timedelta(minutes=alert.after_minutes) / 2:
-            says = f"soon: {_titled(alert, scope).lower()}, {one.count} {alert.counts}"
+            says = f"soon: {_titled(alert, scope).lower()}, {counted(one.count, alert.counts)}"
             yield _trouble(book, alert, scope, "amber", one.since, says, now)
     for name in sorted(seen.blind):
         unknown = _trouble(book, book.alerts[name], "", "amber", None, "could not be measured", now)
