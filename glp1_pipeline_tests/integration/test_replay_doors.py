@@ -201,6 +201,16 @@ def test_a_steward_chooses_a_reason_in_the_ui_and_it_is_kept_with_the_event(road
     assert road.one("select count(*) from phi.charts") == 1
 
 
+def test_who_decides_sees_two_records_in_plain_words_and_where_they_are_the_same(road: SmallRoad):
+    born = {"demo.dob": "1967-05-16"}
+    road.send(submission(1, **born), submission(2, **born))
+    pair = [str(record) for (record,) in road.rows("select patient_id from phi.charts order by received_at")]
+    shown = CliRunner().invoke(main, ["match", "show", *pair]).stdout.splitlines()
+    assert [line for line in shown if re.fullmatch(r"birth date +=  1967-05-16 +\|  1967-05-16", line)]
+    assert len({line.index("|") for line in shown}) == 1
+    assert not any("[" in line for line in shown)
+
+
 def test_a_fault_of_ours_in_a_decision_is_told_to_dagster_without_what_it_failed_on(
     road: SmallRoad, monkeypatch: pytest.MonkeyPatch
 ):
