@@ -85,12 +85,12 @@ def _ledger(connection) -> list[Part]:
     waiting, oldest = _row(connection, "select count(*), min(received_at) from phi.events where status = 'waiting'")
     (dead,) = _row(connection, "select count(*) from phi.events where status = 'dead'")
     ago = _ago(connection)
-    counted = connection.execute("select looked_at from ops.alert_looks where alert = 'ledger_unbalanced'").fetchone()
+    looked = connection.execute("select looked_at from ops.alert_looks where alert = 'ledger_unbalanced'").fetchone()
     (conflicts,) = _row(connection, "select count(*) from ops.field_conflicts where closed_at is null")
     since = f", the oldest for {ago(oldest)}" if oldest else ""
     return [
         Part("ledger", "charting", f"{counted(waiting, 'events')} waiting{since}; {dead} dead"),
-        Part("ledger", "balance", f"counted {ago(counted[0])} ago" if counted and counted[0] else "not counted yet"),
+        Part("ledger", "balance", f"counted {ago(looked[0])} ago" if looked and looked[0] else "not counted yet"),
         Part("ledger", "disagreements", f"{counted(conflicts, 'fields')} in dispute"),
     ]
 
@@ -102,7 +102,8 @@ def _feeds(connection) -> list[Part]:
         "select count(*), count(*) filter (where state = 'refused'), coalesce(sum(rejected), 0)::bigint from ops.drops"
         " where received_on = (now() at time zone 'utc')::date",
     )
-    found = [Part("feed", "landing zone", f"{counted(drops, 'drops')} today, {refused} refused; {counted(rejected, 'lines')} rejected")]
+    says = f"{counted(drops, 'drops')} today, {refused} refused; {counted(rejected, 'lines')} rejected"
+    found = [Part("feed", "landing zone", says)]
     for feed, last_at in connection.execute("select feed, last_at from phi.feeds order by feed"):
         found.append(Part("feed", plain_scope(feed), f"last event {ago(last_at)} ago"))
     for system, at in connection.execute(
@@ -199,11 +200,11 @@ def _target(connection, target: str) -> Part:
     faults = ()
     if conflicts:
         command = "glp1 crm conflicts" if target == "crm" else "glp1 conflicts"
-        faults = (
-            Fault("amber", f"{counted(conflicts, 'edits')} there against ours", "Decide whose word stays.", command, since),
-        )
+        against = f"{counted(conflicts, 'edits')} there against ours"
+        faults = (Fault("amber", against, "Decide whose word stays.", command, since),)
     oldest_told = f", the oldest for {ago(oldest)}" if oldest else ""
-    says = f"{counted(waiting, 'changes')} waiting{oldest_told}; {delivered} delivered in the last hour; {dead} given up"
+    says = f"{counted(waiting, 'changes')} waiting{oldest_told}"
+    says += f"; {delivered} delivered in the last hour; {dead} given up"
     return Part("target", target, says, faults=faults)
 
 
