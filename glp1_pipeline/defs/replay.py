@@ -45,8 +45,9 @@ class ReplayConfig(dg.Config):
     contract_versions: list[str] = Field(
         default=[], description="Versions of the contract that they were charted with: those of a mistake, say."
     )
-    patients: list[str] = Field(default=[], description="Our ids of patients (the first line of `glp1 why`): all that was "
-        "ever said of them.")  # fmt: skip
+    patients: list[str] = Field(
+        default=[], description="Our ids of patients, as `glp1 why` prints them: all that was ever said of them."
+    )
     plan_id: str = Field(
         default="", description="A plan that was made before (the output of a dry run names it): do that one, or go on "
         "with one that was stopped or killed. All choices above stay empty.",

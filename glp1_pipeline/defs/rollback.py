@@ -48,8 +48,9 @@ class RollbackConfig(dg.Config):
     contract_versions: list[str] = Field(
         default=[], description="Versions of the contract that the writes were made by: those of a mistake, say."
     )
-    patients: list[str] = Field(default=[], description="Our ids of patients (the first line of `glp1 why`): the writes of "
-        "all their records.")  # fmt: skip
+    patients: list[str] = Field(
+        default=[], description="Our ids of patients, as `glp1 why` prints them: the writes of all their records."
+    )
     targets: list[str] = Field(
         default=[], description="Systems that were written to, `ehr` say. It narrows, and chooses nothing by itself."
     )
