@@ -215,6 +215,11 @@ def clean():
         print("Removed the sandbox and its data: " + home)
     for name in (".venv", ".pytest_cache", ".ruff_cache", ".import_linter_cache", ".hypothesis"):
         shutil.rmtree(os.path.join(ROOT, name), ignore_errors=True)
+    for folder, names, _ in os.walk(ROOT):
+        names[:] = [name for name in names if not name.startswith(".")]
+        if "__pycache__" in names:
+            names.remove("__pycache__")
+            shutil.rmtree(os.path.join(folder, "__pycache__"), ignore_errors=True)
     print("Removed .venv and the caches.")
 
 

@@ -56,10 +56,11 @@ def waiting(connection: psycopg.Connection, patient_id: str) -> list[dict[str, A
 
 
 def count(connection: psycopg.Connection) -> dict[str, Any]:
-    """Check-ins that are not over by status; open exceptions with the hours that are left to the refill window; and of
-    those that ran out lately, how many were answered in time, answered late, and never."""
+    """Check-ins that are not over by status; open exceptions, with the hours that some have left to the refill window;
+    and of those that ran out lately, how many were answered in time, answered late, and never."""
     row = connection.execute(
-        "select count(*), percentile_cont(0.5) within group (order by h), min(h), count(*) filter (where h <= 0) from"
+        "select count(*), percentile_cont(0.5) within group (order by h) filter (where h > 0),"
+        " min(h) filter (where h > 0), count(*) filter (where h <= 0) from"
         " (select extract(epoch from window_at - now()) / 3600 as h from ops.follow_ups"
         " where ended_at is null and status = 'missed') as t"
     ).fetchone()

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import Connection
 
 from glp1_pipeline.domain.alerts import Book, plain_scope
-from glp1_pipeline.domain.alerts.telling import age
+from glp1_pipeline.domain.alerts.telling import age, counted
 from glp1_pipeline.domain.health import Fault, Health, Part, Seen, judge_health
 
 from .alerts.incidents import open_incidents
@@ -85,13 +85,13 @@ def _ledger(connection) -> list[Part]:
     waiting, oldest = _row(connection, "select count(*), min(received_at) from phi.events where status = 'waiting'")
     (dead,) = _row(connection, "select count(*) from phi.events where status = 'dead'")
     ago = _ago(connection)
-    counted = connection.execute("select looked_at from ops.alert_looks where alert = 'ledger_unbalanced'").fetchone()
+    looked = connection.execute("select looked_at from ops.alert_looks where alert = 'ledger_unbalanced'").fetchone()
     (conflicts,) = _row(connection, "select count(*) from ops.field_conflicts where closed_at is null")
     since = f", the oldest for {ago(oldest)}" if oldest else ""
     return [
-        Part("ledger", "charting", f"{waiting} events wait{since}; {dead} dead"),
-        Part("ledger", "balance", f"counted {ago(counted[0])} ago" if counted and counted[0] else "not counted yet"),
-        Part("ledger", "disagreements", f"{conflicts} fields in dispute"),
+        Part("ledger", "charting", f"{counted(waiting, 'events')} waiting{since}; {dead} dead"),
+        Part("ledger", "balance", f"counted {ago(looked[0])} ago" if looked and looked[0] else "not counted yet"),
+        Part("ledger", "disagreements", f"{counted(conflicts, 'fields')} in dispute"),
     ]
 
 
@@ -102,7 +102,8 @@ def _feeds(connection) -> list[Part]:
         "select count(*), count(*) filter (where state = 'refused'), coalesce(sum(rejected), 0)::bigint from ops.drops"
         " where received_on = (now() at time zone 'utc')::date",
     )
-    found = [Part("feed", "landing zone", f"{drops} drops today, {refused} refused; {rejected} lines rejected")]
+    says = f"{counted(drops, 'drops')} today, {refused} refused; {counted(rejected, 'lines')} rejected"
+    found = [Part("feed", "landing zone", says)]
     for feed, last_at in connection.execute("select feed, last_at from phi.feeds order by feed"):
         found.append(Part("feed", plain_scope(feed), f"last event {ago(last_at)} ago"))
     for system, at in connection.execute(
@@ -126,12 +127,12 @@ def _queues(connection, book: Book) -> list[Part]:
     found = []
     for queue in sorted({*work, *(queue for team in book.teams.values() for queue in team.queues)}):
         count, overdue, due = work.get(queue, (0, 0, None))
-        says = f"{count} open tasks, {overdue} overdue" + (f" for up to {ago(due)}" if overdue else "")
+        says = f"{counted(count, 'tasks')} open, {overdue} overdue" + (f" for up to {ago(due)}" if overdue else "")
         if queue == "provider" and patients:
-            says += f"; {patients} patients in the provider's queue, the first for {ago(since)}"
+            says += f"; {counted(patients, 'patients')} in the provider's queue, the first for {ago(since)}"
         found.append(Part("queue", plain_scope(queue), says, queue=queue))
     (pairs,) = _row(connection, "select count(*) from ops.patient_match_reviews")
-    return [*found, Part("queue", "likely matches", f"{pairs} pairs wait for a steward")]
+    return [*found, Part("queue", "likely matches", f"{counted(pairs, 'pairs')} waiting for a steward")]
 
 
 HELD_UNATTENDED: LiteralString = (
@@ -162,13 +163,13 @@ def _gate(connection, gate: str, queue: str) -> Part:
     faults = []
     if lost:
         faults.append(
-            Fault("red", f"{lost} patients are held and are nobody's work",
+            Fault("red", f"{counted(lost, 'patients')} held, and nobody's work",
                   "Their tasks were done by hand, and what was learned was not entered: send the answers.",
                   f"glp1 why {first}", since)
         )  # fmt: skip
     if overdue:
         faults.append(
-            Fault("amber", f"{overdue} patients are held, and work that would free them is overdue",
+            Fault("amber", f"{counted(overdue, 'patients')} held, and work that would free them is overdue",
                   "Staff the queues whose tasks hold them.", "glp1 status", due)
         )  # fmt: skip
     return Part("gate", gate, f"{passed} passed, {held} held", queue=queue, faults=tuple(faults))
@@ -199,11 +200,11 @@ def _target(connection, target: str) -> Part:
     faults = ()
     if conflicts:
         command = "glp1 crm conflicts" if target == "crm" else "glp1 conflicts"
-        faults = (
-            Fault("amber", f"{conflicts} edits there stand against ours", "Decide whose word stays.", command, since),
-        )
+        against = f"{counted(conflicts, 'edits')} there against ours"
+        faults = (Fault("amber", against, "Decide whose word stays.", command, since),)
     oldest_told = f", the oldest for {ago(oldest)}" if oldest else ""
-    says = f"{waiting} changes wait{oldest_told}; {delivered} delivered in the last hour; {dead} given up"
+    says = f"{counted(waiting, 'changes')} waiting{oldest_told}"
+    says += f"; {delivered} delivered in the last hour; {dead} given up"
     return Part("target", target, says, faults=faults)
 
 
@@ -222,7 +223,7 @@ def _programs(connection) -> list[Part]:
     )
     return [
         Part("program", "sensor of alerts", f"looked {ago(sensor[0])} ago" if sensor else "", faults=faults),
-        Part("program", "measuring", f"{asked} alerts measured, {blind} blind"),
+        Part("program", "measuring", f"{counted(asked, 'alerts')} measured, {blind} blind"),
     ]
 
 

@@ -46,7 +46,9 @@ break-inside:avoid}
 .green{border-color:#2e7d4f}.green .mark,.sum .green{color:#1b5e36}
 .sum .amber{border-style:dashed}
 .step{font-weight:600}.small{color:#4a4a4a;font-size:.9rem}
-code{font:.92em ui-monospace,monospace;background:#f1f1f1;padding:.05rem .3rem;overflow-wrap:anywhere}
+code{font:.92em ui-monospace,monospace;background:#f1f1f1;padding:.05rem .3rem;display:inline-block;max-width:100%;
+overflow-wrap:anywhere}
+.well{margin:.15rem 0;padding:0 .8rem;border-left:.5rem solid #2e7d4f;break-inside:avoid}
 @media print{body{font-size:11pt;max-width:none;padding:0}code{background:none;border:1px solid #999}}
 """
 SCRIPT = """
@@ -111,16 +113,22 @@ def _line(light: Light, health: Health, is_short: bool) -> str:
     since = ""
     if light.since:
         since = f" {in_words(light.since, health.made_at)}, since {light.since:%Y-%m-%d %H:%M} UTC"
+    whose = f"team {escape(light.owner)}, on call: {escape(light.called)}{_answered(light)}"
+    if light.colour == "green":  # in one line: what needs somebody is not to be searched for between what does not
+        says = f": {escape(light.says)}" if light.says else ""
+        return (
+            f'<p class="well green"><span class="mark">{sign} {word}</span> {escape(light.name)}{says}'
+            f' <span class="small">{since.strip()}{"; " if since else ""}{whose}</span></p>\n'
+        )
     rows = [
         f'<h3><span class="mark">{sign} {word}</span> {escape(light.name)}'
         + (f' <span class="small">({escape(TITLES[light.kind].lower())})</span>' if not is_short else "")
         + "</h3>",
         f"<p>{escape(light.says)}</p>" if light.says else "",
-        f'<p class="small">{light.colour}{since}; team'
-        f" {escape(light.owner)}, on call: {escape(light.called)}{_answered(light)}</p>",
+        f'<p class="small">{light.colour}{since}; {whose}</p>',
     ]
     if light.step and not is_short:
-        runbook = f' <span class="small">docs/runbook.md#{escape(light.runbook)}</span>' if light.runbook else ""
+        runbook = f' <code class="small">docs/runbook.md#{escape(light.runbook)}</code>' if light.runbook else ""
         rows.append(
             f'<p><span class="step">Next: {escape(light.step)}</span> <code>{escape(light.command)}</code>{runbook}</p>'
         )

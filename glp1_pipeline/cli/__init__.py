@@ -44,7 +44,8 @@ def main() -> None:
     """Carries the clinical data of a GLP-1 telehealth program: intake to chart to queue to EHR, once and in order.
 
     \b
-    Begin with    glp1 demo            everything on this machine, with samples
+    Begin with    glp1 demo            everything on this machine, with samples; glp1 up: without
+                  glp1 drop FILE       put files into the landing zone
     Look          glp1 health          what is green, amber or red, whose it is, and what to do next
                   glp1 status          how the whole stands, in counts
                   glp1 events          what was quarantined, where and why
@@ -54,15 +55,21 @@ def main() -> None:
                   glp1 followup        check-ins before a refill: open, due, missed
                   glp1 refill          requests: what waits, what each decision rests on, overrides, other rules
                   glp1 trace EVENT     the whole journey of one event; glp1 metrics: those of all in numbers
+                  glp1 crm             the contacts in the CRM: what waits, what is in conflict
+                  glp1 drift           which system wrote against the owner of which field
     Prove         glp1 reconcile       nothing lost, nothing doubled, the EHR and the CRM read back
+                  glp1 fingerprint     a hash of all state, which no replay changes
+                  glp1 program         an invented program of a year, checked story by story
     Mend          glp1 replay          compute events again after a correction
                   glp1 rollback        take back what was written to the EHR by mistake
                   glp1 match           who may be the same person, and decisions about it
                   glp1 conflicts       what somebody changed in the EHR against us
+                  glp1 settle          decide a disputed field
     Be called     glp1 alerts          what is wrong for too long, who is at it, how soon it is mended
     On paper      glp1 downtime        the worklist before the system is down, and what was done by hand after it
     Keep small    glp1 prune           what nothing needs any more goes; the job maintenance does it each night
     Trust         glp1 mapping check   how much of a folder of submissions maps by itself
+                  glp1 dictionary      every field, code, flag and task that the contract declares
     Survive       glp1 backup          make, check, put back; glp1 keys: a new key, a new password
                   glp1 drill           break something on purpose, and see that nothing is lost
 

@@ -19,7 +19,7 @@ from .telling import AS_JSON, age, open_road, question, show_or_json, told
 DAYS = click.option("--days", type=click.IntRange(1, 3650), default=30, show_default=True, help="How far back.")
 
 
-@click.group()
+@click.group(short_help="what is wrong for too long, who is at it, how soon mended")
 def alerts() -> None:
     """What somebody is called for: list, answer, test, look now, report.
 
@@ -28,7 +28,7 @@ def alerts() -> None:
     """
 
 
-@alerts.command("list")
+@alerts.command("list", short_help="open incidents, the worst first")
 @click.option("--all", "wants_all", is_flag=True, help="Also those that ended.")
 @DAYS
 @AS_JSON
@@ -72,7 +72,7 @@ def _named(context: click.Context, parameter: click.Parameter, value: str) -> st
     return value.strip()
 
 
-@alerts.command()
+@alerts.command(short_help="say that you are at an incident")
 @click.argument("incident")
 @click.option("--by", required=True, callback=_named, help="Who is at it: your name or role.")
 @AS_JSON
@@ -101,7 +101,7 @@ def ack(incident: str, by: str, as_json: bool) -> None:
     show_or_json(as_json, asdict(found), lambda: click.echo(f"noted: {found.acknowledged_by} is at {found.alert}"))
 
 
-@alerts.command()
+@alerts.command(short_help="send a test message over every channel")
 @click.option("--channel", "chosen", multiple=True, help="Only this channel; may be repeated.")
 @AS_JSON
 def test(chosen: tuple[str, ...], as_json: bool) -> None:
@@ -140,7 +140,7 @@ def test(chosen: tuple[str, ...], as_json: bool) -> None:
         sys.exit(1)
 
 
-@alerts.command()
+@alerts.command(short_help="look now and send what there is to tell, without Dagster")
 @AS_JSON
 def check(as_json: bool) -> None:
     """Look at everything now and send what there is to tell, without Dagster: for cron, every minute.
@@ -168,7 +168,7 @@ def check(as_json: bool) -> None:
         sys.exit(1)
 
 
-@alerts.command()
+@alerts.command(short_help="stay, and call for help when our database is away")
 @click.option("--every", type=click.FloatRange(min=0.1), default=15.0, show_default=True, help="Seconds between looks.")
 def watch(every: float) -> None:
     """Stay, and call whoever is on call when our own database does not answer for long enough.
@@ -222,7 +222,7 @@ def watch(every: float) -> None:
         raise click.ClickException(str(error)) from None
 
 
-@alerts.command()
+@alerts.command(short_help="time to detect, to answer and to recover")
 @DAYS
 @AS_JSON
 def report(days: int, as_json: bool) -> None:

@@ -20,7 +20,7 @@ from .telling import AS_JSON, of_a_system, open_road, show_or_json, told
 FILE = click.argument("file", type=click.Path(path_type=Path))
 
 
-@click.group()
+@click.group(short_help="backups of our database: make, check, put back")
 def backup() -> None:
     """Backups of our own database: one sealed file each, with the point of balance inside.
 
@@ -42,7 +42,7 @@ def backup() -> None:
     """
 
 
-@backup.command()
+@backup.command(short_help="back up into a new file, while everything goes on")
 @FILE
 @AS_JSON
 def make(file: Path, as_json: bool) -> None:
@@ -62,7 +62,7 @@ def make(file: Path, as_json: bool) -> None:
     _show(point | {"file": str(file), "bytes": file.stat().st_size}, as_json)
 
 
-@backup.command()
+@backup.command(short_help="whether a backup is whole and its keys are here")
 @FILE
 @click.option("--restore", "is_restored", is_flag=True,
               help="Also restore it into a database of its own, compare the fingerprint, delete that.")  # fmt: skip
@@ -89,7 +89,7 @@ def check(file: Path, is_restored: bool, as_json: bool) -> None:
     _show(told(_sentence(work)), as_json)
 
 
-@backup.command()
+@backup.command(short_help="put a backup into our database, which must be empty")
 @FILE
 @ACTOR
 @REASON
@@ -116,7 +116,7 @@ def restore(file: Path, actor: str, reason: str, as_json: bool) -> None:
     _show(told(_sentence(work)), as_json)
 
 
-@backup.command("take-again")
+@backup.command("take-again", short_help="drop again, from the archive, what came after the backup")
 @AS_JSON
 def take_again(as_json: bool) -> None:
     """Drop once more what lies in the archive and is not in the database: it came in after the backup.
@@ -135,7 +135,7 @@ def take_again(as_json: bool) -> None:
     show_or_json(as_json, {"dropped": n}, lambda: click.echo(f"{n} drops are in the landing zone again"))
 
 
-@backup.command()
+@backup.command(short_help="what the EHR holds of ours that our database does not know")
 @click.option("--since", type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d"]),
               help="Only what changed there since then: the instant of the backup. Else everything.")  # fmt: skip
 @AS_JSON

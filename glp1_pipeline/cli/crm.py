@@ -14,16 +14,24 @@ from ..domain.contract import CRM
 from .plan import ACTOR, REASON, must_be_named
 from .telling import AS_JSON, age, audited, open_road, show_or_json, told
 
+COUNTED = {
+    "contact": ("changed contacts", "asked"),
+    "archived": ("deleted contacts", "asked"),
+    "hint": ("webhooks", "the last"),
+    "deletion_hint": ("deletion webhooks", "the last"),
+}
+"""What a row of ops.poll_cursors counts, and what its time is the time of."""
 
-@click.group()
+
+@click.group(short_help="the contacts in the CRM: what waits, what is in conflict")
 def crm() -> None:
     """The contacts in the CRM: what waits, what is in conflict, what changed there."""
 
 
-@crm.command()
+@crm.command(short_help="what the CRM is still to be told, and when it was asked")
 @AS_JSON
 def status(as_json: bool) -> None:
-    """What the CRM has not been told yet, when it was last asked for changes, and where its page is."""
+    """What the CRM has not been told yet, and when it was last asked for changes; its page: `glp1 crm page`."""
     from ..adapters import outbox
 
     def work() -> dict[str, Any]:
@@ -51,13 +59,14 @@ def status(as_json: bool) -> None:
             reason = f" ({found['breaker_reason']})" if name == "breaker" and found["breaker_reason"] else ""
             click.echo(f"{name.replace('_', ' '):20}{found[name]}{reason}")
         for kind, cursor in found["asked"].items():
-            when = f"{age(cursor['at'])} ago" if cursor["at"] else "not yet"
-            click.echo(f"{kind.replace('_', ' '):20}{cursor['changes']} so far, last {when}")
+            when = f"{age(cursor['at'])} ago" if cursor["at"] else "never"
+            title, verb = COUNTED[kind]
+            click.echo(f"{title:20}{cursor['changes']} so far, {verb} {when}")
 
     show_or_json(as_json, found, show)
 
 
-@crm.command()
+@crm.command(short_help="the address of the sandbox CRM's page")
 def page() -> None:
     """Print the address of the sandbox CRM's page, with the key that opens it in a browser."""
     from ..sandbox.crm import crm_page
@@ -71,7 +80,7 @@ def page() -> None:
     click.echo(told(work))
 
 
-@crm.command()
+@crm.command(short_help="contacts not written as they should be; or decide of one")
 @click.option("--leave", metavar="PATIENT", help="The CRM is right: leave its contact as it is.")
 @click.option("--take", metavar="PATIENT", help="It is the same person: link the contact, or make a deleted one again.")
 @ACTOR
@@ -129,7 +138,7 @@ def conflicts(leave: str | None, take: str | None, actor: str, reason: str, as_j
     show_or_json(as_json, found, show)
 
 
-@crm.command()
+@crm.command(short_help="ask the CRM for changes now")
 @AS_JSON
 def look(as_json: bool) -> None:
     """Ask the CRM for changes now, and bring what is new into the ledger."""
@@ -152,7 +161,7 @@ def look(as_json: bool) -> None:
     show_or_json(as_json, found, lambda: [click.echo(f"{name:20}{count}") for name, count in found.items()])
 
 
-@crm.command()
+@crm.command(short_help="try again what the CRM refused for good")
 @click.option("--anew", is_flag=True, help="Those refused for what they say are decided anew, as things are known now.")
 @ACTOR
 @REASON

@@ -43,7 +43,7 @@ ACTOR = click.option("--actor", required=True, callback=_opaque, help="Who does 
 REASON = click.option("--reason", required=True, callback=_said, help="Why, in a sentence. It is kept in the audit.")
 
 
-@click.group()
+@click.group(short_help="working on paper while the system is down")
 def downtime() -> None:
     """Working on paper: `pack` before the system goes down, `load` when it is back.
 
@@ -58,7 +58,7 @@ def downtime() -> None:
     """
 
 
-@downtime.command()
+@downtime.command(short_help="write the worklist of all open tasks as CSV and PDF")
 @click.option(
     "--to", "folder", type=click.Path(file_okay=False, path_type=Path), required=True,
     help="The folder to write to; made where it is not there.",
@@ -99,7 +99,7 @@ def pack(folder: Path, actor: str, reason: str, as_json: bool) -> None:
     show_or_json(as_json, found, show)
 
 
-@downtime.command()
+@downtime.command(short_help="bring back what was done by hand")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @ACTOR
 @REASON

@@ -12,7 +12,7 @@ import click
 from .telling import AS_JSON, question, show_or_json, told
 
 
-@click.command()
+@click.command(short_help="which system wrote against the owner of which field")
 @click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="One day of receipt, UTC; without it all, newest first.")
 @AS_JSON
 def drift(day: datetime | None, as_json: bool) -> None:

@@ -16,7 +16,7 @@ from .telling import AS_JSON, show_or_json, told
 FOLDER = "evidence"
 
 
-@click.group()
+@click.group(short_help="break something on purpose, and see that nothing is lost")
 def drill() -> None:
     """Drills: list them, run them, read the scorecard of what they showed.
 
@@ -32,7 +32,7 @@ def drill() -> None:
     """
 
 
-@drill.command("list")
+@drill.command("list", short_help="all drills by area")
 @AS_JSON
 def list_(as_json: bool) -> None:
     """All drills by area: the name, the alert that must be raised, and what happens."""
@@ -49,7 +49,7 @@ def list_(as_json: bool) -> None:
     show_or_json(as_json, known, show)
 
 
-@drill.command()
+@drill.command(short_help="run drills by name or area, or all")
 @click.argument("names", nargs=-1, required=True)
 @click.option("--without-dagster", is_flag=True, help="Leave out those that need the whole stack (a minute more).")
 @AS_JSON
@@ -84,7 +84,7 @@ def run(names: tuple[str, ...], without_dagster: bool, as_json: bool) -> None:
     sys.exit(any(one["outcome"] == "failed" for one in found))
 
 
-@drill.command()
+@drill.command(short_help="the scorecard: of each drill the newest evidence")
 @click.option("--write", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write it as Markdown too.")
 @AS_JSON
 def score(page: Path | None, as_json: bool) -> None:

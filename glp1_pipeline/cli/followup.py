@@ -22,7 +22,7 @@ MOMENTS = {
 }
 
 
-@click.group()
+@click.group(short_help="check-ins before a refill")
 def followup() -> None:
     """Check-ins: what a patient under treatment answers before each refill, on their own clock.
 
@@ -38,7 +38,7 @@ def followup() -> None:
     """
 
 
-@followup.command(name="list")
+@followup.command(name="list", short_help="check-ins that are not over")
 @click.option(
     "--status", "statuses", type=click.Choice(STATUSES), multiple=True, default=("open", "due", "missed"),
     show_default=True, help="Where it stands.",
@@ -63,7 +63,7 @@ def listed(statuses: tuple[str, ...], limit: int, as_json: bool) -> None:
     show_or_json(as_json, found, show)
 
 
-@followup.command()
+@followup.command(short_help="all check-ins of a patient")
 @click.argument("patient")
 @AS_JSON
 def show(patient: str, as_json: bool) -> None:

@@ -17,7 +17,7 @@ from .telling import AS_JSON, open_road, show_or_json, told
 MARKS = {"red": "✕ red", "amber": "! amber", "green": "✓ green"}
 
 
-@click.command()
+@click.command(short_help="what is green, amber or red, and what to do next")
 @click.option("--page", "wants_page", is_flag=True, help="Also write the page anew, and say where it is.")
 @AS_JSON
 def health(wants_page: bool, as_json: bool) -> None:

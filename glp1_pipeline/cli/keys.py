@@ -17,7 +17,7 @@ ACTOR = click.option("--actor", required=True, help="Who wants it, as an opaque 
 REASON = click.option("--reason", required=True, help="Why, in words without a value.")
 
 
-@click.group()
+@click.group(short_help="the keys that bodies are sealed with, and passwords")
 def keys() -> None:
     """The keys that bodies are sealed with, while the system runs.
 
@@ -33,7 +33,7 @@ def keys() -> None:
     """
 
 
-@keys.command("list")
+@keys.command("list", short_help="each key, and how much is sealed under it")
 @AS_JSON
 def list_(as_json: bool) -> None:
     """Each key: whether it seals, opens or is retired, since when, and how much is sealed under it; then the history.
@@ -60,7 +60,7 @@ def list_(as_json: bool) -> None:
         sys.exit(1)
 
 
-@keys.command()
+@keys.command(short_help="make a new key and seal with it from now on")
 @ACTOR
 @REASON
 @AS_JSON
@@ -80,7 +80,7 @@ def rotate(actor: str, reason: str, as_json: bool) -> None:
     )
 
 
-@keys.command()
+@keys.command(short_help="seal anew what lies under older keys")
 @AS_JSON
 def reseal(as_json: bool) -> None:
     """Seal anew what lies under older keys: events, requests, archived drops. Ctrl-C loses nothing; so does a kill.
@@ -110,7 +110,7 @@ def reseal(as_json: bool) -> None:
     sys.exit(1 if done["left"] else 0)
 
 
-@keys.command()
+@keys.command(short_help="take a key out of the ring, into escrow")
 @click.argument("key")
 @click.option("--escrow", type=click.Path(path_type=Path), required=True, help="A new file for a copy of the key.")
 @click.option("--patience", type=click.FloatRange(0, 3600), default=60.0, show_default=True,
@@ -140,7 +140,7 @@ def retire(key: str, escrow: Path, patience: float, actor: str, reason: str, as_
     )
 
 
-@keys.command("take-back")
+@keys.command("take-back", short_help="put keys from escrow into the ring again")
 @click.argument("escrow", type=click.Path(path_type=Path))
 @ACTOR
 @REASON
@@ -154,7 +154,7 @@ def take_back(escrow: Path, actor: str, reason: str, as_json: bool) -> None:
     show_or_json(as_json, {"keys": kids}, lambda: click.echo(f"{', '.join(kids)} opens again"))
 
 
-@keys.command()
+@keys.command(short_help="a new random password for a role of the database")
 @click.option("--role", type=click.Choice(["glp1", "metrics", "dagster", "setup"]), default="glp1", show_default=True,
               help="Whose: our own database's, that of the metrics, Dagster's, or that of the set-up.")  # fmt: skip
 @click.option("--end-sessions", is_flag=True, help="End all sessions opened with the old one; processes reconnect.")

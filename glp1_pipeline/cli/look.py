@@ -13,7 +13,7 @@ from . import why_order, why_refill
 from .telling import AS_JSON, age, open_road, patient_of, question, show_or_json, told
 
 
-@click.command()
+@click.command(short_help="how the whole stands, in counts")
 @AS_JSON
 def status(as_json: bool) -> None:
     """How everything stands: counts along the road, what is held and why, how long each hop takes."""
@@ -32,7 +32,7 @@ def status(as_json: bool) -> None:
     show_or_json(as_json, found, show)
 
 
-@click.command()
+@click.command(short_help="the newest events of a status: where they came from, and why")
 @click.option(
     "--status",
     type=click.Choice(["waiting", "charted", "rejected", "dead"]),
@@ -62,7 +62,7 @@ def events(status: str, limit: int, as_json: bool) -> None:
     show_or_json(as_json, found, show)
 
 
-@click.command()
+@click.command(short_help="what one patient waits for, since when, and whose it is")
 @click.argument("patient")
 @AS_JSON
 def why(patient: str, as_json: bool) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..domain.contract import Contract
 
 
-@click.command()
+@click.command(short_help="print the data dictionary")
 def dictionary() -> None:
     """Print the data dictionary: every field, code, flag, gate, task, message and effect that the contract declares.
 
@@ -41,12 +41,12 @@ def _contract() -> Contract:
     return told(load)
 
 
-@click.group()
+@click.group(short_help="how well answers map to the contract")
 def mapping() -> None:
     """How well answers map to the fields of the contract, and what is missing where they do not."""
 
 
-@mapping.command()
+@mapping.command(short_help="what share of a folder of submissions maps by itself")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--goal", type=click.FloatRange(0, 100), default=95, show_default=True, help="Percent of submissions that must map."
@@ -133,7 +133,7 @@ def _show(checked: Checked, goal: float, reached: bool) -> None:
     )
 
 
-@mapping.command()
+@mapping.command(short_help="spellings that no code set knows")
 @click.option(
     "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many, commonest first."
 )

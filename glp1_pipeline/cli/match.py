@@ -14,8 +14,17 @@ from .telling import AS_JSON, age, chart_now, open_road, or_say, question, show_
 ACTOR = click.option("--actor", required=True, help="Who decides: an opaque name, like a staff id.")
 REASON = click.option("--reason", required=True, help="Why, in a sentence. It is kept with the event.")
 
+TITLES = {
+    "first": "first name", "given": "its parts", "called": "preferred name", "formal": "may be short for",
+    "last": "last name", "surnames": "its parts", "suffix": "suffix", "dob": "birth date", "sex": "sex at birth",
+    "phone": "phone", "email": "email", "number": "house number", "street": "street", "unit": "unit", "city": "city",
+    "zip": "zip", "state": "state",
+}  # fmt: skip
+"""What is compared, in words. Besides there are ids, by the system that gave them."""
+ORDER = {name: place for place, name in enumerate(TITLES)}
 
-@click.group()
+
+@click.group(short_help="who may be the same person, and decisions about it")
 def match() -> None:
     """Records that may be one person: look, decide, merge and take apart again.
 
@@ -24,7 +33,7 @@ def match() -> None:
     """
 
 
-@match.command(name="list")
+@match.command(name="list", short_help="pairs that wait for a decision, the likeliest first")
 @click.option("--merged", is_flag=True, help="Show the records that are part of another's patient.")
 @click.option(
     "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many, likeliest first."
@@ -43,8 +52,8 @@ def listed(merged: bool, limit: int, as_json: bool) -> None:
             else:
                 held = f"; held back by {', '.join(one['guards'])}" if one["guards"] else ""
                 click.echo(
-                    f"{one['earlier']} {one['later']}  weight {one['weight']:.1f}, {age(one['since'])}:"
-                    f" {', '.join(one['agreements'])}{held}"
+                    f"{one['earlier']} {one['later']}  weight {one['weight']:.1f}, {age(one['since'])}\n"
+                    f"    {', '.join(one['agreements'])}{held}"
                 )
         if not found:
             click.echo("no record is part of another's patient" if merged else "no pair waits for a decision")
@@ -52,21 +61,39 @@ def listed(merged: bool, limit: int, as_json: bool) -> None:
     show_or_json(as_json, found, show)
 
 
-@match.command()
+@match.command(short_help="what two records say, side by side")
 @click.argument("record", type=click.UUID)
 @click.argument("other", type=click.UUID)
 @AS_JSON
 def show(record, other, as_json: bool) -> None:
-    """What RECORD and OTHER say of who they are, side by side. Prints values: for the eyes of who decides."""
+    """What RECORD and OTHER say of who they are, side by side, `=` where it is the same. Prints values: for the eyes
+    of who decides.
+
+    It is shown as it is compared: in small letters without signs, a phone by its digits, an address in its parts. Last
+    come the ids that each system gave.
+    """
     from ..adapters import matches
 
     found = told(lambda: question(lambda c: matches.beside(c, (str(record), str(other)))))
 
     def lines() -> None:
-        for name, (mine, theirs) in found.items():
-            click.echo(f"{name:10} {'=' if mine == theirs else ' '} {mine or '-'}  |  {theirs or '-'}")
+        rows = [
+            (TITLES.get(name, f"id of {name}"), _plain(name, mine), _plain(name, theirs))
+            for name, (mine, theirs) in sorted(found.items(), key=lambda one: ORDER.get(one[0], len(ORDER)))
+        ]
+        wide, wider = (max((len(row[n]) for row in rows), default=0) for n in (0, 1))
+        for title, mine, theirs in rows:
+            click.echo(f"{title:{wide}}  {'=' if mine == theirs else ' '}  {mine:{wider}}  |  {theirs}")
+        if not rows:
+            click.echo("nothing is known of either")
 
     show_or_json(as_json, found, lines)
+
+
+def _plain(name: str, told: Any) -> str:
+    if name == "dob" and told:
+        return f"{told[:4]}-{told[4:6]}-{told[6:]}"
+    return (", ".join(told) if isinstance(told, list) else told) or "-"
 
 
 def _decide(action, first, second, actor: str, reason: str, as_json: bool) -> None:
@@ -86,7 +113,7 @@ def _decide(action, first, second, actor: str, reason: str, as_json: bool) -> No
     show_or_json(as_json, found, lambda: click.echo(said))
 
 
-@match.command()
+@match.command(short_help="they are one person")
 @click.argument("survivor", type=click.UUID)
 @click.argument("retired", type=click.UUID)
 @ACTOR
@@ -100,7 +127,7 @@ def accept(survivor, retired, actor: str, reason: str, as_json: bool) -> None:
     _decide("merge", survivor, retired, actor, reason, as_json)
 
 
-@match.command()
+@match.command(short_help="they are two people")
 @click.argument("record", type=click.UUID)
 @click.argument("other", type=click.UUID)
 @ACTOR
@@ -111,7 +138,7 @@ def reject(record, other, actor: str, reason: str, as_json: bool) -> None:
     _decide("not_a_match", record, other, actor, reason, as_json)
 
 
-@match.command()
+@match.command(short_help="they were merged and are two people")
 @click.argument("survivor", type=click.UUID)
 @click.argument("restored", type=click.UUID)
 @ACTOR

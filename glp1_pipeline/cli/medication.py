@@ -15,24 +15,19 @@ from . import medication_word
 from .telling import AS_JSON, age, open_road, patient_of, question, show_or_json, told, when
 
 
-@click.group()
+@click.group(short_help="treatments: where they stand, where sources disagree")
 def medication() -> None:
     """Treatments with GLP-1 medicines: where each stands, which moves were refused, where sources disagree.
 
     All of it is computed from what EHR, pharmacy and patients said, the same in any order; nothing here orders, refills
     or stops anything. States, rules and findings are declared in contracts/medication.yaml.
-
-    \b
-    show      the treatments of a patient: every move, made, refused or let through, and what a person should see
-    drift     where sources disagree, which moves were refused, and which orders were let through, in counts
-    override  let a refused order go: against which rules, by whom, why
     """
 
 
 medication.add_command(medication_word.override)
 
 
-@medication.command()
+@medication.command(short_help="the treatments of a patient: every move, every finding")
 @click.argument("patient")
 @AS_JSON
 def show(patient: str, as_json: bool) -> None:
@@ -74,7 +69,7 @@ def _show(found: dict[str, Any]) -> None:
         click.echo("nobody spoke of a treatment yet")
 
 
-@medication.command()
+@medication.command(short_help="what sources disagree on and rules refused, in counts")
 @AS_JSON
 def drift(as_json: bool) -> None:
     """Where sources of treatments disagree, which moves were refused, and which orders were let through although: by

@@ -14,7 +14,7 @@ from .refill_word import ACTOR, DRY_RUN, REASON, ROLE, RULES, TEXT
 from .telling import AS_JSON, chart_now, open_road, or_say, show_or_json, told
 
 
-@click.command()
+@click.command(short_help="let a refused order go: against which rules, by whom, why")
 @click.argument("order", metavar="ORDER", type=click.UUID)
 @RULES
 @REASON

@@ -14,7 +14,7 @@ from .plan import ACTOR, REASON, must_be_named
 from .telling import AS_JSON, age, audited, open_road, show_or_json, told
 
 
-@click.command()
+@click.command(short_help="what somebody changed in the EHR against us")
 @click.option("--keep-theirs", nargs=2, metavar="PATIENT RESOURCE", help="The EHR is right: leave it so.")
 @click.option("--send-ours", nargs=2, metavar="PATIENT RESOURCE", help="Ours is right: plan it again, to be sent.")
 @ACTOR

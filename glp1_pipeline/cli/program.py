@@ -22,7 +22,7 @@ PATIENTS = click.option(
 SEED = click.option("--seed", default=1, show_default=True, help="The same seed makes the same program.")
 
 
-@click.group()
+@click.group(short_help="an invented program of a year")
 def program() -> None:
     """A program of a year: invented patients with their treatments, check-ins, refills and all that befalls them.
 
@@ -33,7 +33,7 @@ def program() -> None:
     """
 
 
-@program.command()
+@program.command(short_help="load the year into a database of its own, check each story")
 @PATIENTS
 @SEED
 @AS_JSON
@@ -61,7 +61,7 @@ def run(patients: int, seed: int, as_json: bool) -> None:
     sys.exit(bool(found.faults))
 
 
-@program.command()
+@program.command(short_help="write the year's events as files")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @PATIENTS
 @SEED
@@ -73,7 +73,7 @@ def write(folder: Path, patients: int, seed: int) -> None:
     click.echo(f"{len(files)} files in {folder}, and expected.json: what each patient must come to")
 
 
-@program.command()
+@program.command(short_help="whether the program dropped here ended as its stories say")
 @PATIENTS
 @SEED
 @AS_JSON

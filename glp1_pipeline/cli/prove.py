@@ -12,7 +12,7 @@ import click
 from .telling import AS_JSON, of_a_system, open_road, question, show_or_json, told
 
 
-@click.command()
+@click.command(short_help="nothing lost, nothing doubled, EHR and CRM read back")
 @click.option("--ehr/--no-ehr", "with_ehr", default=True, help="Read the EHR back and compare resource by resource.")
 @click.option("--crm/--no-crm", "with_crm", default=True, help="Read the CRM back too, contact by contact.")
 @click.option("--parts", "with_parts", is_flag=True, help="Also the counts of each day, source and type.")
@@ -82,11 +82,12 @@ def reconcile(with_ehr: bool, with_crm: bool, with_parts: bool, as_json: bool) -
     sys.exit(0 if holds else 1)
 
 
-@click.command()
+@click.command(short_help="a hash of all state, which no replay changes")
 @AS_JSON
 def fingerprint(as_json: bool) -> None:
     """A hash of everything that means something. Replaying anything leaves it as it is."""
     from ..adapters.balance import fingerprint as ask
 
     found = told(lambda: question(ask))
-    show_or_json(as_json, found, lambda: [click.echo(f"{name:18}{value}") for name, value in found.items()])
+    width = max(map(len, found)) + 2
+    show_or_json(as_json, found, lambda: [click.echo(f"{name:{width}}{value}") for name, value in found.items()])

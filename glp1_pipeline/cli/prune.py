@@ -15,7 +15,7 @@ from .telling import AS_JSON, open_road, show_or_json, told
 MINUTES = click.FloatRange(0.01, 1440)
 
 
-@click.command()
+@click.command(short_help="take away what is old and nothing needs any more")
 @click.option("--dry-run", "is_dry_run", is_flag=True, help="Only say how much would go.")
 @click.option("--minutes", type=MINUTES, default=10.0, show_default=True, help="Stop after so long.")
 @AS_JSON
@@ -28,18 +28,18 @@ def prune(is_dry_run: bool, minutes: float, as_json: bool) -> None:
     the recognition of our own writes work as before. Safe to end at any moment, and to run beside everything else.
     """
 
+    def progress(name: str, count: int) -> None:
+        if not is_dry_run:  # that is over at once, and its list is the answer
+            click.echo(f"{name.replace('_', ' ')}: {count}", err=True)
+
     def work() -> dict[str, Any]:
         from ..defs.maintenance import prune_by_settings
 
         road = open_road()
-        done = prune_by_settings(road, is_dry_run=is_dry_run, seconds=minutes * 60, progress=_progress)
+        done = prune_by_settings(road, is_dry_run=is_dry_run, seconds=minutes * 60, progress=progress)
         return {"dry_run": is_dry_run, "keep_days": asdict(road.settings.keep)} | asdict(done)
 
     _show_or_json(told(work), as_json)
-
-
-def _progress(name: str, count: int) -> None:
-    click.echo(f"{name.replace('_', ' ')}: {count}", err=True)
 
 
 def _show_or_json(found: dict[str, Any], as_json: bool) -> None:

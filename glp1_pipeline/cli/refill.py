@@ -18,17 +18,9 @@ STATUSES = ("open", "approved", "denied", "dispensed", "replaced", "closed")
 NOBODY = "no patient and no request is known by this id: `glp1 refill list` shows the open requests"
 
 
-@click.group()
+@click.group(short_help="requests for refills: what waits, and why")
 def refill() -> None:
     """Refills: which wait, what each was decided on and by which rule, and people's word on them.
-
-    \b
-    list      requests by outcome and status, the one first that has waited for the longest
-    show      the requests of a patient: every decision, every override, names and times
-    explain   one decision with every input and its value, decided again from its record
-    what-if   what other rules would have decided of the same records
-    override  let a held request go on: by whom, why, until when
-    resolve   a provider's word on a risk flag: it does not hold, or it does
 
     A request is decided by the first rule of contracts/refills.yaml that holds, each time that something is said of the
     patient and whenever time alone changes it. Nothing here approves, orders or sends a refill: the best that can
@@ -40,7 +32,7 @@ for command in (refill_record.explain, refill_record.what_if, refill_word.overri
     refill.add_command(command)
 
 
-@refill.command(name="list")
+@refill.command(name="list", short_help="requests by outcome and status, the longest waiting first")
 @click.option("--outcome", "outcomes", type=click.Choice(OUTCOMES), multiple=True, help="How it was decided.")
 @click.option(
     "--status", "statuses", type=click.Choice([*STATUSES, "all"]), multiple=True, default=("open",), show_default=True,
@@ -72,7 +64,7 @@ def listed(outcomes: tuple[str, ...], statuses: tuple[str, ...], limit: int, as_
     show_or_json(as_json, found, show)
 
 
-@refill.command()
+@refill.command(short_help="the requests of a patient: every decision, every override")
 @click.argument("name", metavar="PATIENT|REFILL")
 @AS_JSON
 def show(name: str, as_json: bool) -> None:

@@ -18,7 +18,7 @@ from .telling import AS_JSON, open_road, show_or_json, told
 SHOWN = 20
 
 
-@click.command()
+@click.command(short_help="one decision with every value, decided again")
 @click.argument("decision", metavar="ID", type=click.UUID)
 @AS_JSON
 def explain(decision, as_json: bool) -> None:
@@ -103,7 +103,7 @@ def _explain(found: dict[str, Any]) -> None:
     click.echo(f"decided again from this record by the same rules: {again}")
 
 
-@click.command(name="what-if")
+@click.command(name="what-if", short_help="what other rules would have decided")
 @click.option(
     "--contracts", "folder", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="A folder like glp1_pipeline/contracts, with the changed rules.",

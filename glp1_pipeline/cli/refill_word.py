@@ -33,7 +33,7 @@ DRY_RUN = click.option(
 INSTANT = click.DateTime(["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d", "%Y-%m-%dT%H:%M%z", "%Y-%m-%dT%H:%M:%S%z"])
 
 
-@click.command()
+@click.command(short_help="let a held request go on: by whom, why, until when")
 @click.argument("refill_id", metavar="REFILL", type=click.UUID)
 @RULES
 @click.option("--flag", "flags", multiple=True, help="A risk flag that is meant, where the rule holds for flags.")
@@ -94,7 +94,7 @@ def override(refill_id, rules, flags, reason, text, until, actor, role, dry_run:
     show_or_json(as_json, found, show)
 
 
-@click.command()
+@click.command(short_help="a provider's word on a risk flag: it holds, or it does not")
 @click.argument("patient")
 @click.argument("flag")
 @click.option(

@@ -16,7 +16,7 @@ from .telling import AS_JSON, audited, open_road, patient_of, show_or_json, told
 STATUS = click.Choice(["waiting", "charted", "rejected", "dead"])
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="compute events again after a correction")
 @click.option("--event", "events", type=click.UUID, help="An event to compute again.", **MANY)
 @click.option("--day", "days", type=click.DateTime(["%Y-%m-%d"]), help="A day of receipt (UTC).", **MANY)
 @click.option("--source", "sources", help="Who sent it, as its events say.", **MANY)
@@ -101,7 +101,10 @@ def replay(
             of_refused = len(refused.refused(connection, "ehr"))
             return found | {"dead_writes": dead, "patients_refused_for_what_is_said": of_refused}
 
-    tell(_told(work), as_json)
+    found = _told(work)
+    tell(found, as_json)
+    if not as_json and found["dry_run"] and found["events"]:
+        click.echo(f"`glp1 replay approve {found['plan_id']} --actor ... --reason ...` does it")
 
 
 def _look(road, connection, plan_id: uuid.UUID) -> dict[str, Any]:
@@ -136,7 +139,7 @@ def _apply(road, connection, plan_id: uuid.UUID, actor: str, reason: str) -> dic
     }
 
 
-@replay.command(name="list")
+@replay.command(name="list", short_help="the newest plans")
 @AS_JSON
 def list_plans(as_json: bool) -> None:
     """The newest plans: where each stands, how far it is, who wanted it and why."""
@@ -144,7 +147,7 @@ def list_plans(as_json: bool) -> None:
     tell_list(found, "events", "chosen", "no plan yet: `glp1 replay --help`", as_json)
 
 
-@replay.command()
+@replay.command(short_help="a plan and its receipt")
 @click.argument("plan", type=click.UUID)
 @AS_JSON
 def show(plan: uuid.UUID, as_json: bool) -> None:
@@ -152,7 +155,7 @@ def show(plan: uuid.UUID, as_json: bool) -> None:
     tell(_told(lambda: _ask(lambda plans, connection: plans.receipt(connection, plan))), as_json)
 
 
-@replay.command()
+@replay.command(short_help="approve a plan and do it")
 @click.argument("plan", type=click.UUID)
 @ACTOR
 @REASON
@@ -168,7 +171,7 @@ def approve(plan: uuid.UUID, actor: str, reason: str, as_json: bool) -> None:
     tell(_told(work), as_json)
 
 
-@replay.command()
+@replay.command(short_help="end a plan after the chunk under way")
 @click.argument("plan", type=click.UUID)
 @AS_JSON
 def stop(plan: uuid.UUID, as_json: bool) -> None:

@@ -18,16 +18,11 @@ PLAN = click.argument("plan_id", metavar="PLAN", type=click.UUID)
 INSTANT = click.DateTime(["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"])
 
 
-@click.group()
+@click.group(short_help="take back what was written to the EHR by mistake")
 def rollback() -> None:
     """Take back what was written to the EHR by mistake: it says again what it said before, as far as nobody changed it.
 
-    \b
-    plan     choose writes; a dry run that asks the EHR and changes nothing
-    approve  say who wants it and why
-    apply    do it, in chunks that can be stopped and taken up; the outbox delivers
-    show     the receipt: what was taken back, what was left and why, what is held
-    release  let what was taken back be sent again
+    First `plan`, then `approve`, then `apply`; the outbox delivers. `show` is the receipt.
 
     What a write said is replaced by what we had said before; what was new is marked as entered in error, never deleted.
     What somebody changed there since is left and stands in `glp1 conflicts`. What was taken back is not sent again by
@@ -35,7 +30,7 @@ def rollback() -> None:
     """
 
 
-@rollback.command()
+@rollback.command(short_help="choose writes: a dry run that asks the EHR, changes nothing")
 @click.option("--write", "writes", type=int, help="A write's number, as `glp1 trace` prints it.", **MANY)
 @click.option("--run", "runs", help="A run of Dagster that made or delivered the writes.", **MANY)
 @click.option("--since", type=INSTANT, help="Delivered at or after it (UTC).")
@@ -89,7 +84,7 @@ def plan(writes, runs, since, until, versions, patients, targets, as_json: bool)
     tell(_told(work), as_json)
 
 
-@rollback.command(name="list")
+@rollback.command(name="list", short_help="the newest plans")
 @AS_JSON
 def list_plans(as_json: bool) -> None:
     """The newest plans: where each stands, how far it is, who wanted it and why."""
@@ -97,7 +92,7 @@ def list_plans(as_json: bool) -> None:
     tell_list(found, "writes", "writes", "no plan yet: `glp1 rollback plan --help`", as_json)
 
 
-@rollback.command()
+@rollback.command(short_help="the receipt: what was taken back, what was left and why")
 @PLAN
 @AS_JSON
 def show(plan_id: uuid.UUID, as_json: bool) -> None:
@@ -109,7 +104,7 @@ def show(plan_id: uuid.UUID, as_json: bool) -> None:
     tell(_told(lambda: _ask(work)), as_json)
 
 
-@rollback.command()
+@rollback.command(short_help="say who wants a plan and why")
 @PLAN
 @ACTOR
 @REASON
@@ -124,7 +119,7 @@ def approve(plan_id: uuid.UUID, actor: str, reason: str, as_json: bool) -> None:
     tell(_told(lambda: _ask(work)), as_json)
 
 
-@rollback.command()
+@rollback.command(short_help="do a plan, in chunks that can be stopped and taken up")
 @PLAN
 @ACTOR
 @REASON
@@ -159,7 +154,7 @@ def apply(plan_id: uuid.UUID, actor: str, reason: str, wait: float, as_json: boo
     tell(_told(work), as_json)
 
 
-@rollback.command()
+@rollback.command(short_help="end a plan after the chunk under way")
 @PLAN
 @AS_JSON
 def stop(plan_id: uuid.UUID, as_json: bool) -> None:
@@ -175,7 +170,7 @@ def stop(plan_id: uuid.UUID, as_json: bool) -> None:
     )
 
 
-@rollback.command()
+@rollback.command(short_help="let what was taken back be sent again")
 @PLAN
 @ACTOR
 @REASON

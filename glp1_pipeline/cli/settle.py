@@ -13,7 +13,7 @@ from .match import ACTOR, REASON
 from .telling import AS_JSON, chart_now, open_road, or_say, patient_of, show_or_json, told
 
 
-@click.command()
+@click.command(short_help="decide a disputed field")
 @click.argument("patient")
 @click.argument("field")
 @click.option(

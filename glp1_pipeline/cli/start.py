@@ -15,15 +15,15 @@ import click
 from .telling import AS_JSON, open_road, show_or_json, told
 
 
-@click.command()
+@click.command(short_help="start everything here; no samples")
 def up() -> None:
-    """Start everything (Postgres, EHR, Dagster) and stay up until Ctrl-C; no samples are dropped."""
+    """Start everything (Postgres, the sandbox EHR and CRM, Dagster) and stay up until Ctrl-C; drop no samples."""
     from ..sandbox import demo
 
     told(lambda: _unless_the_disk_is_full(demo.up))
 
 
-@click.command(name="demo")
+@click.command(name="demo", short_help="start everything here, with samples")
 @click.option("--once", is_flag=True, help="End when the samples have settled; exit 1 if anything is not as expected.")
 def demo_command(once: bool) -> None:
     """Start everything, drop the samples of data_samples/, show their way, and stay up until Ctrl-C.
@@ -49,7 +49,7 @@ def _unless_the_disk_is_full(start: Callable):
         raise
 
 
-@click.command()
+@click.command(short_help="put files into the landing zone")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @AS_JSON
 def drop(files: tuple[Path, ...], as_json: bool) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from datetime import datetime
 from typing import Any
 
 import click
@@ -14,7 +15,7 @@ import click
 from .telling import AS_JSON, open_road, question, show_or_json, told
 
 
-@click.command()
+@click.command(short_help="the journey of one event")
 @click.argument("event", type=click.UUID)
 @AS_JSON
 def trace(event: uuid.UUID, as_json: bool) -> None:
@@ -32,8 +33,10 @@ def trace(event: uuid.UUID, as_json: bool) -> None:
 
 
 def _show(found: dict[str, Any]) -> None:
-    def line(at: Any, words: str, run: str | None = None) -> None:
-        click.echo(f"{at:%Y-%m-%d %H:%M:%S.%f}  {words}{f' (run {run})' if run else ''}")
+    lines: list[tuple[datetime, str]] = []
+
+    def line(at: datetime, words: str, run: str | None = None) -> None:
+        lines.append((at, f"{words}{f' (run {run})' if run else ''}"))
 
     what = f"{found['type']} of {found['source']}" if found["type"] else "a line"
     line(found["received_at"], f"received: {what}, drop {found['drop_id']} line {found['line']}", found["taken_by_run"])
@@ -48,24 +51,26 @@ def _show(found: dict[str, Any]) -> None:
         words = f"decided because of it: refill {made['refill_id']} is {made['outcome']} by rule {made['rule']}"
         line(made["as_of"], f"{words} (decision {made['decision_id']})")
     for write in found["writes"]:
-        words = f"write {write['write']} to {write['target']}: {write['resources']} resources"
-        line(write["decided_at"], words, write["run"])
+        name = f"write {write['write']} to {write['target']}"
+        line(write["decided_at"], f"{name}: {write['resources']} resource(s)", write["run"])
         for attempt in write["attempts"]:
             trouble = f" ({attempt['trouble']})" if attempt["trouble"] else ""
             status = f", HTTP {attempt['http_status']}" if attempt["http_status"] else ""
-            words = f"  attempt {attempt['attempt']}: {attempt['outcome']}{trouble} in {attempt['ms']} ms{status}"
+            words = f"{name}, attempt {attempt['attempt']}: {attempt['outcome']}{trouble} in {attempt['ms']} ms{status}"
             line(attempt["at"], words, attempt["run"])
         if write["settled_at"]:
-            line(write["settled_at"], f"  {write['status']}")
-        else:
-            click.echo(f"{'':28}{write['status']}")
+            line(write["settled_at"], f"{name}: {write['status']}")
     for replay in found["replays"]:
         line(replay["at"], f"replayed by plan {replay['plan_id']} for {replay['actor']}")
+    for at, words in sorted(lines, key=lambda one: one[0]):
+        click.echo(f"{at:%Y-%m-%d %H:%M:%S.%f}  {words}")
+    for write in (one for one in found["writes"] if not one["settled_at"]):
+        click.echo(f"{'':28}write {write['write']} to {write['target']}: {write['status']}")
     for name, seconds in found["hops"].items():
         click.echo(f"{name:34}{seconds:>10.3f} s")
 
 
-@click.command()
+@click.command(short_help="times of all hops, errors and queues, for a scraper")
 @click.option("--serve", "port", type=click.IntRange(0, 65535), help="Serve them on this port of 127.0.0.1 (0: any).")
 def metrics(port: int | None) -> None:
     """Every hop's time, error rates, duplicates and queues for a scraper, as OpenMetrics text; no patient in it.

@@ -86,7 +86,7 @@ def deliver(context: dg.AssetExecutionContext, road: Road):
             **dict(report.outcomes),
             "resources": report.resources,
             "still waiting": waiting.ready + waiting.in_doubt,
-            "patients with an edit to decide on, now or no more": asked,
+            "edits decided or to decide (patients)": asked,
             **({"stopped": report.stopped} if report.stopped else {}),
             **({"milliseconds (median)": round(statistics.median(report.ms), 1)} if report.ms else {}),
         },

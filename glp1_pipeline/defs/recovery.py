@@ -25,7 +25,8 @@ FREE_FOR = timedelta(seconds=15)
 """A lock that is free at two looks so far apart is held by nobody: who lives takes it again sooner, see `alive`."""
 
 MOST_PARTS = 40
-"""Of one day that are plotted: a source is whatever a sender calls itself, and may be another in each event."""
+"""Of one day that are told: a source is whatever a sender calls itself, and may be another in each event."""
+COUNTED = "received", *STATUSES
 LEDGER_BALANCE = dg.AssetSpec(
     "ledger_balance",
     deps=[EVENTS, WRITES],
@@ -75,16 +76,20 @@ def count_ledger(road: Road):
     )
 
 
-def of_today(found: Balance) -> dict[str, int]:
-    """What came today by source and type, the largest of them, and how many days, sources and types do not add up.
-    Zeros are told as well: else a plot would stay at the last number that it had."""
+def of_today(found: Balance) -> dict[str, int | dg.TableMetadataValue]:
+    """How many days, sources and types do not add up; and, as one table, what came today by source and type, the
+    largest of them. As numbers of their own they would be pages of flat plots."""
     odd = sum(not part.is_even for part in found.parts)
-    told = {"days, sources and types": len(found.parts), "of them out of balance": odd}
+    told: dict[str, int | dg.TableMetadataValue] = {
+        "days, sources and types": len(found.parts),
+        "of them out of balance": odd,
+    }
     of_the_day = [part for part in found.parts if part.day == today()]
-    for part in sorted(of_the_day, key=lambda part: part.received, reverse=True)[:MOST_PARTS]:
-        name = f"today {part.source} {part.type}".strip()
-        told |= {f"{name}: {n}": getattr(part, n) for n in ("received", *STATUSES)}
-    return told
+    rows = [
+        dg.TableRecord({"source": part.source, "type": part.type, **{n: getattr(part, n) for n in COUNTED}})
+        for part in sorted(of_the_day, key=lambda part: part.received, reverse=True)[:MOST_PARTS]
+    ]
+    return told | ({"today": dg.MetadataValue.table(rows)} if rows else {})
 
 
 @dg.sensor(

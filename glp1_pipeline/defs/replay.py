@@ -4,7 +4,6 @@ Here: wiring. Not here: what a plan is and does (`adapters.replay`).
 """
 
 import enum
-import uuid
 from datetime import date
 
 import dagster as dg
@@ -12,6 +11,7 @@ from pydantic import Field
 
 from ..adapters import replay as plans
 from ..adapters.progress import every_few_seconds
+from . import launchpad
 from .owners import INTEGRATION
 from .resources import Road
 
@@ -45,7 +45,9 @@ class ReplayConfig(dg.Config):
     contract_versions: list[str] = Field(
         default=[], description="Versions of the contract that they were charted with: those of a mistake, say."
     )
-    patients: list[str] = Field(default=[], description="Our ids of patients: all that was ever said of them.")
+    patients: list[str] = Field(
+        default=[], description="Our ids of patients, as `glp1 why` prints them: all that was ever said of them."
+    )
     plan_id: str = Field(
         default="", description="A plan that was made before (the output of a dry run names it): do that one, or go on "
         "with one that was stopped or killed. All choices above stay empty.",
@@ -62,10 +64,8 @@ class ReplayConfig(dg.Config):
 def replay(context: dg.OpExecutionContext, config: ReplayConfig, road: Road) -> None:
     """A dry run ends with the plan and its difference; else with the receipt."""
     tell = every_few_seconds(lambda now: context.log.info(f"{now.done} of {now.chosen} events"))
-    try:
-        plan_id, selection = uuid.UUID(config.plan_id) if config.plan_id else None, _selection(config)
-    except ValueError:
-        raise dg.Failure("an id is no UUID, or a day is not as 2026-11-23: copy them", allow_retries=False) from None
+    (plan_id,) = launchpad.ids("plan_id", [config.plan_id]) if config.plan_id else (None,)
+    selection = _selection(config)
     try:
         with road.connect("glp1 replay") as connection:
             plan_id = plan_id or plans.choose(connection, selection, road.contract.version)
@@ -97,14 +97,16 @@ def replay(context: dg.OpExecutionContext, config: ReplayConfig, road: Road) -> 
 
 def _selection(config: ReplayConfig) -> plans.Selection:
     return plans.Selection(
-        event_ids=tuple(uuid.UUID(one) for one in config.event_ids),
-        days=tuple(date.fromisoformat(day) for day in config.days),
+        event_ids=launchpad.ids("event_ids", config.event_ids),
+        days=tuple(
+            launchpad.read("days", day, date.fromisoformat, "a day that is not as 2026-11-23") for day in config.days
+        ),
         sources=tuple(config.sources),
         types=tuple(config.types),
         statuses=tuple(config.statuses),
         reasons=tuple(config.failed_with),
         contract_versions=tuple(config.contract_versions),
-        patients=tuple(uuid.UUID(one) for one in config.patients),
+        patients=launchpad.ids("patients", config.patients),
     )
 
 

@@ -4,7 +4,6 @@ Here: wiring. Not here: what a plan is and does (`adapters.rollback`).
 """
 
 import enum
-import uuid
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -13,6 +12,7 @@ from pydantic import Field
 from ..adapters import rollback as plans
 from ..adapters.ehr import EhrFailure
 from ..adapters.progress import every_few_seconds
+from . import launchpad
 from .owners import INTEGRATION
 from .resources import Road
 from .ticks import has_just_failed, running
@@ -48,7 +48,9 @@ class RollbackConfig(dg.Config):
     contract_versions: list[str] = Field(
         default=[], description="Versions of the contract that the writes were made by: those of a mistake, say."
     )
-    patients: list[str] = Field(default=[], description="Our ids of patients: the writes of all their records.")
+    patients: list[str] = Field(
+        default=[], description="Our ids of patients, as `glp1 why` prints them: the writes of all their records."
+    )
     targets: list[str] = Field(
         default=[], description="Systems that were written to, `ehr` say. It narrows, and chooses nothing by itself."
     )
@@ -77,12 +79,8 @@ class RollbackConfig(dg.Config):
 def take_back(context: dg.OpExecutionContext, config: RollbackConfig, road: Road) -> None:
     """A dry run ends with the plan and its counts; else with the receipt. Delivery goes on by itself."""
     tell = every_few_seconds(lambda now: context.log.info(f"{now.done} of {now.chosen} writes"))
-    try:
-        plan_id, selection = uuid.UUID(config.plan_id) if config.plan_id else None, _selection(config)
-    except ValueError:
-        raise dg.Failure(
-            "an id is no UUID, or an instant is not as 2026-11-23T14:00: copy them", allow_retries=False
-        ) from None
+    (plan_id,) = launchpad.ids("plan_id", [config.plan_id]) if config.plan_id else (None,)
+    selection = _selection(config)
     try:
         with road.connect("glp1 rollback") as connection:
             plan_id = plan_id or plans.choose(connection, selection)
@@ -126,18 +124,18 @@ def _selection(config: RollbackConfig) -> plans.Selection:
     return plans.Selection(
         write_ids=tuple(config.write_ids),
         run_ids=tuple(config.run_ids),
-        since=_instant(config.since),
-        until=_instant(config.until),
+        since=_instant("since", config.since),
+        until=_instant("until", config.until),
         contract_versions=tuple(config.contract_versions),
-        patients=tuple(uuid.UUID(one) for one in config.patients),
+        patients=launchpad.ids("patients", config.patients),
         targets=tuple(config.targets),
     )
 
 
-def _instant(told: str) -> datetime | None:
+def _instant(field: str, told: str) -> datetime | None:
     if not told:
         return None
-    at = datetime.fromisoformat(told)
+    at = launchpad.read(field, told, datetime.fromisoformat, "an instant that is not as 2026-11-23T14:00")
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Literal, get_args
 
 from .alerts import Alert, Book, Incident, Measured, ago, judge, on_call, plain_scope
-from .alerts.telling import age
+from .alerts.telling import age, counted
 
 Colour = Literal["red", "amber", "green"]
 COLOURS: tuple[Colour, ...] = get_args(Colour)
@@ -162,9 +162,9 @@ class Health:
 
 def judge_health(book: Book, seen: Seen, now: datetime) -> Health:
     """A light for each part, and for whatever an alert found that is no part yet; by kind, the worst first."""
-    troubles: dict[tuple[Kind, str], list[Light]] = {}
-    for light in _troubles(book, seen, now):
-        troubles.setdefault((light.kind, light.name), []).append(light)
+    troubles: dict[tuple[Kind, str], list[tuple[str, Light]]] = {}
+    for title, light in _troubles(book, seen, now):
+        troubles.setdefault((light.kind, light.name), []).append((title, light))
     parts: dict[tuple[Kind, str], Part] = {(part.kind, part.name): part for part in seen.parts}
     for key in troubles:
         parts.setdefault(key, Part(*key))
@@ -184,21 +184,27 @@ def unreachable(book: Book, now: datetime) -> Health:
     return Health(now, (light,))
 
 
-def _light(book: Book, part: Part, troubles: list[Light], well_since: datetime | None, now: datetime) -> Light:
-    """The worst of what is wrong with it; the rest is told beside it."""
+def _light(
+    book: Book, part: Part, troubles: list[tuple[str, Light]], well_since: datetime | None, now: datetime
+) -> Light:
+    """The worst of what is wrong with it; the rest is told beside it, and what several share is said once."""
     owner, called = _whose(book, part, now)
     found = troubles + [
-        Light(part.kind, part.name, f.colour, f.since, owner, called, f.says, f.step, f.command) for f in part.faults
+        ("", Light(part.kind, part.name, f.colour, f.since, owner, called, f.says, f.step, f.command))
+        for f in part.faults
     ]
     if not found:
         return Light(part.kind, part.name, "green", well_since, owner, called, part.says)
-    order = lambda one: (COLOURS.index(one.colour), one.since is None, one.since)  # noqa: E731
-    first, *others = sorted(found, key=order)
-    says = "; ".join(text for text in (first.says, *(one.says for one in others), part.says) if text)
-    return replace(first, says=says)
+    found.sort(key=lambda one: (COLOURS.index(one[1].colour), one[1].since is None, one[1].since))
+    told: dict[str, list[str]] = {}
+    for title, one in found:
+        told.setdefault(title or one.says, []).append(one.says if title else "")
+    sentences = [title + (": " if any(says) else "") + ", ".join(filter(None, says)) for title, says in told.items()]
+    return replace(found[0][1], says="; ".join(text for text in (*sentences, part.says) if text))
 
 
-def _troubles(book: Book, seen: Seen, now: datetime) -> Iterable[Light]:
+def _troubles(book: Book, seen: Seen, now: datetime) -> Iterable[tuple[str, Light]]:
+    """Each with the title of its alert, where that is to be said."""
     looked = {name: seen.looked_at.get(name) for name in seen.asked}
     firing: set[tuple[str, str]] = set()
     for change in judge(book, seen.measured, looked, seen.incidents, now):
@@ -207,30 +213,33 @@ def _troubles(book: Book, seen: Seen, now: datetime) -> Iterable[Light]:
             continue
         firing.add((one.alert, one.scope))
         if one.calm_since:
-            says = f"{_titled(alert, one.scope)}: well again, and watched for a while"
-            yield _trouble(book, alert, one.scope, "amber", one.calm_since, says, now, one)
+            says = f"well again, and watched for a while{_about(alert, one.scope)}"
+            yield alert.title, _trouble(book, alert, one.scope, "amber", one.calm_since, says, now, one)
         else:
             is_red = one.severity == "critical" or one.escalated_at is not None
             nobody = ", and nobody answered" if one.escalated_at and not one.acknowledged_at else ""
-            says = f"{_titled(alert, one.scope)}: {one.affected} {alert.counts}{nobody}"
-            yield _trouble(book, alert, one.scope, "red" if is_red else "amber", one.opened_at, says, now, one)
+            says = f"{counted(one.affected, alert.counts)}{_about(alert, one.scope)}{nobody}"
+            yield (
+                alert.title,
+                _trouble(book, alert, one.scope, "red" if is_red else "amber", one.opened_at, says, now, one),
+            )
     for one in seen.measured:
         alert, scope = book.alerts[one.alert], plain_scope(one.scope)
         if (one.alert, scope) in firing or one.count < alert.at_least or one.since is None:
             continue
         if ago(one.since, now) >= timedelta(minutes=alert.after_minutes) / 2:
-            says = f"soon: {_titled(alert, scope).lower()}, {one.count} {alert.counts}"
-            yield _trouble(book, alert, scope, "amber", one.since, says, now)
+            says = f"soon, {counted(one.count, alert.counts)}{_about(alert, scope)}"
+            yield alert.title, _trouble(book, alert, scope, "amber", one.since, says, now)
     for name in sorted(seen.blind):
         unknown = _trouble(book, book.alerts[name], "", "amber", None, "could not be measured", now)
-        yield replace(unknown, step=BLIND[0], command=BLIND[1])
+        yield "", replace(unknown, step=BLIND[0], command=BLIND[1])
     for alert in book.alerts.values():
         if not alert.every_minutes or alert.name in seen.asked:
             continue
         at = seen.looked_at.get(alert.name)
         if at is None or ago(at, now) > STALE_LOOKS * timedelta(minutes=alert.every_minutes):
             unknown = _trouble(book, alert, "", "amber", at, "nobody has looked for too long", now)
-            yield replace(unknown, step=UNSEEN[0], command=UNSEEN[1])
+            yield "", replace(unknown, step=UNSEEN[0], command=UNSEEN[1])
 
 
 def _trouble(
@@ -246,10 +255,10 @@ def _trouble(
     )  # fmt: skip
 
 
-def _titled(alert: Alert, scope: str) -> str:
-    """With what it is about, where the part's own name does not tell it: several may be told in one line."""
+def _about(alert: Alert, scope: str) -> str:
+    """What it is about, where the part's own name does not tell it: several may be told in one line."""
     is_told = "{}" in PLACES.get(alert.watches, ("", ""))[1]
-    return alert.title if is_told or not scope else f"{alert.title} ({scope})"
+    return "" if is_told or not scope else f" ({scope})"
 
 
 def place(alert: Alert, scope: str) -> tuple[Kind, str]:

@@ -22,6 +22,7 @@ from ..adapters.schema import migrate
 from ..adapters.server_log import may_quote
 from ..adapters.settings import Settings
 from ..adapters.status import status
+from ..defs.health import addresses
 from ..defs.resources import KEYS, Road, connect
 from .samples import Sample, differences, samples
 from .stack import Stack
@@ -116,7 +117,7 @@ def _watch(connection: psycopg.Connection, is_landing: Callable[[], bool]) -> bo
         now = status(connection)
         events, writes = now["events"], now["writes"]
         line = (
-            f"received {sum(events.values()):5}   mapped {events.get('charted', 0):5}   rejected"
+            f"received {sum(events.values()):5}   charted {events.get('charted', 0):5}   rejected"
             f" {events.get('rejected', 0):3}   held {now['gate'].get('held', 0):4}   queued {now['queue']:5}"
             f"   delivered {writes.get('delivered', 0):5} of {sum(writes.values()):5}"
         )
@@ -161,12 +162,15 @@ def _summary(connection: psycopg.Connection, stories: list[Sample], settled: boo
 
 
 def _invite(stack: Stack, settings: Settings) -> None:
-    print(f"The Dagster UI:   {stack.ui_url}")
+    print(f"The Dagster UI:    {stack.ui_url}")
+    health = addresses(settings)
+    print(f"The health page:   {health.get('address', health['file'])}")
     if not settings.ehr_url:
-        print(f"The EHR's pages:  {settings.ehr_base_url().removesuffix('/fhir')}/ui")
+        print(f"The EHR's pages:   {settings.ehr_base_url().removesuffix('/fhir')}/ui")
+    if stack.crm_page:
+        print(f"The CRM, to edit:  {stack.crm_page}")
     print(
-        f"{f'The CRM, to edit:  {stack.crm_page}' if stack.crm_page else ''}\n\n"
-        "Three things to try, in another terminal:\n"
+        "\nThree things to try, in another terminal:\n"
         "  1. .venv/bin/glp1 drop data_samples/for_you_to_drop/new_patient.json  and watch `events` in the UI\n"
         "  2. .venv/bin/glp1 why for-you-to-drop                                  what she waits for, and whose it is\n"
         "  3. .venv/bin/glp1 reconcile                                            nothing lost, nothing doubled\n"

@@ -242,6 +242,13 @@ def test_the_command_line_says_which_system_a_patient_waits_for_and_what_a_decis
     world.drain(crm.door())
     assert crm.only()["properties"][KEY] == patient_id
     assert "CRM" not in glp1("why", patient_id)
+    world.notice(crm.door())
+    road.connection.execute(
+        "insert into ops.poll_cursors (system, kind, polled_at, changes) values ('crm', 'hint', now(), 7)"
+    )
+    asked = glp1("crm", "status")
+    assert re.search(r"changed contacts +\d+ so far, asked \d+ s ago", asked)
+    assert re.search(r"webhooks +7 so far, the last \d+ s ago", asked)
 
 
 def test_the_command_line_says_that_a_system_is_out_of_reach_and_that_nothing_needs_to_be_done_for_the_patient(

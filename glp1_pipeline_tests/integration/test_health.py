@@ -88,7 +88,7 @@ def test_a_gate_is_red_when_a_patient_is_held_and_nobody_has_work_for_it(road: S
     found = look(world)
     assert colours(found) == {"gate clinical-minimum": "red"}
     (red,) = [one for one in found.lights if one.colour == "red"]
-    assert "1 patients are held and are nobody's work" in red.says
+    assert "1 patient held, and nobody's work" in red.says
     assert red.command == f"glp1 why {road.one('select patient_id from phi.charts')}"
 
 

@@ -63,7 +63,7 @@ def test_check_ins_plot_by_status_with_the_time_that_is_left_for_exceptions(road
     numbers, passed = counted(road)
     found = numbers["follow_ups"]
     assert (found["status missed"], found["status completed"], found["open exceptions"]) == (1, 1, 1)
-    assert found["hours to the window (least)"] < 0, "its window has opened by now"
+    assert "hours to the window (least)" not in found, "its window has opened by now"
     assert found["open exceptions, window open"] == 1
     assert (found["answered late in 28 days"], found["never answered in 28 days"]) == (1, 1)
     assert passed["exceptions_before_the_window"], "we heard of the hand-over just now, long after the window"

@@ -125,8 +125,8 @@ def test_the_job_is_a_dry_run_until_somebody_says_who_and_why(told: Told):
     assert told.says() == before
     assert "actor and a reason" in failure(launch(plan_id=seen["plan"], dry_run=False))
     assert "say what to take back" in failure(launch())
-    assert "no UUID" in failure(launch(patients=["nobody"]))
-    assert "instant" in failure(launch(since="yesterday"))
+    assert "`patients`: no UUID" in failure(launch(patients=["nobody"]))
+    assert "`since`: an instant" in failure(launch(since="yesterday"))
     done = launch(plan_id=seen["plan"], dry_run=False, actor="steward-7", reason="CODE_MAP")
     found = outputs(done)
     assert (found["state"], found["taken back"], found["left"]) == ("applied", seen["taken back"], 1)

@@ -44,6 +44,19 @@ def test_a_set_up_that_was_killed_while_pip_was_copied_is_begun_anew(
     assert not Path(bootstrap.VENV).exists()
 
 
+def test_cleaning_leaves_nothing_that_python_made_and_touches_nothing_of_ours(
+    bootstrap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(bootstrap, "ROOT", str(tmp_path))
+    monkeypatch.delenv("GLP1_HOME", raising=False)
+    for name in ("ours/code.py", "ours/__pycache__/code.pyc", "ours/deep/__pycache__/more.pyc", ".git/__pycache__/x"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    bootstrap.clean()
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"ours/code.py", ".git/__pycache__/x"}
+
+
 RETRIED = "WARNING: Retrying after connection broken by 'NewConnectionError'"
 NONE_FITS = "ERROR: No matching distribution found for uv==0.13.9"
 

@@ -31,6 +31,22 @@ def test_each_command_says_what_it_is_for_and_answers_a_program_but_for_those_th
     assert [name for name, command in commands(main) if not command.help] == []
 
 
+def groups(group: click.Group) -> Iterator[click.Group]:
+    yield group
+    for command in group.commands.values():
+        if isinstance(command, click.Group):
+            yield from groups(command)
+
+
+def test_each_command_says_in_one_line_of_a_terminal_what_it_is_for():
+    each = [command for group in groups(main) for command in group.commands.values()]
+    assert [c.name for c in each if not 0 < len(c.get_short_help_str(500)) <= 60] == []
+
+
+def test_the_first_help_names_every_command_by_its_purpose():
+    assert [name for name in main.commands if f"glp1 {name}" not in (main.help or "")] == []
+
+
 def test_each_option_says_what_it_means():
     untold = [
         f"{name} {option.opts[0]}"

@@ -112,6 +112,14 @@ def test_a_part_shows_its_worst_and_tells_the_rest_beside_it():
     assert found.says == "1 patient is nobody's work; 2 are overdue; 5 passed, 3 held"
 
 
+def test_what_several_troubles_of_a_part_share_is_said_once():
+    reasons = [Measured("event_rejected", reason, 30, minutes(90)) for reason in ("bad_date", "no_consent")]
+    says = light("feed", "landing zone", judge_health(BOOK, seen(*reasons), NOW)).says
+    title = BOOK.alerts["event_rejected"].title
+    assert says.count(title) == 1
+    assert "events rejected (bad_date), 30 events rejected (no_consent)" in says
+
+
 def test_a_store_that_does_not_answer_is_red_and_says_what_to_do():
     found = unreachable(BOOK, NOW)
     assert found.colour == "red"
@@ -163,6 +171,7 @@ def test_the_page_says_when_it_was_made_when_it_is_old_and_gives_every_colour_a_
     late = Measured("queue_stuck", "provider", 2, minutes(90))
     waits = Measured("event_waiting", "", 3, minutes(40))
     html = page(judge_health(BOOK, seen(late, waits, parts=(Part("feed", "intake"), Part("gate", "a<b"))), NOW))
+    assert html.count('<div class="light') == 2 * 2, "what is well takes one line, and no box"
     assert 'datetime="2026-11-23T12:00:00Z">2026-11-23 12:00:00 UTC' in html
     assert "more than 10 minutes ago, the page is old" in html
     for words in ("✕ act now", "! watch", "✓ well", "a&lt;b", "glp1 events --status waiting", "Next: "):

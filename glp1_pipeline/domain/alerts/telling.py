@@ -21,7 +21,8 @@ def title_of(alert: Alert | None, incident: Incident, news: str) -> str:
 def body_of(alert: Alert | None, incident: Incident, news: str, called: str, link: str, now: datetime) -> str:
     """`called` is who should act now, `link` leads to the asset."""
     what = alert.counts if alert else "affected"
-    affected = f"{incident.affected} {what}" if news != "resolved" else f"at most {incident.most_affected} {what}"
+    most = f"at most {counted(incident.most_affected, what)}"
+    affected = most if news == "resolved" else counted(incident.affected, what)
     ended = incident.resolved_at or now
     lines = [
         f"{affected}; {'lasted' if news == 'resolved' else 'for'} {age(ended - incident.opened_at)}",
@@ -36,6 +37,12 @@ def body_of(alert: Alert | None, incident: Incident, news: str, called: str, lin
         # What the store does not know of yet has no number: it is answered on this machine by its name.
         lines.append(f"answer: glp1 alerts ack {incident.incident_id or incident.alert} --by YOUR-NAME")
     return "\n".join(lines)
+
+
+def counted(number: int, what: str) -> str:
+    """`what` begins with a plural, as in contracts/alerts.yaml: 2 events rejected, but 1 event rejected."""
+    things, *more = what.split(" ")
+    return " ".join([str(number), things.removesuffix("s") if number == 1 else things, *more])
 
 
 def age(length: timedelta) -> str:

@@ -5,6 +5,7 @@ Here: HTML made of escaped text. Not here: who may see it (`server`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from html import escape
 from urllib.parse import urlencode
@@ -21,7 +22,8 @@ table{border-collapse:collapse;width:100%}
 td,th{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #ccc}label{display:block;margin:.5rem 0}
 input{font:inherit;width:24rem;max-width:100%;box-sizing:border-box}
 input[readonly]{background:#eee;border:1px solid #ccc;color:#555}
-[role=status]{min-height:1.4em;font-weight:bold}p{max-width:45rem}form{margin-bottom:1rem}"""
+.edited{display:grid;grid-template-columns:repeat(auto-fill,minmax(24rem,1fr));gap:0 1rem}
+[role=status]{font-weight:bold}p{max-width:45rem}form{margin-bottom:1rem}"""
 ABOUT = (
     "A stand-in for your CRM, on this machine. Edit a contact as somebody in sales would: the pipeline hears it within"
     " seconds."
@@ -54,13 +56,17 @@ def list_page(contacts: list[Contact], next_after: int | None, wanted: str = "")
 
 
 def edit_page(contact: Contact, history: dict[str, list[dict]], said: str = "") -> str:
-    names = [*EDITED, *(n for n in contact.properties if n not in EDITED)]
-    fields = "".join(
-        f"<label>{escape(name)}{'' if name in EDITED else ' (the pipeline writes it)'}<br>"
-        f'<input name="{escape(name, quote=True)}" value="{escape(contact.properties.get(name, ""), quote=True)}"'
-        f"{'' if name in EDITED else ' readonly'}></label>"
-        for name in names
-    )
+
+    def fields(names: Iterable[str]) -> str:
+        return "".join(
+            f"<label>{escape(name)}{'' if name in EDITED else ' (the pipeline writes it)'}<br>"
+            f'<input name="{escape(name, quote=True)}" value="{escape(contact.properties.get(name, ""), quote=True)}"'
+            f"{'' if name in EDITED else ' readonly'}></label>"
+            for name in names
+        )
+
+    others = [name for name in contact.properties if name not in EDITED]
+    told = f'<p role="status">{escape(said)}</p>' if said else ""
     former = "".join(
         f"<tr><td>{escape(name)}</td><td>{escape(one['value'])}</td><td>{escape(by(one['source']))}</td>"
         f"<td>{datetime.fromtimestamp(one['at_ms'] / 1000, UTC):%Y-%m-%d %H:%M:%S}</td></tr>"
@@ -71,8 +77,8 @@ def edit_page(contact: Contact, history: dict[str, list[dict]], said: str = "") 
     return whole(
         f"Contact {contact.contact_id}, version {contact.version}",
         f'<p><a href="/">All contacts</a></p><p>{ABOUT} Opt-outs are true, false or empty.</p>'
-        f'<p role="status">{escape(said)}</p><form method="post">'
-        f'<input type="hidden" name="version" value="{contact.version}">{fields}<button>Save</button></form>'
+        f'{told}<form method="post"><input type="hidden" name="version" value="{contact.version}">'
+        f'<div class="edited">{fields(EDITED)}</div><button>Save</button>{fields(others)}</form>'
         f"<h2>History</h2><table>{heads}{former}</table>",
     )
 

@@ -141,7 +141,7 @@ class _Crm:
                 found.set_cookie(COOKIE, key, httponly=True, samesite="strict")
                 return found
             if not _same(request.cookies.get(COOKIE, ""), key):
-                return Response("open the page by the address that `glp1 up` prints: it has the key", 401)
+                return Response("open the page by the address that `glp1 crm page` prints: it has the key", 401)
             return await self._handled(request, handler)
 
         return answer
