@@ -61,8 +61,8 @@ class EmbeddedPostgres:
         self._place = choose_place(self._settings)
         if self._place.account and (others := left_behind()):
             self._say(
-                f"Data of {len(others)} homes that are gone is still here; nobody can open it. To be rid of it:"
-                f" rm -r {' '.join(map(str, others))}"
+                f"Data of {len(others)} homes that are not there is kept. If a home was deleted, and is not on a disk"
+                f" that is away, nobody can open it: rm -r {' '.join(map(str, others))}"
             )
         self._take_lock()
         self.end_leftovers()

@@ -68,7 +68,7 @@ def choose_place(settings: Settings) -> Place:
 
 
 def left_behind() -> list[Path]:
-    """Root's data whose home is gone, with the keys that open it: a checkout was deleted without `make clean`."""
+    """Root's data whose home is not there: mostly a checkout that was deleted without `make clean`, with its keys."""
     found = []
     for whose in sorted(SHARED.glob(f"*/{_WHOSE}")):
         with suppress(FileNotFoundError):  # removed just now

@@ -48,11 +48,13 @@ def prepare(settings: Settings) -> None:
 
 
 def _bind_ring(connection: psycopg.Connection, path: Path) -> None:
-    """One database, one ring. What is sealed tells whose it is; before anything is, a mark on its schema does: two
+    """One database, one ring. What is sealed tells whose it is; before anything is, a mark on a table does: two
     installations that meet in a new database would each take it for their own, and every person become two patients."""
     connection.execute("select pg_advisory_xact_lock(hashtextextended('whose key ring', 7))")
     sealed = connection.execute("select event_id, kid, body from phi.events where kid is not null limit 20").fetchall()
-    (mark,) = connection.execute("select obj_description('phi'::regnamespace)").fetchone() or (None,)
+    (mark,) = connection.execute("select obj_description('ops.schema_version'::regclass, 'pg_class')").fetchone() or (
+        None,
+    )
     if not path.exists():
         if sealed or mark:
             holds = "holds sealed events" if sealed else "was begun with a key ring"
@@ -65,7 +67,8 @@ def _bind_ring(connection: psycopg.Connection, path: Path) -> None:
             " would become a new patient. Put the right file back, or name another database"
         )
     if mark is None:
-        connection.execute(sql.SQL("comment on schema phi is {}").format(sql.Literal(ring.mark)))
+        # On a table of ours: a schema may be another role's, and have words of theirs.
+        connection.execute(sql.SQL("comment on table ops.schema_version is {}").format(sql.Literal(ring.mark)))
 
 
 def _opens_any(cipher: Cipher, sealed: Iterable[tuple[uuid.UUID, str, bytes]]) -> bool:

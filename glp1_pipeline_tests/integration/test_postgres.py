@@ -181,7 +181,7 @@ def test_what_a_deleted_home_left_in_the_place_of_all_is_told_with_what_removes_
     shutil.rmtree(gone.settings.home)
     fresh.release()
     fresh.prepare()
-    (told,) = [sentence for sentence in fresh.said if "homes that are gone" in sentence]
+    (told,) = [sentence for sentence in fresh.said if "homes that are not there" in sentence]
     assert f" {gone.place.base}" in told.partition("rm -r")[2]
     assert str(fresh.place.base) not in told
     shutil.rmtree(gone.place.base)

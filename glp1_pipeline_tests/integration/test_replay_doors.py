@@ -1,4 +1,4 @@
-"""The doors of replay, trace, hops and metrics: the command line and Dagster's job, against a real Postgres."""
+"""The doors of replay, tasks, trace, hops and metrics: the command line and Dagster's job, against a real Postgres."""
 
 from __future__ import annotations
 
