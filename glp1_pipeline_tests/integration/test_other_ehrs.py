@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from glp1_pipeline.adapters.ehr import Ehr, EhrMisconfigured
+from glp1_pipeline.adapters.ehr import Ehr, EhrFailure, EhrMisconfigured
 from glp1_pipeline.adapters.ehr.polling import has_news
 from glp1_pipeline.adapters.ehr.wire import OAUTH_URIS
 from glp1_pipeline.adapters.ehr_compare import compare
@@ -472,6 +472,15 @@ def test_a_type_whose_changes_are_refused_is_told_and_holds_up_no_other(world: W
                 site.poll()
             assert [place for place, _, _ in told(world)][-1] == added
         assert len(events(world)) == 2
+
+
+def test_no_word_to_a_question_is_not_taken_for_nothing_there(world: World) -> None:
+    with at(world, Make()) as site:
+        site.ehr.make.spoken = lambda text: b"" if b'"total"' in text or b'"searchset"' in text else text
+        for question in ("/Patient?_summary=count", "/Patient?_count=1"):
+            with pytest.raises(EhrFailure) as told:
+                site.client.wire.call("GET", question)
+            assert told.value.trouble == "rubbish"
 
 
 def test_warnings_beside_what_was_found_are_no_news(world: World) -> None:

@@ -76,7 +76,7 @@ def require_safe(url: str, what: str = "The EHR's address") -> None:
 class Reply:
     status: int
     content: Any
-    """None: it said nothing."""
+    """None: it said nothing to a write."""
 
 
 class _EhrCaller(Caller):
@@ -126,6 +126,8 @@ class Wire:
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         answer = self._caller.call(method, path, body, headers, until)
+        if answer.content is None and method == "GET":  # no answer to a question, and not that there is nothing
+            raise EhrFailure("rubbish", answer.status)
         return Reply(answer.status, answer.content)
 
     def _current_token(self, until: float | None) -> str | None:
