@@ -56,8 +56,7 @@ def app() -> Starlette:
 
 
 def subscriptions(settings: Settings) -> Subscriptions:
-    client_id, secret = settings.ehr_credentials() or (None, None)
-    ehr = Ehr(EhrSettings(settings.ehr_base_url(), client_id, secret, read_timeout=10.0))
+    ehr = Ehr(EhrSettings(settings.ehr_base_url(), **settings.ehr_credentials(), read_timeout=10.0))
     return Subscriptions(ehr, settings.secrets.get_or_create("ehr_hook_secret"))
 
 

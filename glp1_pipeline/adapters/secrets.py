@@ -6,6 +6,7 @@ What does not belong here: which secret is used for what (the door that uses it 
 import os
 import re
 import secrets as random_source
+from collections.abc import Callable
 from pathlib import Path
 
 _NEXT = "_next"
@@ -63,15 +64,16 @@ class Secrets:
         finally:
             os.close(folder)
 
-    def get_or_create(self, name: str, n_bytes: int = 32) -> str:
-        """The kept secret, or a new random one in URL-safe letters. Two processes that ask at once get the same."""
+    def get_or_create(self, name: str, make: Callable[[], str] = random_source.token_urlsafe) -> str:
+        """The kept secret, or a new one: as it comes random URL-safe letters. Two processes that ask at once get the
+        same."""
         path = self._path(name)
         if not path.exists():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             draft = self._folder / f".{name}.{os.getpid()}.{random_source.token_hex(4)}"
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(random_source.token_urlsafe(n_bytes))
+                file.write(make())
                 file.flush()
                 os.fsync(file.fileno())
             try:

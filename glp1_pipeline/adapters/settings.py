@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from glp1_pipeline.adapters.keep import Keep, KeepError
 from glp1_pipeline.adapters.secrets import Secrets
@@ -39,6 +39,19 @@ class Broker:
     """Settings of Celery that go with the address."""
 
 
+EHR_CLIENT_KEY = "ehr_client_key"
+"""The secret's name."""
+
+
+class EhrCredentials(TypedDict, total=False):
+    """As `adapters.ehr.EhrSettings` takes them."""
+
+    client_id: str
+    client_secret: str
+    client_key: str
+    scope: str
+
+
 @dataclass(frozen=True)
 class Settings:
     """All that differs between two installations. Addresses may hold passwords, so they are kept out of `repr`."""
@@ -50,6 +63,9 @@ class Settings:
     ehr_url: str | None = None
     ehr_client_id: str | None = None
     ehr_client_secret: str | None = field(default=None, repr=False)
+    ehr_client_key: Path | None = None
+    """A file with the private key; None: the one that `glp1 keys ehr` makes."""
+    ehr_scope: str | None = None
     ehr_sandbox_auth: bool = False
     ehr_hints: bool = False
     ehr_hook_url: str | None = None
@@ -89,8 +105,11 @@ class Settings:
                 "or neither to use the embedded Postgres."
             )
         client_id, client_secret = text("GLP1_EHR_CLIENT_ID"), text("GLP1_EHR_CLIENT_SECRET")
-        if bool(client_id) != bool(client_secret):
-            raise SettingsError("GLP1_EHR_CLIENT_ID and GLP1_EHR_CLIENT_SECRET go together: set both or neither.")
+        client_key, scope = text("GLP1_EHR_CLIENT_KEY"), text("GLP1_EHR_SCOPE")
+        if not client_id and (client_secret or client_key or scope):
+            raise SettingsError("GLP1_EHR_CLIENT_SECRET, _CLIENT_KEY and _SCOPE need GLP1_EHR_CLIENT_ID: set it, too.")
+        if client_secret and client_key:
+            raise SettingsError("The EHR knows us by GLP1_EHR_CLIENT_SECRET or by GLP1_EHR_CLIENT_KEY: leave one out.")
         crm_url, crm_token = text("GLP1_CRM_URL"), text("GLP1_CRM_TOKEN")
         if bool(crm_url) != bool(crm_token):
             raise SettingsError("GLP1_CRM_URL and GLP1_CRM_TOKEN go together: set both, or neither for the sandbox.")
@@ -116,6 +135,8 @@ class Settings:
             ehr_url=(text("GLP1_EHR_URL") or "").rstrip("/") or None,
             ehr_client_id=client_id,
             ehr_client_secret=client_secret,
+            ehr_client_key=Path(client_key).expanduser().absolute() if client_key else None,
+            ehr_scope=scope,
             ehr_sandbox_auth=one_of(text("GLP1_EHR_SANDBOX_AUTH"), "GLP1_EHR_SANDBOX_AUTH", "smart", "none", False),
             ehr_hints=one_of(text("GLP1_EHR_HINTS"), "GLP1_EHR_HINTS", "1", "0", default=False),
             ehr_hook_url=hook(text("GLP1_EHR_HOOK_URL")),
@@ -179,13 +200,34 @@ class Settings:
             raise SettingsError(f"There is no EHR yet in {self.home}. Start one with `glp1 up`, or set GLP1_EHR_URL.")
         return f"http://127.0.0.1:{port}/fhir"
 
-    def ehr_credentials(self) -> tuple[str, str] | None:
-        """Client id and secret for the EHR's token endpoint; None when it asks for none."""
+    def ehr_credentials(self) -> EhrCredentials:
+        """What the EHR's token endpoint knows us by; nothing when it asks for none."""
+        known: EhrCredentials = {"scope": self.ehr_scope} if self.ehr_scope else {}
         if self.ehr_client_id and self.ehr_client_secret:
-            return self.ehr_client_id, self.ehr_client_secret
+            return {"client_id": self.ehr_client_id, "client_secret": self.ehr_client_secret, **known}
+        if self.ehr_client_id:
+            return {"client_id": self.ehr_client_id, "client_key": self.ehr_key(), **known}
         if self.ehr_url is None and self.ehr_sandbox_auth:
-            return "glp1-pipeline", self.secrets.get("ehr_client_secret")
-        return None
+            return {"client_id": "glp1-pipeline", "client_secret": self.secrets.get("ehr_client_secret")}
+        return {}
+
+    def ehr_key(self) -> str:
+        """Our private key for the EHR, as PEM."""
+        if self.ehr_client_key is None:
+            if self.secrets.has(EHR_CLIENT_KEY):
+                return self.secrets.get(EHR_CLIENT_KEY)
+            raise SettingsError(
+                "GLP1_EHR_CLIENT_ID has no secret and no key: set GLP1_EHR_CLIENT_SECRET, or make a key with"
+                " `glp1 keys ehr` and register at the EHR what it prints."
+            )
+        try:
+            return self.ehr_client_key.read_text("ascii")
+        except OSError as error:
+            raise SettingsError(
+                f"GLP1_EHR_CLIENT_KEY: {self.ehr_client_key} cannot be read ({error.strerror})."
+            ) from None
+        except UnicodeDecodeError:
+            raise SettingsError(f"GLP1_EHR_CLIENT_KEY: {self.ehr_client_key} is no file of PEM.") from None
 
     def ehr_hook_url_wanted(self) -> str | None:
         """Where the EHR tells us that something changed; None where it is not to, or could not reach us."""

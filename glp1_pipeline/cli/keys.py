@@ -1,10 +1,12 @@
-"""`glp1 keys`: which keys seal and open, a new one, sealing anew, retiring an old one; and passwords of the database.
+"""`glp1 keys`: which keys seal and open, a new one, sealing anew, retiring an old one; passwords of the database; and
+the key that the EHR knows us by.
 
 Not here: any of that work (`adapters.keys`, `adapters.resealing`, `adapters.postgres_password`).
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ ACTOR = click.option("--actor", required=True, help="Who wants it, as an opaque 
 REASON = click.option("--reason", required=True, help="Why, in words without a value.")
 
 
-@click.group(short_help="the keys that bodies are sealed with, and passwords")
+@click.group(short_help="the keys that bodies are sealed with, passwords, our key for the EHR")
 def keys() -> None:
     """The keys that bodies are sealed with, while the system runs.
 
@@ -194,6 +196,30 @@ def password(role: str, end_sessions: bool, actor: str, reason: str, as_json: bo
             f"the password of {name}: changed {done['changed']}; {done['ended_sessions']} sessions ended"
         ),
     )
+
+
+@keys.command(short_help="what to register at an EHR that knows us by a key pair")
+def ehr() -> None:
+    """Print the public half of our key for the EHR as a JWK Set, to be registered there. It is no secret.
+
+    Many EHRs take no client secret: they give a token for what a private key signed (SMART backend services). The key
+    is made the first time, as `ehr_client_key` in GLP1_HOME/secrets; or it is the PEM file that GLP1_EHR_CLIENT_KEY
+    names, RSA of 2048 bits or more, or EC P-384. Then set GLP1_EHR_CLIENT_ID to the id that the EHR gave, and start.
+
+    \b
+    glp1 keys ehr > jwks.json
+    """
+    from ..adapters.ehr.client_key import ClientKey, UnfitKey, new_key
+    from ..adapters.settings import EHR_CLIENT_KEY
+
+    settings = told(lambda: open_road().settings)
+
+    def work() -> dict[str, Any]:
+        if settings.ehr_client_key is None:
+            settings.secrets.get_or_create(EHR_CLIENT_KEY, new_key)
+        return ClientKey(settings.ehr_key()).registered()
+
+    click.echo(json.dumps(told(work, UnfitKey), indent=2))
 
 
 def _ring() -> Path:

@@ -56,14 +56,12 @@ def _parts(settings: Settings) -> tuple[Cipher, Folder]:
 
 @lru_cache(maxsize=1)
 def _ehr(settings: Settings) -> Ehr:
-    client_id, secret = settings.ehr_credentials() or (None, None)
     # A killed run's patients wait for three of these: on this machine an answer that late will never come.
     patience = 30.0 if settings.ehr_url else 10.0
     return Ehr(
         EhrSettings(
             settings.ehr_base_url(),
-            client_id=client_id,
-            client_secret=secret,
+            **settings.ehr_credentials(),
             read_timeout=patience,
             max_conditional_entries=contract().writes["ehr_chart"].max_conditional_entries,
         )

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -39,7 +38,7 @@ from glp1_pipeline_tests.deliveries import (
     write_kind,
 )
 
-from .conftest import KINDS, EhrProcess, run_ehr
+from .conftest import KINDS, EhrProcess
 
 
 @pytest.fixture
@@ -328,40 +327,6 @@ def test_a_poison_patient_blocks_nobody_else(world: World, server_ids: bool, cod
         world.drain(client)
         assert_each_once(world, [poison, *others], proxy.url)
     assert world.statuses() == {"delivered": 8}
-
-
-def test_a_revoked_secret_opens_the_breaker_and_burns_no_try(url: str, tmp_path: Path) -> None:
-    smart = {
-        "types": ["smart"],
-        "token_lifetime": 300,
-        "smart_clients": [{"client_id": "glp1-pipeline", "scopes": "system/*.*", "client_secret": "right"}],
-    }
-    with run_ehr(tmp_path, smart) as process:
-        world = World(url, process.url)
-        (patient,) = world.patients(1)
-        world.plan(patient, patient.chart(1, "Anna"))
-        wrong = world.ehr(client_id="glp1-pipeline", client_secret="wrong")
-        report = world.deliver(wrong)
-        assert report.stopped == "unauthorized"
-        assert world.breaker()[0] == "open"
-        assert [(s, tries) for _, s, tries, _ in world.writes()] == [("ready", 0)]
-        right = world.ehr(client_id="glp1-pipeline", client_secret="right")
-        world.drain(right)
-        assert world.statuses() == {"delivered": 1}
-        # A token that the server forgot is replaced once, within the try.
-        right.wire._token = "forgotten"
-        world.plan(patient, patient.chart(2, "Berta"))
-        assert world.deliver(right).delivered == 1
-        world.close()
-
-
-def test_a_refused_scope_opens_the_breaker(world: World) -> None:
-    (patient,) = world.patients(1)
-    world.plan(patient, patient.chart(1, "Anna"))
-    with FaultProxy(world.ehr_url) as proxy:
-        proxy.plan(status(403))
-        assert world.deliver(world.ehr(proxy.url)).stopped == "forbidden"
-        assert [(s, tries) for _, s, tries, _ in world.writes()] == [("ready", 0)]
 
 
 def test_a_write_that_never_succeeds_is_given_up(world: World) -> None:

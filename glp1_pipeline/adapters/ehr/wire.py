@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from glp1_pipeline.domain.outbox import Trouble
 
 from ..calls import Caller, CallFailure, Limits, is_safe
+from .client_key import ASSERTION_TYPE, ClientKey, UnfitKey
 
 JSON_TYPE = "application/fhir+json"
 SMART_CONFIGURATION, STATEMENT = "/.well-known/smart-configuration", "/metadata"
@@ -42,6 +43,8 @@ class EhrSettings:
     url: str
     client_id: str | None = None
     client_secret: str | None = field(default=None, repr=False)
+    client_key: str | None = field(default=None, repr=False)
+    """A private key as PEM, in place of the secret."""
     token_url: str | None = None
     scope: str = "system/*.cruds"
     ca_file: str | None = None
@@ -56,8 +59,10 @@ class EhrSettings:
     def __post_init__(self) -> None:
         for url in filter(None, (self.url, self.token_url)):
             require_safe(url)
-        if bool(self.client_id) != bool(self.client_secret):
-            raise EhrMisconfigured("The EHR's client id and client secret go together: set both or neither.")
+        if bool(self.client_id) != (bool(self.client_secret) + bool(self.client_key)):
+            raise EhrMisconfigured(
+                "The EHR's client id goes with either a client secret or a key: set both or neither."
+            )
 
 
 def require_safe(url: str, what: str = "The EHR's address") -> None:
@@ -100,6 +105,10 @@ class Wire:
         )
         self._caller = _EhrCaller("EHR", settings.url, limits, settings.ca_file)
         self.base = self._caller.base
+        try:
+            self._key = ClientKey(settings.client_key) if settings.client_key else None
+        except UnfitKey as unfit:
+            raise EhrMisconfigured(str(unfit)) from None
         self._lock = threading.Lock()
         self._token: str | None = None
         self._token_ends = 0.0
@@ -146,16 +155,21 @@ class Wire:
                 self._token = None
 
     def _fetch_token(self, until: float | None) -> tuple[str, float]:
-        """SMART backend services with a client secret."""
+        """SMART backend services, by what a key pair signs or by a client secret."""
         settings = self.settings
         url = settings.token_url or self._token_address(until)
         form = {"grant_type": "client_credentials", "scope": settings.scope}
-        auth = (settings.client_id or "", settings.client_secret or "")
+        auth = None
+        if self._key is None:
+            auth = (settings.client_id or "", settings.client_secret or "")
+        else:
+            signed = self._key.assertion(settings.client_id or "", url)
+            form |= {"client_assertion_type": ASSERTION_TYPE, "client_assertion": signed}
         try:
             answer = self._caller.send("POST", url, {"Accept": "application/json"}, form, until, auth)
         except EhrFailure as failure:
             if failure.status and 400 <= failure.status < 500 and failure.status not in (408, 425, 429):
-                # The secret is wrong or revoked: a person must act.
+                # The secret or key is wrong or revoked, or our clock is: a person must act.
                 raise EhrFailure("unauthorized", failure.status) from None
             raise
         told = answer.content if isinstance(answer.content, dict) else {}
@@ -183,7 +197,7 @@ class Wire:
         raise EhrMisconfigured(
             "The EHR does not say where it gives tokens: neither .well-known/smart-configuration under its address nor"
             " its CapabilityStatement names a token endpoint. Ask its operator for SMART backend services, or leave"
-            " GLP1_EHR_CLIENT_ID and GLP1_EHR_CLIENT_SECRET out if it needs no token."
+            " GLP1_EHR_CLIENT_ID out if it needs no token."
         )
 
 

@@ -59,9 +59,8 @@ class Tools:
 
     @cached_property
     def ehr(self) -> Ehr:
-        client_id, secret = self.settings.ehr_credentials() or (None, None)
-        url = self.settings.ehr_base_url()
-        return Ehr(EhrSettings(url, client_id, secret, connect_timeout=1.0, read_timeout=PATIENCE))
+        url, known = self.settings.ehr_base_url(), self.settings.ehr_credentials()
+        return Ehr(EhrSettings(url, **known, connect_timeout=1.0, read_timeout=PATIENCE))
 
     @cached_property
     def crm(self) -> Crm:

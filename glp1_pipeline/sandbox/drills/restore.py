@@ -73,7 +73,7 @@ def _state(scene: Scene) -> dict[str, str]:
 
 
 def _unknown(scene: Scene) -> Unknown:
-    ehr = Ehr(EhrSettings(scene.site.ehr_url, *(scene.settings.ehr_credentials() or (None, None))))
+    ehr = Ehr(EhrSettings(scene.site.ehr_url, **scene.settings.ehr_credentials()))
     try:
         with scene.connect() as connection:
             return unknown_there(connection, ehr, scene.began_at)

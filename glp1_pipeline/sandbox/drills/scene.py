@@ -217,8 +217,7 @@ class Scene(Producer):
     @cached_property
     def proof(self) -> Proof:
         """Asked once, at the end: our ledger, the EHR beside the proxy and the CRM, read back."""
-        client_id, secret = self.settings.ehr_credentials() or (None, None)
-        ehr = Ehr(EhrSettings(self.site.ehr_url, client_id, secret))
+        ehr = Ehr(EhrSettings(self.site.ehr_url, **self.settings.ehr_credentials()))
         try:
             with self.connect() as connection:
                 return prove(connection, ehr, self.settings.crm_access(), self.cipher, self.charted, self.n_lines)
