@@ -1,7 +1,8 @@
 """Latency: from a drop's rename to its patient in the provider queue, beside an empty Dagster run on the same launcher.
 
-Here: one drop each few seconds with the floor in between, and a steady rate. Not here: the floor itself
-(`definitions`).
+Here: one drop each few seconds with the floor in between, and a steady rate. The floor is taken twice: with Dagster's
+storage as it comes, and with ours, which keeps its connection (`defs.storage`), by turns with the drops. Not here: the
+floor itself (`definitions`).
 """
 
 from __future__ import annotations
@@ -10,15 +11,19 @@ import argparse
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import orjson
 import psycopg
+import yaml
 
 from glp1_pipeline.adapters.settings import PROJECT, Settings
 from glp1_pipeline.domain.crosswalk import ACCOUNT
+from glp1_pipeline.sandbox.dagster_home import write_dagster_yaml
 from glp1_pipeline.sandbox.demo import prepare
 from glp1_pipeline.sandbox.stack import Modules, Stack
 from glp1_pipeline_tests.sample_inputs import clean_submission
@@ -43,22 +48,55 @@ def run(chosen: argparse.Namespace) -> None:
     with fresh_home() as settings:
         floor = settings.home / "floor"
         floor.mkdir()
-        extra = {"BENCH_FLOOR": str(floor), "PYTHONPATH": str(PROJECT)}
-        with Stack(
-            settings, prepare, say=_silent, modules=Modules(definitions="bench.definitions"), extra_env=extra
-        ) as s:
-            s.start()
-            if chosen.rate:
+        if chosen.rate:
+            with _started(settings, floor):
                 at_a_rate(settings, chosen, before)
-            else:
-                one_by_one(settings, floor, chosen, before)
+            return
+        with _started(settings, floor, as_dagster_comes=True):
+            plain = plain_floor(settings, floor, chosen)
+        with _started(settings, floor):
+            one_by_one(settings, floor, plain, chosen, before)
 
 
-def _silent(_: str) -> None:
-    pass
+@contextmanager
+def _started(settings: Settings, floor: Path, as_dagster_comes: bool = False) -> Iterator[None]:
+    extra = {"BENCH_FLOOR": str(floor), "PYTHONPATH": str(PROJECT)}
+    stack = Stack(
+        settings, prepare, say=lambda _: None, modules=Modules(definitions="bench.definitions"), extra_env=extra
+    )
+    write = _with_its_own_storage if as_dagster_comes else write_dagster_yaml
+    with patch("glp1_pipeline.sandbox.stack.write_dagster_yaml", write), stack:
+        stack.start()
+        yield
 
 
-def one_by_one(settings: Settings, floor: Path, chosen: argparse.Namespace, before: dict[str, Any]) -> None:
+def _with_its_own_storage(settings: Settings) -> Path:
+    folder = write_dagster_yaml(settings)
+    said = yaml.safe_load((folder / "dagster.yaml").read_text("utf-8"))
+    said["storage"] = {"postgres": {"postgres_url": {"env": "GLP1_DAGSTER_URL"}}}
+    (folder / "dagster.yaml").write_text(yaml.safe_dump(said), "utf-8")
+    return folder
+
+
+def plain_floor(settings: Settings, floor: Path, chosen: argparse.Namespace) -> list[float]:
+    """Seconds of empty runs of Dagster as it comes, one each few seconds and nothing else."""
+    dice, empty = random.Random(7), EmptyRuns(settings, floor)
+    for _ in range(WARM_UP):
+        empty.drop()
+        empty.wait()
+    empty.at.clear()
+    for _ in range(chosen.drops):
+        began = time.monotonic()
+        _sleep_until(began + dice.random() * chosen.every / 6)
+        empty.drop()
+        _sleep_until(began + chosen.every / 2)
+    empty.wait()
+    return empty.seconds()
+
+
+def one_by_one(
+    settings: Settings, floor: Path, plain: list[float], chosen: argparse.Namespace, before: dict[str, Any]
+) -> None:
     dice = random.Random(7)  # so that drops do not fall in step with the daemon's loop of five seconds
     road, empty = Drops(settings), EmptyRuns(settings, floor)
     for n in range(WARM_UP):
@@ -79,18 +117,22 @@ def one_by_one(settings: Settings, floor: Path, chosen: argparse.Namespace, befo
     empty.wait()
     time.sleep(chosen.every)  # the last run ends a moment after its patients entered the queue
     queued, succeeded, done = road.seconds(), empty.seconds(), road.run_seconds()
-    rows = [_row("an empty run: drop to success", succeeded, succeeded)]
-    rows.append(_row("glp1_pipeline: drop to provider queue", queued, succeeded))
-    rows.append(_row("glp1_pipeline: drop to success of its run", done, succeeded))
-    columns = ("", "n", "p50 s", "p95 s", "max s", "p50 ratio", "p95 ratio")
+    rows = [
+        _row("an empty run of Dagster as it comes: drop to success", plain, plain, succeeded),
+        _row("the same with the connection kept", succeeded, plain, succeeded),
+        _row("glp1_pipeline: drop to provider queue", queued, plain, succeeded),
+        _row("glp1_pipeline: drop to success of its run", done, plain, succeeded),
+    ]
+    columns = ("", "n", "p50 s", "p95 s", "max s", "p50 ratio", "p95 ratio", "p50 to kept", "p95 to kept")
     table(f"Latency: a drop each {chosen.every:g} s, {len(queued)} drops", columns, rows)
-    figures = {"columns": columns, "rows": rows, "floor": succeeded, "queued": queued, "run": done}
+    figures = {"columns": columns, "rows": rows, "plain": plain, "floor": succeeded, "queued": queued, "run": done}
     keep("latency", {"chosen": vars(chosen), **figures}, before)
 
 
-def _row(name: str, seconds: list[float], floor: list[float]) -> tuple:
+def _row(name: str, seconds: list[float], *floors: list[float]) -> tuple:
     p50, p95 = percentile(seconds, 0.5), percentile(seconds, 0.95)
-    return name, len(seconds), p50, p95, max(seconds), p50 / percentile(floor, 0.5), p95 / percentile(floor, 0.95)
+    ratios = [ratio for of in floors for ratio in (p50 / percentile(of, 0.5), p95 / percentile(of, 0.95))]
+    return name, len(seconds), p50, p95, max(seconds), *ratios
 
 
 def at_a_rate(settings: Settings, chosen: argparse.Namespace, before: dict[str, Any]) -> None:

@@ -278,7 +278,7 @@ class Settings:
                     "data_folder_in": str(folder / "queue"),
                     "data_folder_out": str(folder / "queue"),
                     "control_folder": str(folder / "control"),  # kombu's default would be the folder one stands in
-                    "polling_interval": 0.1,
+                    "polling_interval": 0.05,
                 },
             },
         )

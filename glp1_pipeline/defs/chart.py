@@ -112,7 +112,7 @@ class ChartConfig(dg.Config):
 def chart(context: dg.AssetExecutionContext, config: ChartConfig, road: Road):
     """Chart what is pending in the days of this run, or with scope WHOLE_DAY all that was received in them."""
     days = days_of(context)
-    with road.connect("glp1 chart") as connection:
+    with road.keep("glp1 chart") as connection:
         if config.scope is Scope.PENDING and today() in days:
             days += tuple(day for day in charts.pending_days(connection) if day > today())
         scope = charts.Scope(days=days, is_replay=config.scope is Scope.WHOLE_DAY)

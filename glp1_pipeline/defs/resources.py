@@ -119,7 +119,16 @@ class Road(dg.ConfigurableResource):
         return ledger.append(connection, self.contract, self.cipher, documents)
 
     def connect(self, name: str = "glp1") -> Store:
-        found = connect(self.settings, name)
-        if self._run_id:  # what is written by it says so: a rollback can ask for all that a run made or delivered
+        return self._of_this_run(connect(self.settings, name))
+
+    @contextmanager
+    def keep(self, name: str) -> Iterator[Store]:
+        """`connect`, for what runs do again and again."""
+        with store.kept(self.settings.store_url(), name) as found:
+            yield self._of_this_run(found)
+
+    def _of_this_run(self, found: Store) -> Store:
+        """What is written by it says so: a rollback can ask for all that a run made or delivered."""
+        if self._run_id:
             found.execute("select set_config('glp1.run_id', %s, false)", (self._run_id,))
         return found

@@ -48,7 +48,13 @@ def _instance(settings: Settings) -> dict[str, Any]:
     return {
         "telemetry": {"enabled": False},
         "nux": {"enabled": False},
-        "storage": {"postgres": {"postgres_url": {"env": "GLP1_DAGSTER_URL"}}},
+        "storage": {
+            "custom": {
+                "module": "glp1_pipeline.defs.storage",
+                "class": "Storage",
+                "config": {"postgres_url": {"env": "GLP1_DAGSTER_URL"}},
+            }
+        },
         # The queue of Dagster's other coordinator would add a second to each run. One run takes all that is pending,
         # so there is nothing to queue.
         "run_coordinator": {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"},

@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 import psycopg
 
 from glp1_pipeline.adapters import processes
-from glp1_pipeline.adapters.ehr import Ehr, EhrSettings
 from glp1_pipeline.adapters.postgres import EmbeddedPostgres, PostgresError
 from glp1_pipeline.adapters.retention import dagster_rows
 from glp1_pipeline.adapters.settings import Settings
@@ -97,8 +96,8 @@ class Stack:
         self._env = _inherited() | {"GLP1_HOME": str(self.settings.home)} | self._extra
         if self.settings.ehr_url is None:
             self._launch_ehr()
-        else:  # credentials that cannot be meant are told now, and not by each run
-            Ehr(EhrSettings(self.settings.ehr_url, **self.settings.ehr_credentials())).close()
+        else:
+            self.settings.ehr_credentials()  # a key that is not there is told now, and not by each run
         hook_port = self._port("crm_hook_port", f"the {RECEIVER}")
         if self.settings.crm_url is None:
             self._launch_crm(f"http://127.0.0.1:{hook_port}/crm")

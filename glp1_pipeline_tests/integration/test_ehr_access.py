@@ -99,7 +99,7 @@ def test_whom_it_does_not_know_opens_the_breaker_and_burns_no_try(world: World, 
 
 def test_a_refused_scope_opens_the_breaker(world: World) -> None:
     with FaultProxy(world.ehr_url) as proxy:
-        proxy.rule = lambda request: status(403) if request.method == "POST" and "token" not in request.path else None
+        proxy.plan(status(403))
         assert world.deliver(world.ehr(proxy.url, **KNOWN["a secret"])).stopped == "forbidden"
     assert [(s, tries) for _, s, tries, _ in world.writes()] == [("ready", 0)]
 
@@ -156,7 +156,8 @@ def test_the_key_that_the_command_makes_is_the_one_that_the_ehr_knows_us_by(tmp_
     assert (tmp_path / "secrets" / "ehr_client_key").stat().st_mode & 0o777 == 0o600
     smart = {"types": ["smart"], "smart_clients": [{"client_id": US, "scopes": "system/*.*", "jwks": first}]}
     known = Settings.from_env({"GLP1_HOME": str(tmp_path), "GLP1_EHR_CLIENT_ID": US}).ehr_credentials()
-    with run_ehr(tmp_path / "ehr", smart) as process:
+    (tmp_path / "there").mkdir()
+    with run_ehr(tmp_path / "there", smart) as process:
         world = World(url, process.url)
         (patient,) = world.patients(1)
         world.plan(patient, patient.chart(1, "Anna"))
