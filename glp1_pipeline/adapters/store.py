@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, LiteralString, cast
@@ -105,8 +106,10 @@ def connect(url: str, name: str) -> Store:
     return store
 
 
-_idle: dict[tuple[str, int], Store] = {}
-"""By address and process: a forked one must not speak over its parent's connection."""
+KEPT_SECONDS = 60.0
+"""Unused for longer a connection is not trusted: what stands between two machines forgets it, and tells neither."""
+_idle: dict[tuple[str, int], tuple[float, Store]] = {}
+"""By address and process (a forked one must not speak over its parent's connection): since when it is idle."""
 
 
 @contextmanager
@@ -115,21 +118,24 @@ def kept(url: str, name: str) -> Iterator[Store]:
     one takes four milliseconds, and until it knows our tables as long again as charting an event. A piece of work that
     fails leaves none behind."""
     place = url, os.getpid()
-    store = _idle.pop(place, None)
-    if store is None or not _begins_anew(store, name):
-        store = connect(url, name)
+    since, store = _idle.pop(place, (0.0, None))
+    if store is not None and not (time.monotonic() - since < KEPT_SECONDS and _begins_anew(store, name)):
+        store.close()
+        store = None
+    store = store or connect(url, name)
     try:
         yield store
     except BaseException:
         with store:  # it is closed, and tells no value
             raise
-    if store.info.transaction_status != TransactionStatus.IDLE or _idle.setdefault(place, store) is not store:
+    is_clean = store.info.transaction_status == TransactionStatus.IDLE
+    if not is_clean or _idle.setdefault(place, (time.monotonic(), store))[1] is not store:
         store.close()
 
 
 @atexit.register
 def _close_kept() -> None:
-    for (_, process), store in _idle.items():
+    for (_, process), (_, store) in _idle.items():
         if process == os.getpid():
             store.close()
 
@@ -140,6 +146,5 @@ def _begins_anew(store: Store, name: str) -> bool:
     try:
         store.execute(said + sql.SQL(SESSION))
     except psycopg.Error:
-        store.close()
         return False
     return True

@@ -16,6 +16,8 @@ from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.utils import pg_url_from_config
 from sqlalchemy import Engine, create_engine
 
+from ..adapters.store import KEPT_SECONDS
+
 
 class Storage(DagsterPostgresStorage):
     def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
@@ -37,6 +39,8 @@ _engines: dict[tuple[str, int], Engine] = {}
 
 
 def _one_kept(url: str) -> Engine:
-    """One connection is kept, and tried before it is used, for Postgres may have been restarted; who comes while it is
-    in use gets another for as long."""
-    return create_engine(url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=-1, pool_pre_ping=True)
+    """One connection is kept for a minute, and tried before it is used, for Postgres may have been restarted; who comes
+    while it is in use gets another for as long."""
+    return create_engine(
+        url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=-1, pool_pre_ping=True, pool_recycle=KEPT_SECONDS
+    )

@@ -86,6 +86,15 @@ def test_one_that_went_away_meanwhile_is_replaced(url: str, watch: psycopg.Conne
         assert store.execute("select 1").fetchone() == (1,)
 
 
+def test_one_that_nobody_used_for_a_minute_is_not_trusted(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands between two machines may have forgotten it: the first word over it would wait for an answer for long."""
+    with kept(url, "first") as store:
+        old = pid_of(store)
+    monkeypatch.setattr("glp1_pipeline.adapters.store.KEPT_SECONDS", 0.0)
+    with kept(url, "second") as store:
+        assert pid_of(store) != old
+
+
 def test_a_forked_process_has_a_connection_of_its_own(url: str, watch: psycopg.Connection) -> None:
     with kept(url, "parent") as store:
         ours = pid_of(store)
