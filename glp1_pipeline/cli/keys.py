@@ -19,7 +19,7 @@ ACTOR = click.option("--actor", required=True, help="Who wants it, as an opaque 
 REASON = click.option("--reason", required=True, help="Why, in words without a value.")
 
 
-@click.group(short_help="the keys that bodies are sealed with, passwords, our key for the EHR")
+@click.group(short_help="keys of sealed bodies, passwords, our key for the EHR")
 def keys() -> None:
     """The keys that bodies are sealed with, while the system runs.
 

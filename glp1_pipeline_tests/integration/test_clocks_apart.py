@@ -28,6 +28,8 @@ def given(road: SmallRoad) -> Any:
         def connect(self, name: str = "") -> psycopg.Connection:
             return psycopg.connect(road.url, autocommit=True)
 
+        keep = connect
+
     return Given()
 
 
