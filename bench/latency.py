@@ -32,6 +32,8 @@ from .place import fresh_home
 from .results import keep, machine, percentile, table
 
 WARM_UP = 3
+AT_REST = 11.0
+"""Two of the daemon's loops: the quick drops of the warm-up wait for the next one, and so would those that follow."""
 PATIENCE = 120.0
 
 
@@ -85,11 +87,12 @@ def plain_floor(settings: Settings, floor: Path, chosen: argparse.Namespace) -> 
         empty.drop()
         empty.wait()
     empty.at.clear()
+    time.sleep(AT_REST)
     for _ in range(chosen.drops):
         began = time.monotonic()
         _sleep_until(began + dice.random() * chosen.every / 6)
         empty.drop()
-        _sleep_until(began + chosen.every / 2)
+        _sleep_until(began + chosen.every)
     empty.wait()
     return empty.seconds()
 
@@ -106,6 +109,7 @@ def one_by_one(
         empty.wait()
     road.at.clear()
     empty.at.clear()
+    time.sleep(AT_REST)
     for n in range(WARM_UP, WARM_UP + chosen.drops):
         began = time.monotonic()
         _sleep_until(began + dice.random() * chosen.every / 6)

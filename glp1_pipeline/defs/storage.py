@@ -1,46 +1,91 @@
-"""Dagster's records in Postgres, over a connection that each process keeps.
+"""Dagster's records in Postgres, over connections that each process keeps.
 
 Dagster's own storage opens a connection for each statement, since there are many instances in a process and each would
-have a pool of its own: two to five milliseconds of a run's hundred events, on another machine or by TLS a multiple.
-Here the pool is the process's. Not here: what is recorded, and the pools of the web server, which Dagster makes itself.
+have a pool of its own, and asks at each event anew what columns its tables have: a quarter of a second of each run of
+ours, on another machine or by TLS a multiple. Here both are the process's. Not here: what is recorded, and the pools of
+the web server, which Dagster makes itself.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from dagster._serdes import ConfigurableClassData
-from dagster_postgres import DagsterPostgresStorage
+from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 from dagster_postgres.utils import pg_url_from_config
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine
 
 from ..adapters.store import KEPT_SECONDS
 
 
+@dataclass(frozen=True)
+class _Shared:
+    """What all instances of a process have together."""
+
+    engine: Engine
+    there: set[str] = field(default_factory=set)
+    """Tables and columns that were seen. Only a new release of Dagster adds any, and with it each process is new."""
+    indexes: dict[str, bool] = field(default_factory=dict)
+
+
+_shared: dict[tuple[str, int], _Shared] = {}
+"""By address and process: a forked one must not speak over its parent's connection."""
+
+
+def _of_this_process(url: str) -> _Shared:
+    """Two connections are kept for a minute, for most work and what is asked within it, and tried before they are used,
+    since Postgres may have been restarted; who comes meanwhile gets another for as long."""
+    place = url, os.getpid()
+    if place not in _shared:
+        _shared[place] = _Shared(
+            create_engine(
+                url,
+                isolation_level="AUTOCOMMIT",
+                pool_size=2,
+                max_overflow=-1,
+                pool_pre_ping=True,
+                pool_recycle=int(KEPT_SECONDS),
+            )
+        )
+    return _shared[place]
+
+
 class Storage(DagsterPostgresStorage):
     def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
-        place = postgres_url, os.getpid()
         # Whether the tables are there is asked by the first instance of a process alone.
-        super().__init__(postgres_url, should_autocreate_tables=place not in _engines, inst_data=inst_data)
-        if place not in _engines:
-            _engines[place] = _one_kept(postgres_url)
+        is_first = (postgres_url, os.getpid()) not in _shared
+        super().__init__(postgres_url, should_autocreate_tables=is_first, inst_data=inst_data)
+        shared = _of_this_process(postgres_url)
+        self._event_log_storage = _Events(postgres_url, shared)
         for part in (self._run_storage, self._event_log_storage, self._schedule_storage):
-            part._engine = _engines[place]
+            part._engine = shared.engine
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Storage:
         return cls(pg_url_from_config(config_value), inst_data)
 
 
-_engines: dict[tuple[str, int], Engine] = {}
-"""By address and process: a forked one must not speak over its parent's connection."""
+class _Events(PostgresEventLogStorage):
+    def __init__(self, url: str, shared: _Shared) -> None:
+        super().__init__(url, should_autocreate_tables=False)
+        self._there, self._secondary_index_cache = shared.there, shared.indexes
 
+    def has_table(self, table_name: str) -> bool:
+        if table_name not in self._there and super().has_table(table_name):
+            self._there.add(table_name)
+        return table_name in self._there
 
-def _one_kept(url: str) -> Engine:
-    """One connection is kept for a minute, and tried before it is used, for Postgres may have been restarted; who comes
-    while it is in use gets another for as long."""
-    return create_engine(
-        url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=-1, pool_pre_ping=True, pool_recycle=KEPT_SECONDS
-    )
+    def has_asset_key_col(self, column_name: str) -> bool:
+        # Within a transaction Dagster asks by the method below; here it would first take a connection for it.
+        return self._known(column_name) or super().has_asset_key_col(column_name)
+
+    def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
+        if not self._known(column_name) and super()._has_asset_key_col_on_connection(conn, column_name):
+            self._there.add(f"asset_keys.{column_name}")
+        return self._known(column_name)
+
+    def _known(self, column_name: str) -> bool:
+        return f"asset_keys.{column_name}" in self._there

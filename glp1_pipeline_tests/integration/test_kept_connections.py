@@ -144,7 +144,7 @@ def _sessions(watch: psycopg.Connection) -> int:
     return row[0]
 
 
-def test_the_runs_of_a_process_record_their_events_over_one_connection(dagster_url: str, home: str) -> None:
+def test_the_runs_of_a_process_record_all_their_events_over_the_connections_of_the_first(dagster_url: str, home: str) -> None:
     with dg.DagsterInstance.from_config(home) as instance:
         assert dg.materialize([told], instance=instance).success
     with psycopg.connect(dagster_url, autocommit=True) as watch:
@@ -153,8 +153,7 @@ def test_the_runs_of_a_process_record_their_events_over_one_connection(dagster_u
             with dg.DagsterInstance.from_config(home) as instance:
                 run = dg.materialize([told], instance=instance)
                 assert len(instance.all_logs(run.run_id)) > 10
-        # A second one now and then, while the first is in use; Dagster's own storage opens sixty a run.
-        assert _sessions(watch) - before < 10
+        assert _sessions(watch) - before <= 1  # this one's own; Dagster's own storage opens sixty a run
 
 
 def test_a_run_goes_on_recording_after_postgres_ended_all_connections(dagster_url: str, home: str) -> None:
