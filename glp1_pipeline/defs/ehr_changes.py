@@ -19,7 +19,7 @@ from .resources import Road
 from .ticks import WAIT_SECONDS, has_just_failed, running, wait_until
 
 LOOK_EVERY_SECONDS = 25
-"""A tick looks once and then listens for a hint until it is over; the next begins at a multiple of 5 s."""
+"""A tick looks once and then listens for a hint until it is over; the next begins within a second."""
 BUSY_SECONDS = 0.5
 WHOLE_ROUND_EVERY = timedelta(minutes=5)
 """However quiet it is: deletions, and what the EHR shows late, are seen by a whole round alone."""

@@ -9,8 +9,9 @@ import dagster as dg
 
 PAUSE_SECONDS = 15.0
 WAIT_SECONDS = 24.0
-"""How long a tick waits for a drop. The daemon starts ticks at multiples of 5 s, so one that ends a second before such
-a moment leaves nobody listening for a second; one that ends just after it, for five. A tick may last 60 s."""
+"""How long a tick waits for a drop. Our daemon starts the next within a second; Dagster's own at a multiple of 5 s, so
+one that ends a second before leaves nobody listening for a second; one that ends just after, for five. A tick may last
+60 s."""
 IN_PROGRESS = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING,
                dg.DagsterRunStatus.STARTED]  # fmt: skip
 

@@ -115,7 +115,9 @@ class Stack:
         self._launch_receiver(hook_port)
         watch = ["-m", "glp1_pipeline.cli", "alerts", "watch"]
         self._launch(WATCH, watch, self._log_says(WATCH, "watching"))
-        self._launch(DAEMON, ["-m", "dagster._daemon", "run", "-w", str(WORKSPACE)], self._has_begun(DAEMON))
+        self._launch(
+            DAEMON, ["-m", "glp1_pipeline.sandbox.daemon", "run", "-w", str(WORKSPACE)], self._has_begun(DAEMON)
+        )
         self._launch(WORKER, self._worker_arguments(), self._log_says(WORKER, "ready."), grace=20)
         web = ["-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(ui_port), "-w", str(WORKSPACE)]
         self._launch(WEB, web, _answers(f"http://127.0.0.1:{ui_port}/server_info"))

@@ -19,6 +19,7 @@ from glp1_pipeline.adapters.charts import save
 from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline.definitions import defs
 from glp1_pipeline.defs import followup as wiring
+from glp1_pipeline.sandbox import daemon
 from glp1_pipeline.sandbox.dagster_home import write_dagster_yaml
 from glp1_pipeline.sandbox.stack import CODE_THREADS
 from glp1_pipeline_tests import treatments
@@ -222,6 +223,11 @@ def test_the_sensor_is_on_rings_in_its_tick_and_starts_no_run(road: SmallRoad, m
     assert moments(road) == [("followup.requested", 1)]
     road.chart()
     assert tick(road) == "no moment was reached"
+
+
+def test_dagsters_daemon_looks_as_often_as_ours_tells_it():
+    assert daemon.sensor.MIN_INTERVAL_LOOP_TIME == 1.0
+    assert "MIN_INTERVAL_LOOP_TIME" in daemon.sensor.execute_sensor_iteration_loop.__code__.co_names
 
 
 def test_there_is_room_for_every_sensor_that_listens_and_for_others(tmp_path: Path):

@@ -144,7 +144,9 @@ def _sessions(watch: psycopg.Connection) -> int:
     return row[0]
 
 
-def test_the_runs_of_a_process_record_all_their_events_over_the_connections_of_the_first(dagster_url: str, home: str) -> None:
+def test_the_runs_of_a_process_record_all_their_events_over_the_connections_of_the_first(
+    dagster_url: str, home: str
+) -> None:
     with dg.DagsterInstance.from_config(home) as instance:
         assert dg.materialize([told], instance=instance).success
     with psycopg.connect(dagster_url, autocommit=True) as watch:

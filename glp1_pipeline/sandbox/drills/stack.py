@@ -43,7 +43,7 @@ def _broker_gone(scene: Scene) -> None:
 
 def _two_daemons(scene: Scene) -> None:
     site = _site(scene)
-    argv = [sys.executable, "-m", "dagster._daemon", "run", "-w", str(WORKSPACE)]
+    argv = [sys.executable, "-m", "glp1_pipeline.sandbox.daemon", "run", "-w", str(WORKSPACE)]
     ports = {"GLP1_CODE_PORT": "code_port", "GLP1_METRICS_PORT": "metrics_port"}
     env = dagster_env(scene.settings) | {name: str(scene.settings.state.get(key)) for name, key in ports.items()}
 
