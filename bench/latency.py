@@ -33,7 +33,7 @@ from .results import keep, machine, percentile, table
 
 WARM_UP = 3
 AT_REST = 11.0
-"""Two of the daemon's loops: the quick drops of the warm-up wait for the next one, and so would those that follow."""
+"""The quick drops of the warm-up wait for the daemon's next look, and so might those that follow at once."""
 PATIENCE = 120.0
 
 
@@ -54,19 +54,19 @@ def run(chosen: argparse.Namespace) -> None:
             with _started(settings, floor):
                 at_a_rate(settings, chosen, before)
             return
-        with _started(settings, floor, as_dagster_comes=True):
+        with _started(settings, floor, own_storage=True):
             plain = plain_floor(settings, floor, chosen)
         with _started(settings, floor):
             one_by_one(settings, floor, plain, chosen, before)
 
 
 @contextmanager
-def _started(settings: Settings, floor: Path, as_dagster_comes: bool = False) -> Iterator[None]:
+def _started(settings: Settings, floor: Path, own_storage: bool = False) -> Iterator[None]:
     extra = {"BENCH_FLOOR": str(floor), "PYTHONPATH": str(PROJECT)}
     stack = Stack(
         settings, prepare, say=lambda _: None, modules=Modules(definitions="bench.definitions"), extra_env=extra
     )
-    write = _with_its_own_storage if as_dagster_comes else write_dagster_yaml
+    write = _with_its_own_storage if own_storage else write_dagster_yaml
     with patch("glp1_pipeline.sandbox.stack.write_dagster_yaml", write), stack:
         stack.start()
         yield
@@ -81,7 +81,7 @@ def _with_its_own_storage(settings: Settings) -> Path:
 
 
 def plain_floor(settings: Settings, floor: Path, chosen: argparse.Namespace) -> list[float]:
-    """Seconds of empty runs of Dagster as it comes, one each few seconds and nothing else."""
+    """Seconds of empty runs over Dagster's own storage, one each few seconds and nothing else."""
     dice, empty = random.Random(7), EmptyRuns(settings, floor)
     for _ in range(WARM_UP):
         empty.drop()
@@ -100,7 +100,7 @@ def plain_floor(settings: Settings, floor: Path, chosen: argparse.Namespace) -> 
 def one_by_one(
     settings: Settings, floor: Path, plain: list[float], chosen: argparse.Namespace, before: dict[str, Any]
 ) -> None:
-    dice = random.Random(7)  # so that drops do not fall in step with the daemon's loop of five seconds
+    dice = random.Random(7)  # so that drops do not fall in step with the daemon's looks
     road, empty = Drops(settings), EmptyRuns(settings, floor)
     for n in range(WARM_UP):
         road.drop(n)
@@ -122,7 +122,7 @@ def one_by_one(
     time.sleep(chosen.every)  # the last run ends a moment after its patients entered the queue
     queued, succeeded, done = road.seconds(), empty.seconds(), road.run_seconds()
     rows = [
-        _row("an empty run of Dagster as it comes: drop to success", plain, plain, succeeded),
+        _row("an empty run over Dagster's own storage: drop to success", plain, plain, succeeded),
         _row("the same with the connection kept", succeeded, plain, succeeded),
         _row("glp1_pipeline: drop to provider queue", queued, plain, succeeded),
         _row("glp1_pipeline: drop to success of its run", done, plain, succeeded),

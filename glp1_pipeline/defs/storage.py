@@ -1,8 +1,8 @@
 """Dagster's records in Postgres, over connections that each process keeps.
 
 Dagster's own storage opens a connection for each statement, since there are many instances in a process and each would
-have a pool of its own, and asks at each event anew what columns its tables have: a quarter of a second of each run of
-ours, on another machine or by TLS a multiple. Here both are the process's. Not here: what is recorded, and the pools of
+have a pool of its own, and asks at each event anew what columns its tables have: a second of each run of ours, on
+another machine or by TLS a multiple. Here both are the process's. Not here: what is recorded, and the pools of
 the web server, which Dagster makes itself.
 """
 
@@ -40,16 +40,11 @@ def _of_this_process(url: str) -> _Shared:
     since Postgres may have been restarted; who comes meanwhile gets another for as long."""
     place = url, os.getpid()
     if place not in _shared:
-        _shared[place] = _Shared(
-            create_engine(
-                url,
-                isolation_level="AUTOCOMMIT",
-                pool_size=2,
-                max_overflow=-1,
-                pool_pre_ping=True,
-                pool_recycle=int(KEPT_SECONDS),
-            )
-        )
+        engine = create_engine(
+            url, isolation_level="AUTOCOMMIT", pool_size=2, max_overflow=-1, pool_pre_ping=True,
+            pool_recycle=int(KEPT_SECONDS),
+        )  # fmt: skip
+        _shared.setdefault(place, _Shared(engine))  # of two threads one is first
     return _shared[place]
 
 

@@ -15,6 +15,7 @@ import pytest
 from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline.adapters.store import Store, StoreFault, kept
 from glp1_pipeline.sandbox.dagster_home import write_dagster_yaml
+from glp1_pipeline.sandbox.drills.programs import wait_until
 from glp1_pipeline_tests.small_road import empty_database
 
 
@@ -55,7 +56,7 @@ def test_what_is_done_at_once_has_a_connection_each_and_one_is_kept(url: str, wa
     with kept(url, "one") as one, kept(url, "two") as two:
         assert pid_of(one) != pid_of(two)
     ours = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
-    assert _soon(lambda: watch.execute(ours).fetchone() == (1,))
+    wait_until(lambda: watch.execute(ours).fetchone() == (1,), 5, "more than one is kept")
 
 
 def test_a_piece_of_work_that_fails_leaves_no_connection_and_no_value(url: str, watch: psycopg.Connection) -> None:
@@ -193,12 +194,3 @@ def test_threads_that_record_at_once_do_not_wait_for_each_other(dagster_url: str
             thread.join(30)
         said = [entry.message for entry in instance.all_logs(run.run_id)]
         assert said.count("at once") == 80
-
-
-def _soon(is_so, seconds: float = 5.0) -> bool:
-    ends = threading.Event()
-    for _ in range(int(seconds / 0.05)):
-        if is_so():
-            return True
-        ends.wait(0.05)
-    return False

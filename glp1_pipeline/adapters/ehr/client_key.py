@@ -73,6 +73,13 @@ class ClientKey:
         }
         return jwt.encode(claims, self._private, self._algorithm, headers={"kid": self._public["kid"]})
 
+    def form(self, client_id: str, token_url: str) -> dict[str, str]:
+        """What a token is asked with, beside what is asked for."""
+        return {
+            "client_assertion_type": ASSERTION_TYPE,
+            "client_assertion": self.assertion(client_id, token_url),
+        }
+
     def registered(self) -> dict[str, Any]:
         """The public half as a JWK Set."""
         return {"keys": [self._public]}

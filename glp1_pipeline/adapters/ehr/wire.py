@@ -9,13 +9,15 @@ import re
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from glp1_pipeline.domain.outbox import Trouble
 
 from ..calls import Caller, CallFailure, Limits, is_safe
-from .client_key import ASSERTION_TYPE, ClientKey, UnfitKey
+
+if TYPE_CHECKING:
+    from .client_key import ClientKey
 
 JSON_TYPE = "application/fhir+json"
 SMART_CONFIGURATION, STATEMENT = "/.well-known/smart-configuration", "/metadata"
@@ -105,10 +107,7 @@ class Wire:
         )
         self._caller = _EhrCaller("EHR", settings.url, limits, settings.ca_file)
         self.base = self._caller.base
-        try:
-            self._key = ClientKey(settings.client_key) if settings.client_key else None
-        except UnfitKey as unfit:
-            raise EhrMisconfigured(str(unfit)) from None
+        self._key = _client_key(settings.client_key) if settings.client_key else None
         self._lock = threading.Lock()
         self._token: str | None = None
         self._token_ends = 0.0
@@ -163,8 +162,7 @@ class Wire:
         if self._key is None:
             auth = (settings.client_id or "", settings.client_secret or "")
         else:
-            signed = self._key.assertion(settings.client_id or "", url)
-            form |= {"client_assertion_type": ASSERTION_TYPE, "client_assertion": signed}
+            form |= self._key.form(settings.client_id or "", url)
         try:
             answer = self._caller.send("POST", url, {"Accept": "application/json"}, form, until, auth)
         except EhrFailure as failure:
@@ -199,6 +197,15 @@ class Wire:
             " its CapabilityStatement names a token endpoint. Ask its operator for SMART backend services, or leave"
             " GLP1_EHR_CLIENT_ID out if it needs no token."
         )
+
+
+def _client_key(pem: str) -> ClientKey:
+    from .client_key import ClientKey, UnfitKey  # 34 ms of every start, for those alone who have a key
+
+    try:
+        return ClientKey(pem)
+    except UnfitKey as unfit:
+        raise EhrMisconfigured(str(unfit)) from None
 
 
 def _token_address_in(told: Any) -> str | None:
