@@ -109,12 +109,17 @@ def url_of_who_counts(url: str) -> str:
 
 
 def empty_tables(connection: psycopg.Connection) -> None:
-    """Take every row out of our tables."""
+    """Take every row out of our tables. Those without a row are left: truncating all takes a fifth of a second."""
     tables = connection.execute(
         "select schemaname, tablename from pg_tables where schemaname in ('phi', 'ops') and tablename <> 'schema_version'"
     ).fetchall()
-    names = sql.SQL(", ").join(sql.Identifier(*table) for table in tables)
-    connection.execute(sql.SQL("truncate {}").format(names))
+    asked = sql.SQL(" union all ").join(
+        sql.SQL("select {}, {} where exists (select from {})").format(*table, sql.Identifier(*table))
+        for table in tables
+    )
+    names = [sql.Identifier(*table) for table in connection.execute(asked).fetchall()]
+    if names:
+        connection.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(names)))
 
 
 def connect(url: str, name: str = "small road") -> psycopg.Connection:
@@ -126,6 +131,12 @@ def without_crm(contract: Contract) -> Contract:
     return contract.model_copy(update={"crm": {}})
 
 
+@cache
+def contract_without_crm() -> Contract:
+    """One for all: what is worked out of a contract is kept by which it is."""
+    return without_crm(contract())
+
+
 @dataclass
 class SmallRoad:
     """One database and one folder, with all that the steps need."""
@@ -133,7 +144,7 @@ class SmallRoad:
     url: str = field(repr=False)
     folder: Path
     connection: psycopg.Connection
-    contract: Contract = field(default_factory=lambda: without_crm(contract()), repr=False)
+    contract: Contract = field(default_factory=contract_without_crm, repr=False)
     cipher: Cipher = field(default_factory=lambda: Cipher(RING))
     named: tuple[str, ...] = field(
         default_factory=lambda: tuple(f"/{name}/" for kind in contract().event_types.values() for name in kind.emitters)
