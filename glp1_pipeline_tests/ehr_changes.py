@@ -14,14 +14,14 @@ import psycopg
 import requests
 from psycopg.types.json import Jsonb
 
-from glp1_pipeline import contracts
 from glp1_pipeline.adapters.ehr import Ehr
 from glp1_pipeline.adapters.ehr.polling import KINDS, Polled, poll_changes
 from glp1_pipeline.domain.fhir.elements import PATIENT_SYSTEM, RESOURCE_SYSTEM
 from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.deliveries import Patient, World
+from glp1_pipeline_tests.sample_inputs import contract
 
-CONTRACT = contracts.load()
+CONTRACT = contract()
 
 
 def begin_now(world: World) -> None:

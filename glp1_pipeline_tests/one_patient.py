@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from glp1_pipeline.contracts import load
 from glp1_pipeline.domain.charting import Claimed, Copy, Known, PatientOutcome, decide, read
 from glp1_pipeline.domain.contract import Contract
 from glp1_pipeline.domain.events import parse_event
 from glp1_pipeline.domain.refill import Refill, Tick
+from glp1_pipeline_tests.sample_inputs import contract
 
-CONTRACT = load()
+CONTRACT = contract()
 PATIENT = "11111111-2222-5333-8444-555555555555"
 NOW = datetime(2027, 11, 30, tzinfo=UTC)
 

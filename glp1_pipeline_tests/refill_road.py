@@ -17,9 +17,9 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-from glp1_pipeline import contracts
 from glp1_pipeline.adapters import clock
 from glp1_pipeline.cli import main
+from glp1_pipeline.defs.resources import contract
 from glp1_pipeline_tests import refills, treatments
 from glp1_pipeline_tests.refills import checkin, intake, requested
 from glp1_pipeline_tests.small_road import RING, SmallRoad, small_road
@@ -41,7 +41,7 @@ def reachable_road(url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> I
     for name, value in {"GLP1_HOME": str(folder), "GLP1_DATABASE_URL": url, "GLP1_DAGSTER_DATABASE_URL": url}.items():
         monkeypatch.setenv(name, value)
     with small_road(url, folder) as made:
-        yield made.under(contracts.load())
+        yield made.under(contract())
 
 
 def begin_lately(monkeypatch: pytest.MonkeyPatch, day: float) -> None:

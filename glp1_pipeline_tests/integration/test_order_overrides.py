@@ -14,7 +14,6 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from glp1_pipeline import contracts
 from glp1_pipeline.adapters import matches, orders
 from glp1_pipeline.cli import main
 from glp1_pipeline.defs import override_order as wiring
@@ -26,12 +25,13 @@ from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.circle import Circle
 from glp1_pipeline_tests.refill_road import Store, ask, begin_lately, patient_of, reachable_road, say
 from glp1_pipeline_tests.refills import intake
+from glp1_pipeline_tests.sample_inputs import contract
 from glp1_pipeline_tests.small_road import SmallRoad, empty_tables, submission
 from glp1_pipeline_tests.treatments import at, dispensed, let_through, ordered
 
 from .conftest import EhrProcess
 
-CONTRACT = contracts.load()
+CONTRACT = contract()
 TEXT = "Wendell Canary brought the records of three months"
 SKIP, EARLY = "skip_a_step_up", "step_up_before_min_days"
 TREATMENTS = ("medication_courses", "medication_transitions", "tasks")

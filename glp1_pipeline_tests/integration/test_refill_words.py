@@ -13,7 +13,6 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from glp1_pipeline import contracts
 from glp1_pipeline.adapters.refills import explain, saying
 from glp1_pipeline.cli import main
 from glp1_pipeline.cli.refill_word import RESOLUTIONS
@@ -32,9 +31,10 @@ from glp1_pipeline_tests.refill_road import (
     stands,
 )
 from glp1_pipeline_tests.refills import by_provider, checkin, overridden
+from glp1_pipeline_tests.sample_inputs import contract
 from glp1_pipeline_tests.small_road import SmallRoad
 
-CONTRACT = contracts.load()
+CONTRACT = contract()
 TEXT = "seen by video, Wendell Canary eats and drinks"
 
 

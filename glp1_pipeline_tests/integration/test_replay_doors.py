@@ -16,7 +16,6 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from glp1_pipeline import contracts
 from glp1_pipeline.adapters import hops, matches, metrics, replay
 from glp1_pipeline.adapters.balance import Balance
 from glp1_pipeline.adapters.balance_parts import Part
@@ -26,7 +25,7 @@ from glp1_pipeline.defs.matches import decide_match
 from glp1_pipeline.defs.partitions import today
 from glp1_pipeline.defs.recovery import count_ledger, of_today
 from glp1_pipeline.defs.replay import replay_events
-from glp1_pipeline.defs.resources import Road
+from glp1_pipeline.defs.resources import Road, contract
 from glp1_pipeline_tests.small_road import (
     RING,
     SmallRoad,
@@ -49,7 +48,7 @@ def road(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     monkeypatch.setenv("GLP1_DATABASE_URL", url)
     monkeypatch.setenv("GLP1_DAGSTER_DATABASE_URL", url)
     with small_road(url, tmp_path) as made:
-        yield made.under(contracts.load())
+        yield made.under(contract())
 
 
 def ask(*arguments: str, code: int = 0) -> Any:

@@ -8,14 +8,14 @@ from typing import Any
 import orjson
 import pytest
 
-from glp1_pipeline.contracts import load
 from glp1_pipeline.domain import fhir, gates
 from glp1_pipeline.domain.charting import Claimed, Copy, Decided, Known, decide, make_ready, read
 from glp1_pipeline.domain.events import Event
+from glp1_pipeline_tests.sample_inputs import contract
 
 from .submissions import full_answers, submission
 
-CONTRACT = load()
+CONTRACT = contract()
 USUAL = submission(full_answers())
 
 

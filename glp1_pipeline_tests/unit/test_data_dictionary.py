@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from glp1_pipeline.contracts import load
 from glp1_pipeline.contracts.dictionary import REFRESH, render
+from glp1_pipeline_tests.sample_inputs import contract
 
 PAGE = Path(__file__).parents[2] / "docs" / "data-dictionary.md"
-CONTRACT = load()
+CONTRACT = contract()
 
 
 def test_the_page_in_docs_is_what_the_contract_says_now():

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from glp1_pipeline import contracts
 from glp1_pipeline.domain import fhir
 from glp1_pipeline.domain.changes import Said, read_change
 from glp1_pipeline.domain.chart import Reported, resolve
 from glp1_pipeline.domain.events import Change
 from glp1_pipeline.domain.fhir.elements import CODE_SYSTEM, HL7, LOINC, RESOURCE_SYSTEM, SNOMED, UCUM
 from glp1_pipeline.domain.mapping import map_submission
+from glp1_pipeline_tests.sample_inputs import contract
 
 from .submissions import full_answers, submission
 
-CONTRACT = contracts.load()
+CONTRACT = contract()
 PATIENT = "9d3f3c9e-0000-4000-8000-00000000ca9a"
 SEEN_AT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 DOCTOR = {"reference": "Practitioner/7"}

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glp1_pipeline.contracts import load
 from glp1_pipeline.domain.contract import Contract
 from glp1_pipeline.domain.events import (
     REASONS,
@@ -22,10 +21,11 @@ from glp1_pipeline.domain.events import (
     questionnaire_response_to_submission,
 )
 from glp1_pipeline.domain.mapping import map_submission
+from glp1_pipeline_tests.sample_inputs import contract
 
 from .submissions import full_answers
 
-CONTRACT: Contract = load()
+CONTRACT: Contract = contract()
 REMOVED = object()
 
 

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glp1_pipeline import contracts
 from glp1_pipeline.domain import fhir
 from glp1_pipeline.domain.events import Submission
 from glp1_pipeline.domain.mapping.told import spelled
 from glp1_pipeline_tests.fhir_rules import as_sent, problems
+from glp1_pipeline_tests.sample_inputs import contract
 
-CONTRACT = contracts.load()
+CONTRACT = contract()
 
 
 def response(answers: dict[str, Any], **changed: Any) -> dict[str, Any]:

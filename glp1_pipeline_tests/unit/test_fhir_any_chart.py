@@ -14,7 +14,6 @@ from fhir.resources.R4B import get_fhir_model_class
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from glp1_pipeline import contracts
 from glp1_pipeline.domain import fhir
 from glp1_pipeline.domain.chart import Reported, Value, resolve
 from glp1_pipeline.domain.contract import Field
@@ -22,8 +21,9 @@ from glp1_pipeline.domain.events import Submission
 from glp1_pipeline.domain.flags import RaisedFlag
 from glp1_pipeline.domain.tasks import TaskNeed
 from glp1_pipeline_tests.fhir_rules import bundle_problems
+from glp1_pipeline_tests.sample_inputs import contract
 
-CONTRACT = contracts.load()
+CONTRACT = contract()
 PATIENT = "9d3f3c9e-canary"
 
 text = st.text(min_size=1, max_size=20)

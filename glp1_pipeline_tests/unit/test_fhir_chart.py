@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from glp1_pipeline import contracts
 from glp1_pipeline.domain import fhir
 from glp1_pipeline.domain.chart import Chart, Reported, Value, resolve
 from glp1_pipeline.domain.flags import RaisedFlag
 from glp1_pipeline.domain.tasks import TaskNeed
 from glp1_pipeline_tests.fhir_rules import problems
+from glp1_pipeline_tests.sample_inputs import contract
 
-CONTRACT = contracts.load()
+CONTRACT = contract()
 PATIENT = "canary-1"
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 UNKNOWN, DECLINED = {"null": "unknown"}, {"null": "declined"}

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from glp1_pipeline.contracts import load
 from glp1_pipeline.domain import flags
 from glp1_pipeline.domain.chart import Chart, Reported, Value, resolve
+from glp1_pipeline_tests.sample_inputs import contract
 
-CONTRACT = load()
+CONTRACT = contract()
 NOON = datetime(2026, 3, 10, 18, 0, tzinfo=UTC)
 GIVEN = {"status": "given", "version": "2026-01", "at": "2026-03-10T12:00:00-06:00"}
 

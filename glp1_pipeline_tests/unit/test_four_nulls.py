@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from glp1_pipeline.contracts import load
 from glp1_pipeline.domain import fhir
 from glp1_pipeline.domain.chart import Reported, Value, resolve
 from glp1_pipeline.domain.events import Submission
 from glp1_pipeline.domain.followup import read_checkin
 from glp1_pipeline.domain.mapping import map_submission
 from glp1_pipeline_tests.fhir_rules import as_sent, problems
+from glp1_pipeline_tests.sample_inputs import contract
 
 from .submissions import submission
 
-CONTRACT = load()
+CONTRACT = contract()
 PATIENT = "canary-1"
 FIELDS = sorted(CONTRACT.asked["3.0.0"])
 ASKED_IN_CHECKIN = sorted(CONTRACT.asked_in_checkin)

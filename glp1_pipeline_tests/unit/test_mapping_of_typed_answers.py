@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glp1_pipeline.contracts import load
 from glp1_pipeline.domain.fhir import questionnaire_response
 from glp1_pipeline.domain.followup import read_checkin
 from glp1_pipeline.domain.mapping import map_submission
 from glp1_pipeline_tests.fhir_rules import as_sent
+from glp1_pipeline_tests.sample_inputs import contract
 
 from .submissions import submission
 
-CONTRACT = load()
+CONTRACT = contract()
 
 
 def read(field: str, raw: Any, version: str = "3.0.0") -> dict[str, Any]:

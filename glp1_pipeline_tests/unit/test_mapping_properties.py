@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glp1_pipeline.contracts import load
 from glp1_pipeline.domain.contract import Contract
 from glp1_pipeline.domain.mapping import EDGE_CASES, NOTES, Mapped, map_submission
+from glp1_pipeline_tests.sample_inputs import contract
 
 from .submissions import full_answers, submission
 
-CONTRACT: Contract = load()
+CONTRACT: Contract = contract()
 FIELDS = sorted(CONTRACT.asked["3.0.0"])
 VERSIONS = st.sampled_from(CONTRACT.form_versions)
 CAUSE = {"value", "null", "held"}

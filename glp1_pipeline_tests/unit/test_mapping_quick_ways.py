@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glp1_pipeline.contracts import load
 from glp1_pipeline.domain.contract import Contract, Field, fold
 from glp1_pipeline.domain.mapping import map_submission
 from glp1_pipeline.domain.mapping.people import e164
 from glp1_pipeline.domain.mapping.records import Parts
 from glp1_pipeline.domain.mapping.text import bare
+from glp1_pipeline_tests.sample_inputs import contract
 
 from .submissions import full_answers, submission
 from .test_mapping_properties import FIELDS, HOSTILE, JSON, TEXT
 
-CONTRACT: Contract = load()
+CONTRACT: Contract = contract()
 SPELLINGS = sorted({spelling for known in CONTRACT.codes.values() for spelling in known})
 NULLS = sorted(CONTRACT.codes["null_answers"])
 CHANGES = st.sampled_from([str, str.upper, str.capitalize, lambda text: f" {text}", lambda text: f"{text}\u200b"])

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from glp1_pipeline.contracts import load
 from glp1_pipeline.domain.downtime import in_words
 from glp1_pipeline.domain.events import Change, parse_event
 from glp1_pipeline.domain.medication import Course, Fact, fold, told
 from glp1_pipeline_tests.one_patient import Patient
 from glp1_pipeline_tests.refills import checkin, day, intake
+from glp1_pipeline_tests.sample_inputs import contract
 from glp1_pipeline_tests.treatments import at, dispensed, let_through, message, ordered, resource, said, taken
 
-CONTRACT = load()
+CONTRACT = contract()
 RULES = CONTRACT.medication
 START = [ordered(0, 0.25), dispensed(3, 0.25)]
 STEP = [*START, ordered(28, 0.5), dispensed(31, 0.5)]

@@ -11,8 +11,9 @@ from glp1_pipeline.contracts import HERE, ContractError, load
 from glp1_pipeline.contracts.dictionary import render
 from glp1_pipeline.domain.medication import may_let_through
 from glp1_pipeline.domain.medication_model import NEVER_OVERRIDDEN, PREVIOUS
+from glp1_pipeline_tests.sample_inputs import contract
 
-CONTRACT = load()
+CONTRACT = contract()
 RULES = CONTRACT.medication
 
 

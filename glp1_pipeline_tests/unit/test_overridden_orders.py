@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glp1_pipeline.contracts import load
 from glp1_pipeline.domain.events import Change, Refused, parse_event
 from glp1_pipeline.domain.medication import Fact, fold, told
 from glp1_pipeline.domain.medication_model import NEVER_OVERRIDDEN
 from glp1_pipeline_tests.one_patient import Patient
 from glp1_pipeline_tests.refills import checkin, intake, requested
+from glp1_pipeline_tests.sample_inputs import contract
 from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, let_through, ordered, request, resource, said, taken
 from glp1_pipeline_tests.unit.test_medication import (
     START,
@@ -27,7 +27,7 @@ from glp1_pipeline_tests.unit.test_medication import (
 )
 from glp1_pipeline_tests.unit.test_medication_told import ANY_JSON
 
-CONTRACT = load()
+CONTRACT = contract()
 RULES = CONTRACT.medication
 SKIP, EARLY, KEEPS, ABOVE = (
     "skip_a_step_up", "step_up_before_min_days", "maintenance_at_starting_dose", "start_above_first_step",

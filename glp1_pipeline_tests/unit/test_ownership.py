@@ -8,11 +8,11 @@ from typing import Any, get_args
 
 import pytest
 
-from glp1_pipeline.contracts import load
 from glp1_pipeline.domain.contract import STAGES, ConflictRule, Ownership
 from glp1_pipeline.domain.ownership import EXPLAINED, RULES, Case, Ruling, Value, Word, adds, join, rank, same, settle
+from glp1_pipeline_tests.sample_inputs import contract
 
-CONTRACT = load()
+CONTRACT = contract()
 OLD, NEW = {"value": "old"}, {"value": "new"}
 
 

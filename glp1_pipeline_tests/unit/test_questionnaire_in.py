@@ -15,7 +15,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from glp1_pipeline.contracts import load
 from glp1_pipeline.domain import fhir
 from glp1_pipeline.domain.contract import Field
 from glp1_pipeline.domain.events import Refused, Submission, parse_event, questionnaire_response_to_submission
@@ -23,10 +22,11 @@ from glp1_pipeline.domain.followup import read_checkin
 from glp1_pipeline.domain.mapping import map_submission
 from glp1_pipeline_tests.fhir_rules import as_sent
 from glp1_pipeline_tests.refills import checkin
+from glp1_pipeline_tests.sample_inputs import contract
 
 from .submissions import full_answers, submission
 
-CONTRACT = load()
+CONTRACT = contract()
 FORM, CHECKIN = CONTRACT.form_id, CONTRACT.checkin.form_id
 REASON = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 REASONS = {"unknown": "asked-unknown", "declined": "asked-declined", "not_applicable": "not-applicable"}

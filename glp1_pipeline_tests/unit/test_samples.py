@@ -20,7 +20,6 @@ from typing import Any
 import pytest
 
 from glp1_pipeline.adapters import documents, ledger
-from glp1_pipeline.contracts import load
 from glp1_pipeline.domain.charting import Claimed, Copy, Known, PatientOutcome, decide, read
 from glp1_pipeline.domain.crosswalk import ACCOUNT
 from glp1_pipeline.domain.events import Change, Refused, Submission, parse_event
@@ -29,8 +28,9 @@ from glp1_pipeline.domain.refill import Refill, Tick
 from glp1_pipeline.sandbox.samples import MOMENTS, REFILL, Sample, instant, samples, treatment_differs
 from glp1_pipeline_tests import sample_inputs
 from glp1_pipeline_tests.one_patient import reached
+from glp1_pipeline_tests.sample_inputs import contract
 
-CONTRACT = load()
+CONTRACT = contract()
 STORIES = samples()
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 """When our ledger received all of it: later than any sample says of itself, so that what it says decides."""
