@@ -15,14 +15,6 @@ settings.load_profile("steady")
 # What these expect is told as a test's own expectation is: with both sides of what is not the same.
 pytest.register_assert_rewrite("glp1_pipeline_tests.deliveries", "glp1_pipeline_tests.ledgers")
 
-
-def pytest_collection_finish() -> None:
-    """What was imported is no garbage: looking through it again and again takes a sixth of the time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(5_000, 20, 20)
-
-
 STACK = "glp1_pipeline_tests/pipeline/"
 
 
@@ -36,3 +28,10 @@ class ByServers(LoadFileScheduling):
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByServers:
     return ByServers(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported is no garbage: looking through it again and again takes a sixth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5_000, 20, 20)

@@ -126,15 +126,11 @@ def connect(url: str, name: str = "small road") -> psycopg.Connection:
     return psycopg.connect(url, autocommit=True, application_name=name)
 
 
-def without_crm(contract: Contract) -> Contract:
-    """The contract of a program that has no CRM: the EHR is the only one who is told anything."""
-    return contract.model_copy(update={"crm": {}})
-
-
 @cache
 def contract_without_crm() -> Contract:
-    """One for all: what is worked out of a contract is kept by which it is."""
-    return without_crm(contract())
+    """That of a program that has no CRM: the EHR is the only one who is told anything. One for all tests, since what is
+    worked out of a contract is kept by which it is."""
+    return contract().model_copy(update={"crm": {}})
 
 
 @dataclass
