@@ -10,7 +10,7 @@ import pytest
 
 from glp1_pipeline.domain import fhir
 from glp1_pipeline.domain.chart import Chart, Reported, Value, resolve
-from glp1_pipeline.domain.flags import RaisedFlag
+from glp1_pipeline.domain.flags import RaisedFlag, evaluate
 from glp1_pipeline.domain.tasks import TaskNeed
 from glp1_pipeline_tests.fhir_rules import problems
 from glp1_pipeline_tests.sample_inputs import contract
@@ -267,6 +267,31 @@ def test_a_flag_shows_its_code_and_how_bad_it_is():
     assert flag["extension"][0]["valueCode"] == "amber"
     assert codes(flag["code"])[0] == "MTC_FAMILY"
     assert flag["status"] == "active"
+
+
+@pytest.mark.parametrize(
+    ("flag_id", "answers"),
+    [
+        ("MTC_FAMILY", {"hx.mtc_family": "yes"}),  # a relative's
+        ("MTC_FAMILY", {"hx.mtc_family": UNKNOWN}),
+        ("PREGNANT", {"preg.status": "possible"}),
+        ("SUICIDE_ATTEMPT_HX", {"hx.suicide": "past"}),  # thoughts, or an attempt
+        ("THYROID_CA_NONMTC", {"hx.thyroid_other": "yes"}),  # a nodule, or a cancer
+        ("ESRD_DIALYSIS", {"hx.kidney": "dialysis"}),
+        ("SUD_UNTREATED", {"hx.substance": "untreated"}),  # whichever substance
+        ("BP_STAGE2", {"vitals.bp": {"systolic": 165, "diastolic": 95}}),  # one reading
+    ],
+)
+def test_a_flag_has_no_standard_code_of_a_finding_that_the_patient_did_not_tell(flag_id, answers):
+    raised = {flag_id: RaisedFlag(flag_id, "amber", tuple(answers), "event-0")}
+    chart = told(answers)
+    assert evaluate(CONTRACT, chart).keys() >= {flag_id}
+    assert codes(sure(one(chart, "Flag", flag_id, flags=raised))["code"]) == [flag_id]
+
+
+def test_a_flag_has_the_standard_code_where_it_is_just_what_the_patient_told():
+    raised = {"T1DM": RaisedFlag("T1DM", "red", ("hx.t1dm",), "event-0")}
+    assert codes(sure(one(told({"hx.t1dm": "yes"}), "Flag", "T1DM", flags=raised))["code"]) == ["T1DM", "46635009"]
 
 
 def test_a_flag_that_stands_no_more_is_written_as_inactive_under_its_old_id_whatever_it_was():

@@ -19,7 +19,6 @@ COMORBIDITIES = "comorbidities"
 """The code set that a condition's code may be borrowed from."""
 _KEPT = 10_000
 """Concepts kept for the next chart: all declared ones many times over, and no end of memory for others."""
-_SNOMED_ONLY = re.compile(r"\d{6,18}")
 _SNOMED_FIRST = re.compile(r"\s*(\d{6,18})\b")
 
 
@@ -71,11 +70,6 @@ class Tables:
         rule = self.contract.flags.get(flag)
         match = _SNOMED_FIRST.match(rule.snomed) if rule else None
         return match[1] if match else None
-
-    def only_snomed(self, flag: str) -> str | None:
-        """The SNOMED code of a flag, where it has one alone: choosing among several would be a guess."""
-        rule = self.contract.flags.get(flag)
-        return rule.snomed if rule and _SNOMED_ONLY.fullmatch(rule.snomed) else None
 
 
 @kept
