@@ -36,7 +36,6 @@ BY_HAND = "task/"
 """How a report begins that tells what became of a task: task/kind/cause/event it rested on/outcome. Of a task that was
 done in the EHR no event is known."""
 EDITED = "resolve-edit-conflict"
-UNMAPPED = "unmapped"
 MEDICINES = "med.current_list"
 ALLERGENS = "allergy.list"
 
@@ -157,7 +156,7 @@ def _needs(
         need("clarify-contradiction", contradiction)
     for name, cause in {*_held(chart), *_unmapped(chart), *_unmapped_allergens(chart)}:
         if name not in red:
-            need(_held_code(name, cause), f"{name}:{cause}")
+            need(_held_code(name), f"{name}:{cause}")
     for name, why in gate_result.missing:
         if (why == "stale" and name.startswith("anthro.")) or (name, why) == ("bmi", "not_accepted"):
             need("verify-weight", f"{name}:{why}")
@@ -277,12 +276,12 @@ def _first_field(contract: Contract, gate_result: GateResult, name: str) -> str:
     return next((r.fields[0] for r in requirements if r.name == name and r.need == "any"), name)
 
 
-def _held_code(name: str, cause: str) -> str:
+def _held_code(name: str) -> str:
     """Who can settle an answer that could not be mapped: who knows bodies, people, drugs; else who asks the patient."""
     if name.startswith("anthro."):
         return "verify-weight"
     if name.startswith(("demo.dob", "demo.legal", "demo.sex", "id.")):
         return "resolve-identity"
-    if name.startswith(("med.", "allergy.", "rx.")) or cause.startswith(UNMAPPED):
+    if name.startswith(("med.", "allergy.", "rx.")):
         return "reconcile-medications"
     return "clarify-answer"

@@ -63,7 +63,9 @@ def test_family_mtc_unknown_goes_to_the_provider_and_declined_to_the_patient():
     [
         ("med.current_list", "unmapped_code", "reconcile-medications"),
         ("allergy.list", "unreadable", "reconcile-medications"),
-        ("hx.comorbidities", "unmapped_code", "reconcile-medications"),
+        ("hx.comorbidities", "unmapped_code", "clarify-answer"),
+        ("consent.sms", "unmapped_code", "clarify-answer"),
+        ("demo.state_at_visit", "unmapped_code", "clarify-answer"),
         ("anthro.weight", "implausible_weight", "verify-weight"),
         ("anthro.height", "ambiguous_height", "verify-weight"),
         ("demo.dob", "ambiguous_date", "resolve-identity"),
