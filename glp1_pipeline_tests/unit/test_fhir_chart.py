@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -102,6 +103,26 @@ def test_a_stated_weight_is_preliminary_in_the_patients_voice_and_points_to_the_
     ]
     assert weight["effectiveDateTime"] == "2026-03-01"
     assert weight["valueQuantity"]["value"] == 98.43
+
+
+def test_a_weight_of_a_check_in_does_not_borrow_the_day_or_the_scale_of_the_weight_before():
+    how = {"anthro.weight_measured_at": "2026-03-01", "anthro.weight_method": "clinic"}
+    first = told({"anthro.weight": 98.4, "anthro.height": 170.0, **how}).submissions[0]
+    at = NOON + timedelta(days=35)
+
+    def weighed(values: dict[str, Value], **changes: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        later = replace(first, event_id="event-1", submission_id="sub-1", authored_at=at, received_at=at, values=values)
+        chart = resolve(CONTRACT, PATIENT, [first, replace(later, **changes)])
+        return sure(one(chart, "Observation", "anthro.weight")), sure(one(chart, "Observation", "bmi"))
+
+    light: dict[str, Value] = {"anthro.weight": {"value": 93.1}}
+    for observation in weighed(light, source="followup"):
+        assert observation["effectiveDateTime"] == "2026-04-06T12:00:00Z"
+        assert "method" not in observation
+    dated, _ = weighed(light | {"anthro.weight_measured_at": {"value": "2026-04-05"}}, source="followup")
+    assert (dated["effectiveDateTime"], dated.get("method")) == ("2026-04-05", None)
+    corrected, _ = weighed(light, status="amended")  # a slip of the same weighing
+    assert (corrected["effectiveDateTime"], codes(corrected["method"])) == ("2026-03-01", ["clinic"])
 
 
 def test_nothing_points_to_the_answers_of_a_draft():
