@@ -358,6 +358,7 @@ def condition(code: dict[str, Any], clinical: str = "active", verification: str 
     [
         (concept(SNOMED, "38341003"), "active", {"hx.comorbidities": ["htn"]}),
         (concept(SNOMED, "44054006"), "active", {"hx.comorbidities": ["t2dm"], "hx.t2dm": "yes"}),
+        (concept(SNOMED, "53741008"), "active", {"hx.comorbidities": ["cvd"]}),
         (concept(SNOMED, "255032005"), "inactive", {"hx.mtc_personal": "yes"}),
         (concept(SNOMED, "197456007"), "active", {"hx.pancreatitis": "current"}),
         (concept(SNOMED, "197456007"), "resolved", {"hx.pancreatitis": "past"}),

@@ -253,6 +253,13 @@ def test_what_is_said_again_stands_again():
     assert codes(sure(one(chart, "Condition", "hx.men2"))["verificationStatus"]) == ["unconfirmed"]
 
 
+def test_a_stroke_is_not_written_as_hardened_arteries_of_the_heart():
+    condition = sure(one(told({"hx.comorbidities": ["cvd"]}), "Condition", "hx.comorbidities/cvd"))
+    assert codes(condition["code"]) == ["cvd"]
+    assert condition["code"]["text"] == "disease of the heart or of blood vessels"
+    assert CONTRACT.codes["comorbidities"]["stroke"].code == "cvd"
+
+
 def test_no_allergies_is_a_code_and_an_unnamed_one_is_not_lost():
     assert codes(sure(one(told({"allergy.any": "no"}), "AllergyIntolerance", "allergy.any"))["code"]) == ["716186003"]
     assert "not named" in sure(one(told({"allergy.any": "yes"}), "AllergyIntolerance", "allergy.any"))["code"]["text"]
