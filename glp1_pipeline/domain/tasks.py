@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from .chart import Chart
+from .chart import Chart, Reported, Value
 from .contract import EHR, Contract
 from .declared import kept
 from .flags import Facts, RaisedFlag
 from .flags.facts import unanswered
 from .flags.medicines import GLP1, groups_in
 from .gates import GateResult
+from .mapping.contradictions import find_contradictions
 from .overruling import ELEMENTS
 from .ownership import adds, record_of, verified_record
 
@@ -249,11 +250,19 @@ def _unmapped_allergens(chart: Chart) -> Iterable[tuple[str, str]]:
 
 
 def _contradictions(chart: Chart) -> Iterable[str]:
-    """Those of the newest full submission and of what amended it; a full one answers everything anew."""
+    """Those of the newest full submission and of what amended it, taken together: an amendment may end one, and make
+    one. A full one answers everything anew."""
+    own: list[Reported] = []
     for report in reversed(chart.counted):
-        yield from report.contradictions
+        own.append(report)
         if report.status == "completed":
-            return
+            break
+    if len(own) == 1:  # as nearly always
+        return own[0].contradictions
+    told: dict[str, Value] = {}
+    for report in reversed(own):
+        told |= {n: value for n, value in report.values.items() if value.get("null") != "absent" or n not in told}
+    return find_contradictions(told, (edge for value in told.values() for edge in value.get("edges", ())))
 
 
 def _has_work(name: str, why: str, needs: Iterable[tuple[str, str]], flags: Mapping[str, RaisedFlag]) -> bool:
