@@ -345,6 +345,25 @@ def test_a_medicine_whose_name_begins_like_a_denial_is_a_substance():
     assert values(say(allergy("No Doz tablets")))["allergy.any"] == "yes"
 
 
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ({"coding": [{"system": SNOMED, "code": "60001007", "display": "Not pregnant"}]}, "no"),
+        ({"coding": [{"system": LOINC, "code": "LA26683-5"}], "text": "Not pregnant"}, "no"),
+        ({"text": "Pregnant"}, "yes"),
+    ],
+)
+def test_a_code_that_nobody_signed_is_heard_by_its_words_where_they_are_a_known_spelling(found, told: str):
+    assert values(say(observation("82810-3", valueCodeableConcept=found))) == {"preg.status": told}
+
+
+def test_words_that_say_two_things_or_something_unknown_are_held():
+    two = {"text": "Not pregnant", "coding": [{"system": SNOMED, "code": "1", "display": "Pregnant"}]}
+    for found in (two, {"text": "Negative"}):
+        said = say(observation("82810-3", valueCodeableConcept=found))
+        assert [(problem.field, problem.cause) for problem in said.problems] == [("preg.status", "unmapped_code")]
+
+
 def condition(code: dict[str, Any], clinical: str = "active", verification: str = "confirmed") -> dict[str, Any]:
     return {
         "resourceType": "Condition", "code": code, "asserter": DOCTOR,
