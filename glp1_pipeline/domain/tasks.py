@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from .chart import Chart
+from .chart import Chart, Reported, Value
 from .contract import EHR, Contract
 from .declared import kept
 from .flags import Facts, RaisedFlag
 from .flags.facts import unanswered
 from .flags.medicines import GLP1, groups_in
 from .gates import GateResult
+from .mapping.contradictions import find_contradictions
 from .overruling import ELEMENTS
 from .ownership import adds, record_of, verified_record
 
@@ -36,7 +37,6 @@ BY_HAND = "task/"
 """How a report begins that tells what became of a task: task/kind/cause/event it rested on/outcome. Of a task that was
 done in the EHR no event is known."""
 EDITED = "resolve-edit-conflict"
-UNMAPPED = "unmapped"
 MEDICINES = "med.current_list"
 ALLERGENS = "allergy.list"
 
@@ -157,7 +157,7 @@ def _needs(
         need("clarify-contradiction", contradiction)
     for name, cause in {*_held(chart), *_unmapped(chart), *_unmapped_allergens(chart)}:
         if name not in red:
-            need(_held_code(name, cause), f"{name}:{cause}")
+            need(_held_code(name), f"{name}:{cause}")
     for name, why in gate_result.missing:
         if (why == "stale" and name.startswith("anthro.")) or (name, why) == ("bmi", "not_accepted"):
             need("verify-weight", f"{name}:{why}")
@@ -250,11 +250,19 @@ def _unmapped_allergens(chart: Chart) -> Iterable[tuple[str, str]]:
 
 
 def _contradictions(chart: Chart) -> Iterable[str]:
-    """Those of the newest full submission and of what amended it; a full one answers everything anew."""
+    """Those of the newest full submission and of what amended it, taken together: an amendment may end one, and make
+    one. A full one answers everything anew."""
+    own: list[Reported] = []
     for report in reversed(chart.counted):
-        yield from report.contradictions
+        own.append(report)
         if report.status == "completed":
-            return
+            break
+    if len(own) == 1:  # as nearly always
+        return own[0].contradictions
+    told: dict[str, Value] = {}
+    for report in reversed(own):
+        told |= {n: value for n, value in report.values.items() if value.get("null") != "absent" or n not in told}
+    return find_contradictions(told, (edge for value in told.values() for edge in value.get("edges", ())))
 
 
 def _has_work(name: str, why: str, needs: Iterable[tuple[str, str]], flags: Mapping[str, RaisedFlag]) -> bool:
@@ -277,12 +285,12 @@ def _first_field(contract: Contract, gate_result: GateResult, name: str) -> str:
     return next((r.fields[0] for r in requirements if r.name == name and r.need == "any"), name)
 
 
-def _held_code(name: str, cause: str) -> str:
+def _held_code(name: str) -> str:
     """Who can settle an answer that could not be mapped: who knows bodies, people, drugs; else who asks the patient."""
     if name.startswith("anthro."):
         return "verify-weight"
     if name.startswith(("demo.dob", "demo.legal", "demo.sex", "id.")):
         return "resolve-identity"
-    if name.startswith(("med.", "allergy.", "rx.")) or cause.startswith(UNMAPPED):
+    if name.startswith(("med.", "allergy.", "rx.")):
         return "reconcile-medications"
     return "clarify-answer"

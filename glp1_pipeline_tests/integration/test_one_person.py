@@ -197,6 +197,22 @@ def test_a_merge_leaves_one_chart_and_the_ehr_knows_which_patient_is_out_of_use(
     assert road.balance().faults == []
 
 
+def test_nothing_that_one_of_two_told_stays_with_the_other_whatever_kind_of_resource_it_is(road: SmallRoad):
+    history = {"hx.gallbladder": "removed", "hx.bariatric": ">=12mo", "hx.transplant": "yes", "hx.mtc_family": "yes"}
+    history |= {"hx.pancreatitis": "past", "allergy.any": "yes", "allergy.list": [{"substance": "penicillin"}]}
+    road.send(submission(1), submission(2, **history))
+    keeps, goes = record(road, "canary-0000001"), record(road, "canary-0000002")
+    told = {key.partition("/")[0] for key in in_ehr(road, goes)}
+    before = living(in_ehr(road, keeps)).keys()
+    decide(road, "merge", keeps, goes)
+    assert told >= {"Procedure", "Condition", "FamilyMemberHistory", "AllergyIntolerance"}
+    assert {key.partition("/")[0] for key in living(in_ehr(road, goes))} == {"Patient", "Provenance"}
+    assert [r for key, r in living(in_ehr(road, keeps)).items() if key.startswith("Procedure/")]
+    decide(road, "unmerge", keeps, goes)
+    now = living(in_ehr(road, keeps)).keys()
+    assert {key for key in now - before if not key.startswith("Provenance/")} == set()
+
+
 def test_later_events_under_the_old_id_reach_the_survivor(road: SmallRoad):
     second = submission(2)
     road.send(submission(1), second)

@@ -312,9 +312,56 @@ def test_an_allergy_that_a_provider_refutes_is_that_row_withdrawn(verification: 
     assert withdrawn(said)["allergy.list"][0]["code"] == "penicillin"
 
 
-@pytest.mark.parametrize("code", [concept(SNOMED, "716186003"), {"text": "No known drug allergies"}])
+@pytest.mark.parametrize(
+    "code",
+    [
+        concept(SNOMED, "716186003"),
+        concept(SNOMED, "409137002"),
+        concept(SNOMED, "409137002", "No known drug allergy"),
+        {"text": "No known drug allergies"},
+        {"text": "No known drug allergy"},
+        {"text": "Denies any medication allergies."},
+    ],
+)
 def test_no_allergies_is_a_no_and_never_a_substance(code: dict[str, Any]):
     assert values(say(allergy("", code=code))) == {"allergy.any": "no"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        concept(SNOMED, "429625007", "No known food allergy"),
+        concept(SNOMED, "428607008"),
+        {"text": "No known food allergies"},
+        {"text": "No known latex allergy"},
+        {"text": "No allergy to penicillin"},
+    ],
+)
+def test_no_allergy_to_something_else_is_neither_a_no_nor_a_yes_nor_a_substance(code: dict[str, Any]):
+    assert values(say(allergy("", code=code))) == {}
+
+
+def test_a_medicine_whose_name_begins_like_a_denial_is_a_substance():
+    assert values(say(allergy("No Doz tablets")))["allergy.any"] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ({"coding": [{"system": SNOMED, "code": "60001007", "display": "Not pregnant"}]}, "no"),
+        ({"coding": [{"system": LOINC, "code": "LA26683-5"}], "text": "Not pregnant"}, "no"),
+        ({"text": "Pregnant"}, "yes"),
+    ],
+)
+def test_a_code_that_nobody_signed_is_heard_by_its_words_where_they_are_a_known_spelling(found, told: str):
+    assert values(say(observation("82810-3", valueCodeableConcept=found))) == {"preg.status": told}
+
+
+def test_words_that_say_two_things_or_something_unknown_are_held():
+    two = {"text": "Not pregnant", "coding": [{"system": SNOMED, "code": "1", "display": "Pregnant"}]}
+    for found in (two, {"text": "Negative"}):
+        said = say(observation("82810-3", valueCodeableConcept=found))
+        assert [(problem.field, problem.cause) for problem in said.problems] == [("preg.status", "unmapped_code")]
 
 
 def condition(code: dict[str, Any], clinical: str = "active", verification: str = "confirmed") -> dict[str, Any]:
@@ -330,9 +377,16 @@ def condition(code: dict[str, Any], clinical: str = "active", verification: str 
     [
         (concept(SNOMED, "38341003"), "active", {"hx.comorbidities": ["htn"]}),
         (concept(SNOMED, "44054006"), "active", {"hx.comorbidities": ["t2dm"], "hx.t2dm": "yes"}),
+        (concept(SNOMED, "53741008"), "active", {"hx.comorbidities": ["cvd"]}),
         (concept(SNOMED, "255032005"), "inactive", {"hx.mtc_personal": "yes"}),
         (concept(SNOMED, "197456007"), "active", {"hx.pancreatitis": "current"}),
         (concept(SNOMED, "197456007"), "resolved", {"hx.pancreatitis": "past"}),
+        (
+            concept(SNOMED, "235494005"),
+            "active",
+            {"hx.pancreatitis": "past"},
+        ),  # chronic: the amber flag's, not the acute one's
+        (concept("http://hl7.org/fhir/sid/icd-10-cm", "Z87.19"), "active", {"hx.pancreatitis": "past"}),  # a history
         (concept("http://hl7.org/fhir/sid/icd-10-cm", "E10.9"), "active", {"hx.t1dm": "yes"}),
         (concept(CODE_SYSTEM + ":pancreatitis", "current"), "resolved", {"hx.pancreatitis": "past"}),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from glp1_pipeline.domain import fhir
 from glp1_pipeline.domain.chart import Chart, Reported, Value, resolve
-from glp1_pipeline.domain.flags import RaisedFlag
+from glp1_pipeline.domain.flags import RaisedFlag, evaluate
 from glp1_pipeline.domain.tasks import TaskNeed
 from glp1_pipeline_tests.fhir_rules import problems
 from glp1_pipeline_tests.sample_inputs import contract
@@ -102,6 +103,26 @@ def test_a_stated_weight_is_preliminary_in_the_patients_voice_and_points_to_the_
     ]
     assert weight["effectiveDateTime"] == "2026-03-01"
     assert weight["valueQuantity"]["value"] == 98.43
+
+
+def test_a_weight_of_a_check_in_does_not_borrow_the_day_or_the_scale_of_the_weight_before():
+    how = {"anthro.weight_measured_at": "2026-03-01", "anthro.weight_method": "clinic"}
+    first = told({"anthro.weight": 98.4, "anthro.height": 170.0, **how}).submissions[0]
+    at = NOON + timedelta(days=35)
+
+    def weighed(values: dict[str, Value], **changes: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        later = replace(first, event_id="event-1", submission_id="sub-1", authored_at=at, received_at=at, values=values)
+        chart = resolve(CONTRACT, PATIENT, [first, replace(later, **changes)])
+        return sure(one(chart, "Observation", "anthro.weight")), sure(one(chart, "Observation", "bmi"))
+
+    light: dict[str, Value] = {"anthro.weight": {"value": 93.1}}
+    for observation in weighed(light, source="followup"):
+        assert observation["effectiveDateTime"] == "2026-04-06T12:00:00Z"
+        assert "method" not in observation
+    dated, _ = weighed(light | {"anthro.weight_measured_at": {"value": "2026-04-05"}}, source="followup")
+    assert (dated["effectiveDateTime"], dated.get("method")) == ("2026-04-05", None)
+    corrected, _ = weighed(light, status="amended")  # a slip of the same weighing
+    assert (corrected["effectiveDateTime"], codes(corrected["method"])) == ("2026-03-01", ["clinic"])
 
 
 def test_nothing_points_to_the_answers_of_a_draft():
@@ -232,6 +253,13 @@ def test_what_is_said_again_stands_again():
     assert codes(sure(one(chart, "Condition", "hx.men2"))["verificationStatus"]) == ["unconfirmed"]
 
 
+def test_a_stroke_is_not_written_as_hardened_arteries_of_the_heart():
+    condition = sure(one(told({"hx.comorbidities": ["cvd"]}), "Condition", "hx.comorbidities/cvd"))
+    assert codes(condition["code"]) == ["cvd"]
+    assert condition["code"]["text"] == "disease of the heart or of blood vessels"
+    assert CONTRACT.codes["comorbidities"]["stroke"].code == "cvd"
+
+
 def test_no_allergies_is_a_code_and_an_unnamed_one_is_not_lost():
     assert codes(sure(one(told({"allergy.any": "no"}), "AllergyIntolerance", "allergy.any"))["code"]) == ["716186003"]
     assert "not named" in sure(one(told({"allergy.any": "yes"}), "AllergyIntolerance", "allergy.any"))["code"]["text"]
@@ -267,6 +295,31 @@ def test_a_flag_shows_its_code_and_how_bad_it_is():
     assert flag["extension"][0]["valueCode"] == "amber"
     assert codes(flag["code"])[0] == "MTC_FAMILY"
     assert flag["status"] == "active"
+
+
+@pytest.mark.parametrize(
+    ("flag_id", "answers"),
+    [
+        ("MTC_FAMILY", {"hx.mtc_family": "yes"}),  # a relative's
+        ("MTC_FAMILY", {"hx.mtc_family": UNKNOWN}),
+        ("PREGNANT", {"preg.status": "possible"}),
+        ("SUICIDE_ATTEMPT_HX", {"hx.suicide": "past"}),  # thoughts, or an attempt
+        ("THYROID_CA_NONMTC", {"hx.thyroid_other": "yes"}),  # a nodule, or a cancer
+        ("ESRD_DIALYSIS", {"hx.kidney": "dialysis"}),
+        ("SUD_UNTREATED", {"hx.substance": "untreated"}),  # whichever substance
+        ("BP_STAGE2", {"vitals.bp": {"systolic": 165, "diastolic": 95}}),  # one reading
+    ],
+)
+def test_a_flag_has_no_standard_code_of_a_finding_that_the_patient_did_not_tell(flag_id, answers):
+    raised = {flag_id: RaisedFlag(flag_id, "amber", tuple(answers), "event-0")}
+    chart = told(answers)
+    assert evaluate(CONTRACT, chart).keys() >= {flag_id}
+    assert codes(sure(one(chart, "Flag", flag_id, flags=raised))["code"]) == [flag_id]
+
+
+def test_a_flag_has_the_standard_code_where_it_is_just_what_the_patient_told():
+    raised = {"T1DM": RaisedFlag("T1DM", "red", ("hx.t1dm",), "event-0")}
+    assert codes(sure(one(told({"hx.t1dm": "yes"}), "Flag", "T1DM", flags=raised))["code"]) == ["T1DM", "46635009"]
 
 
 def test_a_flag_that_stands_no_more_is_written_as_inactive_under_its_old_id_whatever_it_was():

@@ -115,6 +115,15 @@ def test_a_row_that_stays_listed_under_review_though_the_patient_left_it_out_sta
     assert one(resources, "AllergyIntolerance/allergy.list/latex") is None
 
 
+def test_that_there_are_no_allergies_does_not_stand_beside_one_that_a_provider_found():
+    told = said("intake", 0, allergy__any="no")
+    found = said("ehr", 1, "verified", allergy__list=[PENICILLIN], allergy__any="yes")
+    alone, both = (sure(one(written(*all_of), "AllergyIntolerance/allergy.any")) for all_of in ([told], [told, found]))
+    assert alone["verificationStatus"]["coding"][0]["code"] == "unconfirmed"
+    assert both["verificationStatus"]["coding"][0]["code"] == "entered-in-error"
+    assert "clinicalStatus" not in both
+
+
 def test_what_the_ehr_takes_back_of_its_own_was_never_ours():
     told = said("intake", 0, allergy__list=[LATEX])
     theirs = [said("ehr", n, allergy__list=[PENICILLIN], taken_back=n == 2) for n in (1, 2)]

@@ -321,6 +321,38 @@ def test_a_jump_of_weight_within_two_weeks_or_a_held_weight_is_implausible():
     }
 
 
+def weighed(kg: float, n: int, source: str = "intake") -> Reported:
+    """On day n."""
+    on = (NOON + timedelta(days=n - 1)).date().isoformat()
+    told = known(anthro__weight=kg, anthro__weight_measured_at=on)
+    return report(
+        n,
+        {**CLEAN, **told} if n == 1 else told,
+        status="completed" if n == 1 or source == "followup" else "amended",
+        source=source,
+    )
+
+
+@pytest.mark.parametrize("kg", [80.0, 92.1, 98.2, 104.3, 131.7])
+def test_just_a_tenth_in_two_weeks_is_no_jump_and_a_little_more_is_one(kg):
+    def found(now: float) -> bool:
+        chart = resolve(CONTRACT, "p1", [weighed(kg, 1), weighed(now, 15)])
+        return "WEIGHT_IMPLAUSIBLE" in flags.evaluate(CONTRACT, chart)
+
+    assert (found(round(kg * 0.9, 2)), found(round(kg * 1.1, 2))) == (False, False)
+    assert (found(round(kg * 0.9, 2) - 0.05), found(round(kg * 1.1, 2) + 0.05)) == (True, True)
+
+
+@pytest.mark.parametrize("kg", [80.0, 87.5, 95.0, 110.0, 122.5])
+def test_just_a_hundredth_a_week_is_not_too_fast_and_a_little_more_is(kg):
+    def found(now: float) -> bool:
+        chart = resolve(CONTRACT, "p1", [weighed(kg, 1), weighed(now, 29, "followup")])
+        return "WEIGHT_LOSS_TOO_FAST" in flags.evaluate(CONTRACT, chart)
+
+    assert not found(round(kg * 0.96, 2))
+    assert found(round(kg * 0.96, 2) - 0.05)
+
+
 def test_a_flag_names_the_event_that_its_evidence_came_from():
     chart = resolve(CONTRACT, "p1", [report(1), report(2, known(hx__men2="yes"), status="amended")])
     assert flags.evaluate(CONTRACT, chart)["MEN2"].event_id == "e2"

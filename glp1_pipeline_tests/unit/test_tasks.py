@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from glp1_pipeline.domain import flags, gates, tasks
-from glp1_pipeline.domain.chart import Chart, Reported, resolve
+from glp1_pipeline.domain.chart import Chart, Reported, Value, resolve
 
 from .test_flags import CLEAN, CONTRACT, GIVEN, chart_of, known, null, report, without
 from .test_gates import CHARTS, GATE
@@ -63,7 +63,9 @@ def test_family_mtc_unknown_goes_to_the_provider_and_declined_to_the_patient():
     [
         ("med.current_list", "unmapped_code", "reconcile-medications"),
         ("allergy.list", "unreadable", "reconcile-medications"),
-        ("hx.comorbidities", "unmapped_code", "reconcile-medications"),
+        ("hx.comorbidities", "unmapped_code", "clarify-answer"),
+        ("consent.sms", "unmapped_code", "clarify-answer"),
+        ("demo.state_at_visit", "unmapped_code", "clarify-answer"),
         ("anthro.weight", "implausible_weight", "verify-weight"),
         ("anthro.height", "ambiguous_height", "verify-weight"),
         ("demo.dob", "ambiguous_date", "resolve-identity"),
@@ -99,11 +101,24 @@ def test_some_flags_are_work_by_themselves(answers, code, cause):
     assert (code, cause) in keys(chart_of(**answers))
 
 
+INSULIN = known(med__current_list=[{"name": "Lantus", "class": "insulin"}])
+DENIED = ("clarify-contradiction", "diabetes_denied_insulin_listed")
+
+
 def test_each_contradiction_is_clarified_once():
-    one = dataclasses.replace(report(), contradictions=("insulin_without_diabetes",))
-    wanted = {REVIEW, ("clarify-contradiction", "insulin_without_diabetes")}
-    assert keys(resolve(CONTRACT, "p1", [one, dataclasses.replace(one, event_id="e2")])) == wanted
-    assert keys(resolve(CONTRACT, "p1", [one, report(2, {}, status="amended")])) == wanted
+    found = ("diabetes_denied_insulin_listed",)
+    one = dataclasses.replace(report(1, {**CLEAN, **INSULIN}), contradictions=found)
+    assert keys(resolve(CONTRACT, "p1", [one, dataclasses.replace(one, event_id="e2")])) == {REVIEW, DENIED}
+    assert keys(resolve(CONTRACT, "p1", [one, report(2, {}, status="amended")])) == {REVIEW, DENIED}
+    blank: dict[str, Value] = {"hx.t2dm": {"null": "absent"}}
+    assert keys(resolve(CONTRACT, "p1", [one, report(2, blank, status="amended")])) == {REVIEW, DENIED}
+
+
+def test_an_amendment_ends_a_contradiction_and_makes_one():
+    one = dataclasses.replace(report(1, {**CLEAN, **INSULIN}), contradictions=("diabetes_denied_insulin_listed",))
+    mended = report(2, known(med__current_list=[]), status="amended")
+    assert DENIED not in keys(resolve(CONTRACT, "p1", [one, mended]))
+    assert DENIED in keys(resolve(CONTRACT, "p1", [report(1), report(2, INSULIN, status="amended")]))
 
 
 def test_a_new_full_submission_ends_the_contradictions_of_the_one_before():

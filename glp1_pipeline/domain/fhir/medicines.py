@@ -209,11 +209,13 @@ def _listed_allergy(page: Page, field: str, row: dict[str, Any], retracted: bool
 
 
 def _write_any_allergy(page: Page) -> None:
-    """Says that there is none, or that there is one nobody named; the list, where there is one, says it better."""
+    """Says that there is none, or that there is one nobody named; the list, where there is one, says it better. That
+    there is none is taken back where a provider found one: the two beside each other would hide it."""
     field, chart = "allergy.any", page.told
     code = _unlisted(chart.values, field)
     if code is not None:
-        page.add("AllergyIntolerance", field, _allergy(page, field, code, False))
+        found = _rows(page.chart.values.get("allergy.list", {}), _ALLERGEN)
+        page.add("AllergyIntolerance", field, _allergy(page, field, code, code is _NO_ALLERGY and bool(found)))
         return
     said = [c for s in chart.counted[::-1] if (c := _answer(s.values, field)) is not None]
     if said and any(_may_have_stood(s.values, field) for s in chart.counted):

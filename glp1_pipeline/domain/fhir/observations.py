@@ -105,21 +105,34 @@ def _quantity(page: Page, field: str, value: Value) -> Resource | None:
     told = {"valueQuantity": _amount(value["value"], _QUANTITIES[field][2])} if known else _no_value(value)
     if told is not None and field == "anthro.weight":
         told |= _weighed(page, "")
-        method = page.told.get("anthro.weight_method")
-        if isinstance(method, str):
-            told["method"] = page.tables.concept("anthro.weight_method", method)
-        elif why := ABSENT_CONCEPT.get(page.told.state("anthro.weight_method")):
-            told["method"] = why
+        if _is_of_weight(page, "anthro.weight_method"):
+            method = page.told.get("anthro.weight_method")
+            if isinstance(method, str):
+                told["method"] = page.tables.concept("anthro.weight_method", method)
+            elif why := ABSENT_CONCEPT.get(page.told.state("anthro.weight_method")):
+                told["method"] = why
     return told
 
 
 def _weighed(page: Page, otherwise: str) -> Resource:
     """When the weight was taken. Whoever does not know or say it did not weigh when they filled in the form."""
-    if weighed := page.told.get("anthro.weight_measured_at"):
-        return {"effectiveDateTime": weighed}
-    if page.told.state("anthro.weight_measured_at") in ABSENT:
-        return {"_effectiveDateTime": ABSENT_ELEMENT[page.told.state("anthro.weight_measured_at")]}
+    if _is_of_weight(page, "anthro.weight_measured_at"):
+        if weighed := page.told.get("anthro.weight_measured_at"):
+            return {"effectiveDateTime": weighed}
+        if page.told.state("anthro.weight_measured_at") in ABSENT:
+            return {"_effectiveDateTime": ABSENT_ELEMENT[page.told.state("anthro.weight_measured_at")]}
     return {"effectiveDateTime": otherwise} if otherwise else {}
+
+
+def _is_of_weight(page: Page, field: str) -> bool:
+    """Whether it was said of the weight that stands: with it, since, or before in what that corrects. A check-in does
+    not ask how somebody was weighed, and the intake's answer is of another weight."""
+    weight_id, event_id = page.told.sources["anthro.weight"], page.told.sources.get(field)
+    if event_id is None or event_id == weight_id:  # as nearly always
+        return True
+    told = {report.event_id: report for report in page.told.submissions}
+    weight, said = told[weight_id], told[event_id]
+    return said.order > weight.order or (weight.status == "amended" and weight.source == said.source)
 
 
 def _pressure(page: Page, field: str, value: Value) -> Resource | None:

@@ -17,9 +17,11 @@ from .elements import CODE_SYSTEM, LOINC, RESOURCE_SYSTEM, SNOMED, Resource, cod
 
 COMORBIDITIES = "comorbidities"
 """The code set that a condition's code may be borrowed from."""
+_WIDER = frozenset({(COMORBIDITIES, "cvd")})
+"""Set and code that mean more than the standard code beside them: whoever has that has ours, and not the other way
+round. A stroke is no hardening of the coronary arteries."""
 _KEPT = 10_000
 """Concepts kept for the next chart: all declared ones many times over, and no end of memory for others."""
-_SNOMED_ONLY = re.compile(r"\d{6,18}")
 _SNOMED_FIRST = re.compile(r"\s*(\d{6,18})\b")
 
 
@@ -57,7 +59,8 @@ class Tables:
         if like and not (entry and entry.fhir_code):
             entry = self.codes.get(COMORBIDITIES, {}).get(like)
         coding: list[Resource] = []
-        if entry and entry.fhir_code and entry.fhir_system and not entry.verify:
+        is_just_that = entry is not None and not entry.verify and (set_name, code) not in _WIDER
+        if entry and is_just_that and entry.fhir_code and entry.fhir_system:
             # A code still to be verified is left out: our own code and words say it until people sign the standard one.
             coding.append({"system": entry.fhir_system, "code": entry.fhir_code})
         elif snomed := self.flag_snomed(flag):
@@ -71,11 +74,6 @@ class Tables:
         rule = self.contract.flags.get(flag)
         match = _SNOMED_FIRST.match(rule.snomed) if rule else None
         return match[1] if match else None
-
-    def only_snomed(self, flag: str) -> str | None:
-        """The SNOMED code of a flag, where it has one alone: choosing among several would be a guess."""
-        rule = self.contract.flags.get(flag)
-        return rule.snomed if rule and _SNOMED_ONLY.fullmatch(rule.snomed) else None
 
 
 @kept

@@ -13,7 +13,7 @@ from .elements import HL7, PATIENT_SYSTEM, RESOURCE_SYSTEM, Resource, resource_i
 _BY_STATUS: Final = frozenset(
     (
         "Observation", "QuestionnaireResponse", "MedicationStatement", "FamilyMemberHistory", "Consent", "Flag", "Task",
-        "MedicationRequest", "DetectedIssue", "CommunicationRequest",
+        "MedicationRequest", "DetectedIssue", "CommunicationRequest", "Procedure",
     )
 )  # fmt: skip
 _BY_VERIFICATION: Final = {"Condition": "condition-ver-status", "AllergyIntolerance": "allergyintolerance-verification"}

@@ -65,7 +65,8 @@ def weight_loss_too_fast(chart: Chart, facts: Facts) -> Hit:
         return None
     then, before = earlier[-1]
     weeks = (on - then).days / 7
-    return (None, fields) if (before - now) / before / weeks > FAST_SHARE_A_WEEK else None
+    # Rounded: else fractions of a computer make a hundredth more than a hundredth.
+    return (None, fields) if round((before - now) / before / weeks, 9) > FAST_SHARE_A_WEEK else None
 
 
 def weights(chart: Chart) -> list[tuple[date, float]]:

@@ -132,7 +132,7 @@ def _jumped(chart: Chart, name: str) -> bool:
     if now is None or len(readings) < 2:
         return False
     (now_at, _), (before_at, before) = readings
-    change = abs(now - before)
+    change = round(abs(now - before), 6)  # else fractions of a computer make a tenth more than a tenth
     if name == "anthro.height":
         return change > HEIGHT_SLIP_CM
-    return change > UNIT_SLIP_KG or (change > FAST_SHARE * before and (now_at - before_at).days <= FAST_DAYS)
+    return change > UNIT_SLIP_KG or (change > round(FAST_SHARE * before, 6) and (now_at - before_at).days <= FAST_DAYS)

@@ -22,7 +22,8 @@ _TAKEN_BACK: Final = frozenset(("refuted", "entered-in-error"))
 
 
 class Meaning(NamedTuple):
-    """What a condition with a flag's code answers, while it lasts and when it is over (empty: then it says nothing)."""
+    """What a condition with a flag's code answers, while it lasts and when it is over (empty: then it says nothing).
+    A code that several flags declare is the first one's."""
 
     field: str
     now: str
@@ -33,7 +34,7 @@ _FLAGS: Final[dict[str, Meaning]] = {
     "MTC_PERSONAL": Meaning("hx.mtc_personal", "yes", "yes"),
     "MEN2": Meaning("hx.men2", "yes", "yes"),
     "PANCREATITIS_ACTIVE": Meaning("hx.pancreatitis", "current", "past"),
-    "PANCREATITIS_HX": Meaning("hx.pancreatitis", "current", "past"),
+    "PANCREATITIS_HX": Meaning("hx.pancreatitis", "past", "past"),
     "GALLBLADDER_ACTIVE": Meaning("hx.gallbladder", "stones"),
     "GASTROPARESIS_SEVERE": Meaning("hx.gastroparesis", "yes"),
     "T1DM": Meaning("hx.t1dm", "yes", "yes"),
@@ -131,11 +132,14 @@ def _say_comorbidities(reading: Reading, codes: set[str], *, is_over: bool, is_o
 
 def _answers(contract: Contract, code: Any, *, is_over: bool) -> set[tuple[str, str]]:
     """Field and answer of every flag that declares one of the codes."""
-    found = set()
-    for flag_id, meaning in _FLAGS.items():
-        rule = contract.flags.get(flag_id)
-        if rule and _has_flag(code, rule.snomed, rule.icd10cm):
-            found.add((meaning.field, meaning.past if is_over else meaning.now))
+    found: set[tuple[str, str]] = set()
+    for coding in codings(code):
+        told: dict[str, str] = {}
+        for flag_id, meaning in _FLAGS.items():
+            rule = contract.flags.get(flag_id)
+            if rule and _has_flag({"coding": [coding]}, rule.snomed, rule.icd10cm):
+                told.setdefault(meaning.field, meaning.past if is_over else meaning.now)
+        found.update(told.items())
     return found
 
 

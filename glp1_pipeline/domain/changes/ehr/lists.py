@@ -6,12 +6,20 @@ the patient's they would warn of a second one beside it.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ...fhir.elements import CODE_SYSTEM, RXNORM, SNOMED
 from .reading import Reading, codings, has_code, is_ours, objects, part, status_code, text, words_of
 
-_NO_ALLERGY = "716186003"
+_NO_ALLERGY = ("716186003", "409137002")
+"""None known at all, and none known to a drug, which is what is asked."""
+_NO_OTHER_ALLERGY = ("429625007", "428607008", "1003774007")
+"""None known to food, to what is around us, to latex: of drugs that says nothing."""
+_DENIES = re.compile(
+    r"(?:no|denies)\W+(?:any\W+)?(?:known\W+)?((?:.*\W)?allerg(?:y|ies)\b.*)", re.IGNORECASE | re.DOTALL
+)
+_TO_DRUGS = re.compile(r"(?:(?:drug|medication|medicine)s?\W+)?allerg(?:y|ies)\W*", re.IGNORECASE)
 _UNNAMED = "Has a drug allergy, substance not named"
 _UNTOLD = "Reaction not told"
 _SEVERITIES = ("mild", "moderate", "severe")
@@ -29,9 +37,12 @@ def read_allergy(reading: Reading) -> None:
     reading.is_taken_back = reading.is_taken_back or is_over or verification in _TAKEN_BACK
     reading.is_confirmed = verification not in ("unconfirmed", "presumed")
     code = allergy.get("code")
-    if has_code(code, SNOMED, _NO_ALLERGY):
+    if has_code(code, SNOMED, *_NO_ALLERGY):
         return reading.put("allergy.any", {"value": "no"})
     substance = words_of(code)
+    denied = None if is_ours(allergy) else _DENIES.fullmatch(substance)
+    if has_code(code, SNOMED, *_NO_OTHER_ALLERGY):
+        return None
     if substance == _UNNAMED:
         return reading.put("allergy.any", {"value": "yes"})
     if not substance:
@@ -44,8 +55,10 @@ def read_allergy(reading: Reading) -> None:
     if worst := [s for s in _SEVERITIES if any(r.get("severity") == s for r in reactions)]:
         row["severity"] = worst[-1]
     _say_row(reading, "allergy.list", row)
-    if reading.values.get("allergy.list", {}).get("value") == []:  # its words say that there is none
-        reading.values = {"allergy.any": {"value": "no"}}
+    if reading.values.get("allergy.list", {}).get("value") == [] or (denied and _TO_DRUGS.fullmatch(denied[1])):
+        reading.values = {"allergy.any": {"value": "no"}}  # its words say that there is none
+    elif denied:  # of something else, or of one drug alone
+        reading.values = {}
     elif not reading.is_taken_back and not is_ours(allergy):
         reading.put("allergy.any", {"value": "yes"})
     return None

@@ -17,6 +17,7 @@ from ...fhir.elements import CODE_SYSTEM, HL7, LOINC, RESOURCE_SYSTEM, UCUM
 from ...fhir.page import Tables, tables_of
 from ...mapping import Problem
 from ...mapping.text import Context, Doc, held, unmapped
+from ...mapping.told import spelled
 from ...ownership import withdrawal
 from ..shapes import Said, readers
 
@@ -74,7 +75,8 @@ class Reading:
             self.put(name, {"null": kind})
 
     def say_code(self, name: str, concept: Any) -> None:
-        """A CodeableConcept as the field's code: ours first, else the one standard code that people signed."""
+        """A CodeableConcept as the field's code: ours first, else the one standard code that people signed, else what
+        its words are a spelling of."""
         found = self.codes_of(name, concept)
         if len(found) == 1:
             self.put(name, {"value": found.pop()})
@@ -85,8 +87,13 @@ class Reading:
         elif found:
             self.hold(name, "conflicting_codes", concept)
         elif isinstance(concept, dict) and concept:
-            words = [text(concept.get("text")), *(text(c.get("display")) for c in codings(concept))]
-            self.put(name, unmapped(held("unmapped_code", concept), self.set_of(name), *filter(None, words)))
+            words = [w for w in (text(concept.get("text")), *(text(c.get("display")) for c in codings(concept))) if w]
+            table = {word: code.code for word, code in self.contract.codes.get(self.set_of(name), {}).items()}
+            meant = {code for word in words if (code := spelled(table, word)) is not None}
+            if len(meant) == 1:
+                self.put(name, {"value": meant.pop()})
+            else:
+                self.put(name, unmapped(held("unmapped_code", concept), self.set_of(name), *words))
 
     def codes_of(self, name: str, concept: Any) -> set[str]:
         """Our codes of a field that a concept means."""
