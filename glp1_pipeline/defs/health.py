@@ -12,9 +12,9 @@ import psycopg
 from ..adapters.health import look_at_health
 from ..adapters.health_page import page, page_of, write_page
 from ..adapters.settings import Settings
-from ..contracts.alerts import load_alerts
+from ..domain.contract import CRM, EHR
 from ..domain.health import COLOURS, Fault, Health, Part
-from .alerts import world
+from .alerts import book_and_world
 from .owners import OPERATIONS
 from .recovery import LEDGER_BALANCE
 from .resources import Road
@@ -39,12 +39,16 @@ HEALTH_PAGE = dg.AssetSpec(
 
 
 def look(road: Road, connection: psycopg.Connection, more: tuple[Part, ...] = ()) -> Health:
-    contract = road.contract
-    targets = {kind.target for kind in contract.writes.values()}
-    queue = contract.tasks[GATE_TASK].queue
-    # That of check-ins holds a request, and is told with the requests.
-    gates = contract.gates.keys() - {contract.followups.gate}
-    return look_at_health(connection, load_alerts(), world(road), gates, targets, queue, more)
+    book, around = book_and_world(road)
+    gates, targets, queue = frozenset[str](), {EHR, CRM}, ""
+    if around.event_types:
+        contract = road.contract
+        targets = {kind.target for kind in contract.writes.values()}
+        queue = contract.tasks[GATE_TASK].queue
+        # That of check-ins holds a request, and is told with the requests.
+        gates = contract.gates.keys() - {contract.followups.gate}
+    told = Part("program", "contract", ", ".join(around.faulty) or f"version {road.contract.version}")
+    return look_at_health(connection, book, around, gates, targets, queue, (*more, told))
 
 
 def runs_of(instance: dg.DagsterInstance, now: datetime) -> Part:

@@ -24,6 +24,8 @@ from glp1_pipeline.adapters import alerts, health, hooks
 from glp1_pipeline.adapters.health_page import page_of, write_page
 from glp1_pipeline.cli.health import health as command
 from glp1_pipeline.contracts.alerts import load_alerts
+from glp1_pipeline.contracts.reading import ContractError, Fault
+from glp1_pipeline.defs import alerts as looking
 from glp1_pipeline.defs import health as wiring
 from glp1_pipeline.defs.resources import Road
 from glp1_pipeline.domain.health import Health
@@ -122,7 +124,7 @@ def home(monkeypatch: pytest.MonkeyPatch, url: str, tmp_path: Path, world: Alert
     monkeypatch.setenv("GLP1_HOME", str(tmp_path))
     monkeypatch.setenv("GLP1_DATABASE_URL", url)
     monkeypatch.setenv("GLP1_DAGSTER_DATABASE_URL", url)
-    monkeypatch.setattr(wiring, "load_alerts", lambda: world.book)
+    monkeypatch.setattr(looking, "load_alerts", lambda: world.book)
     return tmp_path
 
 
@@ -155,6 +157,27 @@ def test_the_command_tells_also_when_the_store_is_gone(home: Path, monkeypatch: 
     result, found = run("--json")
     assert result.exit_code == 1
     assert [(one["name"], one["colour"]) for one in found["lights"]] == [("store", "red")]
+
+
+def test_the_command_tells_also_when_the_contract_is_broken_and_where(
+    home: Path, road: SmallRoad, world: AlertWorld, monkeypatch: pytest.MonkeyPatch
+):
+    all_is_looked_at(world)
+    world.event(minutes=40)
+
+    def broken() -> None:
+        raise ContractError([Fault("codes.csv", 218, "canary-word is declared twice", "take one out")])
+
+    monkeypatch.setattr(looking, "contract", broken)
+    result, found = run("--json", "--page")
+    assert result.exit_code == 1
+    red = {one["name"]: one for one in found["lights"] if one["colour"] == "red"}
+    assert set(red) == {"contract", "charting"}
+    assert "codes.csv:218" in red["contract"]["says"]
+    assert (red["contract"]["owner"], red["contract"]["command"]) == ("integration", "glp1 dictionary")
+    page = Path(found["page"]["file"]).read_text()
+    assert "codes.csv:218" in page
+    assert "canary" not in page
 
 
 def test_the_asset_writes_the_page_whole_for_its_owner_alone_and_plots_the_lights(
