@@ -189,8 +189,8 @@ class Folder:
             aside.rename(self.path / f"again-{uuid.uuid4()}")
 
     def put(self, name: str, stream: BinaryIO) -> None:
-        """Drop a file as a good producer does: written beside, flushed, renamed."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Drop a file as a good producer does: written beside, flushed, renamed. A zone that is not there is not made:
+        it may be a disk that is not mounted just now, which would hide what was put in its place."""
         unfinished = self.path / f".{uuid.uuid4()}.tmp"
         try:
             with open_for_us(unfinished) as file:

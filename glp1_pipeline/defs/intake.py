@@ -57,11 +57,11 @@ EVENTS = spec(
 )
 def receive(context: dg.AssetExecutionContext, road: Road):
     """Read every ready drop into the ledger; a replay of a past day finds nothing new and says so."""
+    of = span(context)
     with road.keep("glp1 receive") as connection:
         tell = every_few_seconds(lambda now: context.log.info(f"{now.lines} lines read, {now.events} events new"))
         named = road.settings.drop_sources
         got = ledger.take(connection, road.landing, road.contract, road.cipher, tell, named)
-    of = span(context)
     yield dg.MaterializeResult(
         "drops",
         metadata={

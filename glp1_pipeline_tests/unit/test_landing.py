@@ -209,6 +209,13 @@ def test_a_disk_that_takes_no_more_is_told_in_a_sentence_and_no_half_of_a_drop_s
     assert [path.read_bytes() for path in landing.iterdir()] == [b"{}", b"{}"]
 
 
+def test_a_landing_zone_that_is_away_is_not_made_anew_under_a_drop(folder):
+    folder.path.rmdir()  # its disk is not mounted just now, say
+    with pytest.raises(FileNotFoundError):
+        folder.put("a.json", io.BytesIO(b"{}"))
+    assert not folder.path.exists()
+
+
 def test_a_drop_left_behind_between_the_two_last_steps_is_found_again(folder):
     (folder.path / f".settled-{DROP}").write_bytes(b"{}")
     assert folder.ready() == [f".settled-{DROP}"]
