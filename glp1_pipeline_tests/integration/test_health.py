@@ -18,6 +18,9 @@ from typing import Any
 import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
+from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, InstigatorType, SensorInstigatorData
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from psycopg import sql
 
 from glp1_pipeline.adapters import alerts, health, hooks
@@ -185,8 +188,8 @@ def test_the_asset_writes_the_page_whole_for_its_owner_alone_and_plots_the_light
 ):
     road.send(submission(5))
     all_is_looked_at(world)
-    with dg.DagsterInstance.ephemeral() as instance:
-        result = dg.materialize([wiring.write_health_page], instance=instance, resources={"road": Road()})
+    with dg.instance_for_test() as instance:
+        result = dg.materialize([wiring.health_page(["alerts"])], instance=instance, resources={"road": Road()})
     (event,) = result.get_asset_materialization_events()
     numbers = {name: value.value for name, value in event.materialization.metadata.items()}
     assert numbers["red lights"] == 0
@@ -250,13 +253,36 @@ def test_the_page_tells_of_runs_that_failed(home: Path, road: SmallRoad, world: 
         raise dg.Failure("it does not matter why")
 
     all_is_looked_at(world)
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.instance_for_test() as instance:
         for expected in (0, 1):
-            result = dg.materialize([wiring.write_health_page], instance=instance, resources={"road": Road()})
+            result = dg.materialize([wiring.health_page(["alerts"])], instance=instance, resources={"road": Road()})
             (event,) = result.get_asset_materialization_events()
             assert event.materialization.metadata["amber lights"].value == expected
             dg.materialize([fails], instance=instance, raise_on_error=False)
     assert "1 failed in the last hour" in page_of(home).read_text()
+
+
+def test_the_page_tells_of_a_sensor_that_somebody_turned_off_until_it_is_on_again(
+    home: Path, road: SmallRoad, world: AlertWorld
+):
+    all_is_looked_at(world)
+    place = InProcessCodeLocationOrigin(loadable_target_origin=LoadableTargetOrigin(module_name="glp1_pipeline"))
+    of = RemoteRepositoryOrigin(code_location_origin=place, repository_name="ours")
+    with dg.instance_for_test() as instance:
+        told = []
+        for status in (InstigatorStatus.STOPPED, InstigatorStatus.RUNNING):
+            for name in ("alerts", "of_an_older_release"):
+                state = InstigatorState(
+                    of.get_instigator_origin(name), InstigatorType.SENSOR, status,
+                    SensorInstigatorData(last_tick_timestamp=time.time() - 600),
+                )  # fmt: skip
+                known = instance.get_instigator_state(state.instigator_origin_id, state.selector_id)
+                (instance.update_instigator_state if known else instance.add_instigator_state)(state)
+            dg.materialize([wiring.health_page(["alerts"])], instance=instance, resources={"road": Road()})
+            told.append(page_of(home).read_text())
+    assert "turned off: alerts<" in told[0]
+    assert "amber for 10 min" in told[0]
+    assert "turned off" not in told[1]
 
 
 def test_a_writer_that_is_killed_leaves_the_old_page_and_its_draft_is_gone_within_the_hour(tmp_path: Path):
