@@ -28,9 +28,12 @@ from ..domain.contract import Contract
 KEYS = "keys.json"
 
 
-class ContractBroken(dg.DagsterError):
-    """A run or a tick cannot go on without the contract. Dagster masks what any other class says, and shows this: so
-    places alone, since a fault may quote a spelling, which is a patient's word."""
+class Shown(dg.DagsterError):
+    """Why a run or a tick cannot go on, for the UI: what any other class says is masked there, and this is kept."""
+
+
+class ContractBroken(Shown):
+    """Places alone: a fault may quote a spelling, which is a patient's word."""
 
     def __init__(self, error: ContractError) -> None:
         super().__init__(
