@@ -42,8 +42,7 @@ from glp1_pipeline.adapters.health_page import page
 from glp1_pipeline.adapters.outbox import lanes
 from glp1_pipeline.adapters.trace import trace
 from glp1_pipeline.adapters.unmapped import count_unmapped, unmapped_spellings
-from glp1_pipeline.contracts.alerts import load_alerts
-from glp1_pipeline.defs.alerts import world
+from glp1_pipeline.defs.alerts import book_and_world
 from glp1_pipeline.defs.health import look
 from glp1_pipeline.defs.intake import BACKLOG
 from glp1_pipeline.defs.maintenance import prune_by_settings
@@ -109,7 +108,7 @@ def ms(connection: psycopg.Connection, question: Question, samples: int) -> floa
 def questions(connection: psycopg.Connection, road: Road) -> dict[tuple[str, str], Question]:
     """By who waits and for what. Of a few rows, some that are old and some that are new."""
     contract, cipher = road.contract, road.cipher
-    book, around = load_alerts(), world(road)
+    book, around = book_and_world(road)
 
     def one(sql: str) -> Any:
         row = connection.execute(sql.encode()).fetchone()

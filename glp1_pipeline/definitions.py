@@ -68,6 +68,29 @@ crm_changes_job = dg.define_asset_job(
     tags={"glp1/road": "inbound"},
 )
 
+sensors = [
+    intake.intake_sensor(intake_job),
+    delivery.delivery_sensor(delivery_job),
+    delivery.crm_delivery_sensor(crm_delivery_job),
+    ehr_changes.ehr_changes_sensor(ehr_changes_job),
+    crm.crm_changes_sensor(crm_changes_job),
+    followup.patient_clocks,
+    recovery.dead_runs,
+    rollback.rollbacks_due,
+    alerts.alerts_sensor,
+]
+schedules = [
+    recovery.balance_schedule,
+    conflicts.conflicts_schedule,
+    mapping.unmapped_schedule,
+    medication.treatments_schedule,
+    refill.refills_schedule,
+    alerts.alerts_schedule,
+    health.health_schedule,
+    maintenance.maintenance_schedule,
+    maintenance.table_sizes_schedule,
+]
+
 defs = dg.Definitions(
     assets=[
         intake.receive,
@@ -80,7 +103,7 @@ defs = dg.Definitions(
         hops.measure_hops,
         maintenance.measure_tables,
         alerts.count_incidents,
-        health.write_health_page,
+        health.health_page([one.name for one in (*sensors, *schedules)]),
         matches.count_reviews,
         conflicts.count_conflicts,
         mapping.count_unmapped_codes,
@@ -101,28 +124,8 @@ defs = dg.Definitions(
         override_order.override_order,
         maintenance.maintenance,
     ],
-    sensors=[
-        intake.intake_sensor(intake_job),
-        delivery.delivery_sensor(delivery_job),
-        delivery.crm_delivery_sensor(crm_delivery_job),
-        ehr_changes.ehr_changes_sensor(ehr_changes_job),
-        crm.crm_changes_sensor(crm_changes_job),
-        followup.patient_clocks,
-        recovery.dead_runs,
-        rollback.rollbacks_due,
-        alerts.alerts_sensor,
-    ],
-    schedules=[
-        recovery.balance_schedule,
-        conflicts.conflicts_schedule,
-        mapping.unmapped_schedule,
-        medication.treatments_schedule,
-        refill.refills_schedule,
-        alerts.alerts_schedule,
-        health.health_schedule,
-        maintenance.maintenance_schedule,
-        maintenance.table_sizes_schedule,
-    ],
+    sensors=sensors,
+    schedules=schedules,
     resources={"road": Road()},
     executor=dg.in_process_executor,
 )

@@ -170,7 +170,7 @@ def _gate(connection, gate: str, queue: str) -> Part:
     if overdue:
         faults.append(
             Fault("amber", f"{counted(overdue, 'patients')} held, and work that would free them is overdue",
-                  "Staff the queues whose tasks hold them.", "glp1 status", due)
+                  "Staff the queues whose tasks hold them.", "glp1 tasks --overdue", due)
         )  # fmt: skip
     return Part("gate", gate, f"{passed} passed, {held} held", queue=queue, faults=tuple(faults))
 

@@ -190,7 +190,6 @@ class Folder:
 
     def put(self, name: str, stream: BinaryIO) -> None:
         """Drop a file as a good producer does: written beside, flushed, renamed."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         unfinished = self.path / f".{uuid.uuid4()}.tmp"
         try:
             with open_for_us(unfinished) as file:
@@ -287,12 +286,9 @@ class Bucket(Folder):
 
 
 def landing_zone(url: str, archive: Path | None, cipher: Cipher) -> Folder:
-    """The landing zone at a URL or a folder path."""
-    if "://" in url:
-        return Bucket(url, archive, cipher)
-    path = Path(url)
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Folder(path, archive, cipher)
+    """The landing zone at a URL or a folder path. A folder is made by the start alone: one that is not there may be a
+    disk that is not mounted just now, which would hide what is put in its place."""
+    return Bucket(url, archive, cipher) if "://" in url else Folder(Path(url), archive, cipher)
 
 
 def digest(stream: BinaryIO) -> tuple[bytes, int]:

@@ -184,7 +184,6 @@ def watch(every: float) -> None:
     from ..adapters.store import connect
     from ..adapters.variables import SettingsError
     from ..contracts import ContractError
-    from ..contracts.alerts import load_alerts
     from ..domain.health import Health, unreachable
 
     def as_all_stands(connection) -> Health:
@@ -216,9 +215,9 @@ def watch(every: float) -> None:
                 was_away = True
                 sent = absence.lasts(Channels.from_settings(settings))
                 click.echo(f"the database is away; sent {sent.sent}, not taken {sum(sent.failed.values())}")
-                show(lambda: unreachable(load_alerts(), _now()))
+                show(lambda: unreachable(absence.book, _now()))
             time.sleep(every)
-    except SettingsError as error:
+    except (SettingsError, ContractError) as error:
         raise click.ClickException(str(error)) from None
 
 

@@ -128,6 +128,7 @@ def take_again(as_json: bool) -> None:
 
     def work() -> int:
         road = open_road()
+        road.settings.make_home()  # after a restore on a new machine nothing was started here yet
         with _database(), road.connect("glp1 backup") as connection:
             return drop(road.cipher, road.landing, unknown_drops(connection, road.settings.home / "archive"))
 

@@ -24,14 +24,18 @@ if TYPE_CHECKING:
 def dictionary() -> None:
     """Print the data dictionary: every field, code, flag, gate, task, message and effect that the contract declares.
 
-    It is Markdown, made from the contract alone. After a change of the contract, refresh the page that is kept:
+    It is Markdown, made from the contract alone. Where a file of the contract does not hold, it says what is wrong, in
+    which line, and how to mend it. After a change of the contract, refresh the page that is kept:
 
     \b
         glp1 dictionary > docs/data-dictionary.md
     """
+    from ..contracts.alerts import load_alerts
     from ..contracts.dictionary import render
 
-    click.echo(render(_contract()), nl=False)
+    contract = _contract()
+    told(load_alerts)  # not on the page; but who asks what is wrong with the contract asks here
+    click.echo(render(contract), nl=False)
 
 
 def _contract() -> Contract:

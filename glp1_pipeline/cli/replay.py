@@ -85,7 +85,7 @@ def replay(
                     _apply(road, connection, plan_id, actor, reason) if is_applied else _look(road, connection, plan_id)
                 )
                 if not found["events"]:
-                    found["hint"] = "no event fits all of this: `glp1 reconcile --parts` names days, sources and types"
+                    found["hint"] = plans.NOTHING_FITS
             if is_applied:
                 told: dict[str, Any] = {}
                 if dead_writes:

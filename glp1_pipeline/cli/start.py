@@ -20,6 +20,7 @@ def up() -> None:
     """Start everything (Postgres, the sandbox EHR and CRM, Dagster) and stay up until Ctrl-C; drop no samples."""
     from ..sandbox import demo
 
+    told(_contracts_hold)
     told(lambda: _unless_the_disk_is_full(demo.up))
 
 
@@ -33,7 +34,17 @@ def demo_command(once: bool) -> None:
     """
     from ..sandbox import demo
 
+    told(_contracts_hold)
     sys.exit(told(lambda: _unless_the_disk_is_full(lambda: demo.run(once))))
+
+
+def _contracts_hold() -> None:
+    """Without a contract no run ends well, and without rules of alerting nobody would be called for it."""
+    from .. import contracts
+    from ..contracts.alerts import load_alerts
+
+    contracts.load()
+    load_alerts()
 
 
 def _unless_the_disk_is_full(start: Callable):

@@ -35,6 +35,11 @@ class ContractError(ValueError):
         super().__init__("the contract cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults))
         self.faults = tuple(faults)
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """File and line of each. Where what is wrong may not be told: it may quote a spelling, which is a patient's."""
+        return tuple(f"{fault.file}:{fault.line}" for fault in self.faults)
+
 
 class Lined(dict[str, Any]):
     """A mapping that knows the line it started on, and the line of each of its keys."""

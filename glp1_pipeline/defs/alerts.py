@@ -11,12 +11,13 @@ import dagster as dg
 
 from ..adapters import alerts
 from ..adapters.alerts import Absence, Channels, Looked, Sent, World
+from ..contracts import ContractError
 from ..contracts.alerts import load_alerts
-from ..domain.alerts import Incident, figures
+from ..domain.alerts import Book, Incident, figures
 from .describe import spec
 from .owners import INTEGRATION
 from .recovery import LEDGER_BALANCE
-from .resources import Road
+from .resources import Road, contract
 
 LOOK_EVERY_SECONDS = 30
 REPORT_DAYS = 30
@@ -34,16 +35,33 @@ INCIDENTS = spec(
 )
 
 
-def world(road: Road) -> World:
-    settings = road.settings
+_known: list[Book] = []
+"""The last rules of alerting that this process could read."""
+
+
+def book_and_world(road: Road) -> tuple[Book, World]:
+    """What to look by. A mistake in a file of the contract is told like any other trouble: it must not silence all
+    that would be told. Raises ContractError only where the rules themselves are broken and were never read before."""
+    settings, faulty, event_types = road.settings, (), {}
+    try:
+        _known[:] = [load_alerts()]
+    except ContractError as error:
+        if not _known:
+            raise
+        faulty += error.places
+    try:
+        event_types = contract().event_types
+    except ContractError as error:
+        faulty += error.places
     landing = None if "://" in settings.landing_url else Path(settings.landing_url)
-    return World(landing, road.contract.event_types, settings.ui_base_url())
+    return _known[0], World(landing, event_types, settings.ui_base_url(), tuple(dict.fromkeys(faulty)))
 
 
 def look_and_send(road: Road, *, is_sensor: bool = False) -> tuple[Looked, Sent]:
     """Look at everything that is due and send what there is to tell; the cheap and urgent first. That the store is away
     is told as well, before the ConnectionError goes on."""
-    book, ways, around = load_alerts(), Channels.from_settings(road.settings), world(road)
+    ways = Channels.from_settings(road.settings)
+    book, around = book_and_world(road)
     absence = Absence(road.settings.home / "run", book, around.ui)
     try:
         store = road.connect("glp1 alerts")

@@ -13,7 +13,7 @@ from ..domain.contract import CRM, EHR
 from .chart import WRITES
 from .describe import spec
 from .owners import INTEGRATION
-from .partitions import DAYS, today
+from .partitions import DAYS, days_of, today
 from .resources import Road
 from .ticks import WAIT_SECONDS, has_just_failed, running, wait_until
 
@@ -64,6 +64,7 @@ CRM_DELIVERIES = dg.AssetSpec(
 )
 def deliver(context: dg.AssetExecutionContext, road: Road):
     """Deliver what is due now, whatever day it is from; a replay of a past day finds nothing due and says so."""
+    _ = days_of(context)
     cipher = road.cipher
 
     def hear(change: Entry, ours: dict[str, Any]) -> None:
@@ -118,6 +119,7 @@ def deliver(context: dg.AssetExecutionContext, road: Road):
 )
 def deliver_to_crm(context: dg.AssetExecutionContext, road: Road):
     """Deliver what is due to the CRM now; a replay of a past day finds nothing due and says so."""
+    _ = days_of(context)
     cipher = road.cipher
 
     def append(documents: list[bytes]) -> None:

@@ -4,17 +4,19 @@ Here: wiring, which `glp1 health` shares, so that a look needs no Dagster. Not h
 (`adapters.health`), and how the page looks (`adapters.health_page`).
 """
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import psycopg
+from dagster._core.scheduler.instigation import InstigatorStatus, SensorInstigatorData
 
 from ..adapters.health import look_at_health
 from ..adapters.health_page import page, page_of, write_page
 from ..adapters.settings import Settings
-from ..contracts.alerts import load_alerts
+from ..domain.contract import CRM, EHR
 from ..domain.health import COLOURS, Fault, Health, Part
-from .alerts import world
+from .alerts import book_and_world
 from .owners import OPERATIONS
 from .recovery import LEDGER_BALANCE
 from .resources import Road
@@ -39,12 +41,16 @@ HEALTH_PAGE = dg.AssetSpec(
 
 
 def look(road: Road, connection: psycopg.Connection, more: tuple[Part, ...] = ()) -> Health:
-    contract = road.contract
-    targets = {kind.target for kind in contract.writes.values()}
-    queue = contract.tasks[GATE_TASK].queue
-    # That of check-ins holds a request, and is told with the requests.
-    gates = contract.gates.keys() - {contract.followups.gate}
-    return look_at_health(connection, load_alerts(), world(road), gates, targets, queue, more)
+    book, around = book_and_world(road)
+    gates, targets, queue = frozenset[str](), {EHR, CRM}, ""
+    if around.event_types:
+        contract = road.contract
+        targets = {kind.target for kind in contract.writes.values()}
+        queue = contract.tasks[GATE_TASK].queue
+        # That of check-ins holds a request, and is told with the requests.
+        gates = contract.gates.keys() - {contract.followups.gate}
+    told = Part("program", "contract", ", ".join(around.faulty) or f"version {road.contract.version}")
+    return look_at_health(connection, book, around, gates, targets, queue, (*more, told))
 
 
 def runs_of(instance: dg.DagsterInstance, now: datetime) -> Part:
@@ -73,23 +79,44 @@ def addresses(settings: Settings) -> dict[str, str]:
     return found
 
 
-@dg.multi_asset(specs=[HEALTH_PAGE], name="write_health_page")
-def write_health_page(context: dg.AssetExecutionContext, road: Road):
-    """Look at everything, at Dagster's runs too, and write the page."""
-    runs = runs_of(context.instance, datetime.now(UTC))
-    with road.connect("glp1 health page") as connection:
-        health = look(road, connection, (runs,))
-    path = write_page(page_of(road.settings.home), page(health))
-    where = addresses(road.settings)
-    yield dg.MaterializeResult(
-        "health_page",
-        metadata={
-            **{f"{colour} lights": health.counts[colour] for colour in COLOURS},
-            "page": dg.MetadataValue.path(str(path)),
-            **({"address": dg.MetadataValue.url(where["address"])} if "address" in where else {}),
-            "not green": [f"{one.kind} {one.name}: {one.colour}" for one in health.lights if one.colour != "green"],
-        },
-    )
+def switched_off(instance: dg.DagsterInstance, names: Collection[str]) -> Part:
+    """Sensors and schedules among `names` that somebody turned off: what they would do is not done, and only some of
+    it is told by an alert, and late."""
+    off = {
+        state.instigator_name: state.instigator_data
+        for state in instance.all_instigator_state(instigator_statuses={InstigatorStatus.STOPPED})
+        if state.instigator_name in names
+    }
+    if not off:
+        return Part("program", "sensors and schedules", f"all {len(names)} are on")
+    last = [data.last_tick_timestamp for data in off.values() if isinstance(data, SensorInstigatorData)]
+    since = min((datetime.fromtimestamp(at, UTC) for at in last if at), default=None)
+    says, step = f"turned off: {', '.join(sorted(off))}", "Ask who turned it off and why; turn it on under Automation."
+    return Part("program", "sensors and schedules", faults=(Fault("amber", says, step, "glp1 status", since),))
+
+
+def health_page(automation: Collection[str]) -> dg.AssetsDefinition:
+    """`automation`: names of all sensors and schedules, each of which is to be on."""
+
+    @dg.multi_asset(specs=[HEALTH_PAGE], name="write_health_page")
+    def write_health_page(context: dg.AssetExecutionContext, road: Road):
+        """Look at everything, at Dagster's runs and sensors too, and write the page."""
+        dagsters = runs_of(context.instance, datetime.now(UTC)), switched_off(context.instance, automation)
+        with road.connect("glp1 health page") as connection:
+            health = look(road, connection, dagsters)
+        path = write_page(page_of(road.settings.home), page(health))
+        where = addresses(road.settings)
+        yield dg.MaterializeResult(
+            "health_page",
+            metadata={
+                **{f"{colour} lights": health.counts[colour] for colour in COLOURS},
+                "page": dg.MetadataValue.path(str(path)),
+                **({"address": dg.MetadataValue.url(where["address"])} if "address" in where else {}),
+                "not green": [f"{one.kind} {one.name}: {one.colour}" for one in health.lights if one.colour != "green"],
+            },
+        )
+
+    return write_health_page
 
 
 health_schedule = dg.ScheduleDefinition(

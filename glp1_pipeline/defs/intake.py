@@ -11,7 +11,7 @@ from ..adapters.progress import every_few_seconds
 from .describe import spec
 from .owners import INTEGRATION
 from .partitions import DAYS, span, today
-from .resources import Road
+from .resources import Road, Shown
 from .ticks import WAIT_SECONDS, has_just_failed, running, wait_until
 
 BACKLOG = 2000
@@ -57,11 +57,11 @@ EVENTS = spec(
 )
 def receive(context: dg.AssetExecutionContext, road: Road):
     """Read every ready drop into the ledger; a replay of a past day finds nothing new and says so."""
+    of = span(context)
     with road.keep("glp1 receive") as connection:
         tell = every_few_seconds(lambda now: context.log.info(f"{now.lines} lines read, {now.events} events new"))
         named = road.settings.drop_sources
         got = ledger.take(connection, road.landing, road.contract, road.cipher, tell, named)
-    of = span(context)
     yield dg.MaterializeResult(
         "drops",
         metadata={
@@ -107,7 +107,15 @@ def intake_sensor(job) -> dg.SensorDefinition:
         with road.connect("glp1 intake sensor") as connection:
 
             def is_due(left: float) -> bool:
-                return bool(pending_days(connection)) or road.landing.wait(min(left, 1.0))
+                if pending_days(connection):
+                    return True
+                try:
+                    return road.landing.wait(min(left, 1.0))
+                except OSError as error:
+                    raise Shown(
+                        f"the landing zone cannot be listed ({error.strerror}): mount it, or mend its owner and mode."
+                        " Nothing is lost: what is dropped there is read when it can be. "
+                    ) from None
 
             def is_busy() -> bool:
                 # One run takes all that is pending; a backlog gets a second one, which charts beside the first.

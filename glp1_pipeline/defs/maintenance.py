@@ -14,6 +14,7 @@ from pydantic import Field
 
 from ..adapters import retention
 from ..adapters.retention import Pruned, dagster_rows
+from . import launchpad
 from .owners import INTEGRATION
 from .resources import Road
 
@@ -56,7 +57,7 @@ def _mb(*ones: retention.TableSize | retention.FolderSize) -> float:
     return round(sum(one.size_bytes for one in ones) / MB, 3)
 
 
-class MaintenanceConfig(dg.Config):
+class MaintenanceConfig(launchpad.Choices):
     """Whether to do it, and for how long. Safe as it stands: a dry run, which changes nothing."""
 
     dry_run: bool = Field(default=True, description="Say how much would go, by kind; take nothing away.")

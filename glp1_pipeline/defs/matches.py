@@ -6,6 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from ..adapters import charts, matches
+from . import launchpad
 from .describe import spec
 from .intake import EVENTS
 from .owners import STEWARD
@@ -83,7 +84,7 @@ class Ground(enum.Enum):
     OTHER = "another reason, noted elsewhere"
 
 
-class DecisionConfig(dg.Config):
+class DecisionConfig(launchpad.Choices):
     """What was decided of which two records, by whom and why. Safe as it stands: a dry run, which changes nothing."""
 
     action: Choice = Field(

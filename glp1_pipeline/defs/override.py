@@ -19,6 +19,7 @@ from ..adapters.matches import WordRefused
 from ..domain.contract import Contract
 from ..domain.refill import holding_flags
 from ..domain.refill_model import ADDRESS_CHANGED
+from . import launchpad
 from .owners import CLINICAL
 from .resources import Road
 
@@ -84,7 +85,7 @@ class Ground(enum.Enum):
     NOTED_ELSEWHERE = "another reason, which is noted elsewhere"
 
 
-class OverrideConfig(dg.Config):
+class OverrideConfig(launchpad.Choices):
     """What is let through, by whom, why and for how long. Safe as it stands: a dry run, which changes nothing."""
 
     refill_id: str = Field(default="", description="Our id of the request, as `glp1 refill list` prints it.")

@@ -13,6 +13,7 @@ from pydantic import Field
 from ..adapters import charts, orders
 from ..adapters.matches import WordRefused
 from ..domain.contract import Contract
+from . import launchpad
 from .override import Reason, Role, in_place_of
 from .owners import CLINICAL
 from .resources import Road
@@ -39,7 +40,7 @@ class OrderGround(enum.Enum):
     NOTED_ELSEWHERE = "another reason, which is noted elsewhere"
 
 
-class OrderOverrideConfig(dg.Config):
+class OrderOverrideConfig(launchpad.Choices):
     """What is let through, by whom and why. Safe as it stands: a dry run, which changes nothing."""
 
     order_event_id: str = Field(

@@ -18,4 +18,12 @@ def span(context: dg.AssetExecutionContext) -> dict[str, str]:
 
 
 def days_of(context: dg.AssetExecutionContext) -> tuple[date, ...]:
+    """Those of this run, which must have some."""
+    # Dagster itself would say that it "cannot access partition_key", and only after the work.
+    if not (context.has_partition_key or context.has_partition_key_range):
+        raise dg.Failure(
+            "this run has no day: in the Launchpad fill in *Partition*, or materialize the asset by"
+            " its tab *Partitions*. Nothing was done",
+            allow_retries=False,
+        )
     return tuple(date.fromisoformat(key) for key in context.partition_keys)

@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from ..adapters import replay as plans
+from ..adapters.balance_parts import STATUSES
 from ..adapters.progress import every_few_seconds
 from . import launchpad
 from .owners import INTEGRATION
@@ -28,7 +29,7 @@ class Why(enum.Enum):
     OTHER = "another reason, noted elsewhere"
 
 
-class ReplayConfig(dg.Config):
+class ReplayConfig(launchpad.Choices):
     """Which events to compute again, and whether to do it. Safe as it stands: a dry run, which changes nothing."""
 
     event_ids: list[str] = Field(
@@ -65,7 +66,7 @@ def replay(context: dg.OpExecutionContext, config: ReplayConfig, road: Road) -> 
     """A dry run ends with the plan and its difference; else with the receipt."""
     tell = every_few_seconds(lambda now: context.log.info(f"{now.done} of {now.chosen} events"))
     (plan_id,) = launchpad.ids("plan_id", [config.plan_id]) if config.plan_id else (None,)
-    selection = _selection(config)
+    selection = _selection(config, road)
     try:
         with road.connect("glp1 replay") as connection:
             plan_id = plan_id or plans.choose(connection, selection, road.contract.version)
@@ -87,6 +88,7 @@ def replay(context: dg.OpExecutionContext, config: ReplayConfig, road: Road) -> 
             "state": receipt["state"],
             "dry run": config.dry_run,
             "events": receipt["chosen"],
+            **({} if receipt["chosen"] else {"hint": plans.NOTHING_FITS}),
             "done": receipt["done"],
             **({} if config.dry_run else {"state changed": before != after}),
             "difference": dg.MetadataValue.json(receipt["predicted" if config.dry_run else "changed"]),
@@ -95,15 +97,15 @@ def replay(context: dg.OpExecutionContext, config: ReplayConfig, road: Road) -> 
     )
 
 
-def _selection(config: ReplayConfig) -> plans.Selection:
+def _selection(config: ReplayConfig, road: Road) -> plans.Selection:
     return plans.Selection(
         event_ids=launchpad.ids("event_ids", config.event_ids),
         days=tuple(
             launchpad.read("days", day, date.fromisoformat, "a day that is not as 2026-11-23") for day in config.days
         ),
         sources=tuple(config.sources),
-        types=tuple(config.types),
-        statuses=tuple(config.statuses),
+        types=launchpad.names("types", config.types, road.contract.event_types),
+        statuses=launchpad.names("statuses", config.statuses, STATUSES),
         reasons=tuple(config.failed_with),
         contract_versions=tuple(config.contract_versions),
         patients=launchpad.ids("patients", config.patients),

@@ -22,9 +22,24 @@ from ..adapters.ehr import Ehr, EhrSettings
 from ..adapters.landing import Folder, landing_zone
 from ..adapters.settings import Settings
 from ..adapters.store import Store
+from ..contracts import ContractError
 from ..domain.contract import Contract
 
 KEYS = "keys.json"
+
+
+class Shown(dg.DagsterError):
+    """Why a run or a tick cannot go on, for the UI: what any other class says is masked there, and this is kept."""
+
+
+class ContractBroken(Shown):
+    """Places alone: a fault may quote a spelling, which is a patient's word."""
+
+    def __init__(self, error: ContractError) -> None:
+        super().__init__(
+            f"the contract cannot be used: {', '.join(error.places)}. `glp1 dictionary` says what is wrong there and"
+            " how to mend it; then all goes on by itself, and nothing is lost. "
+        )
 
 
 def connect(settings: Settings, name: str) -> Store:
@@ -79,9 +94,11 @@ class Road(dg.ConfigurableResource):
     shows."""
 
     _run_id: str = PrivateAttr(default="")
+    _is_dagsters: bool = PrivateAttr(default=False)
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Road]:
+        self._is_dagsters = True
         if context.run is None:
             yield self
             return
@@ -96,7 +113,12 @@ class Road(dg.ConfigurableResource):
 
     @property
     def contract(self) -> Contract:
-        return contract()
+        try:
+            return contract()
+        except ContractError as error:
+            if self._is_dagsters:
+                raise ContractBroken(error) from None
+            raise
 
     @property
     def cipher(self) -> Cipher:

@@ -34,7 +34,7 @@ class Mistake(enum.Enum):
     OTHER = "another reason, noted elsewhere"
 
 
-class RollbackConfig(dg.Config):
+class RollbackConfig(launchpad.Choices):
     """Which writes to take back, and whether to do it. Safe as it stands: a dry run, which changes nothing."""
 
     write_ids: list[int] = Field(
@@ -80,7 +80,7 @@ def take_back(context: dg.OpExecutionContext, config: RollbackConfig, road: Road
     """A dry run ends with the plan and its counts; else with the receipt. Delivery goes on by itself."""
     tell = every_few_seconds(lambda now: context.log.info(f"{now.done} of {now.chosen} writes"))
     (plan_id,) = launchpad.ids("plan_id", [config.plan_id]) if config.plan_id else (None,)
-    selection = _selection(config)
+    selection = _selection(config, road)
     try:
         with road.connect("glp1 rollback") as connection:
             plan_id = plan_id or plans.choose(connection, selection)
@@ -120,7 +120,7 @@ def take_back(context: dg.OpExecutionContext, config: RollbackConfig, road: Road
     )
 
 
-def _selection(config: RollbackConfig) -> plans.Selection:
+def _selection(config: RollbackConfig, road: Road) -> plans.Selection:
     return plans.Selection(
         write_ids=tuple(config.write_ids),
         run_ids=tuple(config.run_ids),
@@ -128,7 +128,7 @@ def _selection(config: RollbackConfig) -> plans.Selection:
         until=_instant("until", config.until),
         contract_versions=tuple(config.contract_versions),
         patients=launchpad.ids("patients", config.patients),
-        targets=tuple(config.targets),
+        targets=launchpad.names("targets", config.targets, {kind.target for kind in road.contract.writes.values()}),
     )
 
 

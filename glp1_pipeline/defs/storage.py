@@ -2,8 +2,8 @@
 
 Dagster's own storage opens a connection for each statement, since there are many instances in a process and each would
 have a pool of its own, and asks at each event anew what columns its tables have: a second of each run of ours, on
-another machine or by TLS a multiple. Here both are the process's. Not here: what is recorded, and the pools of
-the web server, which Dagster makes itself.
+another machine or by TLS a multiple. Here both are the process's. The web server has pools of its own. Not here: what
+is recorded.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
-from dagster_postgres.utils import pg_url_from_config
-from sqlalchemy import Connection, Engine, create_engine
+from dagster_postgres.utils import pg_url_from_config, set_pg_statement_timeout
+from sqlalchemy import Connection, Engine, create_engine, event
 
 from ..adapters.store import KEPT_SECONDS
 
@@ -48,6 +49,16 @@ def _of_this_process(url: str) -> _Shared:
     return _shared[place]
 
 
+def _for_the_web_server(part: Any, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:
+    """As Dagster does it, and a connection is tried before it is used: else after a restart of Postgres each pool has
+    a click of somebody fail first."""
+    part._engine = create_engine(
+        part.postgres_url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=max_overflow,
+        pool_recycle=pool_recycle, pool_pre_ping=True,
+    )  # fmt: skip
+    event.listen(part._engine, "connect", lambda one, _: set_pg_statement_timeout(one, statement_timeout))
+
+
 class Storage(DagsterPostgresStorage):
     def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
         # Whether the tables are there is asked by the first instance of a process alone.
@@ -57,6 +68,7 @@ class Storage(DagsterPostgresStorage):
         self._event_log_storage = _Events(postgres_url, shared)
         for part in (self._run_storage, self._event_log_storage, self._schedule_storage):
             part._engine = shared.engine
+            part.optimize_for_webserver = partial(_for_the_web_server, part)
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Storage:

@@ -42,6 +42,7 @@ PLACES: Mapping[str, tuple[Kind, str]] = {
     "late_clocks": ("program", "patients' clocks"),
     "evaluator": ("program", "sensor of alerts"),
     "store_access": ("program", "database"),
+    "contract_faults": ("program", "contract"),
     "blind_alerts": ("program", "measuring"),
     "untaken_messages": ("program", "channel {}"),
 }
@@ -71,6 +72,8 @@ STEPS: Mapping[str, tuple[str, str]] = {
     "late_clocks": ("See whether the sensor patient_clocks runs; what was reached rings when it does.", "glp1 status"),
     "evaluator": ("See Deployment > Daemons in the UI; start the stack again if they are down.", "glp1 alerts check"),
     "store_access": ("See why it was away: its log, its disk, who stopped it.", "glp1 status"),
+    "contract_faults": ("Mend the lines that the command names; then all goes on by itself, and nothing is lost.",
+                        "glp1 dictionary"),
     "blind_alerts": ("See whether the database is slow or full: until then that alert cannot fire.", "glp1 status"),
     "untaken_messages": ("Who is called over it hears nothing: call them, and mend its address or its other end.",
                          "glp1 alerts test"),

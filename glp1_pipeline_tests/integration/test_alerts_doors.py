@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psycopg
@@ -17,7 +18,9 @@ from glp1_pipeline.adapters.alerts.channels import read_addresses
 from glp1_pipeline.adapters.outlet import sign
 from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline.cli import main
+from glp1_pipeline.contracts.reading import ContractError, Fault
 from glp1_pipeline.defs import alerts as wiring
+from glp1_pipeline.defs import resources
 from glp1_pipeline.defs.resources import Road
 from glp1_pipeline_tests.alert_world import (
     SECRET,
@@ -95,6 +98,65 @@ def test_a_channel_that_does_not_take_the_test_is_named(installed: Path, monkeyp
     assert "nobody is told over clinical, leads, operations: give each an address in GLP1_ALERT_URLS" in tested.stderr
     assert json.loads(tested.stdout)["integration"] in ("unreachable", "no_answer")
     assert glp1("test", "--channel", "nobody").exit_code == 1
+
+
+def broken(*places: tuple[str, int]) -> Any:
+    def load() -> None:
+        raise ContractError([Fault(file, line, "canary-word is no code", "mend it") for file, line in places])
+
+    return load
+
+
+def test_a_contract_that_was_broken_is_told_by_file_and_keeps_nobody_from_being_called_for_all_else(
+    installed: Path, world: AlertWorld, channel: Receiver
+):
+    world.event(minutes=25)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wiring, "contract", broken(("codes.csv", 7), ("codes.csv", 9), ("fields/clinical.yaml", 2)))
+        assert glp1("check").exit_code == 1
+    opened = {(one.alert, one.scope): one.affected for one in alerts.open_incidents(world.connection)}
+    assert opened["contract_broken", "codes.csv"] == 2
+    assert opened["contract_broken", "clinical.yaml"] == 1
+    assert ("event_waiting", "") in opened
+    assert {"integration:opened:contract_broken", "integration:opened:event_waiting"} <= {*channel.news()}
+    assert "canary" not in b"".join(channel.raw).decode()
+    glp1("check")
+    assert "contract_broken" not in {one.alert for one in alerts.open_incidents(world.connection)}
+
+
+def test_a_mistake_in_the_rules_of_alerting_is_told_by_the_rules_that_were_read_before(
+    installed: Path, world: AlertWorld, monkeypatch
+):
+    assert glp1("check").exit_code == 0
+    monkeypatch.setattr(wiring, "load_alerts", broken(("oncall.yaml", 3)))
+    assert glp1("check").exit_code == 1
+    assert [(one.alert, one.scope) for one in alerts.open_incidents(world.connection)] == [
+        ("contract_broken", "oncall.yaml")
+    ]
+    monkeypatch.setattr(wiring, "_known", [])
+    first = glp1("check")
+    assert (first.exit_code, "oncall.yaml:3" in first.output) == (1, True), (
+        "who never read them says why it cannot look"
+    )
+
+
+def test_a_run_and_a_tick_without_a_contract_say_in_the_ui_where_it_is_broken_and_no_word_of_it(
+    installed: Path, world: AlertWorld, monkeypatch
+):
+    monkeypatch.setenv("DAGSTER_REDACT_USER_CODE_ERRORS", "1")
+    monkeypatch.setattr(resources, "contract", broken(("codes.csv", 7)))
+
+    @dg.asset
+    def needs_it(road: Road) -> None:
+        _ = road.contract
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        ran = dg.materialize([needs_it], instance=instance, resources={"road": Road()}, raise_on_error=False)
+        (failed,) = [event for event in ran.all_events if event.is_step_failure]
+    told = str(failed.event_specific_data)
+    assert "the contract cannot be used: codes.csv:7" in told
+    assert "glp1 dictionary" in told
+    assert "canary" not in told
 
 
 @pytest.mark.parametrize(

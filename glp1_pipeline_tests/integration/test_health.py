@@ -18,12 +18,17 @@ from typing import Any
 import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
+from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, InstigatorType, SensorInstigatorData
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from psycopg import sql
 
 from glp1_pipeline.adapters import alerts, health, hooks
 from glp1_pipeline.adapters.health_page import page_of, write_page
 from glp1_pipeline.cli.health import health as command
 from glp1_pipeline.contracts.alerts import load_alerts
+from glp1_pipeline.contracts.reading import ContractError, Fault
+from glp1_pipeline.defs import alerts as looking
 from glp1_pipeline.defs import health as wiring
 from glp1_pipeline.defs.resources import Road
 from glp1_pipeline.domain.health import Health
@@ -122,7 +127,7 @@ def home(monkeypatch: pytest.MonkeyPatch, url: str, tmp_path: Path, world: Alert
     monkeypatch.setenv("GLP1_HOME", str(tmp_path))
     monkeypatch.setenv("GLP1_DATABASE_URL", url)
     monkeypatch.setenv("GLP1_DAGSTER_DATABASE_URL", url)
-    monkeypatch.setattr(wiring, "load_alerts", lambda: world.book)
+    monkeypatch.setattr(looking, "load_alerts", lambda: world.book)
     return tmp_path
 
 
@@ -157,13 +162,34 @@ def test_the_command_tells_also_when_the_store_is_gone(home: Path, monkeypatch: 
     assert [(one["name"], one["colour"]) for one in found["lights"]] == [("store", "red")]
 
 
+def test_the_command_tells_also_when_the_contract_is_broken_and_where(
+    home: Path, road: SmallRoad, world: AlertWorld, monkeypatch: pytest.MonkeyPatch
+):
+    all_is_looked_at(world)
+    world.event(minutes=40)
+
+    def broken() -> None:
+        raise ContractError([Fault("codes.csv", 218, "canary-word is declared twice", "take one out")])
+
+    monkeypatch.setattr(looking, "contract", broken)
+    result, found = run("--json", "--page")
+    assert result.exit_code == 1
+    red = {one["name"]: one for one in found["lights"] if one["colour"] == "red"}
+    assert set(red) == {"contract", "charting"}
+    assert "codes.csv:218" in red["contract"]["says"]
+    assert (red["contract"]["owner"], red["contract"]["command"]) == ("integration", "glp1 dictionary")
+    page = Path(found["page"]["file"]).read_text()
+    assert "codes.csv:218" in page
+    assert "canary" not in page
+
+
 def test_the_asset_writes_the_page_whole_for_its_owner_alone_and_plots_the_lights(
     home: Path, road: SmallRoad, world: AlertWorld
 ):
     road.send(submission(5))
     all_is_looked_at(world)
-    with dg.DagsterInstance.ephemeral() as instance:
-        result = dg.materialize([wiring.write_health_page], instance=instance, resources={"road": Road()})
+    with dg.instance_for_test() as instance:
+        result = dg.materialize([wiring.health_page(["alerts"])], instance=instance, resources={"road": Road()})
     (event,) = result.get_asset_materialization_events()
     numbers = {name: value.value for name, value in event.materialization.metadata.items()}
     assert numbers["red lights"] == 0
@@ -227,13 +253,36 @@ def test_the_page_tells_of_runs_that_failed(home: Path, road: SmallRoad, world: 
         raise dg.Failure("it does not matter why")
 
     all_is_looked_at(world)
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.instance_for_test() as instance:
         for expected in (0, 1):
-            result = dg.materialize([wiring.write_health_page], instance=instance, resources={"road": Road()})
+            result = dg.materialize([wiring.health_page(["alerts"])], instance=instance, resources={"road": Road()})
             (event,) = result.get_asset_materialization_events()
             assert event.materialization.metadata["amber lights"].value == expected
             dg.materialize([fails], instance=instance, raise_on_error=False)
     assert "1 failed in the last hour" in page_of(home).read_text()
+
+
+def test_the_page_tells_of_a_sensor_that_somebody_turned_off_until_it_is_on_again(
+    home: Path, road: SmallRoad, world: AlertWorld
+):
+    all_is_looked_at(world)
+    place = InProcessCodeLocationOrigin(loadable_target_origin=LoadableTargetOrigin(module_name="glp1_pipeline"))
+    of = RemoteRepositoryOrigin(code_location_origin=place, repository_name="ours")
+    with dg.instance_for_test() as instance:
+        told = []
+        for status in (InstigatorStatus.STOPPED, InstigatorStatus.RUNNING):
+            for name in ("alerts", "of_an_older_release"):
+                state = InstigatorState(
+                    of.get_instigator_origin(name), InstigatorType.SENSOR, status,
+                    SensorInstigatorData(last_tick_timestamp=time.time() - 600),
+                )  # fmt: skip
+                known = instance.get_instigator_state(state.instigator_origin_id, state.selector_id)
+                (instance.update_instigator_state if known else instance.add_instigator_state)(state)
+            dg.materialize([wiring.health_page(["alerts"])], instance=instance, resources={"road": Road()})
+            told.append(page_of(home).read_text())
+    assert "turned off: alerts<" in told[0]
+    assert "amber for 10 min" in told[0]
+    assert "turned off" not in told[1]
 
 
 def test_a_writer_that_is_killed_leaves_the_old_page_and_its_draft_is_gone_within_the_hour(tmp_path: Path):

@@ -176,6 +176,25 @@ def test_a_run_goes_on_recording_after_postgres_ended_all_connections(dagster_ur
         assert recorded.status is dg.DagsterRunStatus.SUCCESS
 
 
+def test_the_first_click_after_a_restart_of_postgres_is_answered(dagster_url: str, home: str) -> None:
+    """The web server's pools are those that Dagster makes by `optimize_for_webserver`."""
+    with dg.DagsterInstance.from_config(home) as instance, psycopg.connect(dagster_url, autocommit=True) as watch:
+        instance.optimize_for_webserver(statement_timeout=15_000, pool_recycle=3600, max_overflow=20)
+        run = dg.materialize([told], instance=instance)
+        end_all = (
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database()"
+            " and pid <> pg_backend_pid()"
+        )
+        for click in (
+            lambda: instance.get_run_by_id(run.run_id),
+            lambda: instance.all_logs(run.run_id),
+            lambda: instance.all_instigator_state() == [],
+        ):
+            assert click()
+            watch.execute(end_all)
+            assert click()
+
+
 def test_threads_that_record_at_once_do_not_wait_for_each_other(dagster_url: str, home: str) -> None:
     """As the daemon's, one of each sensor."""
     with dg.DagsterInstance.from_config(home) as instance:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import orjson
 import pytest
 
 from glp1_pipeline.adapters import ledger
 from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline.adapters.variables import SettingsError
+from glp1_pipeline.defs.intake import intake_sensor, receive
+from glp1_pipeline.defs.resources import Road, Shown
 from glp1_pipeline.sandbox.dagster_home import dagster_env
-from glp1_pipeline_tests.small_road import SmallRoad, small_road, submission
+from glp1_pipeline_tests.small_road import RING, SmallRoad, small_road, submission
 
 REFUSED = "rejected:not_by_this_door"
 
@@ -98,3 +103,31 @@ def test_nothing_is_named_by_default_and_the_sandbox_names_what_it_stands_for(tm
     for wrong in ("/", "ehr", "/ehr"):
         with pytest.raises(SettingsError, match="GLP1_DROP_SOURCES"):
             Settings.from_env({**home, "GLP1_DROP_SOURCES": wrong})
+
+
+def test_a_landing_zone_that_is_away_is_told_in_the_ui_by_the_sensor_that_waits_for_it(
+    road: SmallRoad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_REDACT_USER_CODE_ERRORS", "1")
+    ring = tmp_path / "secrets" / "keys.json"
+    ring.parent.mkdir(exist_ok=True)
+    told = {name: base64.b64encode(key).decode() for name, key in RING.keys.items()}
+    patient_key = base64.b64encode(RING.patient_key).decode()
+    ring.write_text(json.dumps({"active": RING.active, "keys": told, "patient_key": patient_key}))
+    for name, value in {
+        "GLP1_HOME": tmp_path, "GLP1_DATABASE_URL": road.url, "GLP1_DAGSTER_DATABASE_URL": road.url,
+        "GLP1_LANDING_URL": tmp_path / "not-mounted",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, str(value))
+    sensor = intake_sensor(dg.define_asset_job("intake", selection=dg.AssetSelection.assets("drops", "events")))
+    repository = dg.Definitions(assets=[receive], sensors=[sensor], resources={"road": Road()}).get_repository_def()
+    with (
+        dg.DagsterInstance.ephemeral() as instance,
+        dg.build_sensor_context(
+            instance, repository_def=repository, sensor_name=sensor.name, resources={"road": Road()}
+        ) as context,
+        pytest.raises(Shown) as told_by,
+    ):
+        sensor.evaluate_tick(context)
+    assert "the landing zone cannot be listed (No such file or directory): mount it" in str(told_by.value)
+    assert str(tmp_path) not in str(told_by.value)

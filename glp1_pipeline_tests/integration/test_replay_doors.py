@@ -20,7 +20,10 @@ from glp1_pipeline.adapters import hops, matches, metrics, replay
 from glp1_pipeline.adapters.balance import Balance
 from glp1_pipeline.adapters.balance_parts import Part
 from glp1_pipeline.cli import main
+from glp1_pipeline.defs.delivery import deliver, deliver_to_crm
 from glp1_pipeline.defs.hops import measure_hops
+from glp1_pipeline.defs.intake import receive
+from glp1_pipeline.defs.maintenance import maintenance
 from glp1_pipeline.defs.matches import decide_match
 from glp1_pipeline.defs.partitions import today
 from glp1_pipeline.defs.recovery import count_ledger, of_today
@@ -185,6 +188,45 @@ def test_what_cannot_be_read_in_the_launchpad_is_told_by_its_field_and_not_repea
     failed = [str(e.event_specific_data) for e in launch(**{field: ["Canary"]}).all_events if e.is_step_failure]
     assert any(f"`{field}`: " in text for text in failed)
     assert "Canary" not in "".join(failed)
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "known"),
+    [("statuses", "daed", "charted, dead, rejected, waiting"), ("types", "intake.submited", "intake.submitted")],
+)
+def test_a_typo_in_the_launchpad_is_told_with_the_words_that_there_are_and_is_no_replay_of_nothing(
+    road: SmallRoad, field: str, typed: str, known: str
+):
+    (failed,) = [str(e.event_specific_data) for e in launch(**{field: [typed]}).all_events if e.is_step_failure]
+    assert f"`{field}`: each must be one of" in failed
+    assert known in failed
+    assert typed not in failed
+
+
+def test_a_choice_in_the_launchpad_that_no_event_fits_says_where_the_names_are(road: SmallRoad):
+    told = outputs(launch(sources=["/nobody"]))
+    assert told["events"] == 0
+    assert "glp1 reconcile --parts" in told["hint"]
+
+
+@pytest.mark.parametrize("asset", [receive, deliver, deliver_to_crm], ids=lambda asset: asset.op.name)
+def test_a_run_that_was_launched_without_a_day_says_how_to_choose_one_and_does_nothing(
+    road: SmallRoad, asset: dg.AssetsDefinition
+):
+    road.drop("a.json", submission(1))
+    done = dg.materialize([asset], resources={"road": Road()}, raise_on_error=False)
+    (failed,) = [str(e.event_specific_data) for e in done.all_events if e.is_step_failure]
+    assert "fill in *Partition*" in failed
+    assert road.one("select count(*) from phi.events") == 0
+
+
+def test_a_number_out_of_its_bounds_is_told_by_its_field(road: SmallRoad, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DAGSTER_REDACT_USER_CODE_ERRORS", "1")
+    done = maintenance.execute_in_process(
+        run_config={"ops": {"prune": {"config": {"minutes": 0}}}}, resources={"road": Road()}, raise_on_error=False
+    )
+    (failed,) = [str(e.event_specific_data) for e in done.all_events if e.is_step_failure]
+    assert "`minutes`: input should be greater than 0" in failed
 
 
 def test_no_words_of_ones_own_reach_dagster(road: SmallRoad):

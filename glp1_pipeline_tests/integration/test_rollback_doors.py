@@ -127,6 +127,7 @@ def test_the_job_is_a_dry_run_until_somebody_says_who_and_why(told: Told):
     assert "say what to take back" in failure(launch())
     assert "`patients`: no UUID" in failure(launch(patients=["nobody"]))
     assert "`since`: an instant" in failure(launch(since="yesterday"))
+    assert "`targets`: each must be one of crm, ehr" in failure(launch(targets=["her"], since="2026-01-01T00:00"))
     done = launch(plan_id=seen["plan"], dry_run=False, actor="steward-7", reason="CODE_MAP")
     found = outputs(done)
     assert (found["state"], found["taken back"], found["left"]) == ("applied", seen["taken back"], 1)

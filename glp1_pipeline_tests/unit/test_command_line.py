@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from glp1_pipeline import contracts
 from glp1_pipeline.cli import main
+from glp1_pipeline.contracts import alerts as rules
 from glp1_pipeline.sandbox import demo
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -73,3 +76,28 @@ def test_a_start_that_fails_by_anything_else_is_told_as_it_is(monkeypatch: pytes
 
     monkeypatch.setattr(demo, "up", starts)
     assert isinstance(CliRunner().invoke(main, ["up"]).exception, PermissionError)
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after"),
+    [
+        ("form.yaml", "\nversions:", "\nversion:"),
+        ("oncall.yaml", "escalates_to: operations-lead", "escalates_to: nobody"),
+    ],
+)
+@pytest.mark.parametrize("command", ["up", "demo", "dictionary"])
+def test_with_a_contract_that_does_not_hold_nothing_starts_and_what_is_wrong_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, file: str, before: str, after: str
+):
+    folder = tmp_path / "contracts"
+    shutil.copytree(contracts.HERE, folder)
+    text = (folder / file).read_text()
+    assert before in text
+    (folder / file).write_text(text.replace(before, after, 1))
+    monkeypatch.setattr(contracts, "HERE", folder)
+    monkeypatch.setattr(rules, "HERE", folder)
+    for start in ("up", "run"):
+        monkeypatch.setattr(demo, start, lambda *_: pytest.fail("it started"))
+    said = CliRunner().invoke(main, [command])
+    assert said.exit_code == 1
+    assert f"{file}:" in said.output

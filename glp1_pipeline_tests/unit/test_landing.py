@@ -146,6 +146,7 @@ def test_a_line_written_after_the_drop_was_read_is_not_removed_with_it(folder):
 def test_what_a_patient_said_is_for_our_account_alone_whatever_the_umask(folder, cipher, tmp_path):
     before = os.umask(0)
     try:
+        Settings(tmp_path, landing_url=str(tmp_path / "new")).make_home()
         landing = landing_zone(str(tmp_path / "new"), tmp_path / "sealed", cipher)
         landing.put("a.json", io.BytesIO(b"{}"))
         modes = [path.stat().st_mode & 0o777 for path in (landing.path, landing.path / "a.json")]
@@ -207,6 +208,13 @@ def test_a_disk_that_takes_no_more_is_told_in_a_sentence_and_no_half_of_a_drop_s
     assert "Traceback" not in full.stderr
     landing = tmp_path / "home" / "landing"
     assert [path.read_bytes() for path in landing.iterdir()] == [b"{}", b"{}"]
+
+
+def test_a_landing_zone_that_is_away_is_made_anew_by_no_process_that_opens_it_and_by_no_drop(tmp_path, cipher):
+    away = tmp_path / "not-mounted"
+    with pytest.raises(FileNotFoundError):
+        landing_zone(str(away), None, cipher).put("a.json", io.BytesIO(b"{}"))
+    assert not away.exists()
 
 
 def test_a_drop_left_behind_between_the_two_last_steps_is_found_again(folder):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,6 +41,9 @@ class World:
     """They say who emits what, by a name that may be told."""
     ui: str
     """Address of the UI, for links."""
+    faulty: tuple[str, ...] = ()
+    """File and line of each fault for which a file of the contract cannot be used. Without a contract there are no
+    event types."""
 
 
 STATEMENTS: dict[str, LiteralString] = {
@@ -154,6 +158,12 @@ def _store_access(connection: Connection[Any], alert: Alert, world: World) -> li
     return []
 
 
+def _contract_faults(connection: Connection[Any], alert: Alert, world: World) -> list[Found]:
+    """By file. Its folder is not told: a scope is a plain name."""
+    files = Counter(Path(place.rpartition(":")[0]).name for place in world.faulty)
+    return [(name, count, None) for name, count in files.items()]
+
+
 def _silent_feeds(connection: Connection[Any], alert: Alert, world: World) -> list[Found]:
     return silent_feeds(connection, alert.after_minutes, world.event_types)
 
@@ -165,4 +175,5 @@ OTHERS: dict[str, Callable[[Connection[Any], Alert, World], list[Found]]] = {
     "landing_access": _landing_access,
     "silent_feeds": _silent_feeds,
     "store_access": _store_access,
+    "contract_faults": _contract_faults,
 }

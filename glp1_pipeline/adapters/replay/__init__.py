@@ -8,9 +8,11 @@ from ..plans import NotApproved, PlanFault
 from .apply import Told, apply, dry_run, receipt, tree
 from .plan import COURSE, Selection, choose, listed, show
 
+NOTHING_FITS = "no event fits all of this: `glp1 reconcile --parts` names days, sources and types"
 approve, stop = COURSE.approve, COURSE.stop
 
 __all__ = [
+    "NOTHING_FITS",
     "NotApproved",
     "PlanFault",
     "Selection",

@@ -18,7 +18,7 @@ Watch = Literal[
     "waiting_events", "undelivered_writes", "dead_writes", "dead_events", "rejected_events", "growing_conflicts",
     "silent_feeds", "balance_faults", "polls", "open_reviews", "open_breakers", "overdue_tasks", "landing_space",
     "landing_access", "evaluator", "blind_alerts", "urgent_tasks", "missed_checkins", "late_clocks",
-    "refills_against_hold", "store_access", "untaken_messages",
+    "refills_against_hold", "store_access", "untaken_messages", "contract_faults",
 ]  # fmt: skip
 WATCHES: tuple[Watch, ...] = get_args(Watch)
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
