@@ -252,6 +252,16 @@ def test_a_resource_of_ours_with_anything_in_one_of_its_places_is_read_without_f
     assert set(say(resource).values) <= set(CONTRACT.fields)
 
 
+@pytest.mark.parametrize("code", ["never heard of", "curent", "no\0"])
+def test_a_code_that_is_none_of_a_question_of_ours_is_held_and_is_no_answer(code: str):
+    """Else a slip would stand in the chart as a known answer that raises no flag."""
+    for kind in ("Condition", "Procedure"):
+        said = say({"resourceType": kind, "code": concept(f"{CODE_SYSTEM}:pancreatitis", code), "status": "completed"})
+        assert said.values["hx.pancreatitis"]["held"] == "unmapped_code"
+        assert "\0" not in said.values["hx.pancreatitis"]["raw"]
+        assert [problem.field for problem in said.problems] == ["hx.pancreatitis"]
+
+
 def observation(code: str, **more: Any) -> dict[str, Any]:
     base = {"resourceType": "Observation", "status": "final", "code": concept(LOINC, code), "performer": [DOCTOR]}
     return base | more
