@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from .contract import ConflictRule, Stage
@@ -62,6 +62,11 @@ class Reported:
     """What it says of a refill, a flag, or the patient's own clock (`domain.refill`)."""
     identifiers: tuple[tuple[str, str], ...] = ()
     """System and value of what it calls the person, beside the name that it goes by (`domain.crosswalk`)."""
+
+    def __post_init__(self) -> None:
+        # An instant is spelled, and has its day, alike whether it comes from an event or from the ledger.
+        object.__setattr__(self, "authored_at", self.authored_at.astimezone(UTC))
+        object.__setattr__(self, "received_at", self.received_at.astimezone(UTC))
 
     @property
     def said_at(self) -> datetime:

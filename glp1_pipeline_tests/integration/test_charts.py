@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import uuid
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -38,6 +39,26 @@ def writes(road: SmallRoad) -> list[dict[str, Any]]:
 
 
 # What is pending
+
+
+@pytest.mark.parametrize("drops", [((0, 1),), ((1, 0),), ((0,), (1,)), ((1,), (0,))])
+def test_of_a_submission_that_came_twice_the_ehr_shows_the_last_word_however_it_came_and_after_a_replay(
+    road: SmallRoad, drops: tuple[tuple[int, ...], ...]
+):
+    first = submission(1)
+    later = amendment(first, 1, weight(77))
+    later |= {"type": "intake.submitted", "data": {**later["data"], "submission_id": first["data"]["submission_id"]}}
+    for numbers in drops:
+        road.send(*((first, later)[n] for n in numbers))
+
+    def shown() -> dict[str, Any]:
+        entries = [entry["resource"] for write in writes(road) for entry in write["entry"]]
+        return [one for one in entries if one["resourceType"] == "QuestionnaireResponse"][-1]
+
+    assert datetime.fromisoformat(shown()["authored"]) == datetime.fromisoformat(later["data"]["authored_at"])
+    for event in (first, later):
+        assert road.replay([event_id(event)]).writes == 0
+    assert road.replay().writes == 0
 
 
 def test_what_waits_is_charted_once_and_a_second_run_finds_nothing(road: SmallRoad):

@@ -25,6 +25,7 @@ from glp1_pipeline.domain.refill_model import RefillRules
 from glp1_pipeline_tests.refill_road import (
     NEW_FLAG,
     SIDE_EFFECT,
+    WINDOW_ON,
     ask,
     begin,
     begin_lately,
@@ -34,9 +35,10 @@ from glp1_pipeline_tests.refill_road import (
     ring,
     stands,
 )
-from glp1_pipeline_tests.refills import overridden, requested
+from glp1_pipeline_tests.refills import checkin, overridden, requested
+from glp1_pipeline_tests.sample_inputs import ABSENT
 from glp1_pipeline_tests.small_road import SmallRoad, connect, empty_database
-from glp1_pipeline_tests.treatments import ordered
+from glp1_pipeline_tests.treatments import at, ordered
 
 
 @pytest.fixture
@@ -66,6 +68,27 @@ def test_replaying_all_that_was_ever_said_decides_the_same_and_tells_nobody_agai
     assert road.rows(counts) == was
     assert road.fingerprint() == before
     assert stands(road, refill_id) == ("provider_queue", "complete")
+
+
+def test_what_was_said_on_a_clock_that_is_not_utcs_is_decided_the_same_at_a_replay(road: SmallRoad):
+    """One who answers in the evening at home answers on that day, also after the ledger kept it in UTC."""
+    home = ZoneInfo("America/Chicago")
+    began = datetime.fromisoformat(at(-10))
+    filled_in = began.replace(hour=2).astimezone(home).isoformat()
+    begin(road, authored_at=filled_in, **{"anthro.weight_measured_at": ABSENT})
+    ring(road, 20)
+    answers = checkin(22, weighed_on=None)
+    answered = datetime.fromisoformat(at(22)).replace(hour=2).astimezone(home)
+    answers["data"]["authored_at"] = answers["time"] = answered.isoformat()
+    road.send(answers)
+    road.send(checkin(22.5))
+    ring(road, WINDOW_ON)
+    road.send(requested(25))
+    before, decisions = road.fingerprint(), road.one("select count(*) from phi.refill_decisions")
+    for _ in range(3):
+        assert road.replay().all_writes == 0
+        assert road.fingerprint() == before
+    assert road.one("select count(*) from phi.refill_decisions") == decisions
 
 
 def test_a_patients_plan_has_the_moments_of_our_clock_and_the_words_of_people(road: SmallRoad, monkeypatch):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -200,7 +201,7 @@ def test_the_event_of_a_state_is_the_same_however_often_it_is_made() -> None:
 # What a contact says in our fields
 
 
-def said(**properties: str) -> dict[str, Any]:
+def said(**properties: Any) -> dict[str, Any]:
     change = Change("crm", "contact", "12", "3", False, NOW, dict(properties))
     found = read_change(CONTRACT, change)
     assert found.voice == "reported"
@@ -270,3 +271,9 @@ def test_a_deleted_contact_says_nothing() -> None:
 def test_a_wish_not_to_be_contacted_is_heard_though_no_question_asks_it() -> None:
     assert said(glp1_do_not_contact="true") == {"do_not_contact": {"value": True}}
     assert said(glp1_do_not_contact="false") == {"do_not_contact": {"value": False}}
+
+
+@pytest.mark.parametrize("name", ["glp1_do_not_contact", "glp1_sms_opt_out", "lastname", "mobilephone"])
+def test_what_cannot_be_read_is_held_as_every_store_can_keep_it(name: str) -> None:
+    for odd in ("maybe\0", {"a\0": "\0"}, ["\0"], "\0" * 300):
+        assert b"\\u0000" not in orjson.dumps(said(**{name: odd}))

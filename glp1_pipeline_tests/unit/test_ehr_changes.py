@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -206,6 +208,24 @@ ELEMENTS = (
     "medicationReference", "effectivePeriod", "category", "policyRule", "provision", "dateTime", "condition", "performer",
     "asserter", "intent", "dosageInstruction",
 )  # fmt: skip
+ONE_OF_ALL: dict[str, Any] = {
+    "hx.transplant": "yes", "hx.pancreatitis": "current", "hx.cancer": "current", "hx.kidney": "ckd", "hx.mtc_family": "yes",
+    "hx.comorbidities": ["htn", "osa"], "consent.sms": "refused", "med.prior_weight_loss": ["phentermine"],
+    "allergy.any": "yes", "allergy.list": [{"substance": "latex", "reaction": "hives", "severity": "mild"}],
+    "preg.status": "unknown",
+}  # fmt: skip
+OURS = written(chart_of(full_answers() | ONE_OF_ALL))
+
+
+def places(part: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The way to each part of a document, but its type and id, which its event says, too."""
+    named = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+    for key, inner in named:
+        if place or key not in ("resourceType", "id"):
+            yield (*place, key)
+            yield from places(inner, (*place, key))
+
+
 KINDS = (
     "Patient", "Observation", "AllergyIntolerance", "Condition", "Procedure", "FamilyMemberHistory", "Consent",
     "MedicationStatement", "MedicationRequest", "Flag", "Task",
@@ -218,6 +238,28 @@ def test_a_resource_of_any_shape_is_read_without_fault(kind: str, content: dict[
     said = say({"resourceType": kind, **content}, deleted=deleted)
     assert set(said.values) <= set(CONTRACT.fields)
     assert not deleted or all("withdrawn" in doc for doc in said.values.values())
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.data(), anything)
+def test_a_resource_of_ours_with_anything_in_one_of_its_places_is_read_without_fault(data: st.DataObject, odd: Any):
+    resource = copy.deepcopy(data.draw(st.sampled_from(OURS)))
+    place = data.draw(st.sampled_from([*places(resource)]))
+    inner: Any = resource
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = odd
+    assert set(say(resource).values) <= set(CONTRACT.fields)
+
+
+@pytest.mark.parametrize("code", ["never heard of", "curent", "no\0"])
+def test_a_code_that_is_none_of_a_question_of_ours_is_held_and_is_no_answer(code: str):
+    """Else a slip would stand in the chart as a known answer that raises no flag."""
+    for kind in ("Condition", "Procedure"):
+        said = say({"resourceType": kind, "code": concept(f"{CODE_SYSTEM}:pancreatitis", code), "status": "completed"})
+        assert said.values["hx.pancreatitis"]["held"] == "unmapped_code"
+        assert "\0" not in said.values["hx.pancreatitis"]["raw"]
+        assert [problem.field for problem in said.problems] == ["hx.pancreatitis"]
 
 
 def observation(code: str, **more: Any) -> dict[str, Any]:

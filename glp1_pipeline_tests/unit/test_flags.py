@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from glp1_pipeline.domain import flags
 from glp1_pipeline.domain.chart import Chart, Reported, Value, resolve
+from glp1_pipeline.domain.flags.checkins import weights
 from glp1_pipeline_tests.sample_inputs import contract
 
 CONTRACT = contract()
@@ -356,3 +358,14 @@ def test_just_a_hundredth_a_week_is_not_too_fast_and_a_little_more_is(kg):
 def test_a_flag_names_the_event_that_its_evidence_came_from():
     chart = resolve(CONTRACT, "p1", [report(1), report(2, known(hx__men2="yes"), status="amended")])
     assert flags.evaluate(CONTRACT, chart)["MEN2"].event_id == "e2"
+
+
+def test_a_weight_without_its_day_is_of_the_day_on_which_it_was_told_at_home() -> None:
+    """Wherever it is read from: an event says the instant with the offset of home, the ledger in UTC."""
+    evening = datetime(2026, 11, 2, 3, tzinfo=UTC)  # nine o'clock of the day before in Chicago
+    weighed = known(anthro__weight=100.0)
+    for at in (evening, evening.astimezone(ZoneInfo("America/Chicago")), evening.astimezone(ZoneInfo("Asia/Tokyo"))):
+        told = resolve(CONTRACT, "p1", [report(values=weighed, authored_at=at, received_at=at)])
+        assert weights(told) == [(date(2026, 11, 1), 100.0)]
+        nowhere = resolve(CONTRACT, "p1", [report(values=weighed, authored_at=at, received_at=at, time_zone="")])
+        assert weights(nowhere) == [(date(2026, 11, 2), 100.0)]

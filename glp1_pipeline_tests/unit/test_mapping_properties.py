@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import orjson
@@ -137,3 +138,13 @@ def test_every_spelling_maps_to_its_code_whatever_its_case_and_spaces(name: str,
         change = data.draw(st.sampled_from([str.upper, str.lower, str.title, lambda text: f"  {text}\u200b "]))
         doc = map_submission(CONTRACT, submission({field.name: change(code.spelling)})).values[field.name]
         assert doc.get("value") == code.code
+
+
+@pytest.mark.parametrize("field", ["med.current_list", "allergy.list", "hx.comorbidities", "med.prior_weight_loss"])
+@pytest.mark.parametrize("more", ["at night, ", "for pain; ", "none, ", "metformin, at night, ", "x|", "and ", ", "])
+def test_a_list_of_endless_remarks_is_read_in_the_time_of_a_glance(field: str, more: str) -> None:
+    """One event may have a megabyte, and others wait behind it."""
+    endless = submission({field: f"metformin 500 mg, {more * (300_000 // len(more))}"})
+    began = time.process_time()
+    check_documents(map_submission(CONTRACT, endless))
+    assert time.process_time() - began < 10  # where each remark was held against all before it: two minutes

@@ -14,7 +14,7 @@ from typing import Any
 from ..contract import Contract, CrmProperty
 from ..events import Change
 from ..mapping import Problem
-from ..mapping.text import Context, Doc
+from ..mapping.text import Context, Doc, held
 from .shapes import Said, readers
 
 NOBODYS_TIME = datetime(1970, 1, 1, tzinfo=UTC)
@@ -75,7 +75,7 @@ def _plain(contract: Contract, declared: CrmProperty, text: str) -> str | None:
 def _read(contract: Contract, field: str, raw: Any, context: Context) -> Doc:
     if field not in contract.fields:
         told = str(raw).strip().lower()
-        return {"value": told in YES} if told in YES | NO else {"held": "unmapped_code", "raw": str(raw)[:200]}
+        return {"value": told in YES} if told in YES | NO else held("unmapped_code", str(raw)[:200])
     return readers(contract)[field](raw, context)
 
 
@@ -84,4 +84,4 @@ def _consent(raw: Any, change: Change) -> Doc | None:
     told = str(raw).strip().lower()
     if told in YES:
         return {"value": {"status": "revoked", "version": "", "at": change.seen_at.isoformat()}}
-    return None if told in NO else {"held": "unmapped_code", "raw": str(raw)[:200]}
+    return None if told in NO else held("unmapped_code", str(raw)[:200])

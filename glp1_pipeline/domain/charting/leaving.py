@@ -62,8 +62,10 @@ def chart_write(
         if fhir.replaced_by(last) <= set(records):  # else it may say what somebody says who is another patient now
             who = {k: v for k, v in resources[patient].items() if k in ("identifier", "link", "active")}
             resources[patient] = {k: v for k, v in last.items() if k != "link"} | who
+    # Of a submission that came more than once, in other words, the last word is shown: whichever of them is looked at.
+    last_word = {report.submission_id: report.event_id for report in chart.submissions if not report.is_draft}
     for item in items:
-        if isinstance(item.content, Submission) and item.content.status != "in-progress":
+        if isinstance(item.content, Submission) and last_word.get(item.content.submission_id) == item.event_id:
             response = fhir.questionnaire_response(contract, item.content, patient_id)
             resources[f"QuestionnaireResponse/{response['id']}"] = response
     if planned:

@@ -6,9 +6,10 @@ intake (`answers`, `measures`).
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, timedelta
 
 from ..chart import Chart, Reported
+from ..zones import zone_named
 from .facts import Facts, day, number
 from .registry import NO, NOTHING, Hit, Rule, newest_first, register, rule
 
@@ -81,5 +82,6 @@ def weighings(chart: Chart) -> list[tuple[date, float, Reported]]:
         kg = number(report.values.get("anthro.weight", {}).get("value"))
         if kg is not None and kg > 0:
             weighed = day(report.values.get("anthro.weight_measured_at", {}).get("value"))
-            found[weighed or report.said_at.date()] = (kg, report)
+            told = report.said_at.astimezone(zone_named(report.time_zone) or UTC)
+            found[weighed or told.date()] = (kg, report)
     return [(on, *found[on]) for on in sorted(found)]

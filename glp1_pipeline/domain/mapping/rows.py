@@ -18,6 +18,9 @@ from .text import Context, Doc, Shape, as_text, held, held_whole, known, null, t
 from .told import is_untouched, spelled
 
 MOST_ROWS = 500
+LONGEST_ENTRY = 500
+"""So much is said of one entry, and what follows is another: else each remark would be held against all before it, and
+one long text would take hours."""
 JOINED = re.compile(r"\s(?:and|y|plus)\s|[&+]", re.IGNORECASE)
 DENIAL = re.compile(r"(?:no|none|not|nope|never|nothing|without|don'?t|do not|sin|nunca|ning[uú]n[oa]?|nada)(?![\w-])")
 """How a text starts that names no entry, or denies one: `no penicillin`, `none except latex`."""
@@ -56,7 +59,7 @@ def list_shape(
     def pieces_of(text: str) -> list[str]:
         pieces: list[str] = []
         for piece in filter(str.strip, SEPARATORS.split(text)):
-            if pieces and says_more(piece, pieces[-1]):
+            if pieces and len(pieces[-1]) < LONGEST_ENTRY and says_more(piece, pieces[-1]):
                 pieces[-1] += f", {piece.strip()}"
             else:
                 pieces += group.apart(piece) if group else [piece]

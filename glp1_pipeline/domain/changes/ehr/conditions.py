@@ -111,10 +111,10 @@ def _read_own(reading: Reading, code: Any, *, is_over: bool) -> bool:
         _say_comorbidities(reading, listed, is_over=is_over, is_own=True)
         return True
     for field in _OWN_FIELDS:
-        systems = {f"{CODE_SYSTEM}:{reading.set_of(field)}"}
-        if told := [text(c.get("code")) for c in codings(code) if c.get("system") in systems]:
+        system = f"{CODE_SYSTEM}:{reading.set_of(field)}"
+        if told := [text(c.get("code")) for c in codings(code) if c.get("system") == system]:
             answer = _ENDS[field] if is_over and told[0] == "current" and field in _ENDS else told[0]
-            reading.put(field, {"value": answer})
+            reading.say(field, answer)
             return True
     return False
 
