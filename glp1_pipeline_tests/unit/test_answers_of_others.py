@@ -114,3 +114,12 @@ def test_a_contact_whose_id_could_be_a_name_is_none_and_such_a_version_is_not_us
     assert failed(lambda: contact(id=NAME)).trouble == "rubbish"
     assert (contact(version="4").version, contact(version=NAME).version, contact().version) == ("4", None, None)
     assert "Canary" not in contact(version=NAME).stamp
+
+
+@pytest.mark.parametrize("stamp", ["9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+14:00", "soon", None])
+def test_an_instant_that_utc_has_no_year_for_is_an_answer_that_nobody_understands(stamp: str | None) -> None:
+    resource = {**OURS, "meta": {"lastUpdated": stamp, "versionId": "1"}}
+    assert failed(lambda: entry_of(resource)).trouble == "rubbish"
+    contact = {"id": "71001", "updatedAt": stamp, "properties": {}}
+    crm = Crm(CrmSettings("http://127.0.0.1", "token"))
+    assert failed(lambda: crm._contact(contact, {})).trouble == "rubbish"
