@@ -10,6 +10,7 @@ import pytest
 from glp1_pipeline.adapters.calls import CallFailure
 from glp1_pipeline.adapters.crm import Crm, CrmSettings
 from glp1_pipeline.adapters.ehr import Ehr, EhrFailure, EhrSettings
+from glp1_pipeline.adapters.ehr.echoes import our_id
 from glp1_pipeline.adapters.ehr.ehr import Capability
 from glp1_pipeline.adapters.ehr.entries import entry_of
 from glp1_pipeline.adapters.ehr.feed import Feed
@@ -123,3 +124,13 @@ def test_an_instant_that_utc_has_no_year_for_is_an_answer_that_nobody_understand
     contact = {"id": "71001", "updatedAt": stamp, "properties": {}}
     crm = Crm(CrmSettings("http://127.0.0.1", "token"))
     assert failed(lambda: crm._contact(contact, {})).trouble == "rubbish"
+
+
+@pytest.mark.parametrize("meta", [1, "x", [META], True])
+def test_a_resource_without_a_meta_that_tells_its_instant_is_an_answer_that_nobody_understands(meta: Any) -> None:
+    assert failed(lambda: entry_of({**OURS, "meta": meta})).trouble == "rubbish"
+
+
+@pytest.mark.parametrize("tag", [1, 1.5, True, "x", {"system": "x"}, [1], None])
+def test_a_resource_whose_tags_are_none_is_not_ours_and_stops_nobody(tag: Any) -> None:
+    assert our_id(entry_of({**OURS, "meta": {**META["meta"], "tag": tag}}).content) is None

@@ -92,7 +92,8 @@ def etag_of(response: dict[str, Any]) -> str:
 
 
 def stamp_of(resource: dict[str, Any]) -> datetime:
-    return parsed((resource.get("meta") or {}).get("lastUpdated"))
+    meta = resource.get("meta")
+    return parsed(meta.get("lastUpdated") if isinstance(meta, dict) else None)
 
 
 def parsed(told: Any) -> datetime:
