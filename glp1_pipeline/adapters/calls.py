@@ -73,6 +73,13 @@ def is_safe(url: str) -> bool:
     return parts.scheme == "http" and is_loopback
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """No redirect is followed. Of one that leads somewhere requests would read the whole body all the same, however
+        large, and fail on an address that makes no sense."""
+        return None
+
+
 class Caller:
     """Calls to one base address. Threads may share it: each call has a connection to itself; the rate is one."""
 
@@ -157,7 +164,7 @@ class Caller:
         try:
             session = self._idle.pop()
         except IndexError:
-            session = requests.Session()
+            session = _Session()
             session.trust_env = False  # no proxy and no .netrc of whoever started us
             session.verify = self.ca_file or True
             adapter = PunctualAdapter(pool_connections=2, pool_maxsize=2, max_retries=0)
@@ -183,7 +190,7 @@ class Caller:
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     try:  # by the server's own clock, so that a wrong clock on either side changes nothing
         now = parsedate_to_datetime(headers.get("Date") or "")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         now = datetime.now(UTC)
     return retry_after_seconds(headers.get("Retry-After"), now if now.tzinfo else now.replace(tzinfo=UTC))
 

@@ -5,6 +5,7 @@ and who restarts it when it dies (sandbox/stack.py).
 """
 
 import fcntl
+import os
 import shutil
 import signal
 import socket
@@ -165,6 +166,7 @@ class EmbeddedPostgres:
     def _take_lock(self) -> None:
         if self._lock is None:
             lock = open(self.place.base / "lock", "w", encoding="ascii")  # noqa: SIM115 - held as long as the server
+            os.fchmod(lock.fileno(), 0o600)  # anybody who may open it could hold it, and root's home is walked through
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

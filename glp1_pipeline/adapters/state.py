@@ -5,6 +5,7 @@ Not here: settings, which somebody chose (`settings`).
 
 import fcntl
 import json
+import os
 import random
 import socket
 from pathlib import Path
@@ -33,6 +34,7 @@ class State:
 
     def keep(self, **values: Any) -> None:
         with open(self._path.with_suffix(".lock"), "w", encoding="ascii") as lock:
+            os.fchmod(lock.fileno(), 0o600)  # anybody who may open it could hold it, and root's home is walked through
             fcntl.flock(lock, fcntl.LOCK_EX)
             draft = self._path.with_suffix(".new")
             draft.write_text(json.dumps(self.read() | values, indent=1, sort_keys=True) + "\n", "utf-8")

@@ -119,7 +119,7 @@ class Stack:
             DAEMON, ["-m", "glp1_pipeline.sandbox.daemon", "run", "-w", str(WORKSPACE)], self._has_begun(DAEMON)
         )
         self._launch(WORKER, self._worker_arguments(), self._log_says(WORKER, "ready."), grace=20)
-        web = ["-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(ui_port), "-w", str(WORKSPACE)]
+        web = ["-m", "glp1_pipeline.sandbox.web", "-h", "127.0.0.1", "-p", str(ui_port), "-w", str(WORKSPACE)]
         self._launch(WEB, web, _answers(f"http://127.0.0.1:{ui_port}/server_info"))
         others = [
             *([EHR] if self.settings.ehr_url is None else []),

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from glp1_pipeline.adapters import backup, backup_file, processes
+from glp1_pipeline.adapters import balance as counting
 from glp1_pipeline.adapters.backup import Programs, check, make, restore, take_again, unknown_drops
 from glp1_pipeline.adapters.backup_file import BackupFault
 from glp1_pipeline.adapters.balance import balance, fingerprint
@@ -87,6 +88,21 @@ def test_what_comes_back_is_what_was_there(made, tmp_path):
         assert again.replay().writes == 0  # every body opens, and says what it said
         assert again.fingerprint() == was
         assert again.send(submission(11)).events == 1
+
+
+def test_a_release_that_counts_more_or_less_as_a_fault_restores_what_an_earlier_one_made(road, monkeypatch):
+    road.send(submission(1))
+    fault = {"of another release": "select from ops.writes"}
+    for name, made_by, restored_by in (("less", fault, {}), ("more", {}, fault)):
+        file, target = road.folder / name, empty_database()
+        with monkeypatch.context() as patch:
+            patch.setattr(counting, "FAULTS", counting.FAULTS | made_by)
+            assert make(road.url, road.cipher, file, PROGRAMS)["balance"]["holds"] is (not made_by)
+        with monkeypatch.context() as patch:
+            patch.setattr(counting, "FAULTS", counting.FAULTS | restored_by)
+            assert restore(target, road.cipher, file, PROGRAMS)["fingerprint"] == road.fingerprint()
+            with connect(target) as connection:
+                assert balance(connection).holds is (not restored_by)
 
 
 def test_the_file_is_sealed_closed_and_holds_no_key(made):

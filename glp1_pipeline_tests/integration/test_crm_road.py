@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from glp1_pipeline import cli
+from glp1_pipeline.adapters.balance import balance
 from glp1_pipeline.adapters.crm_compare import compare_contacts
 from glp1_pipeline.adapters.refused import decide_anew
 from glp1_pipeline.adapters.settling import settle_field
@@ -54,6 +55,19 @@ def test_a_submission_becomes_one_contact_with_what_it_may_know(world: CrmWorld,
     world.road.replay()
     assert world.statuses() == {"delivered": 1}
     assert world.road.balance().faults == []
+
+
+def test_an_address_that_two_patients_share_is_a_conflict_and_leaves_the_ledger_in_balance(
+    world: CrmWorld, crm: CrmProcess
+) -> None:
+    """As a couple has one: nothing of it is out of balance, and nobody is called for that."""
+    shared = {"demo.email": "household@canary.example"}
+    world.road.send(submission(1, **shared), submission(2, **shared))
+    world.drain(crm.door())
+    assert len(crm.contacts()) == 1
+    in_conflict = "select conflicts -> 'contact' ->> 'reason' from ops.copies where conflicts <> '{}'"
+    assert world.road.rows(in_conflict) == [("already_linked",)]
+    assert world.road.balance().faults == balance(world.connection, is_by_clock=True).faults == []
 
 
 def test_a_contact_that_the_crm_refused_for_what_it_says_is_decided_anew_and_made_once(

@@ -189,6 +189,33 @@ def test_two_hundred_edits_in_one_instant_are_all_noticed(world: World, links: b
     assert said == {f"finding {n}" for n in range(200)} | {"after it"}
 
 
+class Nests(FaultProxy):
+    """An EHR that takes a resource which is nested without end, as some do."""
+
+    def answer(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:
+        code, raw, kept = super().answer(method, path, body, headers)
+        return code, raw.replace(b'"without end"', b'{"extension":[' * 300 + b"{}" + b"]}" * 300), kept
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_resource_that_is_nested_without_end_keeps_nobody_from_what_changed_after_it(
+    world: World, ends: bool
+) -> None:
+    provider = Provider(world)
+    with Nests(world.ehr_url) as proxy:
+        client = world.ehr(proxy.url)
+        (patient,) = delivered(world, 1, client)
+        me = {"reference": provider.place(patient, "Patient", "me")}
+        deep = provider.create("Condition", subject=me, code={"text": "planted"}, note=[{"text": "without end"}])
+        provider.create("Condition", subject=me, code={"text": "after it"})
+        assert poll(world, client).changes == 2
+        if ends:
+            provider.delete(f"Condition/{deep['id']}")
+            assert poll(world, client).deletes == 1
+    said = [event["data"]["resource"]["code"]["text"] for event in events(world)]
+    assert sorted(said) == sorted(["planted", "after it", *(["planted"] if ends else [])])
+
+
 def test_a_page_that_another_edit_moves_loses_nothing(world: World) -> None:
     """What is edited while we read moves to the end, and everything behind it one row forward."""
     (patient,), provider = delivered(world), Provider(world)

@@ -154,6 +154,8 @@ def test_secrets_and_data_are_closed_to_other_users(server: Server) -> None:
     secrets = server.settings.home / "secrets"
     for path, mode in ((secrets, 0o700), (server.place.data, 0o700), (secrets / "postgres_glp1", 0o600)):
         assert path.stat().st_mode & 0o777 == mode
+    for lock in (server.place.base / "lock", server.settings.home / "state.lock"):
+        assert lock.stat().st_mode & 0o777 == 0o600, "who could open it could hold it, and nothing would start"
     if AS_ROOT:
         for path in (secrets / "postgres_glp1", server.place.data / "PG_VERSION"):
             read = subprocess.run(["cat", path], user=65534, group=65534, extra_groups=[], capture_output=True)

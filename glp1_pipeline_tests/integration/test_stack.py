@@ -287,6 +287,7 @@ def test_the_whole_sandbox_runs_a_job_survives_kills_and_leaves_no_process(tmp_p
         lines = read_until(first, "up")
         assert "migrate" in lines
         until(lambda: runs(settings) == [("SUCCESS",)], 40)
+        assert asks_it_from_another_site(f"http://127.0.0.1:{settings.state.get('ui_port')}/graphql") == [403, 403, 200]
         postmaster = next(p for p in postgres_of(settings) if p.parent == first.pid)
         os.kill(postmaster.pid, signal.SIGKILL)
         until(lambda: any(p.parent == first.pid for p in postgres_of(settings) if p != postmaster), 30)
@@ -309,6 +310,16 @@ def test_the_whole_sandbox_runs_a_job_survives_kills_and_leaves_no_process(tmp_p
                 stack.terminate()
                 stack.communicate()
         place.remove()
+
+
+def asks_it_from_another_site(url: str) -> list[int]:
+    """How the UI answers an image's address, a form of another site, and its own page."""
+    query = {"query": "{ version }"}
+    return [
+        requests.get(url, params=query, headers={"Accept": "image/*"}, timeout=10).status_code,
+        requests.post(url, json=query, headers={"Origin": "https://elsewhere.example"}, timeout=10).status_code,
+        requests.post(url, json=query, headers={"Origin": url.removesuffix("/graphql")}, timeout=10).status_code,
+    ]
 
 
 def has_one_set_of_subscriptions(settings: Settings) -> bool:

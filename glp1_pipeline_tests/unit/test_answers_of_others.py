@@ -10,6 +10,7 @@ import pytest
 from glp1_pipeline.adapters.calls import CallFailure
 from glp1_pipeline.adapters.crm import Crm, CrmSettings
 from glp1_pipeline.adapters.ehr import Ehr, EhrFailure, EhrSettings
+from glp1_pipeline.adapters.ehr.echoes import our_id
 from glp1_pipeline.adapters.ehr.ehr import Capability
 from glp1_pipeline.adapters.ehr.entries import entry_of
 from glp1_pipeline.adapters.ehr.feed import Feed
@@ -114,3 +115,22 @@ def test_a_contact_whose_id_could_be_a_name_is_none_and_such_a_version_is_not_us
     assert failed(lambda: contact(id=NAME)).trouble == "rubbish"
     assert (contact(version="4").version, contact(version=NAME).version, contact().version) == ("4", None, None)
     assert "Canary" not in contact(version=NAME).stamp
+
+
+@pytest.mark.parametrize("stamp", ["9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+14:00", "soon", None])
+def test_an_instant_that_utc_has_no_year_for_is_an_answer_that_nobody_understands(stamp: str | None) -> None:
+    resource = {**OURS, "meta": {"lastUpdated": stamp, "versionId": "1"}}
+    assert failed(lambda: entry_of(resource)).trouble == "rubbish"
+    contact = {"id": "71001", "updatedAt": stamp, "properties": {}}
+    crm = Crm(CrmSettings("http://127.0.0.1", "token"))
+    assert failed(lambda: crm._contact(contact, {})).trouble == "rubbish"
+
+
+@pytest.mark.parametrize("meta", [1, "x", [META], True])
+def test_a_resource_without_a_meta_that_tells_its_instant_is_an_answer_that_nobody_understands(meta: Any) -> None:
+    assert failed(lambda: entry_of({**OURS, "meta": meta})).trouble == "rubbish"
+
+
+@pytest.mark.parametrize("tag", [1, 1.5, True, "x", {"system": "x"}, [1], None])
+def test_a_resource_whose_tags_are_none_is_not_ours_and_stops_nobody(tag: Any) -> None:
+    assert our_id(entry_of({**OURS, "meta": {**META["meta"], "tag": tag}}).content) is None

@@ -1,5 +1,6 @@
 """What a call may leave behind: nothing of its address in a log, whatever the other end answers. And that it ends."""
 
+import gzip
 import logging
 import socket
 import threading
@@ -46,6 +47,40 @@ def test_an_odd_answer_puts_no_address_into_a_log(capfd: pytest.CaptureFixture) 
         log.removeHandler(listener)
     assert listener.said == []
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("place", ["https://elsewhere.example/", "/Patient", "http://[", ""])
+def test_of_a_redirect_no_more_is_read_than_of_any_answer(place: str) -> None:
+    """It is not followed; what it holds, packed or not, would else be in memory as a whole."""
+    packed = gzip.compress(b" " * 4_000_000)
+    head = f"HTTP/1.1 302 Found\r\nLocation: {place}\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n"
+
+    def redirects(line: socket.socket, ended: threading.Event) -> None:
+        line.sendall(head.encode() + packed)
+
+    with other_end(redirects) as (port, _):
+        caller = Caller("EHR", f"http://127.0.0.1:{port}", Limits(max_response_bytes=1_000_000))
+        with pytest.raises(CallFailure) as failed:
+            caller.call("GET", "/Patient", None, {})
+        assert (failed.value.trouble, failed.value.status) == ("rubbish", 302)
+        assert failed.value.__cause__ is None
+        caller.close()
+
+
+ODD_ZONE = b"Fri, 31 Dec 2027 23:59:59 +99999999999999999999"
+
+
+@pytest.mark.parametrize("header", [b"Date: " + ODD_ZONE + b"\r\nRetry-After: 3", b"Retry-After: " + ODD_ZONE])
+def test_a_date_that_is_none_ends_no_more_than_its_call(header: bytes) -> None:
+    def refuses(line: socket.socket, ended: threading.Event) -> None:
+        line.sendall(b"HTTP/1.1 503 Busy\r\n" + header + b"\r\nContent-Length: 0\r\n\r\n")
+
+    with other_end(refuses) as (port, _):
+        caller = Caller("EHR", f"http://127.0.0.1:{port}", Limits())
+        with pytest.raises(CallFailure) as failed:
+            caller.call("GET", "/Patient", None, {})
+        assert failed.value.trouble == "unavailable"
+        caller.close()
 
 
 @pytest.mark.parametrize("drips", [drips_a_header, drips_a_body])

@@ -192,7 +192,7 @@ class Crm:
                 is_archived=content.get("archived") is True,
                 history=_history(content.get("propertiesWithHistory")),
             )
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             raise self._caller.failure("rubbish", 200) from None
 
 

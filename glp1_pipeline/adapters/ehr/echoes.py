@@ -200,10 +200,11 @@ def as_sent(entry: Entry, key: str) -> str:
 
 
 def our_id(resource: dict[str, Any]) -> str | None:
+    tags = (resource.get("meta") or {}).get("tag")
     return identifier(resource, RESOURCE_SYSTEM) or next(
         (
             str(tag["code"])
-            for tag in (resource.get("meta") or {}).get("tag") or ()
+            for tag in (tags if isinstance(tags, list) else ())
             if isinstance(tag, dict) and tag.get("system") == RESOURCE_SYSTEM and tag.get("code")
         ),
         None,

@@ -9,12 +9,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from glp1_pipeline.domain.events.shapes import TOKEN
 
 from .wire import EhrFailure
 
 NOT_OFFERED = (400, 404, 405, 501)
 """Statuses of a server that does not have what was asked for, in a call that is well made."""
+
+
+DEEPEST = 100
+"""Levels of a resource that are read: no element of FHIR lies so deep, and what is nested without end can be read from
+JSON, yet not be written again, and would keep us from all that changed after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,24 @@ def entry_of(resource: dict[str, Any]) -> Entry:
     if not remote_id:
         raise EhrFailure("rubbish", 200)
     version = version_of(resource) or instant(stamp)
-    return Entry(str(resource["resourceType"]), remote_id, version, stamp, resource)
+    return Entry(str(resource["resourceType"]), remote_id, version, stamp, with_an_end(resource))
+
+
+def with_an_end(resource: dict[str, Any]) -> dict[str, Any]:
+    """The resource, of one that is nested without end what is to be read of it."""
+    try:
+        orjson.dumps({"data": {"resource": resource}})
+        return resource
+    except TypeError:
+        return _cut(resource, DEEPEST)
+
+
+def _cut(value: Any, levels: int) -> Any:
+    if isinstance(value, dict):
+        return {name: _cut(one, levels - 1) for name, one in value.items()} if levels else None
+    if isinstance(value, list):
+        return [_cut(one, levels - 1) for one in value] if levels else None
+    return value
 
 
 def opaque(told: Any) -> str:
@@ -68,18 +92,19 @@ def etag_of(response: dict[str, Any]) -> str:
 
 
 def stamp_of(resource: dict[str, Any]) -> datetime:
-    return parsed((resource.get("meta") or {}).get("lastUpdated"))
+    meta = resource.get("meta")
+    return parsed(meta.get("lastUpdated") if isinstance(meta, dict) else None)
 
 
 def parsed(told: Any) -> datetime:
     """An instant of FHIR in UTC; what a server told beyond microseconds is cut off."""
     try:
         at = datetime.fromisoformat(told)
-    except (TypeError, ValueError):
-        raise EhrFailure("rubbish", 200) from None
-    if at.tzinfo is None:
-        raise EhrFailure("rubbish", 200)
-    return at.astimezone(UTC)
+        if at.tzinfo is not None:
+            return at.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):  # the last of an hour after the last year, by UTC
+        pass
+    raise EhrFailure("rubbish", 200) from None
 
 
 def floor(at: datetime) -> datetime:

@@ -27,6 +27,7 @@ from .entries import (
     opaque,
     parsed,
     stamp_of,
+    with_an_end,
 )
 from .wire import EhrFailure, EhrMisconfigured
 
@@ -194,7 +195,7 @@ class Feed:
             if (deletion := _deletion(kind, entry)) and not version:
                 _, version, stamp = deletion
             elif isinstance(entry.get("resource"), dict):
-                content = entry["resource"]
+                content = with_an_end(entry["resource"])
                 break
         return version, stamp, content
 

@@ -107,7 +107,7 @@ def retry_after_seconds(header: str | None, now: datetime) -> float | None:
         return min(float(text[:9]), LONGEST_WAIT_SECONDS)
     try:
         until = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last of a zone with twenty digits
         return None
     until = until if until.tzinfo else until.replace(tzinfo=UTC)
     return min(max((until - now).total_seconds(), 0.0), LONGEST_WAIT_SECONDS)
