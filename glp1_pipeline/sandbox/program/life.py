@@ -187,7 +187,7 @@ class Life:
         weighed_on = on - self.chance.randint(0, 1) * A_DAY
         kg = round(self.who.weight_kg * max(0.82, 1 - 0.0045 * weeks), 1)
         last_dose_on = on - (self.chance.randint(1, 5) if self.product.doses < 10 else 1) * A_DAY
-        told = well(on, weighed_on, kg, last_dose_on, self.product.doses, self.who.sex)
+        told = well(weighed_on, kg, last_dose_on, self.product.doses, self.who.sex)
         for name, answer in answers.items():
             told[{"weight": "anthro.weight", "pregnant": "preg.status"}.get(name, f"checkin.{name}")] = answer
         told = {name: answer for name, answer in told.items() if answer is not None}
