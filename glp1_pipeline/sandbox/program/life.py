@@ -105,9 +105,9 @@ class Life:
         self._use(at)
         self._reach_maintenance(at)
 
-    def hand_over(self, on: date, hour: int = 14, **more: Any) -> datetime:
+    def hand_over(self, on: date, **more: Any) -> None:
         """A supply, and with it a check-in that nobody answered yet."""
-        at = at_hour(self.who.zone, on, hour)
+        at = at_hour(self.who.zone, on, 14)
         product, (count, unit) = self.product, self.product.pack
         told = {"quantity": {"value": count, "unit": unit}, "when_handed_over": at.isoformat(), **more}
         self.hear(at, self.say.handed_over(at, product.key, self.mg, product.supply, **told))
@@ -118,7 +118,6 @@ class Life:
         is_same_month = product.supply < 14 and self.days is not None and not self.is_over and on < self.now.runs_out_on
         if not is_same_month:
             self._begin_check_in(at)
-        return at
 
     def order_alone(self, at: datetime, mg: float, state: str = "") -> None:
         """An order that says how long it lasts, of which the pharmacy tells nothing: its check-in begins with it."""
