@@ -116,7 +116,7 @@ def _told(account: str, at: datetime) -> Iterator[tuple[dict[str, Any], dict[str
     say = Messages(account, after=1_000)
     while True:
         day = at.date()
-        answers = well(day, day, 80.0, day - timedelta(days=2), 4, "female")
+        answers = well(day, 80.0, day - timedelta(days=2), 4, "female")
         checked_in = say.checked_in(at, at, "America/Chicago", answers)
         later = at + timedelta(hours=1)
         yield (

@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 
+from ..domain.contract import EHR
 from ..domain.fhir.elements import RESOURCE_SYSTEM
 from ..domain.outbox.exchange import TYPES_WITHOUT_OUR_IDENTIFIER, is_ours
 from .ehr import Ehr, EhrFailure, Entry
@@ -47,7 +48,6 @@ def unknown_there(
     connection: psycopg.Connection,
     ehr: Ehr,
     since: datetime | None,
-    target: str = "ehr",
     progress: Callable[[Unknown], None] = lambda _: None,
 ) -> Unknown:
     """Look at every resource of a type of ours that changed in the EHR at `since` or later (None: ever).
@@ -55,7 +55,7 @@ def unknown_there(
     `connection` is in autocommit mode. Of types that carry no identifier of ours (Provenance) nothing is told.
     """
     found = Unknown()
-    for kind in _kinds(connection, ehr, target):
+    for kind in _kinds(connection, ehr):
         for page, _ in Feed(ehr).changed(kind, since):
             ours = {e.remote_id: e for e in page if _our_keys(e.content)}
             found.looked_at += len(page)
@@ -63,7 +63,7 @@ def unknown_there(
                 connection.execute(
                     "select e.value ->> 0, e.value ->> 1 from ops.copies c, jsonb_each(c.remote) e where c.target = %s"
                     " and starts_with(e.key, %s) and e.value ->> 0 = any(%s)",
-                    (target, f"{kind}/", list(ours)),
+                    (EHR, f"{kind}/", list(ours)),
                 ).fetchall()
             )
             for remote_id, entry in ours.items():
@@ -75,9 +75,7 @@ def unknown_there(
     return found
 
 
-def extra_there(
-    connection: psycopg.Connection, ehr: Ehr, there: Mapping[str, int] | None = None, target: str = "ehr"
-) -> Counter[str]:
+def extra_there(connection: psycopg.Connection, ehr: Ehr, there: Mapping[str, int] | None = None) -> Counter[str]:
     """By type how many resources in the EHR carry our identifier and are not where one of ours is, or will be: nobody
     here ever planned them, or they are a second copy.
 
@@ -86,18 +84,18 @@ def extra_there(
     end. `connection` is in autocommit mode.
     """
     found: Counter[str] = Counter()
-    for kind in _kinds(connection, ehr, target):
+    for kind in _kinds(connection, ehr):
         only = _carrying(ehr, kind)
         if not only or (there is not None and _count(ehr, kind, only) == there.get(kind, 0)):
             continue
         strange: list[Entry] = []
-        with _places_of_ours(connection, kind, target):
+        with _places_of_ours(connection, kind):
             for page in _ours(ehr, kind, only):
                 strange += _not_ours(connection, page)
                 if len(strange) >= MOST_STRANGE:
                     break
         now = Feed(ehr).current(sorted({entry.place for entry in strange}))
-        with _places_of_ours(connection, kind, target):  # by now
+        with _places_of_ours(connection, kind):  # by now
             found[kind] = len(_not_ours(connection, [entry for entry in now.values() if entry]))
     return +found
 
@@ -147,13 +145,13 @@ def _ours(ehr: Ehr, kind: str, only: str) -> Iterator[list[Entry]]:
 
 
 @contextmanager
-def _places_of_ours(connection: psycopg.Connection, kind: str, target: str) -> Iterator[None]:
+def _places_of_ours(connection: psycopg.Connection, kind: str) -> Iterator[None]:
     """In a table of this session the keys of a type, and the EHR's id of each (none: it is on its way). Gathered once:
     to ask the copies for each page would read them all each time."""
     connection.execute(
         "create temp table places_of_ours as select key, c.remote -> key ->> 0 as id from ops.copies c,"
         " jsonb_object_keys(c.planned || c.remote) as key where c.target = %s and starts_with(key, %s)",
-        (target, f"{kind}/"),
+        (EHR, f"{kind}/"),
     )
     try:
         connection.execute("create index on places_of_ours (key)")
@@ -163,12 +161,12 @@ def _places_of_ours(connection: psycopg.Connection, kind: str, target: str) -> I
             connection.execute("drop table places_of_ours")
 
 
-def _kinds(connection: psycopg.Connection, ehr: Ehr, target: str) -> list[str]:
+def _kinds(connection: psycopg.Connection, ehr: Ehr) -> list[str]:
     """Types that we write and the EHR has."""
     rows = connection.execute(
         "select distinct split_part(key, '/', 1) from ops.copies c, jsonb_object_keys(c.planned || c.remote) key"
         " where c.target = %s",
-        (target,),
+        (EHR,),
     )
     return sorted({"Patient", *(kind for (kind,) in rows)} & ehr.capability.types)
 

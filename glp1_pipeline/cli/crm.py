@@ -183,7 +183,7 @@ def retry(anew: bool, actor: str, reason: str, as_json: bool) -> None:
             audited(road.settings.home, actor, reason, "crm.retry", writes=writes, anew=anew)
             done = refused.decide_anew(connection, road.contract, road.cipher, CRM) if anew else None
             told = {"contacts_decided_anew": done.new_writes} if done else {}
-            return {"writes_tried_again": outbox.retry_dead(connection, CRM, "all")} | told
+            return {"writes_tried_again": outbox.retry_dead(connection, CRM)} | told
 
     found = told(work)
     show_or_json(as_json, found, lambda: click.echo(f"{found['writes_tried_again']} write(s) are tried again"))

@@ -96,7 +96,7 @@ def replay(
                         "writes_given_up": done.given_up, "writes_decided_anew": done.new_writes,
                         "patients_left_as_they_were": done.left,
                     }  # fmt: skip
-                retried = outbox.retry_dead(connection, "ehr", "all") if dead_writes else 0
+                retried = outbox.retry_dead(connection, "ehr") if dead_writes else 0
                 return {"new_writes": 0, "state_changed": False} | found | told | {"writes_tried_again": retried}
             of_refused = len(refused.refused(connection, "ehr"))
             return found | {"dead_writes": dead, "patients_refused_for_what_is_said": of_refused}

@@ -183,6 +183,6 @@ def _results(done: charts.Charted, of: dict[str, str]):
     )
 
 
-def _most(counts: dict[str, int], n: int = 20) -> dict[str, int]:
+def _most(counts: dict[str, int]) -> dict[str, int]:
     """The most frequent names with their counts: names of fields and causes, never values."""
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:n])
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:20])

@@ -7,7 +7,7 @@ what is decided (`charting`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,10 +49,10 @@ def difference(before: Before, decided: Decided, regrouped: int = 0) -> Counter[
         was = before.gates.get((patient_id, outcome.gate.gate_id), NOTHING)
         if was != outcome.gate.outcome:
             found[f"gates/{outcome.gate.gate_id}/{was} to {outcome.gate.outcome}"] += 1
-        _compare_sets(found, "flags", before.flags.get(patient_id, set()), set(outcome.flags), "raised", "cleared")
+        _compare_flags(found, before.flags.get(patient_id, set()), outcome.flags.keys())
         stood, needed = before.tasks.get(patient_id, set()), {(task.code, task.cause) for task in outcome.tasks}
-        _count(found, "tasks", needed - stood, "opened")
-        _count(found, "tasks", stood & set(outcome.closed), "closed")
+        _count_tasks(found, needed - stood, "opened")
+        _count_tasks(found, stood & set(outcome.closed), "closed")
         _move(found, patient_id in before.queue, outcome.waits_for_review)
         stood_at = before.follow_ups.get(patient_id, {})
         stands_at = {one.followup_id: one.status for one in outcome.follow_ups}
@@ -63,8 +63,8 @@ def difference(before: Before, decided: Decided, regrouped: int = 0) -> Counter[
                 _compare_places(found, f"refills/{what}", {"": old}, {"": new})
     for retired in decided.retired:
         patient_id = retired.patient_id
-        _compare_sets(found, "flags", before.flags.get(patient_id, set()), set(), "raised", "cleared")
-        _count(found, "tasks", before.tasks.get(patient_id, set()), "closed")
+        _compare_flags(found, before.flags.get(patient_id, set()), set())
+        _count_tasks(found, before.tasks.get(patient_id, set()), "closed")
         _move(found, patient_id in before.queue, False)
         _compare_places(found, "follow_ups", before.follow_ups.get(patient_id, {}), {})
     for write in decided.writes:
@@ -92,16 +92,16 @@ def _kind(value: Mapping[str, Any] | None) -> str:
     return "value" if "value" in value else "held" if "held" in value else str(value.get("null", "other"))
 
 
-def _compare_sets(found: Counter[str], what: str, was: set[str], now: set[str], more: str, less: str) -> None:
+def _compare_flags(found: Counter[str], was: Set[str], now: Set[str]) -> None:
     for name in now - was:
-        found[f"{what}/{name}/{more}"] += 1
+        found[f"flags/{name}/raised"] += 1
     for name in was - now:
-        found[f"{what}/{name}/{less}"] += 1
+        found[f"flags/{name}/cleared"] += 1
 
 
-def _count(found: Counter[str], what: str, tasks: set[tuple[str, str]], word: str) -> None:
+def _count_tasks(found: Counter[str], tasks: set[tuple[str, str]], word: str) -> None:
     for code, _ in tasks:
-        found[f"{what}/{code}/{word}"] += 1
+        found[f"tasks/{code}/{word}"] += 1
 
 
 def _move(found: Counter[str], was_in: bool, is_in: bool) -> None:

@@ -154,7 +154,7 @@ class MendWorld:
                 keys.rotate(self.ring, *BY)
             self.take_back(road, told)
             decide_anew(connection, road.contract, road.cipher, EHR)
-            retry_dead(connection, EHR, "all")
+            retry_dead(connection, EHR)
             self.decide(road)
             assert self.rounds is not None
             bring_back(connection, road.contract, road.cipher, GATE, self.rounds.rows, ZoneInfo("UTC"))

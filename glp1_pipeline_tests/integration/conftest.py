@@ -16,7 +16,10 @@ import requests
 import yaml
 
 from glp1_pipeline.adapters.state import free_port
+from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.alert_world import Receiver, receiver
+from glp1_pipeline_tests.circle import Circle
+from glp1_pipeline_tests.crm_process import CrmProcess
 from glp1_pipeline_tests.small_road import SmallRoad, migrated_database, small_road
 
 KINDS = pytest.mark.parametrize("server_ids", [False, True], ids=["takes our ids", "makes its own ids"])
@@ -53,6 +56,22 @@ def ehr() -> Iterator[EhrProcess]:
     """The sandbox's EHR, a process of its own, for the file: which files share a session is chance. Tests of a file use
     patients of their own."""
     with tempfile.TemporaryDirectory(prefix="glp1_ehr_") as folder, run_ehr(Path(folder)) as process:
+        yield process
+
+
+@pytest.fixture(params=[False, True], ids=["takes our ids", "makes its own ids"])
+def circle(request: pytest.FixtureRequest, road: SmallRoad, ehr: EhrProcess) -> Iterator[Circle]:
+    """The road with an EHR of either kind at its end."""
+    with FaultProxy(ehr.url, request.param) as proxy:
+        made = Circle(road, ehr.url, proxy)
+        yield made
+        made.world.close()
+
+
+@pytest.fixture
+def crm(tmp_path: Path) -> Iterator[CrmProcess]:
+    """The sandbox's CRM, empty."""
+    with CrmProcess(tmp_path) as process:
         yield process
 
 

@@ -180,6 +180,14 @@ def test_a_file_that_is_not_whole_is_refused_before_anything_is_touched(made, tm
         assert connection.execute("select to_regnamespace('phi')").fetchone() == (None,)
 
 
+def until_nobody_uses(url: str) -> None:
+    """Whoever left a database, or died: its session ends a moment later."""
+    others = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    with connect(url) as watching:
+        while watching.execute(others).fetchone() != (0,):
+            time.sleep(0.05)
+
+
 def test_it_goes_into_an_empty_database_that_nobody_uses_and_never_over_anything(made, road):
     file, *_ = made
     road.send(submission(50))
@@ -189,6 +197,7 @@ def test_it_goes_into_an_empty_database_that_nobody_uses_and_never_over_anything
     target = migrated_database()
     with connect(target) as connection:
         SmallRoad(target, road.folder, connection).send(submission(51))
+    until_nobody_uses(target)
     with pytest.raises(BackupFault, match="not empty"):
         restore(target, Cipher(RING), file, PROGRAMS)
     assert road.fingerprint() == was
@@ -239,10 +248,7 @@ def test_killed_while_it_is_put_back_the_same_again_ends_it(made, where):
     file, _, was, _ = made
     target = migrated_database()  # as a new installation has it: tables and no row
     killed(target, file, "restore", where)
-    with connect(target) as watching:  # and so do its sessions
-        others = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
-        while watching.execute(others).fetchone() != (0,):
-            time.sleep(0.05)
+    until_nobody_uses(target)
     restore(target, Cipher(RING), file, PROGRAMS)
     with connect(target) as connection:
         assert fingerprint(connection) == was

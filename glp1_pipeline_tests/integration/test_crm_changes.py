@@ -37,12 +37,6 @@ def world(url: str, tmp_path: Path) -> Iterator[CrmWorld]:
         yield CrmWorld(road)
 
 
-@pytest.fixture
-def crm(tmp_path: Path) -> Iterator[CrmProcess]:
-    with CrmProcess(tmp_path) as process:
-        yield process
-
-
 class Receiver:
     """Our receiver of webhooks, in a thread."""
 

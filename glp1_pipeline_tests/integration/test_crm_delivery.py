@@ -24,12 +24,6 @@ def world(url: str, tmp_path: Path) -> Iterator[CrmWorld]:
         yield CrmWorld(road)
 
 
-@pytest.fixture
-def crm(tmp_path: Path) -> Iterator[CrmProcess]:
-    with CrmProcess(tmp_path) as process:
-        yield process
-
-
 @VERSIONS
 def test_a_patient_becomes_one_contact_and_a_later_change_the_same_one(
     world: CrmWorld, tmp_path: Path, has_versions: bool

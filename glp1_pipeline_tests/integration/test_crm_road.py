@@ -32,12 +32,6 @@ def world(url: str, tmp_path: Path) -> Iterator[CrmWorld]:
         yield CrmWorld(road)
 
 
-@pytest.fixture
-def crm(tmp_path: Path) -> Iterator[CrmProcess]:
-    with CrmProcess(tmp_path) as process:
-        yield process
-
-
 def chart_value(world: CrmWorld, field: str) -> Any:
     rows = world.road.rows("select value from phi.chart_values where field = %s", field)
     return rows[0][0].get("value") if rows else None

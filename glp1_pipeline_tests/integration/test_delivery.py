@@ -323,7 +323,7 @@ def test_a_poison_patient_blocks_nobody_else(world: World, server_ids: bool, cod
         assert world.lane(poison)[1] == "rejected"
         assert pending(world.connection, world.target) == (1, 0, 1)
         proxy.rule = None
-        assert retry_dead(world.connection, world.target, "all") == 1
+        assert retry_dead(world.connection, world.target) == 1
         world.drain(client)
         assert_each_once(world, [poison, *others], proxy.url)
     assert world.statuses() == {"delivered": 8}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,29 +10,12 @@ import pytest
 from glp1_pipeline.adapters import status
 from glp1_pipeline.adapters.charts import Scope, attend_disputes, chart_events
 from glp1_pipeline.adapters.outbox import conflicts, settle_conflict
-from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.circle import Circle
-from glp1_pipeline_tests.small_road import amendment, small_road, submission
-
-from .conftest import EhrProcess, run_ehr
+from glp1_pipeline_tests.small_road import amendment, submission
 
 PEOPLE = count(1)
 WEIGHT = "29463-7"
 NOTE = [{"text": "weighed again by the nurse"}]
-
-
-@pytest.fixture(scope="module")
-def own_ehr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EhrProcess]:
-    with run_ehr(tmp_path_factory.mktemp("ehr")) as process:
-        yield process
-
-
-@pytest.fixture(params=[False, True], ids=["takes our ids", "makes its own ids"])
-def circle(request: pytest.FixtureRequest, url: str, tmp_path: Path, own_ehr: EhrProcess) -> Iterator[Circle]:
-    with small_road(url, tmp_path) as road, FaultProxy(own_ehr.url, request.param) as proxy:
-        made = Circle(road, own_ehr.url, proxy)
-        yield made
-        made.world.close()
 
 
 def both_change_the_weight(circle: Circle) -> tuple[str, str]:

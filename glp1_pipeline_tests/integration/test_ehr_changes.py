@@ -325,9 +325,12 @@ def test_one_poller_at_a_time(world: World) -> None:
 
 
 def test_a_link_to_another_server_is_never_followed(world: World) -> None:
+    (patient,) = world.patients(1)
+    world.plan(patient, chart(patient))
+    world.deliver(world.ehr())
     with PlainServer(world.ehr_url, next_host="http://127.0.0.2:9") as proxy:
         feed = Feed(world.ehr(proxy.url), page_size=1)
-        page = feed._page("Patient", "/Patient?_sort=_lastUpdated&_count=1")
+        page = feed._page("Patient", "/Patient?_sort=_lastUpdated&_count=1", None)
         assert (len(page.entries), page.next_path) == (1, None)
 
 

@@ -6,10 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -20,28 +18,11 @@ from glp1_pipeline.adapters.ehr_compare import compare
 from glp1_pipeline.adapters.matches import decide
 from glp1_pipeline.defs import ehr_changes
 from glp1_pipeline.domain.contract import EHR
-from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.circle import Circle
-from glp1_pipeline_tests.small_road import amendment, small_road, submission
-
-from .conftest import EhrProcess, run_ehr
+from glp1_pipeline_tests.small_road import amendment, submission
 
 PEOPLE = count(1)
 """The EHR is shared by the tests, so each has a person of its own."""
-
-
-@pytest.fixture(scope="module")
-def own_ehr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EhrProcess]:
-    with run_ehr(tmp_path_factory.mktemp("ehr")) as process:
-        yield process
-
-
-@pytest.fixture(params=[False, True], ids=["takes our ids", "makes its own ids"])
-def circle(request: pytest.FixtureRequest, url: str, tmp_path: Path, own_ehr: EhrProcess) -> Iterator[Circle]:
-    with small_road(url, tmp_path) as road, FaultProxy(own_ehr.url, request.param) as proxy:
-        made = Circle(road, own_ehr.url, proxy)
-        yield made
-        made.world.close()
 
 
 def test_a_whole_chart_of_ours_comes_back_as_an_echo_however_often_it_is_delivered(circle: Circle) -> None:

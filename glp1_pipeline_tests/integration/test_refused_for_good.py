@@ -61,7 +61,7 @@ def test_a_correction_behind_a_refused_write_arrives_once_the_patient_is_decided
     road.send(amendment(first, 1, {"demo.mobile": MENDED}))
     assert statuses(road) == ["dead", "ready"]
     # Sent again as it was, it is refused again, and what was corrected waits behind it.
-    assert retry_dead(road.connection, "ehr", "all") == 1
+    assert retry_dead(road.connection, "ehr") == 1
     told.deliver()
     assert statuses(road) == ["dead", "ready"]
     done = anew(road)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +10,10 @@ import pytest
 from glp1_pipeline.adapters.ehr_compare import compare
 from glp1_pipeline.adapters.outbox import conflicts
 from glp1_pipeline.adapters.settling import settle_field
-from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.circle import Circle
 from glp1_pipeline_tests.sample_inputs import ABSENT
-from glp1_pipeline_tests.small_road import amendment, small_road, submission
+from glp1_pipeline_tests.small_road import amendment, submission
 
-from .conftest import EhrProcess, run_ehr
 from .test_two_editors import SOME, deliver_dying
 
 PEOPLE = count(1)
@@ -28,20 +24,6 @@ RACE = {
     "url": "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race",
     "extension": [{"url": "text", "valueString": "x"}],
 }
-
-
-@pytest.fixture(scope="module")
-def own_ehr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EhrProcess]:
-    with run_ehr(tmp_path_factory.mktemp("ehr")) as process:
-        yield process
-
-
-@pytest.fixture(params=[False, True], ids=["takes our ids", "makes its own ids"])
-def circle(request: pytest.FixtureRequest, url: str, tmp_path: Path, own_ehr: EhrProcess) -> Iterator[Circle]:
-    with small_road(url, tmp_path) as road, FaultProxy(own_ehr.url, request.param) as proxy:
-        made = Circle(road, own_ehr.url, proxy)
-        yield made
-        made.world.close()
 
 
 def begin(circle: Circle, **answers: Any) -> tuple[dict[str, Any], dict[str, Any]]:

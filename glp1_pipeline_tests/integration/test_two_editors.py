@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from glp1_pipeline.adapters.ehr_compare import compare
 from glp1_pipeline.adapters.outbox import conflicts
-from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.circle import Circle
-from glp1_pipeline_tests.small_road import amendment, small_road, submission
-
-from .conftest import EhrProcess, run_ehr
+from glp1_pipeline_tests.small_road import amendment, submission
 
 PEOPLE = count(1)
 MOBILE, OTHER_MOBILE = "+12065550177", "+12065550188"
 SPOKEN = {"language": {"coding": [{"system": "urn:ietf:bcp:47", "code": "vi"}]}, "preferred": True}
 DESK = {"system": "phone", "value": "+12065550199", "use": "work"}
 WEDDED = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus", "code": "M"}]}
-
-
-@pytest.fixture(scope="module")
-def own_ehr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EhrProcess]:
-    with run_ehr(tmp_path_factory.mktemp("ehr")) as process:
-        yield process
-
-
-@pytest.fixture(params=[False, True], ids=["takes our ids", "makes its own ids"])
-def circle(request: pytest.FixtureRequest, url: str, tmp_path: Path, own_ehr: EhrProcess) -> Iterator[Circle]:
-    with small_road(url, tmp_path) as road, FaultProxy(own_ehr.url, request.param) as proxy:
-        made = Circle(road, own_ehr.url, proxy)
-        yield made
-        made.world.close()
 
 
 def begin(circle: Circle) -> dict[str, Any]:

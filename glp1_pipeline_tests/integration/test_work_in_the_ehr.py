@@ -3,41 +3,19 @@ twice, and nobody is in conflict with us for having worked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import count
-from pathlib import Path
-
-import pytest
 
 from glp1_pipeline.adapters.ehr_compare import compare
 from glp1_pipeline.adapters.outbox import conflicts
-from glp1_pipeline.sandbox.drills.proxy import FaultProxy
 from glp1_pipeline_tests.circle import Circle
 from glp1_pipeline_tests.refills import checkin, intake, requested
-from glp1_pipeline_tests.small_road import small_road
 from glp1_pipeline_tests.treatments import BEGAN, dispensed, ordered
-
-from .conftest import EhrProcess, run_ehr
 
 PEOPLE = count(401)
 TODAY = (datetime.now(UTC) - BEGAN).total_seconds() / 86400
 FIRST = TODAY - 29
 """Day of the order: what a provider does in the EHR, they do now."""
-
-
-@pytest.fixture(scope="module")
-def own_ehr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EhrProcess]:
-    with run_ehr(tmp_path_factory.mktemp("ehr")) as process:
-        yield process
-
-
-@pytest.fixture(params=[False, True], ids=["takes our ids", "makes its own ids"])
-def circle(request: pytest.FixtureRequest, url: str, tmp_path: Path, own_ehr: EhrProcess) -> Iterator[Circle]:
-    with small_road(url, tmp_path) as road, FaultProxy(own_ehr.url, request.param) as proxy:
-        made = Circle(road, own_ehr.url, proxy)
-        yield made
-        made.world.close()
 
 
 def begin(circle: Circle, *answers: dict) -> str:

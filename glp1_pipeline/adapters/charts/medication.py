@@ -32,7 +32,7 @@ def save_courses(
     outcomes: Sequence[PatientOutcome],
     known: Known,
     version: str,
-    retired: Collection[str] = (),
+    retired: Collection[str],
 ) -> None:
     """Replace the courses of these patients. Nothing is asked for patients who are new and have none: a bulk load.
 

@@ -36,7 +36,7 @@ class Met:
 
 
 def meet(
-    connection, contract: Contract, claimed: Sequence[Claimed], said: Read, new: Set[str], *, may_leave: bool = False
+    connection, contract: Contract, claimed: Sequence[Claimed], said: Read, new: Set[str], *, may_leave: bool
 ) -> Met:
     """Who is one person with whom, now that these events are known. From here to the commit the patients are ours.
 

@@ -41,7 +41,7 @@ def save_refills(
     outcomes: Sequence[PatientOutcome],
     known: Known,
     now: datetime,
-    retired: Collection[str] = (),
+    retired: Collection[str],
 ) -> None:
     """Replace what stands, add what was decided. Nothing is asked for new patients who have none: a bulk load."""
     before = known.patients | known.moved

@@ -99,7 +99,7 @@ class Ehr:
                 return rest + (f"?{there.query}" if there.query else "")
         return None
 
-    def existing(self, keys: Collection[str], until: float | None = None) -> set[str]:
+    def existing(self, keys: Collection[str], until: float | None) -> set[str]:
         """Which of our ids the server already holds: asked before creating, for not every server heeds ifNoneMatch."""
         if not self.capability.takes_our_ids or not keys:
             return set()
@@ -296,7 +296,7 @@ def _is_of_gone(status: int | None, sent: dict[str, Any]) -> bool:
     return status in (404, 410) and "ifMatch" in sent["request"]
 
 
-def _place(entry: dict[str, Any], kind: str, put_at: str = "") -> list[str] | None:
+def _place(entry: dict[str, Any], kind: str, put_at: str) -> list[str] | None:
     """Id and version of an answered entry, from its location and etag, else from the resource beside them.
 
     `put_at`: the id that was asked for; of an update not every server names it again.

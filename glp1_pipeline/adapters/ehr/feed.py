@@ -146,7 +146,7 @@ class Feed:
         since = "" if at is None else f"_lastUpdated=ge{instant(at)}&"
         return f"/{kind}?{self._only}{since}_sort=_lastUpdated&_count={size}"
 
-    def _page(self, kind: str, path: str, since: datetime | None = None) -> Page:
+    def _page(self, kind: str, path: str, since: datetime | None) -> Page:
         reply = self.ehr.wire.call("GET", path)
         entries = [
             entry_of(e["resource"])

@@ -6,7 +6,6 @@ Not here: delivery.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
 from typing import Any, Literal, NamedTuple
 
 from psycopg import Connection
@@ -64,21 +63,19 @@ def wait_for_due(connection: Connection[Any], target: str, timeout: float) -> bo
         time.sleep(min(POLL_SECONDS, left))
 
 
-def retry_dead(connection: Connection[Any], target: str, write_ids: Collection[int] | Literal["all"]) -> int:
-    """Give dead writes a new life and open their lanes; each is read back before it is sent. Returns how many."""
-    chosen = None if write_ids == "all" else list(write_ids)
+def retry_dead(connection: Connection[Any], target: str) -> int:
+    """Give all dead writes a new life and open their lanes; each is read back before it is sent. Returns how many."""
     with connection.transaction():
         connection.execute(
             "select 1 from ops.lanes l where l.target = %s and exists (select 1 from ops.writes w where"
-            " w.target = l.target and w.patient_id = l.patient_id and w.status = 'dead'"
-            " and (%s::bigint[] is null or w.write_id = any(%s))) order by l.patient_id for update of l",
-            (target, chosen, chosen),
+            " w.target = l.target and w.patient_id = l.patient_id and w.status = 'dead') order by l.patient_id"
+            " for update of l",
+            (target,),
         )
         revived = connection.execute(
             "update ops.writes set status = 'in_doubt', tries = 0, first_tried_at = null, settled_at = null"
-            " where target = %s and status = 'dead' and (%s::bigint[] is null or write_id = any(%s))"
-            " returning patient_id",
-            (target, chosen, chosen),
+            " where target = %s and status = 'dead' returning patient_id",
+            (target,),
         ).fetchall()
         connection.execute(
             "update ops.lanes l set has_work = true, next_at = now(),"

@@ -179,7 +179,7 @@ def read_duration(raw: Any) -> int | None:
     return raw if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < LONGEST_SECONDS else None
 
 
-def check_form(contract: Contract, form_id: Any, version: Any, keys: tuple[str, str], is_checkin: bool = False) -> None:
+def check_form(contract: Contract, form_id: Any, version: Any, keys: tuple[str, str], is_checkin: bool) -> None:
     form, versions = contract.form_id, contract.form_versions
     if is_checkin:
         form, versions = contract.checkin.form_id, contract.checkin.versions

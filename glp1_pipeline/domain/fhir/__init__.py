@@ -20,12 +20,10 @@ from .taken_back import (
     unshown_patient,
     withdrawn,
 )
-from .work import Needed, Raised, flag_key
+from .work import flag_key
 from .writes import content_hash, dump, provenance, transaction
 
 __all__ = [
-    "Needed",
-    "Raised",
     "Resource",
     "can_withdraw",
     "chart_resources",

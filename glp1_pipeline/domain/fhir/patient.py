@@ -19,7 +19,7 @@ _BIRTH_SEX_ABSENT: Final = {"declined": "ASKU", "unknown": "UNK"}
 _GENDERS: Final = frozenset(("male", "female", "other", "unknown"))
 
 
-def write_patient(page: Page, accounts: Sequence[tuple[str, str]], replaces: Sequence[str] = ()) -> None:
+def write_patient(page: Page, accounts: Sequence[tuple[str, str]], replaces: Sequence[str]) -> None:
     reference = page.patient["reference"]
     rid = reference[8:]
     identifiers = [

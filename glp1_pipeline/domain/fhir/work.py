@@ -65,7 +65,7 @@ def flag_key(patient_id: str, flag_id: str) -> str:
     return f"Flag/{resource_id(patient_id, f'Flag/{flag_id}')}"
 
 
-def write_flags(page: Page, flags: Mapping[str, Raised], ended: Iterable[str] = ()) -> None:
+def write_flags(page: Page, flags: Mapping[str, Raised], ended: Iterable[str]) -> None:
     for flag in flags.values():
         _flag(page, flag.flag_id, flag.severity, "active")
     for flag_id in ended:

@@ -8,14 +8,13 @@ why and does not.
 """
 
 from .edges import EDGE_CASES, NOTES
-from .plan import NO_FIELD, Mapped, Mapper, Problem, compile_mapper, map_submission
+from .plan import NO_FIELD, Mapped, Problem, compile_mapper, map_submission
 
 __all__ = [
     "EDGE_CASES",
     "NOTES",
     "NO_FIELD",
     "Mapped",
-    "Mapper",
     "Problem",
     "compile_mapper",
     "map_submission",

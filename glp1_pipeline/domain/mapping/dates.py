@@ -95,7 +95,7 @@ def date_shape(kind: str, nulls: Nulls) -> Shape:
     return shape
 
 
-def read_date(raw: Any, time_zone: str, is_birth: bool = False) -> tuple[date, list[str]]:
+def read_date(raw: Any, time_zone: str, is_birth: bool) -> tuple[date, list[str]]:
     """The day that is meant, and the edges met; raises Unreadable."""
     if isinstance(raw, bool | list):
         raise Unreadable("unreadable_date")

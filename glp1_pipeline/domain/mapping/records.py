@@ -135,7 +135,7 @@ def alike(one: Any, other: Any) -> bool:
     return one == other if first is None or second is None else fold(first) == fold(second)
 
 
-def group_shape(parts: Parts, nulls: Nulls, finish: Callable[[Doc, Any], Doc] | None = None) -> Shape:
+def group_shape(parts: Parts, nulls: Nulls, finish: Callable[[Doc, Any], Doc] | None) -> Shape:
     def read(raw: Any, context: Context) -> Doc:
         if isinstance(raw, dict) and "dose" in parts.shapes:
             raw = with_dose_unit(raw)

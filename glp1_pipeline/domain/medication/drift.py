@@ -39,7 +39,7 @@ def findings(
     rules: MedicationRules, course: Course, courses: Mapping[str, Course], seen: Seen, until: datetime
 ) -> list[Finding]:
     """What stands of a course, by name. `until`: when the newest word was said of any treatment of the patient."""
-    found = [*_refused(rules, course, courses)]
+    found = [*_refused(course, courses)]
     family = rules.families.get(course.family)
     if family is not None:
         found += _doses(course, rules)
@@ -61,7 +61,7 @@ def _finding(name: str, *facts: Fact, proposal: str = "") -> Finding:
     return Finding(name, facts[0].at, told, proposal)
 
 
-def _refused(rules: MedicationRules, course: Course, courses: Mapping[str, Course]) -> Iterator[Finding]:
+def _refused(course: Course, courses: Mapping[str, Course]) -> Iterator[Finding]:
     """The refused order, while it is the last; and what could not be used, while nothing better was said."""
     last = course.told.get("ordered")
     for transition in course.history:

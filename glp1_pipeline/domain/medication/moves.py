@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from ..medication_model import Family, MedicationRules, Rung
+from ..medication_model import Family, MedicationRules
 from .facts import Fact
 from .shapes import Course
 from .supply import missed_doses, not_taken_since
@@ -58,7 +58,7 @@ def judge(
     if order.keeps_dose and rung is not None and rung.is_start and "maintenance_at_starting_dose" not in let:
         return Verdict(refused="maintenance_at_starting_dose")
     if course.is_under_way:
-        return _go_on(rules, family, course, order, rung, let)
+        return _go_on(rules, family, course, order, let)
     is_known = course.state == "discontinued"
     look_back = timedelta(days=rules.look_back_days)
     recent = [e for e in exposures if e.at <= order.at and order.at - e.ended_at <= look_back]
@@ -86,9 +86,7 @@ def _kept(order: Fact, trigger: str) -> Verdict:
     return Verdict((trigger, "provider_keeps_the_dose") if order.keeps_dose else (trigger,))
 
 
-def _go_on(
-    rules: MedicationRules, family: Family, course: Course, order: Fact, rung: Rung | None, let: Collection[str]
-) -> Verdict:
+def _go_on(rules: MedicationRules, family: Family, course: Course, order: Fact, let: Collection[str]) -> Verdict:
     if (refused := _too_high(rules, family, course.mg, order.mg)) and refused not in let:
         return Verdict(refused=refused)
     is_gap = is_after_a_gap(family, course, order.at)

@@ -55,8 +55,8 @@ def gather(contract: Contract, known: Snapshot, product: str) -> Inputs:
     family = course.family if course is not None else ""
     own = [one for one in known.follow_ups if one.family == family and family and one.began_at <= known.as_of]
     inputs: Inputs = {"product": {"value": product}}
-    inputs |= _of_treatment(contract, known, course)
-    inputs |= _of_checkin(contract, known, own)
+    inputs |= _of_treatment(contract, course)
+    inputs |= _of_checkin(known, own)
     inputs |= _of_chart(contract, known, course, own)
     inputs |= _of_labs(contract, known)
     inputs |= _of_authorization(contract, known, product)
@@ -91,7 +91,7 @@ def _of_time(contract: Contract, known: Snapshot, course: Course | None) -> Inpu
     return found
 
 
-def _of_treatment(contract: Contract, known: Snapshot, course: Course | None) -> Inputs:
+def _of_treatment(contract: Contract, course: Course | None) -> Inputs:
     if course is None:
         return {"course_state": {"value": "none"}}
     rules = contract.medication
@@ -115,7 +115,7 @@ def _of_treatment(contract: Contract, known: Snapshot, course: Course | None) ->
     return found
 
 
-def _of_checkin(contract: Contract, known: Snapshot, own: Sequence[FollowUp]) -> Inputs:
+def _of_checkin(known: Snapshot, own: Sequence[FollowUp]) -> Inputs:
     """The check-in of the last supply; of none, what the last one before it said."""
     if not own:
         return {}

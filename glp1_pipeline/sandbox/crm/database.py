@@ -229,13 +229,13 @@ class Database:
             "insert into notices (contact_id, kind, at_ms, next_ms) values (?, ?, ?, ?)", (contact_id, kind, now, now)
         )
 
-    def due_notices(self, limit: int = 100) -> list[dict[str, Any]]:
+    def due_notices(self) -> list[dict[str, Any]]:
         with self.transaction() as connection:
             return [
                 dict(row)
                 for row in connection.execute(
-                    "select seq, contact_id, kind, at_ms, tries from notices where next_ms <= ? order by seq limit ?",
-                    (now_ms(), limit),
+                    "select seq, contact_id, kind, at_ms, tries from notices where next_ms <= ? order by seq limit 100",
+                    (now_ms(),),
                 )
             ]
 

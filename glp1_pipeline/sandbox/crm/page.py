@@ -37,7 +37,7 @@ def whole(title: str, body: str) -> str:
     )
 
 
-def list_page(contacts: list[Contact], next_after: int | None, wanted: str = "") -> str:
+def list_page(contacts: list[Contact], next_after: int | None, wanted: str) -> str:
     rows = "".join(
         f'<tr><td><a href="/contacts/{c.contact_id}">{c.contact_id}</a></td>'
         + "".join(f"<td>{escape(c.properties.get(name, ''))}</td>" for name in SHOWN)
@@ -55,7 +55,7 @@ def list_page(contacts: list[Contact], next_after: int | None, wanted: str = "")
     return whole("Sandbox CRM: contacts", f"<p>{ABOUT}</p>{find}<table><tr>{heads}</tr>{rows}</table>{none}{more}")
 
 
-def edit_page(contact: Contact, history: dict[str, list[dict]], said: str = "") -> str:
+def edit_page(contact: Contact, history: dict[str, list[dict]], said: str) -> str:
 
     def fields(names: Iterable[str]) -> str:
         return "".join(

@@ -60,10 +60,9 @@ class Evidence:
     target: str = "sandbox"
 
 
-def safe_settings(env: Mapping[str, str] | None = None) -> dict[str, str]:
+def safe_settings(env: Mapping[str, str]) -> dict[str, str]:
     """The settings that drills take over from the environment: none, unless it is marked safe. NotSafe where it leads
     to another system and nobody said that it may be broken."""
-    env = os.environ if env is None else env
     named = [name for name in ELSEWHERE if env.get(name, "").strip()]
     if not named:
         return {}
@@ -75,15 +74,13 @@ def safe_settings(env: Mapping[str, str] | None = None) -> dict[str, str]:
     return {name: env[name] for name in TAKEN_ALONG if env.get(name, "").strip()}
 
 
-def run_drills(
-    drills: Sequence[Drill], folder: Path, say: Callable[[str], None] = print, env: Mapping[str, str] | None = None
-) -> Iterator[Evidence]:
+def run_drills(drills: Sequence[Drill], folder: Path, say: Callable[[str], None]) -> Iterator[Evidence]:
     """One after another, each file of evidence written into `folder` before the next begins.
 
     Drills of the common kind share the servers of one installation, each with a database, a CRM and people of its own;
     those that say so get an installation of their own.
     """
-    taken = safe_settings(env)
+    taken = safe_settings(os.environ)
     with ExitStack() as shared:
         site: Site | None = None
         for drill in [d for d in drills if not _is_apart(d)]:
@@ -116,7 +113,7 @@ def _begin(env: Mapping[str, str], say: Callable[[str], None]) -> Site:
     return Site(env)
 
 
-def run_one(drill: Drill, site: Site, say: Callable[[str], None] = print) -> Evidence:
+def run_one(drill: Drill, site: Site, say: Callable[[str], None]) -> Evidence:
     """Run one drill on a site that is up; never raises for what the drill shows."""
     say(f"\n{drill.name}: {drill.what}")
     began = time.monotonic()

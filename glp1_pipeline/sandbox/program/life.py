@@ -105,9 +105,9 @@ class Life:
         self._use(at)
         self._reach_maintenance(at)
 
-    def hand_over(self, on: date, hour: int = 14, **more: Any) -> datetime:
+    def hand_over(self, on: date, **more: Any) -> None:
         """A supply, and with it a check-in that nobody answered yet."""
-        at = at_hour(self.who.zone, on, hour)
+        at = at_hour(self.who.zone, on, 14)
         product, (count, unit) = self.product, self.product.pack
         told = {"quantity": {"value": count, "unit": unit}, "when_handed_over": at.isoformat(), **more}
         self.hear(at, self.say.handed_over(at, product.key, self.mg, product.supply, **told))
@@ -118,7 +118,6 @@ class Life:
         is_same_month = product.supply < 14 and self.days is not None and not self.is_over and on < self.now.runs_out_on
         if not is_same_month:
             self._begin_check_in(at)
-        return at
 
     def order_alone(self, at: datetime, mg: float, state: str = "") -> None:
         """An order that says how long it lasts, of which the pharmacy tells nothing: its check-in begins with it."""
@@ -187,7 +186,7 @@ class Life:
         weighed_on = on - self.chance.randint(0, 1) * A_DAY
         kg = round(self.who.weight_kg * max(0.82, 1 - 0.0045 * weeks), 1)
         last_dose_on = on - (self.chance.randint(1, 5) if self.product.doses < 10 else 1) * A_DAY
-        told = well(on, weighed_on, kg, last_dose_on, self.product.doses, self.who.sex)
+        told = well(weighed_on, kg, last_dose_on, self.product.doses, self.who.sex)
         for name, answer in answers.items():
             told[{"weight": "anthro.weight", "pregnant": "preg.status"}.get(name, f"checkin.{name}")] = answer
         told = {name: answer for name, answer in told.items() if answer is not None}

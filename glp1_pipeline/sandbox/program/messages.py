@@ -60,7 +60,7 @@ class Messages:
         }  # fmt: skip
 
 
-def well(today: date, weighed_on: date, kg: float, last_dose_on: date, doses: int, sex: str) -> dict[str, Any]:
+def well(weighed_on: date, kg: float, last_dose_on: date, doses: int, sex: str) -> dict[str, Any]:
     """The answers of who is well and took every dose."""
     return {
         "anthro.weight": {"value": kg, "unit": "kg"}, "anthro.weight_measured_at": weighed_on.isoformat(),
