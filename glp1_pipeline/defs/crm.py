@@ -56,7 +56,7 @@ CRM_CHANGES = dg.AssetSpec(
 def notice_crm_changes(context: dg.AssetExecutionContext, road: Road):
     """Look once, and bring what is new into the ledger."""
     found, stopped = Noticed(), None
-    with road.connect("glp1 crm changes") as connection:
+    with road.in_words(), road.connect("glp1 crm changes") as connection:
         try:
             found = notice(connection, road.crm, road.contract, lambda documents: road.append(connection, documents))
         except CallFailure as failure:  # it goes on where it stopped, and says so here meanwhile

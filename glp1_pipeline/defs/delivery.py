@@ -71,13 +71,14 @@ def deliver(context: dg.AssetExecutionContext, road: Road):
         with road.connect("glp1 ehr edits") as connection:
             polling.hear(connection, road.ehr, road.contract, cipher, EHR, change, ours)
 
-    report = outbox.deliver_pending(
-        road.connect,
-        outbox.Heard(road.ehr, hear),
-        road.contract.writes[KIND],
-        cipher.open,
-        deadline=RUN_SECONDS,
-    )
+    with road.in_words():
+        report = outbox.deliver_pending(
+            road.connect,
+            outbox.Heard(road.ehr, hear),
+            road.contract.writes[KIND],
+            cipher.open,
+            deadline=RUN_SECONDS,
+        )
     with road.connect("glp1 delivery") as connection:
         asked = attend_disputes(connection, road.contract, cipher)
         waiting = outbox.pending(connection, EHR)
@@ -126,13 +127,14 @@ def deliver_to_crm(context: dg.AssetExecutionContext, road: Road):
         with road.connect("glp1 crm edits") as connection:
             road.append(connection, documents)
 
-    report = outbox.deliver_pending(
-        road.connect,
-        outbox.Contacts(road.crm, road.contract, append),
-        road.contract.writes[CRM_KIND],
-        cipher.open,
-        deadline=RUN_SECONDS,
-    )
+    with road.in_words():
+        report = outbox.deliver_pending(
+            road.connect,
+            outbox.Contacts(road.crm, road.contract, append),
+            road.contract.writes[CRM_KIND],
+            cipher.open,
+            deadline=RUN_SECONDS,
+        )
     with road.connect("glp1 crm delivery") as connection:
         attend_disputes(connection, road.contract, cipher)
         waiting, disputed = outbox.pending(connection, CRM), len(outbox.conflicts(connection, CRM))

@@ -63,7 +63,7 @@ EHR_CHANGES = dg.AssetSpec(
 )
 def notice_ehr_changes(context: dg.AssetExecutionContext, road: Road):
     """Look once, and bring what is new into the ledger."""
-    with road.connect("glp1 ehr changes") as connection:
+    with road.in_words(), road.connect("glp1 ehr changes") as connection:
         found = poll_changes(connection, road.ehr, road.contract, road.cipher, EHR, seconds=ROUND_SECONDS)
         lag, sweep_age = lag_seconds(connection, EHR), sweep_age_seconds(connection, EHR)
     yield dg.MaterializeResult(

@@ -21,9 +21,10 @@ from ..adapters.crm import Crm, CrmSettings
 from ..adapters.ehr import Ehr, EhrSettings
 from ..adapters.landing import Folder, landing_zone
 from ..adapters.settings import Settings
-from ..adapters.store import Store
+from ..adapters.store import Store, StoreGone
 from ..contracts import ContractError
 from ..domain.contract import Contract
+from ..domain.failures import is_ours
 
 KEYS = "keys.json"
 
@@ -32,14 +33,17 @@ class Shown(dg.DagsterError):
     """Why a run or a tick cannot go on, for the UI: what any other class says is masked there, and this is kept."""
 
 
-class ContractBroken(Shown):
-    """Places alone: a fault may quote a spelling, which is a patient's word."""
+class _Away(Shown, StoreGone):
+    """For whoever waits until the store is back, the same as without a UI."""
 
-    def __init__(self, error: ContractError) -> None:
-        super().__init__(
+
+def _shown(error: Exception) -> Shown:
+    if isinstance(error, ContractError):  # places alone: a fault may quote a spelling, which is a patient's word
+        return Shown(
             f"the contract cannot be used: {', '.join(error.places)}. `glp1 dictionary` says what is wrong there and"
             " how to mend it; then all goes on by itself, and nothing is lost. "
         )
+    return (_Away if isinstance(error, StoreGone) else Shown)(f"{error} ")
 
 
 def connect(settings: Settings, name: str) -> Store:
@@ -107,46 +111,58 @@ class Road(dg.ConfigurableResource):
         with Alive(lambda: self.connect("glp1 run"), context.run.run_id):
             yield self
 
+    @contextmanager
+    def in_words(self) -> Iterator[None]:
+        """In a run or a tick: an error of a class of ours, whose text says what to do, is shown by the UI."""
+        try:
+            yield
+        except Exception as error:
+            if not self._is_dagsters or not is_ours(error) or isinstance(error, Shown):
+                raise
+            raise _shown(error) from None
+
     @property
     def settings(self) -> Settings:
-        return Settings.from_env()
+        with self.in_words():
+            return Settings.from_env()
 
     @property
     def contract(self) -> Contract:
-        try:
+        with self.in_words():
             return contract()
-        except ContractError as error:
-            if self._is_dagsters:
-                raise ContractBroken(error) from None
-            raise
 
     @property
     def cipher(self) -> Cipher:
-        return _parts(self.settings)[0]
+        with self.in_words():
+            return _parts(self.settings)[0]
 
     @property
     def landing(self) -> Folder:
-        return _parts(self.settings)[1]
+        with self.in_words():
+            return _parts(self.settings)[1]
 
     @property
     def ehr(self) -> Ehr:
-        return _ehr(self.settings)
+        with self.in_words():
+            return _ehr(self.settings)
 
     @property
     def crm(self) -> Crm:
-        return _crm(self.settings)
+        with self.in_words():
+            return _crm(self.settings)
 
     def append(self, connection: Store, documents: list[bytes]) -> int:
         """Bring events that were noticed elsewhere into the ledger, in the connection's transaction if it is in one."""
         return ledger.append(connection, self.contract, self.cipher, documents)
 
     def connect(self, name: str = "glp1") -> Store:
-        return self._of_this_run(connect(self.settings, name))
+        with self.in_words():
+            return self._of_this_run(connect(self.settings, name))
 
     @contextmanager
     def keep(self, name: str) -> Iterator[Store]:
         """`connect`, for what runs do again and again."""
-        with store.kept(self.settings.store_url(), name) as found:
+        with self.in_words(), store.kept(self.settings.store_url(), name) as found:
             yield self._of_this_run(found)
 
     def _of_this_run(self, found: Store) -> Store:

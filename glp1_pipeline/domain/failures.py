@@ -16,9 +16,13 @@ def where(error: BaseException) -> str:
     return f"{type(error).__name__} in {last.name}, line {last.lineno}"
 
 
+def is_ours(error: BaseException) -> bool:
+    """Whether its text may be told: those of our own classes say what to do and quote nothing."""
+    return type(error).__module__.startswith(OURS)
+
+
 def trace_of(error: BaseException) -> str:
-    """As Python prints it, but for texts: those of our own classes tell what to do and quote nothing, any other may
-    quote what it failed on."""
+    """As Python prints it, but for texts that are not ours: such a one may quote what it failed on."""
     return "\n\n".join(_told(one) for one in reversed([*_chain(error)]))
 
 
@@ -33,6 +37,6 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _told(error: BaseException) -> str:
     kind = type(error)
-    text = f": {error}" if kind.__module__.startswith(OURS) else ""
+    text = f": {error}" if is_ours(error) else ""
     frames = "".join(format_tb(error.__traceback__))
     return f"Traceback (most recent call last):\n{frames}{kind.__module__}.{kind.__qualname__}{text}"

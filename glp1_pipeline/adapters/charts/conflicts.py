@@ -22,7 +22,7 @@ def save_conflicts(
     outcomes: Iterable[PatientOutcome],
     now: datetime,
     known: Known,
-    retired: Collection[str],
+    retired: Collection[str] = (),
 ) -> None:
     """Open, keep and close the conflicts of a batch.
 
