@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -294,6 +295,9 @@ def given_road(world: CrmWorld, door: Crm) -> Any:
         @property
         def contract(self) -> Any:
             return world.road.contract
+
+        def in_words(self) -> Any:
+            return nullcontext()
 
         def connect(self, name: str = "") -> psycopg.Connection:
             return psycopg.connect(world.road.url, autocommit=True)

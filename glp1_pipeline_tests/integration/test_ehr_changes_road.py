@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -192,6 +193,9 @@ def given_road(circle: Circle) -> Any:
         @property
         def cipher(self) -> Any:
             return circle.road.cipher
+
+        def in_words(self) -> Any:
+            return nullcontext()
 
         def connect(self, name: str = "") -> psycopg.Connection:
             return psycopg.connect(circle.road.url, autocommit=True)
