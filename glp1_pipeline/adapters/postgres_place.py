@@ -67,6 +67,13 @@ def choose_place(settings: Settings) -> Place:
     return Place(base, binaries, account)
 
 
+def data_of(settings: Settings) -> Path | None:
+    """Where the data of a server that was started before lies; none where it is not ours."""
+    usual = settings.home / "postgres"
+    found = Path(settings.state.get("postgres_place") or usual)
+    return found if settings.database_url is None and found.exists() else None
+
+
 def left_behind() -> list[Path]:
     """Root's data whose home is not there: mostly a checkout that was deleted without `make clean`, with its keys."""
     found = []

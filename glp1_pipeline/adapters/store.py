@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import atexit
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, LiteralString, cast
 
 import psycopg
@@ -49,6 +51,19 @@ _AT_THE_DOOR = (
 def lack_told_by(error: BaseException | None) -> StoreGone | None:
     said = isinstance(error, psycopg.Error) and _LACKS.get(error.sqlstate or "")
     return StoreGone(said) if said else None
+
+
+ROOM_BYTES = 1 << 20
+"""With less than that on its disk Postgres cannot make any table larger."""
+
+
+def must_take_writes(connection: psycopg.Connection[Any], data: Path | None) -> None:
+    """StoreGone where it answers and yet takes no write: a standby after a failover, a full disk. `data`: a folder on
+    that disk, if it is one of this machine."""
+    if connection.execute("show transaction_read_only").fetchone() == ("on",):
+        raise StoreGone(_LACKS["25006"])
+    if data is not None and shutil.disk_usage(data).free < ROOM_BYTES:
+        raise StoreGone(_LACKS["53100"])
 
 
 class Store(psycopg.Connection):

@@ -171,7 +171,7 @@ def check(as_json: bool) -> None:
 @alerts.command(short_help="stay, and call for help when our database is away")
 @click.option("--every", type=click.FloatRange(min=0.1), default=15.0, show_default=True, help="Seconds between looks.")
 def watch(every: float) -> None:
-    """Stay, and call whoever is on call when our own database does not answer for long enough.
+    """Stay, and call whoever is on call when our own database does not answer, or takes no write, for long enough.
 
     `glp1 up` keeps one running: Dagster's sensors and all other alerts are silent while the database is away. While
     Dagster makes no page of health, it does; nothing else is looked at.
@@ -254,11 +254,12 @@ def report(days: int, as_json: bool) -> None:
 def _absence():
     """What this machine knows of a time without our own database."""
     from ..adapters.alerts import Absence
+    from ..adapters.postgres_place import data_of
     from ..adapters.settings import Settings
     from ..contracts.alerts import load_alerts
 
     settings = Settings.from_env()
-    return Absence(settings.home / "run", load_alerts(), settings.ui_base_url())
+    return Absence(settings.home / "run", load_alerts(), settings.ui_base_url(), data_of(settings))
 
 
 def _now() -> datetime:

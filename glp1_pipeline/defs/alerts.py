@@ -11,6 +11,8 @@ import dagster as dg
 
 from ..adapters import alerts
 from ..adapters.alerts import Absence, Channels, Looked, Sent, World
+from ..adapters.postgres_place import data_of
+from ..adapters.store import StoreGone
 from ..contracts import ContractError
 from ..contracts.alerts import load_alerts
 from ..domain.alerts import Book, Incident, figures
@@ -59,22 +61,21 @@ def book_and_world(road: Road) -> tuple[Book, World]:
 
 def look_and_send(road: Road, *, is_sensor: bool = False) -> tuple[Looked, Sent]:
     """Look at everything that is due and send what there is to tell; the cheap and urgent first. That the store is away
-    is told as well, before the ConnectionError goes on."""
+    or takes no write is told as well, before the ConnectionError goes on."""
     ways = Channels.from_settings(road.settings)
     book, around = book_and_world(road)
-    absence = Absence(road.settings.home / "run", book, around.ui)
+    absence = Absence(road.settings.home / "run", book, around.ui, data_of(road.settings))
     try:
-        store = road.connect("glp1 alerts")
-    except ConnectionError:
+        with road.connect("glp1 alerts") as connection:
+            absence.is_over(connection)
+            found = alerts.look(connection, book, around, is_sensor=is_sensor)
+            told = alerts.send(connection, ways)
+            dear = alerts.look(connection, book, around, is_sensor=is_sensor, is_dear=True)
+            if dear.messages:
+                told = told + alerts.send(connection, ways, deadline=5.0)
+    except StoreGone:
         absence.lasts(ways)
         raise
-    with store as connection:
-        absence.is_over(connection)
-        found = alerts.look(connection, book, around, is_sensor=is_sensor)
-        told = alerts.send(connection, ways)
-        dear = alerts.look(connection, book, around, is_sensor=is_sensor, is_dear=True)
-        if dear.messages:
-            told = told + alerts.send(connection, ways, deadline=5.0)
     return found + dear, told
 
 

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from glp1_pipeline.adapters import alerts
+from glp1_pipeline.adapters import alerts, store
 from glp1_pipeline.adapters.alerts import Absence, away
 from glp1_pipeline.adapters.alerts.messages import Message
 from glp1_pipeline.adapters.state import free_port
+from glp1_pipeline.adapters.store import StoreGone
 from glp1_pipeline.cli import main
 from glp1_pipeline_tests.alert_world import SECRET, AlertWorld, Receiver
 from glp1_pipeline_tests.small_road import connect, empty_tables
@@ -262,12 +263,31 @@ def test_a_full_disk_keeps_nobody_who_stays_from_telling_it_once(
     assert [alert for alert, *_ in incidents(world)] == ["store_away"]
 
 
-def test_whoever_looks_from_cron_tells_it_and_fails_and_finds_it_over_when_the_database_answers(
-    url: str, world: AlertWorld, channel: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_disk_on_which_no_table_can_grow_is_told_though_the_database_answers(
+    world: AlertWorld, absence: Absence, channel: Receiver, monkeypatch: pytest.MonkeyPatch
 ):
-    home, nowhere = tmp_path / "home", f"postgresql://glp1@127.0.0.1:{free_port(set())}/glp1"
+    ways = world.ways(channel.address("integration"))
+    absence.data = world.landing
+    assert not absence.is_over(world.connection)
+    with monkeypatch.context() as full:
+        full.setattr(store, "ROOM_BYTES", 1 << 60)
+        for minutes in (0, 2):
+            with pytest.raises(StoreGone, match="disk of the store is full"):
+                absence.is_over(world.connection)
+            absence.lasts(ways, after(minutes))
+    assert channel.news() == [OPENED]
+    assert absence.is_over(world.connection)
+
+
+@pytest.mark.parametrize("why", ["the store does not answer", "the store takes no writes"])
+def test_whoever_looks_from_cron_tells_it_and_fails_and_finds_it_over_when_the_database_is_back(
+    url: str, world: AlertWorld, channel: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+):
+    as_standby = f"{url}{'&' if '?' in url else '?'}options=-c%20default_transaction_read_only%3Don"
+    away = f"postgresql://glp1@127.0.0.1:{free_port(set())}/glp1" if "answer" in why else as_standby
+    home = tmp_path / "home"
     for name, value in {
-        "GLP1_HOME": str(home), "GLP1_DATABASE_URL": nowhere, "GLP1_DAGSTER_DATABASE_URL": nowhere,
+        "GLP1_HOME": str(home), "GLP1_DATABASE_URL": away, "GLP1_DAGSTER_DATABASE_URL": away,
         "GLP1_LANDING_URL": str(world.landing), "GLP1_ALERT_WEBHOOK_SECRET": SECRET,
         "GLP1_ALERT_URLS": channel.address("integration"),
     }.items():  # fmt: skip
@@ -275,7 +295,7 @@ def test_whoever_looks_from_cron_tells_it_and_fails_and_finds_it_over_when_the_d
     check = ["alerts", "check"]
     first = CliRunner().invoke(main, check)
     assert first.exit_code == 1
-    assert "the store does not answer" in first.output
+    assert why in first.output
     note = home / "run" / "store-away.json"
     told = json.loads(note.read_bytes())
     note.write_text(json.dumps({**told, "since": after(0).isoformat()}))

@@ -1,4 +1,4 @@
-"""Our own store is away: told without it, from a note on disk, and written into it when it is back.
+"""Our own store is away, or takes no write: told without it, from a note on disk, and written into it when it is back.
 
 By the same rules as all else (`domain.alerts`): only where the incident is kept differs. The note lies on this machine:
 where several machines look, each tells. Who is killed between a channel's answer and the note has it sent once more.
@@ -20,6 +20,7 @@ from typing import Any
 import orjson
 from psycopg import Connection
 
+from glp1_pipeline.adapters.store import must_take_writes
 from glp1_pipeline.domain.alerts import Book, Change, Incident, Measured, judge
 
 from .incidents import link, save
@@ -27,6 +28,9 @@ from .messages import SENT, Message, Sent, Ways, letter, retry_seconds
 
 WATCH = "store_access"
 """Of the alert that this is about: the one question that no statement can answer."""
+
+_NEEDS_ROOM = "create temp table room on commit drop as select repeat('x', 1000) from generate_series(1, 1000)"
+"""On a full disk what is small is still taken, here and there."""
 
 
 @dataclass
@@ -66,6 +70,8 @@ class Absence:
     """Of the installation on this machine, where the note lies."""
     book: Book
     ui: str
+    data: Path | None = None
+    """A folder on the disk of the store, where that is one of this machine."""
     _unwritten: Note | None = field(default=None, repr=False)
     """Where the disk is full, which may be why the store is away: then who stays (`glp1 alerts watch`) remembers it."""
 
@@ -100,13 +106,15 @@ class Absence:
 
     def is_over(self, connection: Connection[Any]) -> bool:
         """The store answers: keep the incident that was told meanwhile as any other, whose end the next looks tell.
-        Whether there was one."""
+        Whether there was one. StoreGone, or the driver's own error, where it takes no write: then it is not over."""
+        must_take_writes(connection, self.data)
         if not self._path.exists() and self._unwritten is None:
             return False
         with self._alone(waits=True):
             note = self._read()
-            if note and note.incident:
-                with connection.transaction():
+            with connection.transaction():
+                connection.execute(_NEEDS_ROOM)
+                if note and note.incident:
                     self._keep(connection, note, note.incident)
             self._path.unlink(missing_ok=True)
             self._unwritten = None
