@@ -6,8 +6,8 @@ Not here: its password and its backup (`access`, `restore`).
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -40,40 +40,50 @@ def _goes(number: signal.Signals) -> Callable[[Scene], None]:
     return run
 
 
-def _away(scene: Scene) -> None:
-    """Whoever is called hears it without the database, and its end as of any other incident."""
+@contextmanager
+def _on_call(scene: Scene, data: Path | None = None) -> Iterator[Callable[[], str | None]]:
+    """What tells whether somebody was called without the database. Afterwards its end is told, as of any other
+    incident. `data`: a folder on the disk of the tables."""
     secret, alert = "a secret of this drill", str(scene.alert)
     channels = {channel for team in scene.book.teams.values() for channel in team.channels}
     with receiver(secret) as heard:
         addresses, _ = read_addresses(" ".join(map(heard.address, sorted(channels))), has_secret=True)
         ways = Channels(addresses, secret)
-        absence = Absence(scene.home / "run", scene.book, scene.settings.ui_base_url())
+        absence = Absence(scene.home / "run", scene.book, scene.settings.ui_base_url(), data)
 
         def is_called() -> str | None:
             """As `glp1 alerts watch` looks."""
-            absence.lasts(ways)
+            try:
+                with scene.connect() as connection:
+                    absence.is_over(connection)
+            except (psycopg.OperationalError, ConnectionError):
+                absence.lasts(ways)
             scene.is_raised = heard.has("opened", alert)
             return f"alert {alert}, told without the database" if scene.is_raised else None
 
         def is_end_told() -> bool:
             with scene.connect() as connection:
+                absence.is_over(connection)
                 scene.look(connection)
                 alerts.send(connection, ways, deadline=5.0)
             return heard.has("resolved", alert)
 
+        yield is_called
+        wait_until(is_end_told, 15, "its end was not told")
+        if heard.n_forged or heard.n_twice():
+            raise DrillFailed("a message was forged, or told twice")
+        scene.step(f"{len(heard.got)} signed messages, none twice: that it is away, and that it is back")
+
+
+def _away(scene: Scene) -> None:
+    with _on_call(scene) as is_called:
         scene.feed(6)
         scene.until(lambda: scene.one("select count(*) from ops.writes") > 0)
         scene.break_("Postgres is stopped, and nobody starts it", lambda: scene.site.stop_postgres(signal.SIGINT))
         scene.feed(4)
         scene.until_detected(is_called)
         scene.heal("Postgres is started", scene.site.start_postgres)
-        with scene.connect() as connection:
-            absence.is_over(connection)
         scene.until_settled()
-        wait_until(is_end_told, 15, "its end was not told")
-        if heard.n_forged or heard.n_twice():
-            raise DrillFailed("a message was forged, or told twice")
-        scene.step(f"{len(heard.got)} signed messages, none twice: that it is away, and that it is back")
 
 
 def _no_connection(scene: Scene) -> None:
@@ -106,11 +116,12 @@ def _full(scene: Scene) -> None:
             scene.feed(6)
             scene.until(lambda: not scene.left())
             scene.break_("the disk under the tables is full", disk.fill)
-            for _ in range(4):
-                scene.feed(12)
-            scene.until_detected(scene.failed_turn)
-            scene.heal("somebody makes room", disk.empty)
-            scene.until_settled()
+            with _on_call(scene, disk.path) as is_called:
+                for _ in range(4):
+                    scene.feed(12)
+                scene.until_detected(is_called)
+                scene.heal("somebody makes room", disk.empty)
+                scene.until_settled()
             _ = scene.proof  # before the disk goes
         finally:
             disk.empty()
@@ -126,6 +137,5 @@ DRILLS = [
           "store_away", _away),
     Drill("database-out-of-connections", "database", "Another program takes all connections of Postgres.", None,
           _no_connection, SOON),
-    Drill("database-disk-full", "database", "The disk under the tables of Postgres is full.", None, _full,
-          "runs fail and say so in the UI; an incident could not be written either"),
+    Drill("database-disk-full", "database", "The disk under the tables of Postgres is full.", "store_away", _full),
 ]  # fmt: skip
