@@ -66,7 +66,7 @@ def look_and_send(road: Road, *, is_sensor: bool = False) -> tuple[Looked, Sent]
     book, around = book_and_world(road)
     absence = Absence(road.settings.home / "run", book, around.ui, data_of(road.settings))
     try:
-        with road.connect("glp1 alerts") as connection:
+        with road.in_words(), road.connect("glp1 alerts") as connection:
             absence.is_over(connection)
             found = alerts.look(connection, book, around, is_sensor=is_sensor)
             told = alerts.send(connection, ways)

@@ -13,6 +13,7 @@ import pytest
 
 from glp1_pipeline.adapters.cipher import KeyRing
 from glp1_pipeline.adapters.store import StoreGone
+from glp1_pipeline.defs.alerts import look_and_send
 from glp1_pipeline.defs.delivery import deliver
 from glp1_pipeline.defs.partitions import today
 from glp1_pipeline.defs.resources import KEYS, Road
@@ -76,6 +77,17 @@ def test_a_store_that_does_not_answer_and_who_waits_for_it_hears_the_same(home: 
     told = told_of(waits)
     assert "the store does not answer: start it with `glp1 up`" in told
     assert "secret-word" not in told
+
+
+def test_a_store_that_takes_no_write(home: Path, url: str, monkeypatch: pytest.MonkeyPatch):
+    @dg.asset
+    def looks(road: Road) -> None:
+        as_standby = f"{url}{'&' if '?' in url else '?'}options=-c%20default_transaction_read_only%3Don"
+        monkeypatch.setenv("GLP1_DATABASE_URL", as_standby)
+        look_and_send(road)
+
+    assert "the store takes no writes" in told_of(looks)
+    assert (home / "run" / "store-away.json").exists(), "and it is noted, so that somebody is called if it lasts"
 
 
 def test_what_another_class_than_ours_says_stays_masked(home: Path):
