@@ -129,7 +129,8 @@ def test_who_may_be_somebody_of_a_run_under_way_is_left_for_the_next_batch_and_n
     for thread in threads:
         thread.join(60)
     assert not meeting.broken
-    assert sorted(batches[:2]) == [2, 3], "one of the second three is left"
+    # Where each run has one of the keys that the two share, both leave their one.
+    assert sorted(batches[:2]) in ([2, 3], [2, 2]), "of each three only who may be the other run's is left"
     assert road.events() == {"charted": 6}
     assert road.rows("select cardinality(events) from phi.charts order by 1") == [(1,)] * 4 + [(2,)]
     assert road.balance().faults == []

@@ -82,7 +82,7 @@ def match(
 def _lock_keys(connection, keys: Mapping[str, Collection[int]], fewer: int) -> set[str]:
     """Two runs that bring the same person at once must not miss each other: keys are one run's until it commits, and
     who has them next sees what it brought. The records, `fewer` than so many, with a key that another run has; where
-    they are more, it is waited for."""
+    they are more, it is waited for. Two runs that each have one of a person's keys both leave that one record."""
     wanted = sorted({key for own in keys.values() for key in own})
     busy = {
         key
