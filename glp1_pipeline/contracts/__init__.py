@@ -19,6 +19,7 @@ from ..domain.contract import (
     Field,
     FlagRule,
     Gate,
+    HistoryAnswer,
     IdentifierKind,
     Ownership,
     Program,
@@ -83,6 +84,7 @@ def load(path: Path | None = None) -> Contract:
         fields=read_fields(folder, ownership),
         codes=read_codes(folder),
         flags=read_table(folder, "flags.csv", FlagRule, "flag_id"),
+        history=read_history(folder),
         gates=gates,
         event_types=read_named(folder, "events.yaml", EventType, "type"),
         tasks=read_table(folder, "tasks.csv", TaskKind, "code"),
@@ -152,6 +154,16 @@ def read_codes(folder: Folder) -> dict[str, dict[str, Code]]:
         elif code:
             sets.setdefault(code.set, {})[folded] = code
     return sets
+
+
+def read_history(folder: Folder) -> dict[str, dict[str, HistoryAnswer]]:
+    found: dict[str, dict[str, HistoryAnswer]] = {}
+    for line, row in folder.rows("history.csv", tuple(HistoryAnswer.model_fields)):
+        values = {**row, "flags": tuple(row["flags"].split())}
+        name = f"{row['field']} {row['answer']}"
+        if said := folder.build(HistoryAnswer, values, "answer", name, ("history.csv", line)):
+            found.setdefault(said.field, {})[said.answer] = said
+    return found
 
 
 def read_gates(folder: Folder) -> dict[str, Gate]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ..domain.contract import APPLICABILITY, STAGES, Contract, fold, version_key
+from ..domain.contract import ANY, APPLICABILITY, FAMILY, NOTHING, STAGES, Contract, fold, version_key
 from ..domain.ownership import RANKED, UNWRITTEN
 from .reading import Folder
 
@@ -28,6 +28,7 @@ def check(contract: Contract, folder: Folder) -> None:
     check_fields(contract, folder)
     check_questions(contract, folder)
     check_ownership(contract, folder)
+    check_history(contract, folder)
     check_gates(contract, folder)
     check_products(contract, folder)
     check_identifiers(contract, folder)
@@ -135,6 +136,41 @@ def check_ownership(contract: Contract, folder: Folder) -> None:
             wrong("has a code twice in its order", "leave it where it is worse")
         if record.conflict in RANKED and "?" not in order:
             wrong("has no order, and its rule needs one", "list its codes in `worst_first`, `?` for nobody knows")
+
+
+def check_history(contract: Contract, folder: Folder) -> None:
+    """Whatever a patient may answer of the past has its place in the EHR, and no two rows say the same of a code."""
+    if "yes" not in contract.history.get(FAMILY, {}):
+        folder.fault("history.csv", 1, f"answer `yes` of `{FAMILY}` is missing", "restore its row")
+    for field, answers in contract.history.items():
+        declared = contract.fields.get(field)
+        may_be = codes_of(contract, declared.codes) if declared and declared.codes else {"yes"}
+        for answer, said in answers.items():
+
+            def wrong(what: str, mend: str, name: str = f"{field} {answer}") -> None:
+                folder.fault_at("answer", name, f"answer `{name}` {what}", mend)
+
+            if declared is None:
+                wrong("is of no field", "name a field of fields/")
+            elif answer != ANY and answer not in may_be:
+                wrong("cannot be given", "use a code of the field's set, or `yes`")
+            if (said.resource == "Condition") != bool(said.clinical_status):
+                wrong("must have a clinical status exactly if it is a Condition", "empty it, or say active")
+            if said.once_over and said.once_over not in may_be:
+                wrong("is over as what cannot be answered", "use a code of the field's set, or `yes`")
+            if said.comorbidity and said.comorbidity not in codes_of(contract, "comorbidities"):
+                wrong("is the same as no comorbidity", "use a code of set `comorbidities`")
+            for flag in said.flags:
+                if flag not in contract.flags:
+                    wrong(f"names `{flag}`, which is no flag", "name one of flags.csv")
+        if declared and ANY not in answers and any(said.resource for said in answers.values()):
+            for lacking in sorted(map(str, may_be - answers.keys() - NOTHING)):
+                what = f"answer `{lacking}` of `{field}` has no row in history.csv"
+                folder.fault_at("field", field, what, "say there what the EHR gets of it")
+    for flag in contract.flags.values():
+        if flag.snomed_equivalence == "equivalent" and not flag.snomed.isdecimal():
+            what = f"flag `{flag.flag_id}` means the same as not just one code"
+            folder.fault_at("flag_id", flag.flag_id, what, "leave one in `snomed`, or call it inexact")
 
 
 def check_gates(contract: Contract, folder: Folder) -> None:

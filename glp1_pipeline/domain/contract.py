@@ -42,6 +42,11 @@ RollbackRule = Literal["restore", "entered_in_error", "forbidden"]
 in error. entered_in_error: always marked so. forbidden: what was said stays said."""
 
 Semver = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
+ANY = "*"
+FAMILY = "hx.mtc_family"
+"""The one question about relatives."""
+NOTHING = frozenset(("no", "none", "never", "na", "declined", "unsure", "unknown"))
+"""Codes by which a person says of the past that there is nothing to tell, or that they cannot tell."""
 APPLICABILITY = frozenset({"has_prior_glp1", "has_diabetes", "bmi_27_to_30", "may_be_pregnant", "has_allergies"})
 """Names of the rules in `domain.gates` that a requirement's `when` may use."""
 
@@ -167,10 +172,37 @@ class FlagRule(Declared):
     input: Literal["intake", "labs", "followup", "identity", "programme"]
     """Which stream the inputs of the rule come from; only `intake` rules can fire on a submission."""
     snomed: str = ""
+    snomed_equivalence: Literal["", "equivalent", "inexact"] = ""
+    """equivalent: whoever has the flag said just what the code means, and the EHR gets it. inexact: the flag stands for
+    a doubt, a relative or a number as well, and the code would be a finding in the patient that nobody told."""
     icd10cm: str = ""
     actcode: str = ""
     trigger: str = ""
     override: str = ""
+    verify: str = ""
+
+
+class HistoryAnswer(Declared):
+    """An answer about one's own past or one's family's: what the EHR gets of it, and what in an EHR says the same."""
+
+    field: str
+    answer: str
+    """A code of the field; ANY for whatever it may answer and no other row names."""
+    resource: Literal["", "Condition", "Procedure", "FamilyMemberHistory"]
+    """Empty: only heard."""
+    clinical_status: Literal["", "active", "inactive", "remission"] = ""
+    once_over: str = ""
+    """What a condition of the EHR answers when it is over; empty: then it says nothing."""
+    text: str = ""
+    """Our own words: a dictionary's display text is licensed, and would claim more than the patient said."""
+    snomed: Annotated[str, StringConstraints(pattern=r"^(\d{6,18})?$")] = ""
+    """The code that means just this."""
+    comorbidity: str = ""
+    """The comorbidity that it is the same as: its standard code, once signed, is this one's."""
+    equivalence: Literal["", "narrower"] = ""
+    """narrower: the standard code of the answer means less than the answer. It is heard, and never told."""
+    flags: tuple[str, ...] = ()
+    """Flags whose standard codes, in a condition of the EHR, say this; of two rows of a field the first."""
     verify: str = ""
 
 
@@ -281,6 +313,8 @@ class Contract(Declared):
     codes: dict[str, dict[str, Code]]
     """Set -> folded spelling -> Code."""
     flags: dict[str, FlagRule]
+    history: dict[str, dict[str, HistoryAnswer]]
+    """Field -> answer -> what it is in the EHR."""
     gates: dict[str, Gate]
     event_types: dict[str, EventType]
     tasks: dict[str, TaskKind]

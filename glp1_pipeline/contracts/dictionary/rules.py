@@ -1,4 +1,4 @@
-"""The rules of the data dictionary: flags, gates, tasks, messages, outside effects, thresholds.
+"""The rules of the data dictionary: flags, the past in the EHR, gates, tasks, messages, outside effects, thresholds.
 
 Here: that part of the page. Not here: fields and codes (the modules beside).
 """
@@ -7,19 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...domain.contract import Contract, FlagRule, Requirement
+from ...domain.contract import Contract, FlagRule, HistoryAnswer, Requirement
 from .markdown import MARK, cell, code, named, table
 
 
 def write_rules(lines: list[str], contract: Contract) -> None:
     _flags(lines, contract)
+    _history(lines, contract)
     _gates(lines, contract)
     _tasks(lines, contract)
     _effects(lines, contract)
 
 
 def _flags(lines: list[str], contract: Contract) -> None:
-    lines += ["", "## Risk flags", "", f"{len(contract.flags)} flags; when one fires is `domain.flags`.", ""]
+    lines += ["", "## Risk flags", "", f"{len(contract.flags)} flags; when one fires is `domain.flags`."]
+    lines += [
+        "Only a SNOMED CT code that is equivalent goes to the EHR; all are understood when they come from there.",
+        "",
+    ]
     head = ("Flag", "Label", "Severity", "Input", "Applies to", "Fires on", "Basis", "Override", "Standard codes")
     table(lines, (*head, MARK), (_flag(flag) for flag in contract.flags.values()))
 
@@ -30,8 +35,34 @@ def _flag(flag: FlagRule) -> Sequence[str]:
 
 
 def _standard(flag: FlagRule) -> str:
-    told = {"SNOMED CT": flag.snomed, "ICD-10-CM": flag.icd10cm, "ActCode": flag.actcode}
+    exact = f" ({flag.snomed_equivalence})" if flag.snomed else ""
+    told = {"SNOMED CT": flag.snomed + exact, "ICD-10-CM": flag.icd10cm, "ActCode": flag.actcode}
     return "; ".join(f"{system} {codes}" for system, codes in told.items() if codes)
+
+
+def _history(lines: list[str], contract: Contract) -> None:
+    rows = [said for answers in contract.history.values() for said in answers.values()]
+    lines += ["", "## The past in the EHR", ""]
+    lines += [
+        "What the EHR gets of each answer, and the flags whose standard codes say the same when they come from there."
+    ]
+    lines += [""]
+    head = ("Field", "Answer", "Resource", "Once over", "In our words", "Standard code", "Same as flags", MARK)
+    table(lines, head, (_history_row(said) for said in rows))
+
+
+def _history_row(said: HistoryAnswer) -> Sequence[str]:
+    standard = f"SNOMED CT {said.snomed}" if said.snomed else f"of comorbidity {code(said.comorbidity)}"
+    return (
+        code(said.field),
+        code(said.answer),
+        f"{said.resource} {said.clinical_status}".strip() or "none, only heard",
+        code(said.once_over) if said.once_over else "",
+        said.text or "those of the code set",
+        standard if said.snomed or said.comorbidity else "heard, never told" if said.equivalence else "",
+        ", ".join(map(code, said.flags)),
+        said.verify,
+    )
 
 
 def _gates(lines: list[str], contract: Contract) -> None:

@@ -1,16 +1,17 @@
 """What the patient tells of their own past and their family's: conditions, procedures, family history.
 
 Here: only what was answered with yes. A patient's no is an answer, not a refuted condition, and stays in the
-QuestionnaireResponse; not knowing is a flag and a task. The texts are our own words: a dictionary's display text is
-licensed, and would claim more than the patient said. Not here: medicines, allergies, and substance use (42 CFR Part 2).
+QuestionnaireResponse; not knowing is a flag and a task. Not here: what each answer is in the EHR
+(contracts/history.csv), medicines, allergies, and substance use (42 CFR Part 2).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final
 
 from ..chart import Value
+from ..contract import ANY, FAMILY, NOTHING, HistoryAnswer
 from .elements import HL7, Resource, concept
 from .page import Page, part
 
@@ -23,85 +24,20 @@ _FAMILY_ABSENT: Final = {
     "unknown": concept(HL7 + "history-absent-reason", "subject-unknown"),
     "declined": concept(HL7 + "history-absent-reason", "withheld"),
 }
-_NOTHING: Final = frozenset(("no", "none", "never", "na", "declined", "unsure", "unknown"))
-
-
-class Said(NamedTuple):
-    """What an answer means: our words, the clinical status, and the flag whose first code is just that."""
-
-    text: str
-    status: str = "active"
-    flag: str = ""
-    like: str = ""
-    """The comorbidity that it is the same as."""
-
-    def as_concept(self) -> tuple[str, str, str]:
-        return self.text, self.flag, self.like
-
-
-_CONDITIONS: Final[dict[str, dict[str, Said]]] = {
-    "hx.mtc_personal": {"yes": Said("Own history of medullary thyroid cancer", flag="MTC_PERSONAL")},
-    "hx.men2": {"yes": Said("Own history of MEN type 2", flag="MEN2")},
-    "hx.pancreatitis": {
-        "current": Said("Pancreas inflamed now", flag="PANCREATITIS_ACTIVE"),
-        "past": Said("Pancreas inflamed in the past, kind not said", "inactive"),
-    },
-    "hx.gallbladder": {"stones": Said("Stones in the gallbladder", flag="GALLBLADDER_ACTIVE")},
-    "hx.gastroparesis": {"yes": Said("Slow stomach emptying or other severe gut trouble")},
-    "hx.t1dm": {"yes": Said("Diabetes, type 1", flag="T1DM")},
-    "hx.t2dm": {"yes": Said("Diabetes, type 2", like="t2dm")},
-    "hx.retinopathy": {"yes": Said("Eye damage from diabetes", flag="DIABETIC_RETINOPATHY")},
-    "hx.kidney": {"ckd": Said("Long-term kidney trouble"), "dialysis": Said("On dialysis")},
-    "hx.liver": {
-        "masld": Said("Fatty liver", like="masld"),
-        "cirrhosis": Said("Scarred liver", flag="LIVER_CIRRHOSIS"),
-        "other": Said("Liver trouble, kind not said"),
-    },
-    "hx.suicide": {
-        "current": Said("Thoughts of suicide now", flag="SUICIDAL_ACTIVE"),
-        "past": Said("Thoughts of suicide or an attempt in the past", "inactive"),
-    },
-    "hx.eating_disorder": {
-        "current": Said("Eating disorder now", flag="EATING_DISORDER_HX"),
-        "past": Said("Eating disorder in the past", "inactive", "EATING_DISORDER_HX"),
-    },
-    "hx.cancer": {
-        "active": Said("Cancer now, kind not said"),
-        "remission>5y": Said("Cancer, gone for more than 5 years", "remission"),
-        "remission<5y": Said("Cancer, gone for less than 5 years", "remission"),
-    },
-    "hx.thyroid_other": {"yes": Said("Thyroid nodule or other thyroid cancer")},
-    "hx.comorbidities": {},
-}
-"""Field -> answer -> what to write. An answer that is not here and is no kind of no is written in the field's words."""
-_PROCEDURES: Final[dict[str, dict[str, Said]]] = {
-    "hx.gallbladder": {"removed": Said("Gallbladder taken out")},
-    "hx.bariatric": {
-        "<12mo": Said("Weight-loss surgery within the last 12 months", flag="BARIATRIC_RECENT"),
-        ">=12mo": Said("Weight-loss surgery more than 12 months ago", flag="BARIATRIC_RECENT"),
-    },
-    "hx.transplant": {"yes": Said("Organ transplant")},
-}
-_KINDS: Final = [
-    *(("Condition", field, meanings, _PROCEDURES.get(field, {})) for field, meanings in _CONDITIONS.items()),
-    *(("Procedure", field, meanings, _CONDITIONS.get(field, {})) for field, meanings in _PROCEDURES.items()),
-]
-"""What a field's answers become, and the answers that become the other kind."""
-_UNSAID: Final = Said("")
 
 
 def write_history(page: Page) -> None:
     values, former = page.told.values, page.told.former
-    for kind, field, meanings, others in _KINDS:
+    for kind, field, meanings in page.tables.history:
         value = values.get(field)
         if value is None:
             continue
         answer = value.get("value")
-        if type(answer) is str and answer in _NOTHING and field not in former:  # most answers
+        if type(answer) is str and answer in NOTHING and field not in former:  # most answers
             continue
-        _write_all(page, kind, field, meanings, others)
-    if "hx.mtc_family" in values:
-        _write_family(page, "hx.mtc_family")
+        _write_all(page, kind, field, meanings)
+    if FAMILY in values:
+        _write_family(page)
 
 
 def told_codes(value: Value) -> list[str]:
@@ -111,31 +47,32 @@ def told_codes(value: Value) -> list[str]:
         told = part(told, "status", "answer", "code", "value")
     if isinstance(told, str):
         told = [told]
-    return [code for code in told if code not in _NOTHING] if isinstance(told, list) else []
+    return [code for code in told if code not in NOTHING] if isinstance(told, list) else []
 
 
-def _write_all(page: Page, kind: str, field: str, meanings: dict[str, Said], others: Iterable[str]) -> None:
-    now = [code for code in told_codes(page.told.values[field]) if code not in others]
-    for code in now:
-        _write(page, kind, field, code, meanings.get(code, _UNSAID), retracted=False)
-    for former in page.history(field):
-        for code in told_codes(former):
-            if code not in others and code not in now:
-                now.append(code)
-                _write(page, kind, field, code, meanings.get(code, _UNSAID), retracted=True)
+def _write_all(page: Page, kind: str, field: str, meanings: Mapping[str, HistoryAnswer]) -> None:
+    """Answers that `meanings` name; an answer that no row names is the other kind's."""
+    any_other = meanings.get(ANY)
+    now: set[str] = set()
+    for told, retracted in ((page.told.values[field], False), *((former, True) for former in page.history(field))):
+        for code in told_codes(told):
+            said = meanings.get(code, any_other)
+            if said and code not in now:
+                now.add(code)
+                _write(page, kind, field, code, said, retracted=retracted)
 
 
-def _write(page: Page, kind: str, field: str, code: str, said: Said, *, retracted: bool) -> None:
+def _write(page: Page, kind: str, field: str, code: str, said: HistoryAnswer, *, retracted: bool) -> None:
     answers, authored = page.origin(field)
     told: Resource = {
-        "code": page.tables.concept(field, code, *said.as_concept()),
+        "code": page.tables.concept(field, code, said),
         "subject": page.patient,
         "recorder": page.patient,
         "asserter": page.patient,
     }
     if kind == "Condition":
         if not retracted:
-            told["clinicalStatus"] = _CLINICAL[said.status]
+            told["clinicalStatus"] = _CLINICAL[said.clinical_status]
         told["verificationStatus"] = _ERROR if retracted else _UNCONFIRMED
         told["category"] = _PROBLEM
         told["recordedDate"] = authored
@@ -147,23 +84,23 @@ def _write(page: Page, kind: str, field: str, code: str, said: Said, *, retracte
     page.add(kind, field if code == "yes" else f"{field}/{code}", told)
 
 
-def _write_family(page: Page, field: str) -> None:
-    value = page.told.values[field]
+def _write_family(page: Page) -> None:
+    value = page.told.values[FAMILY]
     reported = value.get("value") == "yes"
     why = _FAMILY_ABSENT.get("unknown" if value.get("value") in ("unsure", "unknown") else value.get("null", ""))
     status = "partial" if reported else "health-unknown"
     if not reported and why is None:
-        earlier = [v for v in page.history(field) if v.get("value") == "yes" or v.get("null") in _FAMILY_ABSENT]
+        earlier = [v for v in page.history(FAMILY) if v.get("value") == "yes" or v.get("null") in _FAMILY_ABSENT]
         if not earlier:
             return
         status, reported, why = "entered-in-error", earlier[0].get("value") == "yes", None
         if not reported:
             why = _FAMILY_ABSENT[earlier[0]["null"]]
-    _, authored = page.origin(field)
+    _, authored = page.origin(FAMILY)
     family: Resource = {"status": status, "patient": page.patient, "date": authored, "relationship": _ANY_RELATIVE}
     if reported:
-        code = page.tables.concept(field, "yes", "Medullary thyroid cancer in the family", "MTC_FAMILY")
+        code = page.tables.concept(FAMILY, "yes", page.tables.contract.history[FAMILY]["yes"])
         family["condition"] = [{"code": code}]
     else:
         family["dataAbsentReason"] = why
-    page.add("FamilyMemberHistory", field, family)
+    page.add("FamilyMemberHistory", FAMILY, family)

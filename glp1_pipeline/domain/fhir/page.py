@@ -6,23 +6,18 @@ Not here: what any resource says.
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import Any
 
 from ..chart import Chart, Value
-from ..contract import Code, Contract
+from ..contract import Code, Contract, HistoryAnswer
 from ..declared import kept
 from .elements import CODE_SYSTEM, LOINC, RESOURCE_SYSTEM, SNOMED, Resource, code_token, ids_of, instant_utc
 
 COMORBIDITIES = "comorbidities"
 """The code set that a condition's code may be borrowed from."""
-_WIDER = frozenset({(COMORBIDITIES, "cvd")})
-"""Set and code that mean more than the standard code beside them: whoever has that has ours, and not the other way
-round. A stroke is no hardening of the coronary arteries."""
 _KEPT = 10_000
 """Concepts kept for the next chart: all declared ones many times over, and no end of memory for others."""
-_SNOMED_FIRST = re.compile(r"\s*(\d{6,18})\b")
 
 
 class Tables:
@@ -37,43 +32,45 @@ class Tables:
                 if entry.code not in by_code or (entry.fhir_code and not by_code[entry.code].fhir_code):
                     by_code[entry.code] = entry
         self.consents = tuple(name for name, field in contract.fields.items() if field.type == "consent")
+        self.history = [
+            (kind, field, {a: said for a, said in answers.items() if said.resource == kind})
+            for kind in ("Condition", "Procedure")
+            for field, answers in contract.history.items()
+            if any(said.resource == kind for said in answers.values())
+        ]
+        """What answers become, by field."""
         self._concepts: dict[tuple[str, str], Resource] = {}
 
-    def concept(self, field: str, code: str, text: str = "", flag: str = "", like: str = "") -> Resource:
+    def concept(self, field: str, code: str, said: HistoryAnswer | None = None) -> Resource:
         """A field's code: ours always, the standard one where people declared it.
 
-        That is the one of the field's code set, else of the comorbidity that is `like` it, else of `flag`.
+        That is the one of the field's code set, else of the comorbidity that is the same as what was `said`, else its.
         """
         key = (field, code)
         found = self._concepts.get(key)
         if found is None:
-            found = self._concept(field, code, text, flag, like)
+            found = self._concept(field, code, said)
             if len(self._concepts) < _KEPT:
                 self._concepts[key] = found
         return found
 
-    def _concept(self, field: str, code: str, text: str, flag: str, like: str) -> Resource:
+    def _concept(self, field: str, code: str, said: HistoryAnswer | None) -> Resource:
         declared = self.contract.fields.get(field)
         set_name = (declared.codes if declared else None) or field
         entry = self.codes.get(set_name, {}).get(code)
-        if like and not (entry and entry.fhir_code):
-            entry = self.codes.get(COMORBIDITIES, {}).get(like)
+        if said and said.comorbidity and not (entry and entry.fhir_code):
+            entry = self.codes.get(COMORBIDITIES, {}).get(said.comorbidity)
         coding: list[Resource] = []
-        is_just_that = entry is not None and not entry.verify and (set_name, code) not in _WIDER
-        if entry and is_just_that and entry.fhir_code and entry.fhir_system:
+        is_wider = said is not None and said.equivalence == "narrower"
+        if entry and not is_wider and not entry.verify and entry.fhir_code and entry.fhir_system:
             # A code still to be verified is left out: our own code and words say it until people sign the standard one.
             coding.append({"system": entry.fhir_system, "code": entry.fhir_code})
-        elif snomed := self.flag_snomed(flag):
-            coding.append({"system": SNOMED, "code": snomed})
+        elif said and said.snomed:
+            coding.append({"system": SNOMED, "code": said.snomed})
         coding.append({"system": f"{CODE_SYSTEM}:{set_name}", "code": code_token(code)})
         label = declared.label if declared else field
-        return {"coding": coding, "text": text or (entry.display if entry else "") or f"{label}: {code}"}
-
-    def flag_snomed(self, flag: str) -> str | None:
-        """The first SNOMED code of a flag; callers name a flag only where the first is what the patient said."""
-        rule = self.contract.flags.get(flag)
-        match = _SNOMED_FIRST.match(rule.snomed) if rule else None
-        return match[1] if match else None
+        words = (said.text if said else "") or (entry.display if entry else "")
+        return {"coding": coding, "text": words or f"{label}: {code}"}
 
 
 @kept

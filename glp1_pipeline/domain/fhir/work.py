@@ -22,14 +22,6 @@ SEVERITY_URL: Final = "urn:glp1-pipeline:flag-severity"
 _CATEGORIES: Final = {c: [concept(HL7 + "flag-category", c)] for c in ("safety", "admin", "drug", "lab")}
 _BY_INPUT: Final = {"identity": "admin", "labs": "lab"}
 _BY_ACTCODE: Final = {"DRG": "drug", "DUPTHPCLS": "drug", "LAB": "lab", "BUS": "admin"}
-_SAID: Final = frozenset(
-    (
-        "MTC_PERSONAL", "HYPERSENS_GLP1", "BREASTFEEDING", "PANCREATITIS_ACTIVE", "GALLBLADDER_ACTIVE", "T1DM",
-        "LIVER_CIRRHOSIS", "BARIATRIC_RECENT",
-    )
-)  # fmt: skip
-"""Flags that whoever has them said just what their SNOMED code means. The others stand for a doubt, a relative or a
-number as well, and their codes would be a finding in the patient that nobody told."""
 
 
 class Raised(Protocol):
@@ -76,8 +68,8 @@ def write_flags(page: Page, flags: Mapping[str, Raised], ended: Iterable[str]) -
 def _flag(page: Page, flag_id: str, severity: str, status: str) -> None:
     rule = page.tables.contract.flags[flag_id]
     coding = [{"system": FLAG_SYSTEM, "code": flag_id}]
-    if flag_id in _SAID and (snomed := page.tables.flag_snomed(flag_id)):
-        coding.append({"system": SNOMED, "code": snomed})
+    if rule.snomed_equivalence == "equivalent":
+        coding.append({"system": SNOMED, "code": rule.snomed})
     shown: Resource = {
         "extension": [{"url": SEVERITY_URL, "valueCode": severity}],
         "status": status,
