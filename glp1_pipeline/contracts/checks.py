@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 
 from ..domain.contract import ANY, APPLICABILITY, FAMILY, NOTHING, STAGES, Contract, fold, version_key
+from ..domain.fhir.observations import BY_LOINC
 from ..domain.ownership import RANKED, UNWRITTEN
 from .reading import Folder
 
@@ -74,6 +75,8 @@ def check_fields(contract: Contract, folder: Folder) -> None:
         for stage in STAGES:
             if not field.owner.get(stage):
                 wrong(f"has no owner in stage {stage}", "name a row of ownership.csv in `owned_as`")
+        if name in BY_LOINC and not field.loinc:
+            wrong("is an Observation and has no code", "state its LOINC code in `loinc`")
         for other, answers in field.hidden_when.items():
             master = contract.fields.get(other)
             if master is None:

@@ -146,6 +146,7 @@ def test_a_typo_in_a_key_names_file_and_line(broken: Break) -> None:
     ("file", "before", "after", "told"),
     [
         ("fields/vitals.yaml", "codes: height_units", "codes: hight_units", "code set `hight_units`"),
+        ("fields/vitals.yaml", 'loinc: "8867-4"', "loinc:", "field `vitals.hr` is an Observation and has no code"),
         ("fields/vitals.yaml", "owned_as: height_patient_reported", "owned_as: nothing", "no row of ownership.csv"),
         (
             "fields/vitals.yaml",

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..chart import Value
+from ..contract import Contract
+from ..declared import kept
 from .elements import (
     ABSENT,
     ABSENT_CONCEPT,
@@ -32,21 +34,31 @@ _LOCAL: Final = CODE_SYSTEM + ":observation"
 _NOT_TOLD: Final = absent_concept("unknown")
 _NOT_APPLICABLE: Final = frozenset(("na", "n/a", "not_applicable"))
 
-_QUANTITIES: Final[dict[str, tuple[list[Resource], Resource, str]]] = {
-    "anthro.height": (_VITAL, loinc("8302-2", "Height as told"), "cm"),
-    "anthro.weight": (_VITAL, loinc("29463-7", "Weight as told"), "kg"),
-    "vitals.hr": (_VITAL, loinc("8867-4", "Resting pulse as told"), "/min"),
-    "anthro.highest_weight": (_SOCIAL, concept(_LOCAL, "highest-weight", "Highest weight as an adult, as told"), "kg"),
-    "anthro.pre_glp1_weight": (_SOCIAL, concept(_LOCAL, "pre-glp1-weight", "Weight before any GLP-1, as told"), "kg"),
-    "life.activity": (_SOCIAL, concept(_LOCAL, "active-minutes", "Active minutes a week, as told"), "min/wk"),
+OWN_CODES: Final = {
+    "anthro.highest_weight": "highest-weight",
+    "anthro.pre_glp1_weight": "pre-glp1-weight",
+    "life.activity": "active-minutes",
 }
-_CODED: Final = {
-    "preg.status": loinc("82810-3", "Pregnant or not, as told"),
-    "preg.breastfeeding": loinc("63895-7", "Nursing or not, as told"),
+"""Field -> our own code. The code of every other field is its LOINC code in the contract."""
+ACTIVITY_UNIT: Final = "min/wk"
+"""Of the one number that is counted and no quantity."""
+_WORDS: Final = {
+    "anthro.height": "Height as told",
+    "anthro.weight": "Weight as told",
+    "vitals.hr": "Resting pulse as told",
+    "anthro.highest_weight": "Highest weight as an adult, as told",
+    "anthro.pre_glp1_weight": "Weight before any GLP-1, as told",
+    "life.activity": "Active minutes a week, as told",
+    "vitals.bp": "Blood pressure as told",
+    "preg.status": "Pregnant or not, as told",
+    "preg.breastfeeding": "Nursing or not, as told",
+    "preg.lmp": "First day of the last period, as told",
 }
-_LMP: Final = loinc("8665-2", "First day of the last period, as told")
+"""What is observed, in our words: the display texts of a dictionary are licensed."""
+_VITAL_SIGNS: Final = frozenset(("anthro.height", "anthro.weight", "vitals.hr", "vitals.bp"))
+BY_LOINC: Final = _WORDS.keys() - OWN_CODES.keys()
+"""Fields that need a LOINC code."""
 _BMI: Final = loinc("39156-5", "Body mass index, computed")
-_BP: Final = loinc("85354-9", "Blood pressure as told")
 _SIDES: Final = (
     (loinc("8480-6", "Upper pressure"), ("systolic", "sys")),
     (loinc("8462-4", "Lower pressure"), ("diastolic", "dia")),
@@ -58,7 +70,7 @@ Content = Callable[[Page, str, Value], "Resource | None"]
 
 def write_observations(page: Page) -> None:
     values = page.told.values
-    for field, category, code, content in _OBSERVED:
+    for field, category, code, content in _observed(page.tables.contract):
         value = values.get(field)
         if value is not None:
             _write(page, field, value, category, code, content)
@@ -102,7 +114,11 @@ def _amount(value: float, unit: str) -> Resource:
 
 def _quantity(page: Page, field: str, value: Value) -> Resource | None:
     known = "value" in value
-    told = {"valueQuantity": _amount(value["value"], _QUANTITIES[field][2])} if known else _no_value(value)
+    told = (
+        {"valueQuantity": _amount(value["value"], page.tables.contract.fields[field].unit or ACTIVITY_UNIT)}
+        if known
+        else _no_value(value)
+    )
     if told is not None and field == "anthro.weight":
         told |= _weighed(page, "")
         if _is_of_weight(page, "anthro.weight_method"):
@@ -173,13 +189,28 @@ def _date(page: Page, field: str, value: Value) -> Resource | None:
     return {"valueDateTime": value["value"]} if "value" in value else _no_value(value)
 
 
-_OBSERVED: Final[list[tuple[str, list[Resource], Resource, Content]]] = [
-    *((field, category, code, _quantity) for field, (category, code, _) in _QUANTITIES.items()),
-    ("vitals.bp", _VITAL, _BP, _pressure),
-    *((field, _SOCIAL, code, _coded) for field, code in _CODED.items()),
-    ("preg.lmp", _SOCIAL, _LMP, _date),
-]
-"""Field, category, code, and how its value is told."""
+_CONTENT: Final[dict[str, Content]] = {
+    "quantity": _quantity,
+    "integer": _quantity,
+    "group": _pressure,
+    "tri": _coded,
+    "code": _coded,
+    "date": _date,
+}
+"""Type of a field -> how its value is told."""
+
+
+@kept
+def _observed(contract: Contract) -> list[tuple[str, list[Resource], Resource, Content]]:
+    """Field, category, code, and how its value is told."""
+    found: list[tuple[str, list[Resource], Resource, Content]] = []
+    for name, words in _WORDS.items():
+        field = contract.fields[name]
+        own = OWN_CODES.get(name)
+        code = concept(_LOCAL, own, words) if own else loinc(field.loinc or "", words)
+        category = _VITAL if name in _VITAL_SIGNS else _SOCIAL
+        found.append((name, category, code, _CONTENT[field.type]))
+    return found
 
 
 def _write_bmi(page: Page) -> None:

@@ -8,15 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from ...fhir.elements import CODE_SYSTEM
+from ...fhir.observations import ACTIVITY_UNIT, OWN_CODES
 from .reading import FINAL, Reading, has_code, is_loinc, measured, objects, part, status_code, text
 
 _OWN = CODE_SYSTEM + ":observation"
-_QUANTITIES = {
-    "anthro.height": "", "anthro.weight": "", "vitals.hr": "", "anthro.highest_weight": "highest-weight",
-    "anthro.pre_glp1_weight": "pre-glp1-weight", "life.activity": "active-minutes",
-}  # fmt: skip
-"""Field -> our own code; where there is none, the field's LOINC code is it."""
-_ACTIVITY_UNIT = "min/wk"
+_QUANTITIES = ("anthro.height", "anthro.weight", "vitals.hr", *OWN_CODES)
 _SIDES = {"systolic": "8480-6", "diastolic": "8462-4"}
 _TAKEN_BACK = ("entered-in-error", "cancelled")
 
@@ -29,7 +25,8 @@ def read_observation(reading: Reading) -> None:
     if status in ("registered", "unknown"):
         return None
     fields = reading.contract.fields
-    for field, own in _QUANTITIES.items():
+    for field in _QUANTITIES:
+        own = OWN_CODES.get(field)
         if has_code(code, _OWN, own) if own else is_loinc(code, fields[field].loinc):
             return _read_quantity(reading, field, observation)
     if is_loinc(code, fields["vitals.bp"].loinc):
@@ -56,7 +53,7 @@ def _read_quantity(reading: Reading, field: str, observation: dict[str, Any]) ->
         return None
     amount = measured(observation.get("valueQuantity"))
     if field == "life.activity":
-        if part(amount, "unit") != _ACTIVITY_UNIT:
+        if part(amount, "unit") != ACTIVITY_UNIT:
             return reading.hold(field, "unknown_unit", amount)
         amount = part(amount, "value")
     if amount in (None, {}):
