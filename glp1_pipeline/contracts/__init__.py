@@ -32,7 +32,7 @@ from ..domain.contract import (
 from .checks import check
 from .crm import check_crm
 from .identity import read_identity
-from .medication import check_order_overrides, read_medication
+from .medication import check_medicine_groups, check_order_overrides, read_medication
 from .reading import ContractError, Folder, Lined, Model
 from .refills import (
     check_refills,
@@ -110,6 +110,7 @@ def load(path: Path | None = None) -> Contract:
         check_crm(contract, folder)
         check_refills(contract, folder)
         check_order_overrides(contract, folder)
+        check_medicine_groups(contract, folder)
     if folder.faults:
         raise ContractError(folder.faults)
     digest = hashlib.sha256()

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..domain.contract import Contract, TaskKind
+from ..domain.flags.medicines import GROUPS as NAMED
 from ..domain.medication import may_let_through
 from ..domain.medication_model import (
     FINDINGS,
@@ -21,6 +22,7 @@ from ..domain.medication_model import (
     FindingKind,
     LateDose,
     MedicationRules,
+    MedicineGroup,
     MissedDoses,
     Move,
     Pack,
@@ -30,14 +32,16 @@ from ..domain.medication_model import (
 )
 from .reading import Folder, Lined
 
-FILE, PRODUCTS, LADDERS, CODES, PACKS = (
+FILE, PRODUCTS, LADDERS, CODES, PACKS, GROUPS = (
     "medication.yaml", "products.csv", "dose_ladders.csv", "medication_codes.csv", "days_supply.csv",
+    "medicine_groups.csv",
 )  # fmt: skip
 CODE_COLUMNS = ("rxcui", "kind", "ingredient", "product_keys", "mg_per_dose", "ndc11", "verification")
 PACK_COLUMNS = (
     "product_key", "unit", "for_doses_mg", "mg_per_unit", "doses_per_unit", "usual_units", "days_from", "days_to",
     "verification",
 )  # fmt: skip
+GROUP_COLUMNS = ("group", "ingredient", "words", "phrases", "unless", "rxcui", "medicine_class", "verify")
 PLAIN = (
     "verify", "look_back_days", "order_ahead_days", "maintenance_after_days", "carry_over_days", "supply_tolerance",
     "shipped_after_days", "compound_tolerance", "compound_step_ratio",
@@ -63,7 +67,7 @@ def read_medication(folder: Folder, products: Mapping[str, dict[str, str]], ladd
         folder.fault(FILE, 1, f"`{name}` is in one of `missed_doses` and `late_doses` alone", "add it to the other")
     values["products"], values["codes"] = made, codes
     values["families"] = _families(folder, tree, made, ladders)
-    values["packs"] = tuple(_packs(folder))
+    values["packs"], values["medicine_groups"] = tuple(_packs(folder)), tuple(_groups(folder))
     for key in (
         tree.keys()
         - set(PLAIN)
@@ -197,6 +201,33 @@ def _packs(folder: Folder) -> Iterable[Pack]:
         name = f"{row['product_key']} {row['unit']} {row['for_doses_mg']}"
         if made := folder.build(Pack, values, "pack", name, (PACKS, line)):
             yield made
+
+
+def _groups(folder: Folder) -> Iterable[MedicineGroup]:
+    for line, row in folder.rows(GROUPS, GROUP_COLUMNS):
+        values = {
+            **row,
+            **{name: tuple(row[name].split()) for name in ("words", "unless", "rxcui")},
+            "phrases": tuple(filter(None, row["phrases"].split("|"))),
+        }
+        name = f"{row['group']} {row['ingredient']}".strip()
+        if made := folder.build(MedicineGroup, values, "group", name, (GROUPS, line)):
+            yield made
+
+
+def check_medicine_groups(contract: Contract, folder: Folder) -> None:
+    declared = contract.medication.medicine_groups
+    known = {row.group for row in declared}
+    for name in sorted((NAMED | {*contract.refills.interacting}) - known):
+        folder.fault(GROUPS, 1, f"group `{name}` is missing, and rules ask for it", "restore its row")
+    classes = {code.code for code in contract.codes.get("medicines", {}).values()}
+    for row in declared:
+        at = f"{row.group} {row.ingredient}".strip()
+        for word in (*row.words, *row.unless):
+            if not word.isalpha() or word != word.casefold():
+                folder.fault_at("group", at, "a word is not letters in lower case", "a name is cut into such words")
+        if row.medicine_class and row.medicine_class not in classes:
+            folder.fault_at("group", at, "names a class that is not in set `medicines`", "use a code of codes.csv")
 
 
 def check_order_overrides(contract: Contract, folder: Folder) -> None:

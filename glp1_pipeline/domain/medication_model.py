@@ -149,6 +149,23 @@ class Pack(Declared):
     """Per unit, where several numbers are right."""
 
 
+class MedicineGroup(Declared):
+    """Medicines that matter to whoever prescribes a GLP-1, by the words of a name; several rows make one group."""
+
+    group: str
+    ingredient: str = ""
+    """Of the GLP-1 group: each has a row."""
+    words: tuple[str, ...]
+    """Single words in lower case, each enough: ingredients and brands."""
+    phrases: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
+    """Words beside which a name is none of the group: what is not swallowed."""
+    rxcui: tuple[str, ...] = ()
+    medicine_class: str = ""
+    """The code of set `medicines` that says the same."""
+    verify: str = ""
+
+
 class Family(Declared):
     """Products with one formulation and one ladder."""
 
@@ -195,6 +212,7 @@ class MedicationRules(Declared):
     late_doses: dict[str, LateDose]
     codes: dict[str, DrugCode]
     packs: tuple[Pack, ...]
+    medicine_groups: tuple[MedicineGroup, ...]
 
     @cached_property
     def by_ndc(self) -> dict[str, DrugCode]:

@@ -16,7 +16,7 @@ from .contract import EHR, Contract
 from .declared import kept
 from .flags import Facts, RaisedFlag
 from .flags.facts import unanswered
-from .flags.medicines import GLP1, groups_in
+from .flags.medicines import GLP1, MedicineNames, medicine_names
 from .gates import GateResult
 from .mapping.contradictions import find_contradictions
 from .overruling import ELEMENTS
@@ -155,7 +155,8 @@ def _needs(
         need("missing-high-risk-input", name, like="provider-review-initial" if eased else None)
     for contradiction in _contradictions(chart):
         need("clarify-contradiction", contradiction)
-    for name, cause in {*_held(chart), *_unmapped(chart), *_unmapped_allergens(chart)}:
+    names = medicine_names(contract.medication)
+    for name, cause in {*_held(chart), *_unmapped(chart), *_unmapped_allergens(chart, names)}:
         if name not in red:
             need(_held_code(name), f"{name}:{cause}")
     for name, why in gate_result.missing:
@@ -240,11 +241,11 @@ def _unmapped(chart: Chart) -> Iterable[tuple[str, str]]:
         yield MEDICINES, "unmapped_medicine"
 
 
-def _unmapped_allergens(chart: Chart) -> Iterable[tuple[str, str]]:
+def _unmapped_allergens(chart: Chart, names: MedicineNames) -> Iterable[tuple[str, str]]:
     """An allergen that nobody coded and that no table of ours knows: whether it is in the product is not known."""
     rows = chart.get(ALLERGENS)
     for row in rows if isinstance(rows, list) else ():
-        if not isinstance(row, dict) or not (row.get("code") or GLP1 in groups_in([row])):
+        if not isinstance(row, dict) or not (row.get("code") or GLP1 in names.groups_in([row])):
             yield ALLERGENS, "unmapped_allergen"
             return
 

@@ -1,4 +1,4 @@
-"""Treatments in the data dictionary: which orders are refused and who may let them through, missed and late doses.
+"""Treatments in the data dictionary: orders that are refused, missed and late doses, groups of medicines.
 
 Here: that part of the page. Not here: refills (`refills`), and how missed doses are counted (`domain.medication`).
 """
@@ -27,6 +27,28 @@ def write_medication(lines: list[str], contract: Contract) -> None:
     lines += ["", "What is said of one dose that is late; nothing decides by it.", ""]
     rows = ((code(late.missed_doses), late.rule, late.basis, late.verify) for late in rules.late_doses.values())
     table(lines, ("List", "Rule", "Basis", MARK), rows)
+    _groups(lines, contract)
+
+
+def _groups(lines: list[str], contract: Contract) -> None:
+    lines += ["", "## Medicine groups", ""]
+    lines += [
+        "Medicines that flags, tasks and refills look for: one word of a name, a phrase, a code or a class is enough."
+    ]
+    lines += [""]
+    rows = (
+        (
+            code(row.group),
+            row.ingredient,
+            ", ".join((*row.words, *row.phrases)),
+            ", ".join(row.unless),
+            ", ".join(map(code, row.rxcui)),
+            code(row.medicine_class) if row.medicine_class else "",
+            row.verify,
+        )
+        for row in contract.medication.medicine_groups
+    )
+    table(lines, ("Group", "Ingredient", "Words", "Not beside", "RxNorm", "Class in `medicines`", MARK), rows)
 
 
 def _refused(lines: list[str], contract: Contract) -> None:

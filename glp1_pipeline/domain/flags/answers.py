@@ -99,7 +99,7 @@ def hypersensitivity(chart: Chart, facts: Facts) -> Hit:
         return None
     worst: Severity | None = None
     for row in rows:
-        groups = med.groups_in([row])
+        groups = facts.names.groups_in([row])
         if med.GLP1 not in groups:
             continue
         same = facts.wanted_ingredient is None or facts.wanted_ingredient in groups

@@ -14,7 +14,7 @@ from ..chart import Chart
 from ..contract import Contract, Requirement
 from ..declared import kept
 from ..zones import zone_named, zone_of
-from .medicines import groups_in, ingredient_of
+from .medicines import MedicineNames, medicine_names
 
 Condition = Callable[["Facts"], bool]
 V = TypeVar("V")
@@ -62,11 +62,15 @@ class Facts:
     def bmi(self) -> float | None:
         return bmi(self.chart)
 
+    @property
+    def names(self) -> MedicineNames:
+        return medicine_names(self.contract.medication)
+
     @worked_out
     def groups(self) -> frozenset[str]:
         """Groups of the medicines that are taken."""
         rows = self.chart.get("med.current_list")
-        return groups_in(rows) if rows else frozenset()
+        return self.names.groups_in(rows) if rows else frozenset()
 
     @worked_out
     def product(self) -> str | None:
@@ -83,7 +87,7 @@ class Facts:
             return True
         for key in keys:
             row = self.contract.products.get(key, {})
-            if (row.get("ingredient") or ingredient_of(key)) == ingredient and (
+            if (row.get("ingredient") or self.names.ingredient_of(key)) == ingredient and (
                 route is None or row.get("route", route) == route
             ):
                 return True
@@ -93,7 +97,7 @@ class Facts:
     def wanted_ingredient(self) -> str | None:
         if not self.wanted or self.wanted == "no_preference":
             return None
-        return self.contract.products.get(self.wanted, {}).get("ingredient") or ingredient_of(self.wanted)
+        return self.contract.products.get(self.wanted, {}).get("ingredient") or self.names.ingredient_of(self.wanted)
 
     @property
     def uses_glp1(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..flags.medicines import ingredient_of
+from ..flags.medicines import medicine_names
 from ..medication_model import DrugCode, MedicationRules
 
 UNITS_PER_ML = 100
@@ -57,7 +57,7 @@ def resolve(
     compounded one without mass, concentration and volume."""
     codes = [code for code in map(rules.codes.get, named.rxcuis) if code is not None]
     codes += [code for code in map(rules.by_ndc.get, map(ndc11, named.ndcs)) if code is not None]
-    if not (codes or named.product_key in rules.products or ingredient_of(named.text)):
+    if not (codes or named.product_key in rules.products or medicine_names(rules).ingredient_of(named.text)):
         return Dose(is_glp1=bool(named.product_key), held="product_unknown")
     product, held = _product(rules, named, codes)
     if held:

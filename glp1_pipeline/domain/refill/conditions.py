@@ -12,7 +12,6 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from ..flags import SUICIDAL
-from ..flags.medicines import groups_in
 from ..followup.reading import WEIGHED_ON
 from ..refill_model import ADDRESS_CHANGED, CONDITIONS, RefillRules
 from .inputs import Inputs
@@ -196,7 +195,8 @@ def interaction(rules: RefillRules, inputs: Inputs, as_of: datetime) -> Held | N
     unknown = ["unknown_medicine"] if any(not row.get("class") for row in rows) else []
     if not groups and not unknown:
         return None
-    asked = [row for row in rows if not row.get("class") or {*rules.interacting} & groups_in([row])]
+    by = {*inputs["interacting"].get("rows", range(len(rows)))}  # of an older record: any of them
+    asked = [row for place, row in enumerate(rows) if not row.get("class") or place in by]
     return Held((*groups, *unknown), how_much={f"medicine:{_name(row)}": 0.0 for row in asked})
 
 

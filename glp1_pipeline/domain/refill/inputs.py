@@ -16,7 +16,7 @@ from ..chart import Chart, Reported, in_order
 from ..contract import Contract
 from ..flags import SUICIDAL, RaisedFlag
 from ..flags.checkins import weighings
-from ..flags.medicines import groups_in
+from ..flags.medicines import medicine_names
 from ..followup import FollowUp, day_of, value_of
 from ..followup.reading import WEIGHED_ON
 from ..medication import Course, missed_doses
@@ -137,6 +137,14 @@ def _of_checkin(known: Snapshot, own: Sequence[FollowUp]) -> Inputs:
     return found
 
 
+def _interacting(contract: Contract, rows: Any) -> Input:
+    """Groups among the new medicines, and the places of the rows that are of one: what a word meant then stays so."""
+    names, asked = medicine_names(contract.medication), {*contract.refills.interacting}
+    groups = [asked & names.groups_in([row]) for row in rows] if isinstance(rows, list) else []
+    places = [place for place, own in enumerate(groups) if own]
+    return {"value": sorted(set().union(*groups)), **({"rows": places} if places else {})}
+
+
 def _of_chart(contract: Contract, known: Snapshot, course: Course | None, own: Sequence[FollowUp]) -> Inputs:
     chart = known.chart
     accepted_at = course.accepted.at if course is not None and course.accepted is not None else None
@@ -160,10 +168,7 @@ def _of_chart(contract: Contract, known: Snapshot, course: Course | None, own: S
         "suicidal": {"value": SUICIDAL in known.flags, **_of_event(told.get(_event_of(known, SUICIDAL)))},
         "preg.status": {"value": chart.get("preg.status"), **_where(chart, "preg.status")},
     }
-    rows = value_of(chart.values, "checkin.new_medicines")
-    found["interacting"] = {
-        "value": sorted({*groups_in(rows)} & {*contract.refills.interacting}) if isinstance(rows, list) else [],
-    }
+    found["interacting"] = _interacting(contract, value_of(chart.values, "checkin.new_medicines"))
     readings = weighings(chart)
     zone = zone_of(contract, chart)
     found["weight_kg"] = _weighed(readings[-1]) if readings else {"value": None}
