@@ -127,9 +127,10 @@ def _has_all_words(document: dict[str, Any], content: bytes) -> bool:
     That is true of nearly every document, and counting is ten times as quick as looking at each pair of key and value.
     """
     try:
-        return _quotes(content) == _quotes(orjson.dumps(document))
-    except orjson.JSONEncodeError:  # nested deeper than it writes: look at the pairs
-        return False
+        written = orjson.dumps(document)
+    except orjson.JSONEncodeError:  # after 254 levels; Python's own limit is another in each of its versions
+        raise Refused("malformed_json", "it is nested deeper than any form: check what produced it") from None
+    return _quotes(content) == _quotes(written)
 
 
 def _quotes(content: bytes) -> int:
@@ -170,6 +171,4 @@ def _has_key_twice(content: bytes) -> bool:
         json.loads(content, object_pairs_hook=pairs)
     except _KeyTwice:
         return True
-    except RecursionError:
-        raise Refused("malformed_json", "it is nested deeper than any form: check what produced it") from None
     return False

@@ -53,11 +53,16 @@ def test_an_object_is_refused_exactly_where_it_names_a_key_twice(data):
         assert read_document(text.encode()) == json.loads(text)
 
 
-def test_what_is_nested_deeper_than_we_would_write_it_is_read_all_the_same():
-    deep = b'{"a":' * 300 + b"1" + b"}" * 300
-    assert read_document(deep)
+def test_what_is_nested_deeper_than_any_form_is_refused_whatever_python_reads_it():
+    def nested(levels: int) -> bytes:
+        return b'{"a":' * levels + b"1" + b"}" * levels
+
+    assert read_document(nested(254))
     with pytest.raises(Refused, match="key_twice"):
-        read_document(deep.replace(b"1", b'{"b":1,"b":2}'))
+        read_document(nested(253).replace(b"1", b'{"b":1,"b":2}'))
+    for levels in (255, 300, 990, 1010, 5000):
+        with pytest.raises(Refused, match="malformed_json"):
+            read_document(nested(levels))
 
 
 def _base64(text: str) -> str:
