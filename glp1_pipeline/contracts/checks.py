@@ -171,6 +171,9 @@ def check_history(contract: Contract, folder: Folder) -> None:
                 what = f"answer `{lacking}` of `{field}` has no row in history.csv"
                 folder.fault_at("field", field, what, "say there what the EHR gets of it")
     for flag in contract.flags.values():
+        if flag.task and flag.task not in contract.tasks:
+            what = f"flag `{flag.flag_id}` opens task `{flag.task}`, which is not in tasks.csv"
+            folder.fault_at("flag_id", flag.flag_id, what, "name one that is")
         if flag.snomed_equivalence == "equivalent" and not flag.snomed.isdecimal():
             what = f"flag `{flag.flag_id}` means the same as not just one code"
             folder.fault_at("flag_id", flag.flag_id, what, "leave one in `snomed`, or call it inexact")

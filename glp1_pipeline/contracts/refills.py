@@ -121,6 +121,10 @@ def check_refills(contract: Contract, folder: Folder) -> None:
         if unheard or not lab.loinc or not lab.flags or lab.max_age_days < 1:
             what = f"lab `{lab.lab}` needs codes, days, and flags that something raises"
             folder.fault_at("lab", lab.lab, what, f"see {', '.join(unheard) or 'its lists'}")
+    for flag in (contract.flags[name] for name in rules.symptom_flags if name in contract.flags):
+        if not flag.task:
+            what = f"symptom `{flag.flag_id}` is nobody's work"
+            folder.fault_at("flag_id", flag.flag_id, what, "name its `task` in flags.csv")
     for flag in sorted(flags - contract.flags.keys()):
         folder.fault(REFILLS, 1, f"`{flag}` is no flag of flags.csv", "name one that is")
     for reason in contract.override_reasons.values():

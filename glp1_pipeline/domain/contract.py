@@ -179,6 +179,8 @@ class FlagRule(Declared):
     actcode: str = ""
     trigger: str = ""
     override: str = ""
+    task: str = ""
+    """Kind of task of a flag that is somebody's work by itself; all others are read by the provider at review."""
     verify: str = ""
 
 

@@ -22,16 +22,7 @@ from .mapping.contradictions import find_contradictions
 from .overruling import ELEMENTS
 from .ownership import adds, record_of, verified_record
 
-BY_FLAG = {
-    "SUICIDAL_ACTIVE": "crisis-protocol",
-    "BP_CRISIS": "urgent-safety-review",
-    "STATE_NOT_SERVED": "licensure-recheck",
-    "IDENTITY_UNVERIFIED": "resolve-identity",
-}
-"""Flags that are somebody's work by themselves, beside the symptoms of check-ins (contracts/refills.yaml); all others
-are read by the provider at review."""
-SYMPTOM = "urgent-safety-review"
-URGENT = ("crisis-protocol", SYMPTOM)
+URGENT = ("crisis-protocol", "urgent-safety-review")
 """Opened from a draft too: they cannot wait for the patient to press submit."""
 BY_HAND = "task/"
 """How a report begins that tells what became of a task: task/kind/cause/event it rested on/outcome. Of a task that was
@@ -175,7 +166,7 @@ def _needs(
 
 @kept
 def _by_flag(contract: Contract) -> dict[str, str]:
-    return BY_FLAG | dict.fromkeys(contract.refills.symptom_flags, SYMPTOM)
+    return {flag.flag_id: flag.task for flag in contract.flags.values() if flag.task}
 
 
 def of_flags(contract: Contract, chart: Chart, flags: Iterable[str]) -> list[TaskNeed]:

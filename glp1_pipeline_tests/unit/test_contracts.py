@@ -169,6 +169,8 @@ def test_a_typo_in_a_key_names_file_and_line(broken: Break) -> None:
         ("gates.yaml", "values: [given]", "values: [granted]", "cannot have these values"),
         ("flags.csv", "MEN2,Multiple", "MTC_FAMILY,Multiple", "declared twice"),
         ("flags.csv", "61808009|61530001,inexact", "61808009|61530001,equivalent", "not just one code"),
+        ("flags.csv", "licensure-recheck", "license-recheck", "which is not in tasks.csv"),
+        ("flags.csv", "R22.1,COND,yes,provider,urgent-safety-review", "R22.1,COND,yes,provider,", "is nobody's work"),
         ("history.csv", "hx.kidney,dialysis,", "hx.kidney,dialisys,", "`hx.kidney dialisys` cannot be given"),
         ("history.csv", "hx.kidney,dialysis,", "hx.kidney,dialisys,", "`dialysis` of `hx.kidney` has no row"),
         ("history.csv", "hx.men2,yes", "hx.men3,yes", "is of no field"),

@@ -21,17 +21,15 @@ def write_rules(lines: list[str], contract: Contract) -> None:
 
 def _flags(lines: list[str], contract: Contract) -> None:
     lines += ["", "## Risk flags", "", f"{len(contract.flags)} flags; when one fires is `domain.flags`."]
-    lines += [
-        "Only a SNOMED CT code that is equivalent goes to the EHR; all are understood when they come from there.",
-        "",
-    ]
-    head = ("Flag", "Label", "Severity", "Input", "Applies to", "Fires on", "Basis", "Override", "Standard codes")
-    table(lines, (*head, MARK), (_flag(flag) for flag in contract.flags.values()))
+    lines += ["Only a SNOMED CT code that is equivalent goes to the EHR; all are understood when they come from there."]
+    lines += [""]
+    head = ("Flag", "Label", "Severity", "Input", "Applies to", "Fires on", "Basis", "Override", "Task")
+    table(lines, (*head, "Standard codes", MARK), (_flag(flag) for flag in contract.flags.values()))
 
 
 def _flag(flag: FlagRule) -> Sequence[str]:
     told = (flag.label, flag.severity, flag.input, flag.applies_to, flag.trigger, flag.basis, flag.override)
-    return (code(flag.flag_id), *told, _standard(flag), flag.verify)
+    return (code(flag.flag_id), *told, code(flag.task) if flag.task else "", _standard(flag), flag.verify)
 
 
 def _standard(flag: FlagRule) -> str:
