@@ -449,6 +449,57 @@ def test_a_coding_with_a_label_answers_questions_of_every_type(field, answer, va
     assert value_of(field, answered(field, answer)) == value
 
 
+SNOMED, LOINC = "http://snomed.info/sct", "http://loinc.org"
+CODED_QUESTIONS = [
+    (name, field.codes, field.type)
+    for name, field in CONTRACT.fields.items()
+    if field.type in ("code", "codes") and field.codes
+]
+
+
+def test_what_a_code_is_called_in_fhir_answers_a_question_without_our_words_beside_it():
+    for name, codes, kind in CODED_QUESTIONS:
+        for code in filter(lambda code: code.fhir_code, CONTRACT.codes[codes].values()):
+            told = answered(name, coding(code.fhir_code, "Anything that no table of ours knows", code.fhir_system))
+            bare = answered(name, coding(code.fhir_code, None, code.fhir_system))
+            means = [code.code] if kind == "codes" else code.code
+            assert (value_of(name, told), value_of(name, bare)) == (means, means), (name, code.fhir_code)
+
+
+@pytest.mark.parametrize(
+    ("system", "code", "label", "value"),
+    [
+        (SNOMED, "373066001", "Yes (qualifier value)", "yes"),
+        (SNOMED, "373067005", "No (qualifier value)", "no"),
+        (LOINC, "LA33-6", "Ja", "yes"),
+        (LOINC, "LA32-8", "Nein", "no"),
+    ],
+)
+def test_yes_and_no_by_the_codes_of_snomed_and_loinc_need_no_english_label(system, code, label, value):
+    for shown in (label, None):
+        assert value_of("hx.men2", answered("hx.men2", coding(code, shown, system))) == value
+        assert value_of("preg.status", answered("preg.status", coding(code, shown, system))) == value
+        consent = value_of("consent.sms", answered("consent.sms", coding(code, shown, system)))
+        assert consent["status"] == ("given" if value == "yes" else "refused")
+    against = "No" if value == "yes" else "Yes"
+    assert mapped(answered("hx.men2", coding(code, against, system))).values["hx.men2"]["held"] == "conflicting_answers"
+
+
+@pytest.mark.parametrize(
+    ("system", "code", "label", "null"),
+    [
+        (LOINC, "LA12688-0", "Ich wei\u00df es nicht", "unknown"),
+        (LOINC, "LA4489-6", None, "unknown"),
+        (LOINC, "LA4389-8", "Refused", "declined"),
+        (SNOMED, "261665006", "Unknown (qualifier value)", "unknown"),
+        (SNOMED, "373068000", "Undetermined (qualifier value)", "unknown"),
+        (SNOMED, "385432009", "Not applicable (qualifier value)", "not_applicable"),
+    ],
+)
+def test_codes_of_snomed_and_loinc_for_no_answer_are_that_null(system, code, label, null):
+    assert mapped(answered("hx.men2", coding(code, label, system))).values["hx.men2"] == {"null": null}
+
+
 def test_parts_may_be_codings_and_quantities():
     pressure = [("systolic", 128), ("diastolic", 82)]
     items = [answered(f"vitals.bp.{part}", quantity(number, "mmHg", "mm[Hg]")) for part, number in pressure]
@@ -465,6 +516,18 @@ def test_parts_may_be_codings_and_quantities():
     assert value_of("allergy.list", section("allergy.list", *items)) == [
         {"substance": "Penicillin", "severity": "severe", "code": "penicillin"}
     ]
+
+
+def test_feet_and_inches_may_each_be_a_quantity_of_the_unit_they_stand_under():
+    feet = answered("anthro.height.ft", quantity(5, "ft", "[ft_i]"))
+    inches = answered("anthro.height.in", quantity(11, "inches", "[in_i]"))
+    assert value_of("anthro.height", section("anthro.height", feet, inches)) == 180.34
+    assert (
+        value_of("anthro.height", section("anthro.height", answered("anthro.height.ft", coding("5")), inches)) == 180.34
+    )
+    for other in (quantity(11, "in", "cm"), quantity(11, "cm", "cm")):
+        told = mapped(section("anthro.height", feet, answered("anthro.height.in", other)))
+        assert told.values["anthro.height"]["held"] == "unreadable_quantity"
 
 
 def test_a_pressure_in_another_unit_is_no_pressure_in_ours():
