@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -266,6 +267,21 @@ def test_an_allergen_that_no_table_knows_keeps_its_row_without_a_code(answer: An
         "value": [{"substance": "allergic to sulfa drugs", "code": "sulfa"}]
     }
     assert "code" not in answer("allergy.list", ["latex or perhaps heparin"])["value"][0]
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "cause"),
+    [
+        ("vitals.bp", {"systolic": 0.0, "diastolic": 1.5, "category": "vapours"}, "implausible_number"),
+        ("med.glp1_product", {"product": "vapours", "dose": "some", "dose_unit": "mg"}, "unmapped_code"),
+    ],
+)
+def test_in_which_order_a_form_sends_parts_does_not_change_why_they_are_held(
+    answer: Answer, name: str, parts: dict[str, Any], cause: str
+) -> None:
+    for order in permutations(parts):
+        told = answer(name, {part: parts[part] for part in order})
+        assert (told["held"], told.get("edges")) == (cause, answer(name, parts).get("edges")), order
 
 
 def test_not_knowing_and_not_saying_are_two_things(answer: Answer) -> None:

@@ -119,7 +119,7 @@ class Parts:
             if "value" in doc:
                 value[name] = doc["value"]
             elif "held" in doc:
-                return held_whole(doc, raw, *edges)
+                return self.held_for(parts, raw, edges, context)
             else:
                 kinds.append(doc["null"])
         if value and "unknown_part" in edges and self.thing and self.thing not in value:
@@ -128,6 +128,12 @@ class Parts:
             return known(value, edges)
         told = [kind for kind in kinds if kind != "absent"]
         return held("unexpected_shape", raw, *edges) if parts == {} and raw else null(told[0] if told else "absent")
+
+    def held_for(self, parts: dict[str, Any], raw: Any, edges: list[str], context: Context) -> Doc:
+        """Held for the first part that must be, in the field's own order: that of the form's keys means nothing."""
+        docs = [shape(parts[name], context) for name, shape in self.shapes.items() if name in parts]
+        found = [edge for doc in docs for edge in doc.get("edges", ())]
+        return held_whole(next(doc for doc in docs if "held" in doc), raw, *edges, *found)
 
 
 def alike(one: Any, other: Any) -> bool:
