@@ -90,6 +90,8 @@ def test_a_whole_submission_maps_without_a_problem(contract: Contract) -> None:
         ("demo.legal_last", "x\x00y", "x\ufffdy", {"nul_replaced"}),
         ("demo.legal_last", "\ud83dx", "\ufffdx", {"surrogate_replaced"}),
         ("demo.legal_last", "Be\x07ll", "Bell", {"control_removed"}),
+        ("demo.legal_last", "de la \nCruz\n", "de la Cruz", {"control_removed"}),
+        ("demo.legal_first", "Ana\t\u2028Mar\xeda", "Ana Mar\xeda", {"control_removed"}),
         ("ins.member_id", "=HYPERLINK(1)<script>", "=HYPERLINK(1)<script>", set()),
         ("ins.member_id", "W7 \U0001f922", "W7 \U0001f922", {"emoji"}),
         ("ins.member_id", 7001, "7001", {"number_as_text"}),
