@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from glp1_pipeline.domain import fhir
 from glp1_pipeline.domain.contract import Field
 from glp1_pipeline.domain.events import Refused, Submission, parse_event, questionnaire_response_to_submission
+from glp1_pipeline.domain.flags import medicines as flags
 from glp1_pipeline.domain.followup import read_checkin
 from glp1_pipeline.domain.mapping import map_submission
 from glp1_pipeline_tests.fhir_rules import as_sent
@@ -447,6 +448,26 @@ def test_parts_that_stand_outside_of_their_question_are_its_parts():
 )  # fmt: skip
 def test_a_coding_with_a_label_answers_questions_of_every_type(field, answer, value):
     assert value_of(field, answered(field, answer)) == value
+
+
+def test_a_medicine_and_an_allergen_are_what_their_number_says_also_without_a_label():
+    for shown in (None, "1991302"):
+        semaglutide = coding("1991302", shown, RXNORM)
+        rows = [
+            [answered("med.current_list", semaglutide)],
+            [section("med.current_list", answered("med.current_list.name", semaglutide))],
+        ]
+        for row in rows:
+            told = value_of("med.current_list", *row)
+            assert told == [{"name": "1991302", "rxnorm": "1991302"}]
+            assert flags.GLP1 in flags.groups_in(told)
+        assert flags.GLP1 in flags.groups_in(value_of("allergy.list", answered("allergy.list", semaglutide)))
+    listed = answered("med.current_list", coding("11289", None, RXNORM), coding("6809", "Metformin", RXNORM))
+    assert value_of("med.current_list", listed) == [
+        {"name": "11289", "rxnorm": "11289"},
+        {"name": "Metformin", "rxnorm": "6809", "class": "metformin"},
+    ]
+    assert value_of("med.current_list", answered("med.current_list", coding("none", None, RXNORM))) == []
 
 
 SNOMED, LOINC = "http://snomed.info/sct", "http://loinc.org"

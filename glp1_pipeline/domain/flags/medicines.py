@@ -114,6 +114,7 @@ def groups_in(rows: Any) -> frozenset[str]:
         for part in ("name", "substance"):
             if isinstance(name := row.get(part), str):
                 found |= groups_of(name)
+                found.update(_RXCUI.get(name, ()))  # an allergen that was told by its number alone
         found.update(_RXCUI.get(str(row.get("rxnorm", row.get("rxcui"))), ()))
         if group := _CLASSES.get(str(row.get("class"))):
             found.add(group)

@@ -71,7 +71,7 @@ def read_name(text: str, raw: Any) -> Doc:
 
 def typed(read: Reader, nulls: Nulls) -> Shape:
     def slow(raw: Any, _: Context) -> Doc:
-        told = raw.get("value", raw.get("text", raw.get("display"))) if isinstance(raw, dict) else raw
+        told = shown(raw) if isinstance(raw, dict) else raw
         text = as_text(told)
         if text and isinstance(raw, dict) and isinstance(unit := raw.get("unit"), str):
             text = f"{text} {unit}"  # a dose without its unit would be another dose
@@ -95,6 +95,11 @@ def typed(read: Reader, nulls: Nulls) -> Shape:
         return text[-1] not in CLOSING and "  " not in text and text.lower() not in nulls
 
     return shape
+
+
+def shown(raw: dict[Any, Any]) -> Any:
+    """What an object with one text in it says; of a coding without a label its code."""
+    return next((raw[key] for key in ("value", "text", "display", "code") if key in raw), None)
 
 
 def phone_shape(nulls: Nulls) -> Shape:

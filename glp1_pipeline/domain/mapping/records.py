@@ -90,7 +90,7 @@ class Parts:
         if not isinstance(raw, dict) or not self.lone:
             return raw
         picked = raw.get(self.lone)
-        if "display" in raw and self.coding.issuperset(raw):
+        if raw.keys() & {"display", "system"} and self.coding.issuperset(raw):
             picked, raw = raw, {self.lone: raw}
         if isinstance(picked, dict) and "rxnorm" in self.shapes and str(picked.get("system", "")).endswith("/rxnorm"):
             return {"rxnorm": picked.get("code"), **raw}
@@ -99,7 +99,7 @@ class Parts:
     def lone_of(self, raw: dict[Any, Any]) -> Any:
         """The part that stands for the whole where it is told alone, under whatever name it came."""
         told = raw[self.lone] if self.lone in raw else self.named(raw)[0].get(self.lone or "")
-        return told.get("display", told) if isinstance(told, dict) else told
+        return told.get("display", told.get("code", told)) if isinstance(told, dict) else told
 
     def read(self, raw: Any, context: Context) -> Doc:
         raw = self.opened(raw)
