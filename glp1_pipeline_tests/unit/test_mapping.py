@@ -121,6 +121,8 @@ def test_a_whole_submission_maps_without_a_problem(contract: Contract) -> None:
          {"product": "ozempic", "dose": 0.5, "dose_unit": "mg"}, set()),
         ("demo.address", {"street": "PO Box 7", "zip": 2139, "state": "Massachusetts"},
          {"line1": "PO Box 7", "postal_code": "02139", "state": "MA"}, {"po_box", "zip_leading_zero"}),
+        ("demo.address", {"zip": 2139, "country": "U.S.A."}, {"postal_code": "02139", "country": "U.S.A."},
+         {"zip_leading_zero"}),
         ("ins.bin_pcn_group", {"bin": 4336, "pcn": "ADV"}, {"bin": "004336", "pcn": "ADV"}, {"bin_leading_zero"}),
     ],
 )  # fmt: skip
@@ -164,6 +166,12 @@ def test_an_odd_answer_is_understood(answer: Answer, field: str, raw: Any, value
         (
             "demo.address",
             {"line1": "7 Teapot Lane", "zip": "2139", "state": "TX"},
+            "unreadable_zip",
+            "zip_leading_zero",
+        ),
+        (
+            "demo.address",
+            {"line1": "7 Kettle Lane", "city": "Z\xfcrich", "zip": "8001", "country": "CH"},
             "unreadable_zip",
             "zip_leading_zero",
         ),

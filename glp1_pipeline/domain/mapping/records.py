@@ -31,6 +31,10 @@ ALIASES: dict[str, tuple[str, ...]] = {
 US_POSTAL = re.compile(r"\d{5}(?:-\d{4})?", re.ASCII)
 ZERO_STATES = {"CT", "MA", "ME", "NH", "NJ", "RI", "VT", "PR", "VI"}
 """Where a postal code starts with a zero."""
+UNITED_STATES = frozenset((
+    "us", "usa", "u.s.", "u.s.a.", "united states", "united states of america", "america", "puerto rico", "pr",
+    "estados unidos", "ee.uu.", "ee. uu.", "eeuu",
+))  # fmt: skip
 PO_BOX = re.compile(r"\bp\.?\s*o\.?\s*box\b|\bpost office box\b|\bapartado\b")
 PRESSURE = re.compile(r"(\d{2,3})\s*(?:/|over|sobre)\s*(\d{2,3})(?:\s*mm\s*hg)?", re.IGNORECASE)
 DOSE = re.compile(r"([.,]?\d[\d.,]*)\s*([^\d\s.,].*)")
@@ -175,7 +179,8 @@ def in_mmhg(part: Any) -> Any:
 
 def finish_address(doc: Doc, raw: Any) -> Doc:
     value, edges = doc["value"], doc.get("edges", [])
-    if "zip_leading_zero" in edges and value.get("state", "MA") not in ZERO_STATES:
+    is_ours = fold(value.get("country", "us")) in UNITED_STATES
+    if "zip_leading_zero" in edges and not (is_ours and value.get("state", "MA") in ZERO_STATES):
         return held("unreadable_zip", raw, *edges)
     if "state" in value and not US_POSTAL.fullmatch(value.get("postal_code", "00000")):  # letters are another country's
         return held("unreadable_zip", raw, *edges)
