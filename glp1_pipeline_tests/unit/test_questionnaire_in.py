@@ -459,7 +459,7 @@ def test_a_medicine_and_an_allergen_are_what_their_number_says_also_without_a_la
         ]
         for row in rows:
             told = value_of("med.current_list", *row)
-            assert told == [{"name": "1991302", "rxnorm": "1991302"}]
+            assert told == [{"name": "1991302", "rxnorm": "1991302", "class": "glp1"}]
             assert flags.GLP1 in flags.groups_in(told)
         assert flags.GLP1 in flags.groups_in(value_of("allergy.list", answered("allergy.list", semaglutide)))
     listed = answered("med.current_list", coding("11289", None, RXNORM), coding("6809", "Metformin", RXNORM))
@@ -468,6 +468,14 @@ def test_a_medicine_and_an_allergen_are_what_their_number_says_also_without_a_la
         {"name": "Metformin", "rxnorm": "6809", "class": "metformin"},
     ]
     assert value_of("med.current_list", answered("med.current_list", coding("none", None, RXNORM))) == []
+
+
+def test_every_rxnorm_number_of_a_glp1_product_makes_a_medicine_one_whatever_it_is_called():
+    for number in CONTRACT.medication.codes:
+        for label in ("inyecci\u00f3n semanal", "metformin", None):
+            told = value_of("med.current_list", answered("med.current_list", coding(number, label, RXNORM)))
+            assert [row["class"] for row in told] == ["glp1"], (number, label)
+            assert flags.GLP1 in flags.groups_in(told)
 
 
 SNOMED, LOINC = "http://snomed.info/sct", "http://loinc.org"
