@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -89,6 +90,8 @@ def test_a_whole_submission_maps_without_a_problem(contract: Contract) -> None:
         ("demo.legal_last", "x\x00y", "x\ufffdy", {"nul_replaced"}),
         ("demo.legal_last", "\ud83dx", "\ufffdx", {"surrogate_replaced"}),
         ("demo.legal_last", "Be\x07ll", "Bell", {"control_removed"}),
+        ("demo.legal_last", "de la \nCruz\n", "de la Cruz", {"control_removed"}),
+        ("demo.legal_first", "Ana\t\u2028Mar\xeda", "Ana Mar\xeda", {"control_removed"}),
         ("ins.member_id", "=HYPERLINK(1)<script>", "=HYPERLINK(1)<script>", set()),
         ("ins.member_id", "W7 \U0001f922", "W7 \U0001f922", {"emoji"}),
         ("ins.member_id", 7001, "7001", {"number_as_text"}),
@@ -118,6 +121,8 @@ def test_a_whole_submission_maps_without_a_problem(contract: Contract) -> None:
          {"product": "ozempic", "dose": 0.5, "dose_unit": "mg"}, set()),
         ("demo.address", {"street": "PO Box 7", "zip": 2139, "state": "Massachusetts"},
          {"line1": "PO Box 7", "postal_code": "02139", "state": "MA"}, {"po_box", "zip_leading_zero"}),
+        ("demo.address", {"zip": 2139, "country": "U.S.A."}, {"postal_code": "02139", "country": "U.S.A."},
+         {"zip_leading_zero"}),
         ("ins.bin_pcn_group", {"bin": 4336, "pcn": "ADV"}, {"bin": "004336", "pcn": "ADV"}, {"bin_leading_zero"}),
     ],
 )  # fmt: skip
@@ -161,6 +166,12 @@ def test_an_odd_answer_is_understood(answer: Answer, field: str, raw: Any, value
         (
             "demo.address",
             {"line1": "7 Teapot Lane", "zip": "2139", "state": "TX"},
+            "unreadable_zip",
+            "zip_leading_zero",
+        ),
+        (
+            "demo.address",
+            {"line1": "7 Kettle Lane", "city": "Z\xfcrich", "zip": "8001", "country": "CH"},
             "unreadable_zip",
             "zip_leading_zero",
         ),
@@ -266,6 +277,21 @@ def test_an_allergen_that_no_table_knows_keeps_its_row_without_a_code(answer: An
         "value": [{"substance": "allergic to sulfa drugs", "code": "sulfa"}]
     }
     assert "code" not in answer("allergy.list", ["latex or perhaps heparin"])["value"][0]
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "cause"),
+    [
+        ("vitals.bp", {"systolic": 0.0, "diastolic": 1.5, "category": "vapours"}, "implausible_number"),
+        ("med.glp1_product", {"product": "vapours", "dose": "some", "dose_unit": "mg"}, "unmapped_code"),
+    ],
+)
+def test_in_which_order_a_form_sends_parts_does_not_change_why_they_are_held(
+    answer: Answer, name: str, parts: dict[str, Any], cause: str
+) -> None:
+    for order in permutations(parts):
+        told = answer(name, {part: parts[part] for part in order})
+        assert (told["held"], told.get("edges")) == (cause, answer(name, parts).get("edges")), order
 
 
 def test_not_knowing_and_not_saying_are_two_things(answer: Answer) -> None:

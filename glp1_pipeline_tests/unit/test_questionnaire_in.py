@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from glp1_pipeline.domain import fhir
 from glp1_pipeline.domain.contract import Field
 from glp1_pipeline.domain.events import Refused, Submission, parse_event, questionnaire_response_to_submission
+from glp1_pipeline.domain.flags import medicines as flags
 from glp1_pipeline.domain.followup import read_checkin
 from glp1_pipeline.domain.mapping import map_submission
 from glp1_pipeline_tests.fhir_rules import as_sent
@@ -27,6 +28,7 @@ from glp1_pipeline_tests.sample_inputs import contract
 from .submissions import full_answers, submission
 
 CONTRACT = contract()
+NAMES = flags.medicine_names(CONTRACT.medication)
 FORM, CHECKIN = CONTRACT.form_id, CONTRACT.checkin.form_id
 REASON = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 REASONS = {"unknown": "asked-unknown", "declined": "asked-declined", "not_applicable": "not-applicable"}
@@ -449,6 +451,85 @@ def test_a_coding_with_a_label_answers_questions_of_every_type(field, answer, va
     assert value_of(field, answered(field, answer)) == value
 
 
+def test_a_medicine_and_an_allergen_are_what_their_number_says_also_without_a_label():
+    for shown in (None, "1991302"):
+        semaglutide = coding("1991302", shown, RXNORM)
+        rows = [
+            [answered("med.current_list", semaglutide)],
+            [section("med.current_list", answered("med.current_list.name", semaglutide))],
+        ]
+        for row in rows:
+            told = value_of("med.current_list", *row)
+            assert told == [{"name": "1991302", "rxnorm": "1991302", "class": "glp1"}]
+            assert flags.GLP1 in NAMES.groups_in(told)
+        assert flags.GLP1 in NAMES.groups_in(value_of("allergy.list", answered("allergy.list", semaglutide)))
+    listed = answered("med.current_list", coding("11289", None, RXNORM), coding("6809", "Metformin", RXNORM))
+    assert value_of("med.current_list", listed) == [
+        {"name": "11289", "rxnorm": "11289"},
+        {"name": "Metformin", "rxnorm": "6809", "class": "metformin"},
+    ]
+    assert value_of("med.current_list", answered("med.current_list", coding("none", None, RXNORM))) == []
+
+
+def test_every_rxnorm_number_of_a_glp1_product_makes_a_medicine_one_whatever_it_is_called():
+    for number in CONTRACT.medication.codes:
+        for label in ("inyecci\u00f3n semanal", "metformin", None):
+            told = value_of("med.current_list", answered("med.current_list", coding(number, label, RXNORM)))
+            assert [row["class"] for row in told] == ["glp1"], (number, label)
+            assert flags.GLP1 in NAMES.groups_in(told)
+
+
+SNOMED, LOINC = "http://snomed.info/sct", "http://loinc.org"
+CODED_QUESTIONS = [
+    (name, field.codes, field.type)
+    for name, field in CONTRACT.fields.items()
+    if field.type in ("code", "codes") and field.codes
+]
+
+
+def test_what_a_code_is_called_in_fhir_answers_a_question_without_our_words_beside_it():
+    for name, codes, kind in CODED_QUESTIONS:
+        for code in filter(lambda code: code.fhir_code, CONTRACT.codes[codes].values()):
+            told = answered(name, coding(code.fhir_code, "Anything that no table of ours knows", code.fhir_system))
+            bare = answered(name, coding(code.fhir_code, None, code.fhir_system))
+            means = [code.code] if kind == "codes" else code.code
+            assert (value_of(name, told), value_of(name, bare)) == (means, means), (name, code.fhir_code)
+
+
+@pytest.mark.parametrize(
+    ("system", "code", "label", "value"),
+    [
+        (SNOMED, "373066001", "So it is", "yes"),
+        (SNOMED, "373067005", "Not so", "no"),
+        (LOINC, "LA33-6", "Ja", "yes"),
+        (LOINC, "LA32-8", "Nein", "no"),
+    ],
+)
+def test_yes_and_no_by_the_codes_of_snomed_and_loinc_need_no_english_label(system, code, label, value):
+    for shown in (label, None):
+        assert value_of("hx.men2", answered("hx.men2", coding(code, shown, system))) == value
+        assert value_of("preg.status", answered("preg.status", coding(code, shown, system))) == value
+        consent = value_of("consent.sms", answered("consent.sms", coding(code, shown, system)))
+        assert consent["status"] == ("given" if value == "yes" else "refused")
+    against = "No" if value == "yes" else "Yes"
+    assert mapped(answered("hx.men2", coding(code, against, system))).values["hx.men2"]["held"] == "conflicting_answers"
+
+
+@pytest.mark.parametrize(
+    ("system", "code", "label", "null"),
+    [
+        (LOINC, "LA12688-0", "Ich wei\u00df es nicht", "unknown"),
+        (LOINC, "LA4489-6", None, "unknown"),
+        (LOINC, "LA4389-8", "Refused", "declined"),
+        (SNOMED, "261665006", "Nobody knows", "unknown"),
+        (SNOMED, "373068000", "Not found out", "unknown"),
+        (SNOMED, "385432009", "Does not concern me", "not_applicable"),
+    ],
+)
+def test_codes_of_snomed_and_loinc_for_no_answer_are_that_null(system, code, label, null):
+    assert mapped(answered("hx.men2", coding(code, label, system))).values["hx.men2"] == {"null": null}
+
+
 def test_parts_may_be_codings_and_quantities():
     pressure = [("systolic", 128), ("diastolic", 82)]
     items = [answered(f"vitals.bp.{part}", quantity(number, "mmHg", "mm[Hg]")) for part, number in pressure]
@@ -465,6 +546,18 @@ def test_parts_may_be_codings_and_quantities():
     assert value_of("allergy.list", section("allergy.list", *items)) == [
         {"substance": "Penicillin", "severity": "severe", "code": "penicillin"}
     ]
+
+
+def test_feet_and_inches_may_each_be_a_quantity_of_the_unit_they_stand_under():
+    feet = answered("anthro.height.ft", quantity(5, "ft", "[ft_i]"))
+    inches = answered("anthro.height.in", quantity(11, "inches", "[in_i]"))
+    assert value_of("anthro.height", section("anthro.height", feet, inches)) == 180.34
+    assert (
+        value_of("anthro.height", section("anthro.height", answered("anthro.height.ft", coding("5")), inches)) == 180.34
+    )
+    for other in (quantity(11, "in", "cm"), quantity(11, "cm", "cm")):
+        told = mapped(section("anthro.height", feet, answered("anthro.height.in", other)))
+        assert told.values["anthro.height"]["held"] == "unreadable_quantity"
 
 
 def test_a_pressure_in_another_unit_is_no_pressure_in_ours():

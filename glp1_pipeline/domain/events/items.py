@@ -211,10 +211,12 @@ def raw_coding(told: dict[str, Any]) -> Any:
         return reason(told)
     if nulls is not None and isinstance(code, str) and (code in nulls or nulls is NULLS):
         return None if (null := nulls.get(code)) is None else {"null": null}
-    if code is None or display is None or code == display:
-        return display if code is None else code
-    coding = {"code": code, "display": display}
-    return {**coding, "system": system} if system.endswith(RXNORM) else coding
+    if code is None:
+        return display
+    coding = {"code": code} if display in (None, code) else {"code": code, "display": display}
+    if system.endswith(RXNORM):  # the number of a medicine says which it is, whatever is shown beside it
+        return {**coding, "system": system}
+    return coding if "display" in coding else code
 
 
 def raw_quantity(told: dict[str, Any]) -> Any:

@@ -37,7 +37,7 @@ class MedicineNames:
         self._words: dict[str, set[str]] = {}
         self._phrases: dict[str, str] = {}
         self._unless: dict[str, frozenset[str]] = {}
-        self._by_rxcui: dict[str, tuple[str, ...]] = {}
+        self._by_rxcui: dict[str, tuple[str, ...]] = {n: (GLP1, code.ingredient) for n, code in rules.codes.items()}
         self._by_class: dict[str, str] = {}
         for row in rules.medicine_groups:
             own = (row.group, row.ingredient) if row.ingredient else (row.group,)
@@ -74,6 +74,7 @@ class MedicineNames:
             for part in ("name", "substance"):
                 if isinstance(name := row.get(part), str):
                     found |= self.groups_of(name)
+                    found.update(self._by_rxcui.get(name, ()))  # an allergen that was told by its number alone
             found.update(self._by_rxcui.get(str(row.get("rxnorm", row.get("rxcui"))), ()))
             if group := self._by_class.get(str(row.get("class"))):
                 found.add(group)

@@ -28,6 +28,8 @@ EMAIL = re.compile(rf"[^@\s<>,;:\"]+@{_LABEL}(?:\.{_LABEL})+")
 NAME = re.compile(r"[A-Za-z](?:[A-Za-z]|[ .'-](?=[A-Za-z.]))*\.?")
 """Names with nothing to mend; all others are looked at more closely."""
 EMOJI = re.compile("[\u2600-\u27bf\U0001f300-\U0001faff]")
+BREAKS = re.compile(r"\s*[\t-\r\x85\u2028\u2029]\s*")
+"""What parts lines and cells: no name has two, but what was pasted has."""
 LONGEST_NAME = 100
 PADDED = {"zip": (5, "zip_leading_zero"), "bin": (6, "bin_leading_zero"), "ncpdp": (7, "ncpdp_leading_zero")}
 LEADS = {"zip": 3, "bin": 4, "ncpdp": 5}
@@ -58,16 +60,18 @@ def name_shape() -> Shape:
 
 
 def read_name(text: str, raw: Any) -> Doc:
+    text, breaks = BREAKS.subn(" ", text.strip())
     doc = read_words(text, raw)
     name = doc.get("value", "")
     if not any(letter.isalpha() for letter in name):
         return held("unreadable_name", raw) if name else doc
-    return noted(doc, ["very_long_text"] if len(name) > LONGEST_NAME else [])
+    edges = ["control_removed"] if breaks else []
+    return noted(doc, [*edges, "very_long_text"] if len(name) > LONGEST_NAME else edges)
 
 
 def typed(read: Reader, nulls: Nulls) -> Shape:
     def slow(raw: Any, _: Context) -> Doc:
-        told = raw.get("value", raw.get("text", raw.get("display"))) if isinstance(raw, dict) else raw
+        told = shown(raw) if isinstance(raw, dict) else raw
         text = as_text(told)
         if text and isinstance(raw, dict) and isinstance(unit := raw.get("unit"), str):
             text = f"{text} {unit}"  # a dose without its unit would be another dose
@@ -91,6 +95,11 @@ def typed(read: Reader, nulls: Nulls) -> Shape:
         return text[-1] not in CLOSING and "  " not in text and text.lower() not in nulls
 
     return shape
+
+
+def shown(raw: dict[Any, Any]) -> Any:
+    """What an object with one text in it says; of a coding without a label its code."""
+    return next((raw[key] for key in ("value", "text", "display", "code") if key in raw), None)
 
 
 def phone_shape(nulls: Nulls) -> Shape:

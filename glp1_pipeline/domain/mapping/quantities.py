@@ -46,6 +46,7 @@ PARTS_OF_ONE = {"1/4": ".25", "1/2": ".5", "3/4": ".75", "\u00bc": ".25", "\u00b
 FRACTION = re.compile(r"(\d)(?: ?(?=[\u00bc-\u00be])| +)([\u00bc-\u00be]|[13]/4(?!\d)|1/2(?!\d))")
 """Halves and quarters behind a whole number: 5'11 1/2, 200\u00bd."""
 LONGEST = 64
+_QUANTITY = frozenset(("value", "unit", "code"))
 
 
 class Measure:
@@ -130,13 +131,20 @@ class Measure:
         pairs: list[tuple[str, str]] = []
         edges: list[str] = []
         for key, part in told.items():
-            number = as_text(part)
+            number = as_text(self.number_in(part, key))
             if key not in self.units or number is None or isinstance(part, bool):
                 return held("unreadable_quantity", raw)
             number, met = ascii_digits(number.strip())
             pairs.append((number, self.units[key]))
             edges += met
         return self.agree(amounts(pairs), raw, edges)
+
+    def number_in(self, part: Any, unit: str) -> Any:
+        """The number of a part that tells the very unit again that it stands under, as a quantity of FHIR does."""
+        if not isinstance(part, dict) or isinstance(part.get("value"), bool) or not part.keys() <= _QUANTITY:
+            return part
+        told = {self.units.get(fold(str(word))) for key in ("unit", "code") if (word := part.get(key))}
+        return part.get("value") if told == {self.units.get(unit)} else part
 
     def agree(self, measures: list[list[tuple[str, str]]], raw: Any, edges: list[str]) -> Doc:
         """One measure told in several units: the first, where all mean the same."""

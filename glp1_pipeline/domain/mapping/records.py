@@ -31,6 +31,10 @@ ALIASES: dict[str, tuple[str, ...]] = {
 US_POSTAL = re.compile(r"\d{5}(?:-\d{4})?", re.ASCII)
 ZERO_STATES = {"CT", "MA", "ME", "NH", "NJ", "RI", "VT", "PR", "VI"}
 """Where a postal code starts with a zero."""
+UNITED_STATES = frozenset((
+    "us", "usa", "u.s.", "u.s.a.", "united states", "united states of america", "america", "puerto rico", "pr",
+    "estados unidos", "ee.uu.", "ee. uu.", "eeuu",
+))  # fmt: skip
 PO_BOX = re.compile(r"\bp\.?\s*o\.?\s*box\b|\bpost office box\b|\bapartado\b")
 PRESSURE = re.compile(r"(\d{2,3})\s*(?:/|over|sobre)\s*(\d{2,3})(?:\s*mm\s*hg)?", re.IGNORECASE)
 DOSE = re.compile(r"([.,]?\d[\d.,]*)\s*([^\d\s.,].*)")
@@ -90,7 +94,7 @@ class Parts:
         if not isinstance(raw, dict) or not self.lone:
             return raw
         picked = raw.get(self.lone)
-        if "display" in raw and self.coding.issuperset(raw):
+        if raw.keys() & {"display", "system"} and self.coding.issuperset(raw):
             picked, raw = raw, {self.lone: raw}
         if isinstance(picked, dict) and "rxnorm" in self.shapes and str(picked.get("system", "")).endswith("/rxnorm"):
             return {"rxnorm": picked.get("code"), **raw}
@@ -99,7 +103,7 @@ class Parts:
     def lone_of(self, raw: dict[Any, Any]) -> Any:
         """The part that stands for the whole where it is told alone, under whatever name it came."""
         told = raw[self.lone] if self.lone in raw else self.named(raw)[0].get(self.lone or "")
-        return told.get("display", told) if isinstance(told, dict) else told
+        return told.get("display", told.get("code", told)) if isinstance(told, dict) else told
 
     def read(self, raw: Any, context: Context) -> Doc:
         raw = self.opened(raw)
@@ -119,7 +123,7 @@ class Parts:
             if "value" in doc:
                 value[name] = doc["value"]
             elif "held" in doc:
-                return held_whole(doc, raw, *edges)
+                return self.held_for(parts, raw, edges, context)
             else:
                 kinds.append(doc["null"])
         if value and "unknown_part" in edges and self.thing and self.thing not in value:
@@ -128,6 +132,12 @@ class Parts:
             return known(value, edges)
         told = [kind for kind in kinds if kind != "absent"]
         return held("unexpected_shape", raw, *edges) if parts == {} and raw else null(told[0] if told else "absent")
+
+    def held_for(self, parts: dict[str, Any], raw: Any, edges: list[str], context: Context) -> Doc:
+        """Held for the first part that must be, in the field's own order: that of the form's keys means nothing."""
+        docs = [shape(parts[name], context) for name, shape in self.shapes.items() if name in parts]
+        found = [edge for doc in docs for edge in doc.get("edges", ())]
+        return held_whole(next(doc for doc in docs if "held" in doc), raw, *edges, *found)
 
 
 def alike(one: Any, other: Any) -> bool:
@@ -169,7 +179,8 @@ def in_mmhg(part: Any) -> Any:
 
 def finish_address(doc: Doc, raw: Any) -> Doc:
     value, edges = doc["value"], doc.get("edges", [])
-    if "zip_leading_zero" in edges and value.get("state", "MA") not in ZERO_STATES:
+    is_ours = fold(value.get("country", "us")) in UNITED_STATES
+    if "zip_leading_zero" in edges and not (is_ours and value.get("state", "MA") in ZERO_STATES):
         return held("unreadable_zip", raw, *edges)
     if "state" in value and not US_POSTAL.fullmatch(value.get("postal_code", "00000")):  # letters are another country's
         return held("unreadable_zip", raw, *edges)

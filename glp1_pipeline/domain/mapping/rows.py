@@ -17,6 +17,8 @@ from .records import Parts
 from .text import Context, Doc, Shape, as_text, held, held_whole, known, null, tidy, unmapped
 from .told import is_untouched, spelled
 
+GLP1 = "glp1"
+"""The class of these medicines in codes.csv."""
 MOST_ROWS = 500
 LONGEST_ENTRY = 500
 """So much is said of one entry, and what follows is another: else each remark would be held against all before it, and
@@ -163,9 +165,10 @@ def is_clean(name: str, nones: Mapping[str, str], group: Grouping) -> bool:
     return is_one and not (group.not_now and group.not_now(None, name, (), ""))
 
 
-def medicines(classes: Mapping[str, Code]) -> Grouping:
+def medicines(classes: Mapping[str, Code], glp1: Collection[str]) -> Grouping:
     """Rows get the class that our table gives; a patient's own word for it does not count. What is named beside a
-    medicine that we know is a row of its own: the first name would hide the others."""
+    medicine that we know is a row of its own: the first name would hide the others. `glp1`: RxNorm numbers of the
+    products with a GLP-1, which tell so whatever stands beside them."""
     table, anywhere = searched(classes)
 
     def sort(rows: list[dict[str, Any]], edges: list[str]) -> list[str]:
@@ -190,7 +193,7 @@ def medicines(classes: Mapping[str, Code]) -> Grouping:
         for row in rows:
             row.pop("class", None)
             folded = fold(str(row.get("name", "")))
-            found = table.get(folded)
+            found = GLP1 if row.get("rxnorm") in glp1 else table.get(folded)
             if found is None and (first := anywhere.search(folded)):  # `Lantus SoloStar 20 units`
                 found = table[first[0]]
             if found:

@@ -55,7 +55,8 @@ def shape_of_parts(contract: Contract, field: Field, nulls: codes.Nulls) -> Shap
     if field.type == "attachment":
         return papers.attachment_shape(parts, nulls)
     if field.type == "list":
-        named = rows.medicines(sets["medicines"]) if field.format == "medicines" else None
+        numbers = contract.medication.codes.keys()
+        named = rows.medicines(sets["medicines"], numbers) if field.format == "medicines" else None
         if field.name == "allergy.list":
             named = rows.allergens(sets["allergens"])
         listed = rows.list_shape(parts, nulls, sets["no_entries"], sets["unticked_boxes"], named)
