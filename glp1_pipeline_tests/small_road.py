@@ -82,6 +82,11 @@ def _drop(name: str) -> None:
         connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
+def address_of_server() -> str:
+    """By which databases are made."""
+    return _server()[0]
+
+
 @cache
 def _blank() -> str:
     migrate(_create(TEMPLATE))

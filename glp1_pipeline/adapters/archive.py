@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import os
+import secrets
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,8 +19,14 @@ from .cipher import Cipher
 CHUNK = 1024 * 1024
 
 
-def keep(archive: Path, cipher: Cipher, stream: BinaryIO, drop_id: uuid.UUID) -> None:
-    """Seal a drop into the archive, unless it is there.
+def keep(
+    archive: Path,
+    cipher: Cipher,
+    stream: BinaryIO,
+    drop_id: uuid.UUID,
+    is_as_read: Callable[[], bool] = lambda: True,
+) -> None:
+    """Seal a drop into the archive, unless it is there, or was written to since it got its id (`is_as_read`).
 
     Frames of at most CHUNK bytes, each sealed at its own place: 4 bytes length, then key id and body.
     """
@@ -27,7 +35,8 @@ def keep(archive: Path, cipher: Cipher, stream: BinaryIO, drop_id: uuid.UUID) ->
     if target.exists():
         return
     stream.seek(0)
-    unfinished = target.with_suffix(".tmp")
+    # By chance: a restart of Postgres may have ended the lock of who is at it still.
+    unfinished = target.with_suffix(f".{secrets.token_hex(4)}.tmp")
     with open_for_us(unfinished) as file:
         index = 0
         while chunk := stream.read(CHUNK):
@@ -37,7 +46,10 @@ def keep(archive: Path, cipher: Cipher, stream: BinaryIO, drop_id: uuid.UUID) ->
             index += 1
         file.flush()
         os.fsync(file.fileno())
-    unfinished.rename(target)
+    if is_as_read():
+        unfinished.rename(target)
+    else:
+        unfinished.unlink()
 
 
 def open_archived(cipher: Cipher, path: Path) -> BinaryIO:

@@ -19,9 +19,11 @@ FILE = "audit.ndjson"
 def note(home: Path, actor: str, reason: str, what: str, **counts: Any) -> None:
     """Append a line and bring it to the disk; OSError where that fails, and nothing may be done then."""
     line = {"at": datetime.now(UTC).isoformat(), "actor": actor, "reason": reason, "what": what, **counts}
-    handle = os.open(home / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        os.write(handle, orjson.dumps(line) + b"\n")
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with open(home / FILE, "a+b", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            # Where the disk was full half a line may stand: it ends here, and takes no whole one with it.
+            file.write(b"" if file.read() == b"\n" else b"\n")
+        file.write(orjson.dumps(line) + b"\n")
+        file.flush()  # unlike a bare write it writes all of it, or fails
+        os.fsync(file)

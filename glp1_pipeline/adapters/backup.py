@@ -33,6 +33,8 @@ from .settings import Settings
 from .store import SESSION
 
 SCHEMAS = ("phi", "ops")
+TRIAL = "restore_check_"
+"""So the name of a database begins that a backup is restored into to see whether it can be."""
 Tell = Callable[[int], None]
 """Hears after each piece how many bytes of the dump are done."""
 
@@ -219,13 +221,28 @@ def _holds(connection: psycopg.Connection, point: dict[str, Any]) -> bool:
 @contextmanager
 def scratch_database(making: str, url_of: Callable[[str], str], owner: str) -> Iterator[str]:
     """A database of its own for a trial, gone afterwards; `making`: who may create it, `url_of`: its address."""
-    name = f"restore_check_{uuid.uuid4().hex[:12]}"
+    name = f"{TRIAL}{uuid.uuid4().hex[:12]}"
     with psycopg.connect(making, autocommit=True) as connection:
+        for left in _trials(connection):
+            if _is_mine(connection, left):  # of a trial that was killed, and a copy of all that we hold
+                connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(left)))
+        _is_mine(connection, name)
         connection.execute(f"create database {name} owner {owner} strategy file_copy".encode())
         try:
             yield url_of(name)
         finally:
             connection.execute(f"drop database {name} with (force)".encode())
+
+
+def _trials(connection: psycopg.Connection) -> list[str]:
+    rows = connection.execute("select datname from pg_database where starts_with(datname, %s)", (TRIAL,))
+    return [name for (name,) in rows]
+
+
+def _is_mine(connection: psycopg.Connection, name: str) -> bool:
+    """Until this session ends, nobody else's."""
+    asked = "select pg_try_advisory_lock(hashtextextended(%s, 0))"
+    return connection.execute(asked, (name,)).fetchone() == (True,)
 
 
 # ---- programs

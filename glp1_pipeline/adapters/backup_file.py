@@ -7,9 +7,11 @@ short, reordered, mixed with another or changed does not open. Not here: what is
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
+import secrets
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ from .cipher import Cipher, Tampered
 MAGIC = b"glp1 backup 1 "
 LARGEST = 4 * 1024 * 1024
 POINT, DUMP, END = b"P", b"D", b"E"
+UNFINISHED = ".unfinished"
 
 
 class BackupFault(RuntimeError):
@@ -37,7 +40,7 @@ class Writer:
         if path.exists():
             raise BackupFault(f"{path} is there already: a backup is never written over")
         self._path, self._cipher = path, cipher
-        self._draft = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+        self._draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
         self._id, self._index, self._sha256 = str(uuid.uuid4()), 0, hashlib.sha256()
 
     def __enter__(self) -> Writer:
@@ -45,6 +48,8 @@ class Writer:
             descriptor = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         except OSError as error:
             raise BackupFault(f"{self._draft.parent} cannot be written to ({error.strerror})") from None
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _sweep(self._draft.parent)
         self._file = os.fdopen(descriptor, "wb", buffering=0)  # what the disk does not take is known at once
         try:
             self._put(MAGIC + self._id.encode() + b"\n")
@@ -96,6 +101,19 @@ class Writer:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what somebody who was killed left unfinished: it is as large as a backup, and whoever makes one each night
+    would in the end have no room for any."""
+    for draft in folder.glob(f".*{UNFINISHED}"):
+        try:
+            with draft.open("rb") as file:
+                if file.readline(len(MAGIC)) == MAGIC:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while who writes it lives
+                    draft.unlink(missing_ok=True)
+        except OSError:
+            continue
 
 
 def read_point(path: Path, cipher: Cipher) -> dict[str, Any]:

@@ -95,6 +95,13 @@ def _ledger(connection) -> list[Part]:
     ]
 
 
+HALF_READ: LiteralString = (
+    # Longer than the largest drop takes. After a week it is told no more: who sent it knows by then.
+    "select count(*), min(received_at) from ops.drops where received_on >= (now() at time zone 'utc')::date - 7"
+    " and state = 'reading' and received_at < now() - interval '2 hours'"
+)
+
+
 def _feeds(connection) -> list[Part]:
     ago = _ago(connection)
     drops, refused, rejected = _row(
@@ -103,7 +110,15 @@ def _feeds(connection) -> list[Part]:
         " where received_on = (now() at time zone 'utc')::date",
     )
     says = f"{counted(drops, 'drops')} today, {refused} refused; {counted(rejected, 'lines')} rejected"
-    found = [Part("feed", "landing zone", says)]
+    begun, since = _row(connection, HALF_READ)
+    faults = ()
+    if begun:
+        faults = (
+            Fault("amber", f"{counted(begun, 'drops')} begun and not read to the end",
+                  "If no drop lies there any more, they were taken away or replaced half-read: have them sent again.",
+                  "glp1 status", since),
+        )  # fmt: skip
+    found = [Part("feed", "landing zone", says, faults=faults)]
     for feed, last_at in connection.execute("select feed, last_at from phi.feeds order by feed"):
         found.append(Part("feed", plain_scope(feed), f"last event {ago(last_at)} ago"))
     for system, at in connection.execute(

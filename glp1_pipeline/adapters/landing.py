@@ -87,30 +87,11 @@ class Folder:
                 hidden = entry.name.startswith(".") and not entry.name.startswith(SETTLED)
                 if not hidden and not entry.name.endswith(UNFINISHED):
                     found.append(entry)
-        found = [e.name for e in sorted(found, key=_modified) if self._is_finished(e)]
+        # What is no file is refused, with a reason, when it is opened.
+        found = [
+            e.name for e in sorted(found, key=_modified) if not e.is_file(follow_symlinks=False) or _is_finished(e.path)
+        ]
         return found[:limit]
-
-    def _is_finished(self, entry: os.DirEntry) -> bool:
-        """A read lease is refused while anyone holds the file open for writing; elsewhere wait until it is still."""
-        if not entry.is_file(follow_symlinks=False):
-            return True  # it is refused, with a reason, when it is opened
-        try:
-            descriptor = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:
-            return True
-        try:
-            # Who opens it for writing just now breaks the lease, and we are told by a signal: by default one that ends
-            # the process, so one that is ignored.
-            fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
-            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-            return True
-        except BlockingIOError:
-            return False
-        except (OSError, AttributeError):  # another account's file, or a file system without leases
-            return time.time() - os.fstat(descriptor).st_mtime >= SETTLE_SECONDS
-        finally:
-            os.close(descriptor)
 
     def clear(self) -> int:
         """Remove what a killed `put` left a day ago or longer; how many. Nobody was told that such a drop is here, and
@@ -119,7 +100,7 @@ class Folder:
         with os.scandir(self.path) as entries:
             left = [e for e in entries if LEFT_BEHIND.fullmatch(e.name) and e.is_file(follow_symlinks=False)]
         for entry in left:
-            if _modified(entry)[0] < oldest and self._is_finished(entry):
+            if _modified(entry)[0] < oldest and _is_finished(entry.path):
                 Path(entry.path).unlink(missing_ok=True)
                 removed += 1
         return removed
@@ -170,20 +151,22 @@ class Folder:
         """Keep a settled drop encrypted under its own id, or delete it. A name that is gone already is fine."""
         path = self.path / name
         if stream is not None and self.archive is not None:
-            keep(self.archive, self.cipher, stream, drop_id)
+            keep(self.archive, self.cipher, stream, drop_id, lambda: self.state(stream) == state)
         self._remove(path, drop_id, stream, state)
 
     def _remove(self, path: Path, drop_id: uuid.UUID, stream: BinaryIO | None, state: FileState) -> None:
-        """What was never read is only hidden; what was read is removed, unless it was written on since, or a new file
+        """What was never read is only hidden; what was read is removed, unless it is written on since, or a new file
         took its name: then it stays, to be read (again)."""
-        aside = self.path / (f".refused-{drop_id}" if stream is None else f"{SETTLED}{drop_id}")
+        # By chance: what a killed run took aside may be another file than what it had read, and lie there still.
+        aside = self.path / (f".refused-{drop_id}" if stream is None else f"{SETTLED}{uuid.uuid4()}")
         try:
             path.rename(aside)
         except FileNotFoundError:
             return
         if stream is None:
             return
-        if _file_state(aside.lstat()) == state:
+        # In this order: nobody can open it by its name any more, so who does not hold it open now never writes to it.
+        if _is_finished(aside) and _file_state(aside.lstat()) == state:
             aside.unlink()
         else:
             aside.rename(self.path / f"again-{uuid.uuid4()}")
@@ -340,6 +323,27 @@ def whole(stream: BinaryIO) -> Line:
     """The file as one line: a document that spans many."""
     content = stream.read()
     return Line(1, content.removeprefix(b"\xef\xbb\xbf").strip(), False, len(content))
+
+
+def _is_finished(path: str | Path) -> bool:
+    """A read lease is refused while anyone holds the file open for writing; elsewhere wait until it is still."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return True
+    try:
+        # Who opens it for writing just now breaks the lease, and we are told by a signal: by default one that ends
+        # the process, so one that is ignored.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        return True
+    except BlockingIOError:
+        return False
+    except (OSError, AttributeError):  # another account's file, or a file system without leases
+        return time.time() - os.fstat(descriptor).st_mtime >= SETTLE_SECONDS
+    finally:
+        os.close(descriptor)
 
 
 def _file_state(status: os.stat_result) -> FileState:

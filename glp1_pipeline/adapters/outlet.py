@@ -23,7 +23,7 @@ import requests
 from glp1_pipeline.domain.outbox import Trouble, trouble_of
 
 from .calls import never_sent
-from .trust import TrustingAdapter
+from .punctual import PunctualAdapter, by
 
 SENT = "sent"
 WEBHOOK = "webhook+"
@@ -65,9 +65,10 @@ def _post(url: str, secret: str, message: Mapping[str, Any]) -> str:
         "X-Signature": sign(secret, stamp, body),
     }
     try:
-        with requests.Session() as session:
+        with by(time.monotonic() + MOST_SECONDS), requests.Session() as session:
             session.trust_env = False
-            session.mount("https://", TrustingAdapter())
+            for scheme in ("https://", "http://"):
+                session.mount(scheme, PunctualAdapter())
             answer = session.post(
                 url, data=body, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False, stream=True
             )

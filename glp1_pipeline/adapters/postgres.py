@@ -115,7 +115,7 @@ class EmbeddedPostgres:
     def set_up(self) -> None:
         """Roles, databases, and the proof that nobody gets in without a password. Safe to repeat."""
         self._prove_closed()
-        with psycopg.connect(self.url(SETUP_ROLE), autocommit=True) as connection:
+        with self._settings.secrets.alone(), psycopg.connect(self.url(SETUP_ROLE), autocommit=True) as connection:
             for role in ROLES:
                 self._set_up_role(connection, role)
                 self._set_up_database(connection, role)

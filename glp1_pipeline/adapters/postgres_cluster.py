@@ -55,6 +55,8 @@ log_min_duration_statement = -1
 log_parameter_max_length = 0
 log_parameter_max_length_on_error = 0
 """
+_FOR_INITDB = "pw"
+"""So begins the name of a file with the password for it."""
 _HBA = "host all all 127.0.0.1/32 scram-sha-256\n"
 
 
@@ -66,6 +68,8 @@ def make_cluster(settings: Settings, place: Place, say: Callable[[str], None]) -
 
 def _initdb(settings: Settings, place: Place, say: Callable[[str], None]) -> None:
     data, done = place.data, place.base / "initdb.done"
+    for left in place.base.glob(f"{_FOR_INITDB}*"):
+        left.unlink()  # of a start that was killed: it holds the password
     if done.exists():
         _check_owner_and_version(place, done.read_text("ascii").strip())
         return
@@ -75,7 +79,7 @@ def _initdb(settings: Settings, place: Place, say: Callable[[str], None]) -> Non
         say(f"An earlier first start of Postgres was cut short; moved aside to {aside} and done again.")
     data.mkdir(mode=0o700, exist_ok=True)
     place.give(data)
-    with tempfile.NamedTemporaryFile("w", dir=place.base, prefix="pw") as password:
+    with tempfile.NamedTemporaryFile("w", dir=place.base, prefix=_FOR_INITDB) as password:
         password.write(settings.secrets.get_or_create(f"postgres_{SETUP_ROLE}"))
         password.flush()
         place.give(Path(password.name))

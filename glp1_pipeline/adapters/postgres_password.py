@@ -27,17 +27,18 @@ def change_password(settings: Settings, role: str, *, ends_sessions: bool = Fals
             "GLP1_DATABASE_URL names (passfile=...): processes read it at each new connection."
         )
     secrets = settings.secrets
-    secrets.draft(f"postgres_{role}")
-    if role in AT_START_ROLES:
-        return None
-    with _as_setup(settings) as connection:
-        set_password(connection, secrets, role)
-        if not ends_sessions:
-            return 0
-        return connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s AND pid <> pg_backend_pid()",
-            [role],
-        ).rowcount
+    with secrets.alone():
+        secrets.draft(f"postgres_{role}")
+        if role in AT_START_ROLES:
+            return None
+        with _as_setup(settings) as connection:
+            set_password(connection, secrets, role)
+            if not ends_sessions:
+                return 0
+            return connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s AND pid <> pg_backend_pid()",
+                [role],
+            ).rowcount
 
 
 def set_password(connection: psycopg.Connection, secrets: Secrets, role: str) -> None:

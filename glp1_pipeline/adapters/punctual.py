@@ -1,4 +1,4 @@
-"""HTTP answers that are over by a moment, however their bytes come.
+"""HTTP answers that are over by a moment, however their bytes come, and that belong to what was asked.
 
 A read is given up after a while; an answer that comes a letter now and then, of a header as of a body, would hold us
 for ever.
@@ -68,6 +68,13 @@ class _Answer(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         self.fp = io.BufferedReader(_Line(self.fp.detach(), sock))
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """Python passes over a 100 alone. Any other word before the answer it takes for the answer, and the answer for
+        that of the next call on this line, which may be another patient's."""
+        while 100 <= (told := super()._read_status())[1] < 200:  # type: ignore[misc] - no stub knows it
+            http.client.parse_headers(self.fp)
+        return told
 
 
 class _Connection(HTTPConnection):

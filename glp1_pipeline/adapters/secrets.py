@@ -3,10 +3,12 @@
 What does not belong here: which secret is used for what (the door that uses it knows), and encryption.
 """
 
+import fcntl
 import os
 import re
 import secrets as random_source
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _NEXT = "_next"
@@ -54,6 +56,16 @@ class Secrets:
 
     def has_draft(self, name: str) -> bool:
         return self.has(name + _NEXT)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Who changes what others know of a secret does it one at a time; others wait. A dead one holds nobody."""
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
     def adopt(self, name: str) -> None:
         """The new value takes the place of the kept one."""

@@ -215,7 +215,7 @@ class Stack:
         log = self.supervisor.log_of("dagster tables")
         log.touch(mode=0o600)
         with open(log, "ab") as output:
-            argv = [sys.executable, "-m", "dagster", "instance", "migrate"]
+            argv = [sys.executable, "-m", "glp1_pipeline.sandbox.dagster_tables"]
             code = processes.run(argv, env=env, cwd=self.settings.home / "run", output=output)
         if code:
             raise StackError(f"Dagster could not make its tables (exit code {code}); see {log}.")

@@ -33,6 +33,7 @@ KILLED_BY = {
 """By the test that kills it there."""
 BY_ITSELF = {
     "alerts.away._write": "replaced when it is whole; who is killed before tells once more, under the same id if it told",
+    "backup_file._sweep": "removes what a killed backup left half-made; the next one goes on",
     "broker._put": "a message to a worker, whole or not there: a run without one has begun nothing, and is ended",
     "charts.run._chart_next": "events that failed wait until they are marked, and fail again",
     "cipher.create": "the first start: whole or not there, and whoever comes second reads what is there",

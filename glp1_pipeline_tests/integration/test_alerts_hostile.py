@@ -53,6 +53,19 @@ def test_whatever_a_channel_answers_the_look_ends_and_the_other_channels_hear(
     assert sent.failed.total() == (0 if is_taken else 1)
 
 
+def test_a_word_before_the_answer_is_no_refusal_and_nobody_is_told_twice(world: AlertWorld):
+    def thinks_first(line: socket.socket, ended: threading.Event) -> None:
+        line.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        ended.wait(0.2)
+        line.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    world.event(minutes=25)
+    world.look()
+    with other_end(thinks_first) as (port, heard):
+        assert world.send(world.ways(f"integration=webhook+http://127.0.0.1:{port}/x")).sent == 1
+        assert len(heard) == 1
+
+
 def test_a_redirect_is_not_followed_since_the_message_would_not_come_along(world: AlertWorld, channel: Receiver):
     """Whoever follows it asks for the page there, without the message, and has a 200."""
 

@@ -10,13 +10,24 @@ import sys
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
 from click.testing import CliRunner
+from psycopg.conninfo import conninfo_to_dict
 
 from glp1_pipeline.adapters import backup, backup_file, processes
 from glp1_pipeline.adapters import balance as counting
-from glp1_pipeline.adapters.backup import Programs, check, make, restore, take_again, unknown_drops
-from glp1_pipeline.adapters.backup_file import BackupFault
+from glp1_pipeline.adapters.backup import (
+    TRIAL,
+    Programs,
+    check,
+    make,
+    restore,
+    scratch_database,
+    take_again,
+    unknown_drops,
+)
+from glp1_pipeline.adapters.backup_file import POINT, BackupFault, Writer
 from glp1_pipeline.adapters.balance import balance, fingerprint
 from glp1_pipeline.adapters.cipher import Cipher, KeyMissing, KeyRing
 from glp1_pipeline.adapters.ehr import Ehr, EhrSettings
@@ -31,6 +42,7 @@ from glp1_pipeline.sandbox.demo import prepare
 from glp1_pipeline_tests.small_road import (
     RING,
     SmallRoad,
+    address_of_server,
     amendment,
     connect,
     empty_database,
@@ -241,6 +253,44 @@ def test_killed_while_it_is_made_there_is_no_file_of_that_name(road):
     killed(road.url, road.folder / "half.backup", "make", "in the dump")
     assert not (road.folder / "half.backup").exists()
     make(road.url, road.cipher, road.folder / "half.backup", PROGRAMS)
+
+
+def test_what_a_killed_backup_left_goes_with_the_next_one_and_another_that_is_being_made_stays(road):
+    road.send(*[submission(n) for n in range(64, 66)])
+    folder = road.folder / "nightly"
+    folder.mkdir()
+    (folder / ".notes.unfinished").write_text("somebody's own")
+    killed(road.url, folder / "monday.backup", "make", "in the dump")
+    assert len(list(folder.iterdir())) == 2
+    with Writer(folder / "another.backup", road.cipher) as another:
+        make(road.url, road.cipher, folder / "tuesday.backup", PROGRAMS)
+        another.add(POINT, b"{}")
+        another.close()
+    assert {path.name for path in folder.iterdir()} == {".notes.unfinished", "another.backup", "tuesday.backup"}
+
+
+def test_the_database_of_a_trial_that_was_killed_goes_with_the_next_trial_and_one_at_work_stays():
+    making = address_of_server()
+    owner = str(conninfo_to_dict(making)["user"])
+
+    def trials() -> set[str]:
+        with psycopg.connect(making) as connection:
+            rows = connection.execute("select datname from pg_database where starts_with(datname, %s)", (TRIAL,))
+            return {name for (name,) in rows}
+
+    with scratch_database(making, str, owner) as at_work:
+        child = os.fork()
+        if child == 0:
+            with scratch_database(making, str, owner):
+                os.kill(os.getpid(), signal.SIGKILL)
+        os.waitpid(child, 0)
+        assert len(trials()) == 2
+        ends, gone = time.monotonic() + 10, False
+        while not gone and time.monotonic() < ends:  # the server notices the death in its own time
+            with scratch_database(making, str, owner) as next_one:
+                gone = trials() == {at_work, next_one}
+        assert gone
+    assert trials() == set()
 
 
 @pytest.mark.parametrize("where", ["in the dump", "before it is proven"])

@@ -23,7 +23,7 @@ from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatu
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from psycopg import sql
 
-from glp1_pipeline.adapters import alerts, health, hooks
+from glp1_pipeline.adapters import alerts, health, hooks, ledger
 from glp1_pipeline.adapters.health_page import page_of, write_page
 from glp1_pipeline.cli.health import health as command
 from glp1_pipeline.contracts.alerts import load_alerts
@@ -63,6 +63,35 @@ def all_is_looked_at(world: AlertWorld) -> None:
 def deliver(road: SmallRoad) -> None:
     road.connection.execute("update ops.writes set status = 'delivered', settled_at = now()")
     road.connection.execute("update ops.copies set remote = planned")
+
+
+def test_a_drop_that_was_replaced_when_half_of_it_was_read_has_its_name_until_the_same_comes_again(
+    road: SmallRoad, world: AlertWorld, monkeypatch: pytest.MonkeyPatch
+):
+    all_is_looked_at(world)
+    first, second = submission(1), submission(2)
+    road.drop("day.ndjson", first, second)
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "_write_apart", dies)
+        with pytest.raises(KeyboardInterrupt):
+            road.take()
+    road.drop("day.ndjson", first)
+    road.take()
+    road.chart()
+    deliver(road)
+    assert "feed landing zone" not in colours(look(world)), "it may be read just now"
+    road.connection.execute("update ops.drops set received_at = received_at - interval '3 hours'")
+    (light,) = (one for one in look(world).lights if (one.kind, one.name) == ("feed", "landing zone"))
+    assert (light.colour, light.command) == ("amber", "glp1 status")
+    assert light.says.startswith("1 drop begun and not read to the end; ")
+    road.drop("again.ndjson", first, second)
+    road.take()
+    assert "feed landing zone" not in colours(look(world))
+    assert road.events() == {"charted": 1, "waiting": 1}
 
 
 def test_a_road_on_which_all_is_well_is_green_and_what_goes_wrong_is_told_by_part(road: SmallRoad, world: AlertWorld):

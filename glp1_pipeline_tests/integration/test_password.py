@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -132,3 +133,12 @@ def test_an_address_that_names_a_password_file_follows_it_without_a_restart(serv
         with engine.connect() as connection:
             assert connection.execute(text("select 1")).scalar() == 1
     engine.dispose()
+
+
+@pytest.mark.parametrize("role", ["glp1", SETUP_ROLE])
+def test_several_who_change_one_password_at_once_end_well_one_after_the_other(server, role):
+    running, settings = server
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda _: change_password(settings, role), range(12))) == [0] * 12
+    assert lets_in(running.url(role))
+    assert not settings.secrets.has_draft(f"postgres_{role}")

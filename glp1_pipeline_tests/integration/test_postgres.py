@@ -277,6 +277,25 @@ def test_a_half_made_first_start_is_moved_aside_and_done_again(fresh: Server) ->
     assert list(fresh.place.base.glob("data.half-made-*/data/PG_VERSION"))
 
 
+def test_the_password_of_a_first_start_that_was_killed_does_not_stay_beside_the_data(
+    fresh: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(processes, "run", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+        fresh.prepare()
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    secret = fresh.settings.secrets.get("postgres_glp1_setup")
+
+    def copies() -> list[Path]:
+        base = Path(fresh.settings.state.get("postgres_place") or fresh.settings.home / "postgres")
+        return [path for path in base.iterdir() if path.is_file() and secret in path.read_text("utf-8")]
+
+    assert copies()
+    fresh.prepare()
+    assert copies() == []
+
+
 def test_a_port_taken_meanwhile_is_given_up_aloud(fresh: Server) -> None:
     fresh.start()
     old = fresh.port

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -12,10 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 import pytest
 
 from glp1_pipeline.adapters import rollback
 from glp1_pipeline.adapters.charts import attend_disputes
+from glp1_pipeline.adapters.charts.grouping import lock
 from glp1_pipeline.adapters.outbox import conflicts, settle_conflict
 from glp1_pipeline.adapters.plans import alone
 from glp1_pipeline.adapters.rollback import plan as plans
@@ -114,6 +117,44 @@ def test_the_writes_of_a_wrong_contract_are_taken_back_and_the_ehr_reads_as_befo
         bad.replay()
         assert road.one("select count(*) from ops.writes") == writes
         assert bad.balance().faults == []
+
+
+@contextmanager
+def meets_them_in_another_order(told: Told) -> Iterator[None]:
+    """Another session has the lock of one patient, and asks for that of another once somebody waits for the first."""
+    second, first = (
+        patient for (patient,) in told.road.rows(
+            "select patient_id::text from phi.charts order by hashtextextended(patient_id::text, 0) desc"
+        )
+    )  # fmt: skip
+
+    def meet(own: psycopg.Connection) -> None:
+        with own.transaction():
+            lock(own, {second})
+            is_held.set()
+            while not own.execute("select from pg_locks where locktype = 'advisory' and not granted").rowcount:
+                time.sleep(0.02)
+            lock(own, {first})
+
+    is_held = threading.Event()
+    with connect(told.road.url) as own, ThreadPoolExecutor(1) as pool:
+        met = pool.submit(meet, own)
+        assert is_held.wait(10)
+        yield
+        met.result(10)
+
+
+def test_who_meets_others_crosswise_while_it_takes_back_or_releases_ends_all_the_same(told: Told):
+    charted_wrongly(told, unsure(1), unsure(2))
+    plan_id = told.choose(contract_versions=(WRONG,))
+    told.look(plan_id)
+    with meets_them_in_another_order(told):
+        done = told.do(plan_id)
+    assert (done.done, done.waiting) == (2, 0)
+    told.deliver()
+    with meets_them_in_another_order(told):
+        assert rollback.release(told.road.connection, plan_id, *BY)
+    assert rollback.show(told.road.connection, plan_id)["released_at"] is not None
 
 
 # Never trampled

@@ -103,6 +103,37 @@ def test_an_answer_that_comes_a_letter_now_and_then_is_not_waited_for(drips: Ans
         caller.close()
 
 
+@pytest.mark.parametrize("words", [b"100 Continue", b"102 Processing", b"103 Early Hints", b"199 Whatever"])
+def test_a_word_before_the_answer_is_no_answer_and_each_call_gets_its_own(words: bytes) -> None:
+    """Taken for the answer, it would leave the true one to the next call on that line."""
+
+    def answer(line: socket.socket, ended: threading.Event) -> None:
+        for n in (1, 2, 3):
+            line.sendall(b"HTTP/1.1 " + words + b"\r\nLink: </style.css>\r\n\r\n")
+            ended.wait(0.2)  # the server is at work
+            line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % n)
+            line.recv(65536)
+
+    with other_end(answer) as (port, heard):
+        caller = Caller("EHR", f"http://127.0.0.1:{port}", Limits(read_timeout=5.0))
+        assert [caller.call("GET", "/Patient", None, {}).content for _ in range(3)] == [1, 2, 3]
+        assert len(heard) == 1, "all on one line"
+        caller.close()
+
+
+def test_words_before_an_answer_that_never_comes_are_not_waited_for() -> None:
+    def answer(line: socket.socket, ended: threading.Event) -> None:
+        while not ended.wait(0.1):
+            line.sendall(b"HTTP/1.1 102 Processing\r\n\r\n")
+
+    with other_end(answer) as (port, _):
+        caller = Caller("EHR", f"http://127.0.0.1:{port}", Limits(connect_timeout=0.5, read_timeout=1.0))
+        with pytest.raises(CallFailure) as failed:
+            caller.call("GET", "/Patient", None, {})
+        assert failed.value.trouble == "no_answer"
+        caller.close()
+
+
 def test_a_company_s_own_authority_is_believed_where_its_machine_believes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glp1_pipeline.adapters.archive import open_archived
+from glp1_pipeline.adapters.archive import keep, open_archived
 from glp1_pipeline.adapters.cipher import Cipher, KeyRing
 from glp1_pipeline.adapters.landing import (
     MAX_LINE_BYTES,
@@ -141,6 +142,71 @@ def test_a_line_written_after_the_drop_was_read_is_not_removed_with_it(folder):
     (name,) = folder.ready()
     with folder.open(name) as stream:
         assert stream.read() == b"first\nsecond\n"
+
+
+def test_who_opened_the_drop_while_it_was_read_and_writes_once_it_is_put_away_is_read_too(folder):
+    (folder.path / "slow.ndjson").write_bytes(b"first\n")
+    with folder.open("slow.ndjson") as stream:
+        state = folder.state(stream)
+        digest(stream)
+        with (folder.path / "slow.ndjson").open("ab") as writer:
+            folder.put_away("slow.ndjson", DROP, stream, state)
+            assert folder.ready() == []
+            writer.write(b"second\n")
+    (name,) = folder.ready()
+    with folder.open(name) as stream:
+        assert stream.read() == b"first\nsecond\n"
+
+
+def test_a_file_that_a_killed_run_took_aside_is_not_written_over_by_the_next(folder, monkeypatch):
+    """It had taken the name of what that run had read, whose content then comes once more."""
+    (folder.path / "day.json").write_bytes(b"first")
+    with folder.open("day.json") as stream:
+        state = folder.state(stream)
+        folder.put("day.json", io.BytesIO(b"second"))
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "lstat", _dies)
+            with pytest.raises(KeyboardInterrupt):
+                folder.put_away("day.json", DROP, stream, state)
+    folder.put("first-again.json", io.BytesIO(b"first"))
+    with folder.open("first-again.json") as stream:
+        folder.put_away("first-again.json", DROP, stream, folder.state(stream))
+    (name,) = folder.ready()
+    with folder.open(name) as stream:
+        assert stream.read() == b"second"
+
+
+def test_what_was_written_over_since_it_was_read_is_not_archived_as_what_was_read(folder, cipher, tmp_path):
+    (folder.path / "day.json").write_bytes(b"first")
+    with folder.open("day.json") as stream:
+        state = folder.state(stream)
+        digest(stream)
+        with (folder.path / "day.json").open("r+b") as writer:
+            writer.write(b"SECOND")
+        folder.put_away("day.json", DROP, stream, state)
+    assert list((tmp_path / "archive").iterdir()) == []
+    folder.put("first-again.json", io.BytesIO(b"first"))
+    with folder.open("first-again.json") as stream:
+        folder.put_away("first-again.json", DROP, stream, folder.state(stream))
+    assert open_archived(cipher, tmp_path / "archive" / f"{DROP}.sealed").read() == b"first"
+
+
+def test_two_that_put_the_same_drop_away_at_once_end_well_and_the_archive_opens(folder, cipher, tmp_path):
+    class Slow(io.BytesIO):
+        """Somebody else comes and goes while it is read."""
+
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() == 0:
+                keep(tmp_path / "archive", cipher, io.BytesIO(self.getvalue()), DROP)
+            return super().read(size)
+
+    keep(tmp_path / "archive", cipher, Slow(b"what was said"), DROP)
+    (there,) = (tmp_path / "archive").iterdir()
+    assert open_archived(cipher, there).read() == b"what was said"
+
+
+def _dies(_: Path) -> None:
+    raise KeyboardInterrupt
 
 
 def test_what_a_patient_said_is_for_our_account_alone_whatever_the_umask(folder, cipher, tmp_path):

@@ -16,6 +16,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.errors import DeadlockDetected
 from psycopg.types.json import Jsonb
 
 from ...domain.contract import Contract
@@ -141,8 +142,7 @@ def release(connection: psycopg.Connection, plan_id: uuid.UUID, actor: str, reas
         patients = sorted({patient_id for _, patient_id, *_ in rows})
         for start in range(0, len(patients), PATIENTS_AT_A_TIME):  # each is a lock until the commit
             some = set(patients[start : start + PATIENTS_AT_A_TIME])
-            with connection.transaction():
-                _forget(connection, [row for row in rows if row[1] in some])
+            _forget(connection, [row for row in rows if row[1] in some])
         connection.execute(
             "update ops.rollback_plans set released_at = now(), released_by = %s, released_because = %s"
             " where plan_id = %s",
@@ -154,14 +154,18 @@ def release(connection: psycopg.Connection, plan_id: uuid.UUID, actor: str, reas
 def _forget(connection, rows: Sequence[tuple]) -> None:
     """Our side plans what the EHR says now, unless it says something else already: so the next charting sees a
     difference."""
-    lock(connection, {str(patient_id) for _, patient_id, *_ in rows})
-    connection.execute(
-        "update ops.copies c set planned = c.planned || u.after from (select t, p, jsonb_object_agg(r, a)"
-        "  as after from unnest(%s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[]) as h(t, p, r, b, a)"
-        "  join ops.copies o on o.target = t and o.patient_id = p and o.planned ->> r = b group by 1, 2)"
-        " as u where c.target = u.t and c.patient_id = u.p",
-        [list(column) for column in zip(*rows, strict=True)],
-    )
+    try:
+        with connection.transaction():
+            lock(connection, {str(patient_id) for _, patient_id, *_ in rows})
+            connection.execute(
+                "update ops.copies c set planned = c.planned || u.after from (select t, p, jsonb_object_agg(r, a)"
+                "  as after from unnest(%s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[]) as h(t, p, r, b, a)"
+                "  join ops.copies o on o.target = t and o.patient_id = p and o.planned ->> r = b group by 1, 2)"
+                " as u where c.target = u.t and c.patient_id = u.p",
+                [list(column) for column in zip(*rows, strict=True)],
+            )
+    except DeadlockDetected:  # as with a chunk
+        _forget(connection, rows)
 
 
 def receipt(connection: psycopg.Connection, plan_id: uuid.UUID) -> dict[str, Any]:
@@ -222,15 +226,19 @@ def _apply_chunk(
     Who is written to while we look, or has something on its way, is left for the next look.
     """
     looked = [one for one in look(connection, contract, cipher, ehr, plan_id, chunk) if not one.is_to_wait]
-    with connection.transaction():
-        # Held to the commit: who stops the plan waits for this chunk, and the next one sees it.
-        (state,) = connection.execute(
-            "select state from ops.rollback_plans where plan_id = %s for update", (plan_id,)
-        ).fetchone()
-        if state != "applying":
-            return None
-        standing = _standing(connection, looked)
-        save(connection, contract, cipher, plan_id, standing)
+    try:
+        with connection.transaction():
+            # Held to the commit: who stops the plan waits for this chunk, and the next one sees it.
+            (state,) = connection.execute(
+                "select state from ops.rollback_plans where plan_id = %s for update", (plan_id,)
+            ).fetchone()
+            if state != "applying":
+                return None
+            standing = _standing(connection, looked)
+            save(connection, contract, cipher, plan_id, standing)
+    except DeadlockDetected:
+        # Somebody who charts met the same people in another order, and was let through: this looks again.
+        return _apply_chunk(connection, contract, cipher, ehr, plan_id, chunk)
     return counted(standing), sum(len(one.chosen) for one in standing)
 
 
