@@ -11,7 +11,7 @@ import pytest
 
 from glp1_pipeline.domain import fhir
 from glp1_pipeline.domain.chart import Chart, Reported, Value, resolve
-from glp1_pipeline.domain.flags import RaisedFlag, evaluate
+from glp1_pipeline.domain.flags import RaisedFlag, bmi, evaluate
 from glp1_pipeline.domain.tasks import TaskNeed
 from glp1_pipeline_tests.fhir_rules import problems
 from glp1_pipeline_tests.sample_inputs import contract
@@ -134,13 +134,25 @@ def test_nothing_points_to_the_answers_of_a_draft():
 def test_body_mass_index_comes_from_height_and_weight():
     bmi = sure(one(told({"anthro.height": 170.0, "anthro.weight": 98.4}), "Observation", "bmi"))
     assert bmi["valueQuantity"] == {
-        "value": 34.0,
+        "value": 34.05,
         "unit": "kg/m2",
         "system": "http://unitsofmeasure.org",
         "code": "kg/m2",
     }
     assert len(bmi["derivedFrom"]) == 2
     assert "performer" not in bmi
+
+
+def test_body_mass_index_is_shown_as_the_rules_compare_it():
+    chart = told({"anthro.height": 165.0, "anthro.weight": 81.57})
+    assert sure(one(chart, "Observation", "bmi"))["valueQuantity"]["value"] == bmi(chart) == 29.96
+
+
+def test_a_home_abroad_is_in_no_state():
+    home = {"line1": "1 Canary Lane", "city": "Z\u00fcrich", "country": "Switzerland"}
+    for country, state in (("Switzerland", None), ("USA", "CA")):
+        told_of = told({"demo.address": home | {"country": country}, "demo.state_residence": "CA"})
+        assert sure(one(told_of, "Patient"))["address"][0].get("state") == state
 
 
 def test_body_mass_index_is_taken_back_when_a_measure_is():

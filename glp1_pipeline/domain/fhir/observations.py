@@ -12,6 +12,7 @@ from typing import Any, Final
 from ..chart import Value
 from ..contract import Contract
 from ..declared import kept
+from ..flags import bmi
 from .elements import (
     ABSENT,
     ABSENT_CONCEPT,
@@ -214,14 +215,13 @@ def _observed(contract: Contract) -> list[tuple[str, list[Resource], Resource, C
 
 
 def _write_bmi(page: Page) -> None:
-    """Always computed from height and weight; as weak as its inputs."""
-    chart = page.told
-    height, weight = chart.get("anthro.height"), chart.get("anthro.weight")
-    known = bool(height and weight)
+    """Always computed from height and weight, as the rules compare it; as weak as its inputs."""
+    found = bmi(page.told)
+    known = found is not None
     if not known and not (_ever_told(page, "anthro.height") and _ever_told(page, "anthro.weight")):
         return
     _, authored = page.origin("anthro.weight")
-    bmi: Resource = {
+    told: Resource = {
         "status": "preliminary" if known else "entered-in-error",
         "category": _VITAL,
         "code": _BMI,
@@ -231,10 +231,10 @@ def _write_bmi(page: Page) -> None:
         **_weighed(page, authored),
     }
     if known:
-        bmi["valueQuantity"] = _amount(round(weight / (height / 100) ** 2, 1), "kg/m2")
+        told["valueQuantity"] = _amount(found, "kg/m2")
     else:
-        bmi["dataAbsentReason"] = ABSENT_CONCEPT["held"]
-    page.add("Observation", "bmi", bmi)
+        told["dataAbsentReason"] = ABSENT_CONCEPT["held"]
+    page.add("Observation", "bmi", told)
 
 
 def _ever_told(page: Page, field: str) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from ..contract import fold
+from ..mapping.records import UNITED_STATES
 from .elements import ABSENT, ABSENT_CONCEPT, ABSENT_ELEMENT, PATIENT_SYSTEM, RESOURCE_SYSTEM, Resource, clean
 from .page import Page, part
 from .taken_back import link
@@ -100,13 +102,16 @@ def _address(page: Page) -> Resource | None:
         address["line"] = lines
     if city := _text(given.get("city")):
         address["city"] = city
-    if state := _text(given.get("state") or page.chart.get("demo.state_residence")):
+    country = _text(given.get("country"))
+    # Where they reside is in the United States: a home elsewhere is not there.
+    is_abroad = country and fold(country) not in UNITED_STATES
+    if state := _text(given.get("state") or ("" if is_abroad else page.chart.get("demo.state_residence"))):
         address["state"] = state
-    elif (why := page.chart.state("demo.state_residence")) in ABSENT:
+    elif not is_abroad and (why := page.chart.state("demo.state_residence")) in ABSENT:
         address["_state"] = ABSENT_ELEMENT[why]
     if postal := _text(part(given, "postal", "postal_code", "zip")):
         address["postalCode"] = postal
-    if country := _text(given.get("country")):
+    if country:
         address["country"] = country
     if len(address) == 1 and (why := page.chart.state("demo.address")) in ABSENT:
         address |= ABSENT_ELEMENT[why]
