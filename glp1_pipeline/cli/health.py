@@ -23,21 +23,22 @@ MARKS = {"red": "✕ red", "amber": "! amber", "green": "✓ green"}
 def health(wants_page: bool, as_json: bool) -> None:
     """How every feed, queue, gate, target system and program stands, and what to do next.
 
-    Looks now, without Dagster, with the thresholds and owners of contracts/alerts.yaml and contracts/oncall.yaml: red
-    is what an alert calls somebody for, amber what is on the way there or well again for a moment. Fails while
-    anything is red, so that cron or a monitor can use it. The page that an ops lead opens in a browser is written
-    every two minutes and when an alert begins or ends; where it is, is told last.
+    Looks now, without Dagster's processes, with the thresholds and owners of contracts/alerts.yaml and
+    contracts/oncall.yaml: red is what an alert calls somebody for, amber what is on the way there or well again for a
+    moment. Fails while anything is red, so that cron or a monitor can use it. The page that an ops lead opens in a
+    browser is written every two minutes and when an alert begins or ends; where it is, is told last.
     """
     from ..adapters.health_page import page, page_of, write_page
     from ..contracts.alerts import load_alerts
-    from ..defs.health import addresses, look
+    from ..definitions import schedules, sensors
+    from ..defs.health import addresses, look, of_dagster
     from ..domain.health import unreachable
 
     def work() -> dict[str, Any]:
         road = open_road()
         try:
             with road.connect("glp1 health") as connection:
-                found = look(road, connection)
+                found = look(road, connection, of_dagster(road.settings, [one.name for one in (*sensors, *schedules)]))
         except ConnectionError:
             found = unreachable(load_alerts(), datetime.now(UTC))
         if wants_page:

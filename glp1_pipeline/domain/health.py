@@ -63,7 +63,8 @@ STEPS: Mapping[str, tuple[str, str]] = {
     "open_reviews": ("Decide of each pair whether it is one person.", "glp1 match list"),
     "undelivered_writes": ("See what the target answers; they go out by themselves when it is well.", "glp1 metrics"),
     "dead_writes": ("See why it refused, mend that, then try them again.", "glp1 replay --dead-writes"),
-    "open_breakers": ("See whether the target is up; changes wait, and go out by themselves.", "glp1 status"),
+    "open_breakers": ("See by the reason whether it is down, or our address, credentials or scope are wrong; changes"
+                      " wait, and go out by themselves when it answers.", "glp1 status"),
     "urgent_tasks": ("Call the patient now; the task says for what. Then enter what was learned.",
                      "glp1 tasks --queue on-call"),
     "missed_checkins": ("Call these patients: their refill waits for it.", "glp1 followup list --status missed"),
