@@ -56,8 +56,9 @@ STEPS: Mapping[str, tuple[str, str]] = {
     "rejected_events": ("See reason, file and line; have the source send it again under a new id.", "glp1 events"),
     "landing_space": ("Make room on the disk of the landing zone; nothing that is there may be deleted by hand.",
                       "df -h"),
-    "landing_access": ("Mend the folder's rights or its disk; drops wait at the source meanwhile.", "glp1 status"),
-    "silent_feeds": ("Ask whoever sends it whether it still does.", "glp1 status"),
+    "landing_access": ("Mount what GLP1_LANDING_URL names, or mend its owner and mode: the sensor intake_drops says in"
+                       " the UI what it lacks. Drops wait at the source meanwhile.", "glp1 health"),
+    "silent_feeds": ("Ask whoever sends it whether it still does.", "glp1 reconcile --parts --no-ehr --no-crm"),
     "polls": ("See whether the system answers and whether its sensor is on.", "glp1 status"),
     "overdue_tasks": ("Staff the queue, or ask its lead whether the due time is right.", "glp1 tasks --overdue"),
     "open_reviews": ("Decide of each pair whether it is one person.", "glp1 match list"),
