@@ -17,9 +17,6 @@ from urllib.parse import urlsplit
 import psycopg
 
 from glp1_pipeline.adapters import processes
-from glp1_pipeline.adapters.crm import CrmSettings
-from glp1_pipeline.adapters.ehr import EhrSettings
-from glp1_pipeline.adapters.landing import require_driver
 from glp1_pipeline.adapters.postgres import EmbeddedPostgres, PostgresError
 from glp1_pipeline.adapters.retention import dagster_rows
 from glp1_pipeline.adapters.settings import Settings
@@ -95,11 +92,12 @@ class Stack:
 
     def start(self) -> None:
         """Returns when all of it answers. What needs no database starts while Postgres does."""
-        self._require_usable_settings()
         ui_port = self._choose_ui_port()
         self._env = _inherited() | {"GLP1_HOME": str(self.settings.home)} | self._extra
         if self.settings.ehr_url is None:
             self._launch_ehr()
+        else:
+            self.settings.ehr_credentials()  # a key that is not there is told now, and not by each run
         hook_port = self._port("crm_hook_port", f"the {RECEIVER}")
         if self.settings.crm_url is None:
             self._launch_crm(f"http://127.0.0.1:{hook_port}/crm")
@@ -127,15 +125,6 @@ class Stack:
             *([CRM] if self.settings.crm_url is None else []),
         ]
         self.supervisor.wait_ready(*others, RECEIVER, WATCH, CODE, METRICS, WORKER, WEB, DAEMON)
-
-    def _require_usable_settings(self) -> None:
-        """What can never work is told now, and not by each run: an address without TLS, a key or a driver that is not
-        there. Asks nobody."""
-        require_driver(self.settings.landing_url)
-        if self.settings.ehr_url:
-            EhrSettings(self.settings.ehr_url, **self.settings.ehr_credentials())
-        if self.settings.crm_url:
-            CrmSettings(*self.settings.crm_access())
 
     def wait(self, seconds: float | None = None) -> None:
         """Until Ctrl-C (which raises KeyboardInterrupt), or for so many seconds."""
