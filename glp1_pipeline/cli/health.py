@@ -8,11 +8,15 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .telling import AS_JSON, open_road, show_or_json, told
+
+if TYPE_CHECKING:
+    from ..adapters.settings import Settings
+    from ..domain.health import Part
 
 MARKS = {"red": "✕ red", "amber": "! amber", "green": "✓ green"}
 
@@ -30,15 +34,14 @@ def health(wants_page: bool, as_json: bool) -> None:
     """
     from ..adapters.health_page import page, page_of, write_page
     from ..contracts.alerts import load_alerts
-    from ..definitions import schedules, sensors
-    from ..defs.health import addresses, look, of_dagster
+    from ..defs.health import addresses, look
     from ..domain.health import unreachable
 
     def work() -> dict[str, Any]:
         road = open_road()
         try:
             with road.connect("glp1 health") as connection:
-                found = look(road, connection, of_dagster(road.settings, [one.name for one in (*sensors, *schedules)]))
+                found = look(road, connection, _dagsters(road.settings))
         except ConnectionError:
             found = unreachable(load_alerts(), datetime.now(UTC))
         if wants_page:
@@ -53,6 +56,20 @@ def health(wants_page: bool, as_json: bool) -> None:
     show_or_json(as_json, found, lambda: _show(found))
     if found["colour"] == "red":
         sys.exit(1)
+
+
+def _dagsters(settings: Settings) -> tuple[Part, ...]:
+    """Runs, sensors and schedules. What does not load is a light among the others, and hides none of them."""
+    from ..defs.health import of_dagster
+    from ..domain.health import Fault, Part
+
+    try:
+        from ..definitions import schedules, sensors
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        says, step = f"they do not load: {type(error).__name__}", "Mend the code: the command says in which line."
+        fault = Fault("red", says, step, ".venv/bin/python -c 'import glp1_pipeline.definitions'")
+        return (Part("program", "definitions", faults=(fault,)),)
+    return of_dagster(settings, [one.name for one in (*sensors, *schedules)])
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -165,6 +165,18 @@ def test_the_command_says_it_to_people_and_programs_and_fails_while_anything_is_
     assert f"glp1 alerts ack {red['incident_id']} --by" in text
 
 
+def test_the_command_tells_also_when_the_definitions_do_not_load(
+    home: Path, world: AlertWorld, monkeypatch: pytest.MonkeyPatch
+):
+    all_is_looked_at(world)
+    monkeypatch.setitem(sys.modules, "glp1_pipeline.definitions", None)
+    result, found = run("--json")
+    assert result.exit_code == 1
+    assert {one["name"]: one["says"] for one in found["lights"] if one["colour"] != "green"} == {
+        "definitions": "they do not load: ModuleNotFoundError"
+    }
+
+
 def test_the_command_tells_also_when_the_store_is_gone(home: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("GLP1_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     result, found = run("--json")
