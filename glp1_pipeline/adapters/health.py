@@ -220,6 +220,10 @@ def _target(connection, target: str) -> Part:
     oldest_told = f", the oldest for {ago(oldest)}" if oldest else ""
     says = f"{counted(waiting, 'changes')} waiting{oldest_told}"
     says += f"; {delivered} delivered in the last hour; {dead} given up"
+    for (reason,) in connection.execute(
+        "select reason from ops.breakers where target = %s and state <> 'closed' and reason is not null", (target,)
+    ):
+        says += f"; out of reach: {reason}"
     return Part("target", target, says, faults=faults)
 
 

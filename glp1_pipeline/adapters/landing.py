@@ -206,14 +206,20 @@ def _its_faults_told() -> Iterator[None]:
         ) from None
 
 
+def require_driver(url: str) -> None:
+    """Of a landing zone that is no folder; asks nobody."""
+    try:
+        if "://" in url:
+            fsspec.get_filesystem_class(url.partition("://")[0].rpartition("::")[2])
+    except (ImportError, ValueError) as error:
+        raise LandingFault(f"GLP1_LANDING_URL needs a driver that is not installed: {error}") from None
+
+
 class Bucket(Folder):
     """A landing zone behind an fsspec URL (s3, gs, abfs, sftp …): an object appears whole or not at all."""
 
     def __init__(self, url: str, archive: Path | None, cipher: Cipher) -> None:
-        try:
-            fsspec.get_filesystem_class(url.partition("://")[0].rpartition("::")[2])
-        except (ImportError, ValueError) as error:
-            raise LandingFault(f"GLP1_LANDING_URL needs a driver that is not installed: {error}") from None
+        require_driver(url)
         with _its_faults_told():
             self.filesystem, self.root = fsspec.core.url_to_fs(url)  # some drivers call there at once
             self.filesystem.makedirs(self.root, exist_ok=True)

@@ -22,6 +22,7 @@ from glp1_pipeline.adapters.variables import (
     is_loopback,
     number,
     one_of,
+    page,
     sources,
     with_scheme,
 )
@@ -145,7 +146,7 @@ class Settings:
             crm_webhook_secret=text("GLP1_CRM_WEBHOOK_SECRET"),
             alert_urls=text("GLP1_ALERT_URLS"),
             alert_webhook_secret=text("GLP1_ALERT_WEBHOOK_SECRET"),
-            ui_url=(text("GLP1_UI_URL") or "").rstrip("/") or None,
+            ui_url=page((text("GLP1_UI_URL") or "").rstrip("/") or None),
             landing_url=folder_or_url(text("GLP1_LANDING_URL") or str(home / "landing")),
             drop_sources=sources(text("GLP1_DROP_SOURCES")),
             broker_url=broker_url,

@@ -65,8 +65,11 @@ _QUANTILES = (
 LATENCIES = {
     "seconds_receipt_to_queue": _QUANTILES.format("extract(epoch from entered_at - submitted_at)")
     + " from ops.provider_queue where entered_at > now() - interval '1 day'",
-    "seconds_change_to_ehr": _QUANTILES.format("extract(epoch from settled_at - created_at)")
-    + f" from ({LATELY_DELIVERED}) as w where settled_at > now() - interval '1 day'",
+    **{
+        f"seconds_change_to_{target}": _QUANTILES.format("extract(epoch from settled_at - created_at)")
+        + f" from ({LATELY_DELIVERED}) as w where target = '{target}' and settled_at > now() - interval '1 day'"
+        for target in ("ehr", "crm")
+    },
 }
 
 

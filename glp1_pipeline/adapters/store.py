@@ -36,16 +36,38 @@ _LACKS = {
 _AT_THE_DOOR = (
     (
         ("too many c", "remaining connection slots"),
-        "the store takes no more connections: somebody else holds them, or its max_connections (or the limit of our"
+        "{store} takes no more connections: somebody else holds them, or its max_connections (or the limit of our"
         " role or database) is too low; see the README, Postgres",
     ),
     (
         ("the database system is",),
-        "the store is starting, recovering or ending just now: wait a moment, and then again",
+        "{store} is starting, recovering or ending just now: wait a moment, and then again",
     ),
-    (("",), "the store does not answer: start it with `glp1 up`, or check GLP1_DATABASE_URL"),
+    (
+        (
+            "authentication failed",
+            "no password supplied",
+            "no pg_hba.conf entry",
+            'FATAL:  role "',
+            'FATAL:  database "',
+        ),
+        "{store} answers and does not let us in: see the role, the password and the database's name in {setting}",
+    ),
+    (
+        ("certificate", "SSL"),
+        "{store} cannot be reached by TLS as its address asks: see sslmode and sslrootcert in {setting}"
+        " (sslrootcert=system believes the authorities that this machine does)",
+    ),
+    (("",), "{store} does not answer: start it with `glp1 up`, or check {setting}"),
 )
 """Who is not let in is told no code, only words."""
+
+
+def at_the_door(error: psycopg.OperationalError, store: str = "the store", setting: str = "GLP1_DATABASE_URL") -> str:
+    """Why no connection was had, and what to do; the driver's own text names the server and the account."""
+    told = str(error)
+    said = next(said for words, said in _AT_THE_DOOR if any(word in told for word in words))
+    return said.format(store=store, setting=setting)
 
 
 def lack_told_by(error: BaseException | None) -> StoreGone | None:
@@ -114,9 +136,7 @@ def connect(url: str, name: str) -> Store:
         store = Store.connect(url, autocommit=True, application_name=name, connect_timeout=10)
         store.execute(SESSION)
     except psycopg.OperationalError as error:
-        # The driver's text names the server and the account: say what to do instead.
-        told = str(error)
-        raise StoreGone(next(said for words, said in _AT_THE_DOOR if any(word in told for word in words))) from None
+        raise StoreGone(at_the_door(error)) from None
     store.adapters.register_dumper(list, Items)
     return store
 

@@ -53,6 +53,13 @@ def hook(url: str | None) -> str | None:
     return url
 
 
+def page(url: str | None) -> str | None:
+    """Where people's browsers find us: links in alerts lead there."""
+    if url and not (urlsplit(url).scheme in ("http", "https") and urlsplit(url).hostname):
+        raise SettingsError("GLP1_UI_URL must begin with https:// or http:// and name a host.")
+    return url
+
+
 def sources(text: str | None) -> tuple[str, ...]:
     """At least the kind of system: a lone slash would let anybody speak for all of them."""
     named = tuple((text or "").replace(",", " ").split())

@@ -5,6 +5,7 @@ Not here: what the CRM is told (`domain.crm`) and conflicts in the EHR (`mend`).
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +22,9 @@ COUNTED = {
     "deletion_hint": ("deletion webhooks", "the last"),
 }
 """What a row of ops.poll_cursors counts, and what its time is the time of."""
+
+PATIENCE = 20.0
+"""Seconds to wait for a look of somebody else, which mostly takes less than one."""
 
 
 @click.group(short_help="the contacts in the CRM: what waits, what is in conflict")
@@ -150,11 +154,19 @@ def look(as_json: bool) -> None:
         road = open_road()
         with road.connect("glp1 crm look") as connection:
             try:
-                found = notice(
+                ask = lambda: notice(  # noqa: E731
                     connection, road.crm, road.contract, lambda documents: road.append(connection, documents)
                 )
+                until = time.monotonic() + PATIENCE
+                while (found := ask()).is_left_to_another and time.monotonic() < until:
+                    time.sleep(0.5)
             except (CallFailure, CrmMisconfigured) as error:
                 raise click.ClickException(f"the CRM cannot be asked now: {error}") from None
+            if found.is_left_to_another:
+                raise click.ClickException(
+                    "the CRM was not asked: another look is under way and does not end; whether the CRM answers says"
+                    " `glp1 crm status`"
+                )
             return {"contacts": found.contacts, "changes": found.changes, "deleted": found.deleted, "ours": found.ours}
 
     found = told(work)

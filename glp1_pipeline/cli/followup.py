@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from .telling import AS_JSON, age, patient_of, question, show_or_json, told, when
+from .telling import AS_JSON, age, patient_of, question, say_limit, show_or_json, told, when
 
 STATUSES = ("planned", "open", "due", "missed", "completed")
 MOMENTS = {
@@ -59,6 +59,7 @@ def listed(statuses: tuple[str, ...], limit: int, as_json: bool) -> None:
             )
         if not found:
             click.echo("no check-in is so")
+        say_limit(found, limit)
 
     show_or_json(as_json, found, show)
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .telling import AS_JSON, open_road, show_or_json, told
+
+if TYPE_CHECKING:
+    from ..adapters.settings import Settings
+    from ..domain.health import Part
 
 MARKS = {"red": "✕ red", "amber": "! amber", "green": "✓ green"}
 
@@ -23,10 +27,10 @@ MARKS = {"red": "✕ red", "amber": "! amber", "green": "✓ green"}
 def health(wants_page: bool, as_json: bool) -> None:
     """How every feed, queue, gate, target system and program stands, and what to do next.
 
-    Looks now, without Dagster, with the thresholds and owners of contracts/alerts.yaml and contracts/oncall.yaml: red
-    is what an alert calls somebody for, amber what is on the way there or well again for a moment. Fails while
-    anything is red, so that cron or a monitor can use it. The page that an ops lead opens in a browser is written
-    every two minutes and when an alert begins or ends; where it is, is told last.
+    Looks now, without Dagster's processes, with the thresholds and owners of contracts/alerts.yaml and
+    contracts/oncall.yaml: red is what an alert calls somebody for, amber what is on the way there or well again for a
+    moment. Fails while anything is red, so that cron or a monitor can use it. The page that an ops lead opens in a
+    browser is written every two minutes and when an alert begins or ends; where it is, is told last.
     """
     from ..adapters.health_page import page, page_of, write_page
     from ..contracts.alerts import load_alerts
@@ -37,7 +41,7 @@ def health(wants_page: bool, as_json: bool) -> None:
         road = open_road()
         try:
             with road.connect("glp1 health") as connection:
-                found = look(road, connection)
+                found = look(road, connection, _dagsters(road.settings))
         except ConnectionError:
             found = unreachable(load_alerts(), datetime.now(UTC))
         if wants_page:
@@ -52,6 +56,20 @@ def health(wants_page: bool, as_json: bool) -> None:
     show_or_json(as_json, found, lambda: _show(found))
     if found["colour"] == "red":
         sys.exit(1)
+
+
+def _dagsters(settings: Settings) -> tuple[Part, ...]:
+    """Runs, sensors and schedules. What does not load is a light among the others, and hides none of them."""
+    from ..defs.health import of_dagster
+    from ..domain.health import Fault, Part
+
+    try:
+        from ..definitions import schedules, sensors
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        says, step = f"they do not load: {type(error).__name__}", "Mend the code: the command says in which line."
+        fault = Fault("red", says, step, ".venv/bin/python -c 'import glp1_pipeline.definitions'")
+        return (Part("program", "definitions", faults=(fault,)),)
+    return of_dagster(settings, [one.name for one in (*sensors, *schedules)])
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from . import why_order, why_refill
-from .telling import AS_JSON, age, open_road, patient_of, question, show_or_json, told
+from .telling import AS_JSON, age, open_road, patient_of, question, say_limit, show_or_json, told
 
 
 @click.command(short_help="how the whole stands, in counts")
@@ -58,6 +58,7 @@ def events(status: str, limit: int, as_json: bool) -> None:
             click.echo(f"{event['event_id']}  {place}  {age(event['received_at'])} ago{why_so}")
         if not found:
             click.echo(f"no event is {status}")
+        say_limit(found, limit)
 
     show_or_json(as_json, found, show)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .telling import AS_JSON, question, show_or_json, told
+from .telling import AS_JSON, question, say_limit, show_or_json, told
 
 if TYPE_CHECKING:
     from ..adapters.mapping_check import Checked
@@ -153,13 +153,14 @@ def unmapped(limit: int, as_json: bool) -> None:
     from ..adapters.unmapped import unmapped_spellings
 
     found = told(lambda: question(lambda connection: unmapped_spellings(connection, limit)))
-    show_or_json(as_json, {"unmapped": [one._asdict() for one in found]}, lambda: _list(found))
+    show_or_json(as_json, {"unmapped": [one._asdict() for one in found]}, lambda: _list(found, limit))
 
 
-def _list(found: list[Spelling]) -> None:
+def _list(found: list[Spelling], limit: int) -> None:
     for one in found:
         since = f"{one.first_seen_at:%Y-%m-%d} to {one.last_seen_at:%Y-%m-%d}"
         spelling = "".join(letter if letter.isprintable() else "\ufffd" for letter in one.spelling)
         click.echo(f"{one.answers:9}  {one.code_set:20} {since}  {', '.join(one.fields)}: {spelling}")
     if not found:
         click.echo("every spelling is known")
+    say_limit(found, limit)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .telling import AS_JSON, age, chart_now, open_road, or_say, question, show_or_json, told
+from .telling import AS_JSON, age, chart_now, open_road, or_say, question, say_limit, show_or_json, told
 
 ACTOR = click.option("--actor", required=True, help="Who decides: an opaque name, like a staff id.")
 REASON = click.option("--reason", required=True, help="Why, in a sentence. It is kept with the event.")
@@ -57,6 +57,7 @@ def listed(merged: bool, limit: int, as_json: bool) -> None:
                 )
         if not found:
             click.echo("no record is part of another's patient" if merged else "no pair waits for a decision")
+        say_limit(found, limit)
 
     show_or_json(as_json, found, show)
 

@@ -98,7 +98,7 @@ def drift(as_json: bool) -> None:
         for row in found["findings"]:
             click.echo(f"{row['finding']:32}{row['family']:16}{row['open']:>7}{row['oldest_days']:>8} d")
         for row in found["transitions"]:
-            click.echo(f"{row['outcome']:10}{row['reason']:38}{row['times']:>7}  ({row['in_7_days']} in 7 days)")
+            click.echo(f"{row['outcome']:11}{row['reason']:50}{row['times']:>7}  ({row['in_7_days']} in 7 days)")
         for row in found["overrides"]:
             click.echo(
                 f"let through by {row['role']} against {row['rule']}, reason {row['reason']}: {row['orders']}"

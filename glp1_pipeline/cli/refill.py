@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from . import refill_record, refill_word
-from .telling import AS_JSON, age, question, show_or_json, told, when
+from .telling import AS_JSON, age, question, say_limit, show_or_json, told, when
 
 OUTCOMES = ("not_eligible", "hold", "hold_urgent", "escalate", "wait_until", "provider_queue")
 STATUSES = ("open", "approved", "denied", "dispensed", "replaced", "closed")
@@ -60,6 +60,7 @@ def listed(outcomes: tuple[str, ...], statuses: tuple[str, ...], limit: int, as_
             )
         if not found:
             click.echo("no request is so")
+        say_limit(found, limit)
 
     show_or_json(as_json, found, show)
 

@@ -21,6 +21,7 @@ def up() -> None:
     from ..sandbox import demo
 
     told(_contracts_hold)
+    told(_settings_can_work)
     told(lambda: _unless_the_disk_is_full(demo.up))
 
 
@@ -35,6 +36,7 @@ def demo_command(once: bool) -> None:
     from ..sandbox import demo
 
     told(_contracts_hold)
+    told(_settings_can_work)
     sys.exit(told(lambda: _unless_the_disk_is_full(lambda: demo.run(once))))
 
 
@@ -45,6 +47,22 @@ def _contracts_hold() -> None:
 
     contracts.load()
     load_alerts()
+
+
+def _settings_can_work() -> None:
+    """What never can is told now, and not by each run: an address without TLS, a driver that is not there. Asks
+    nobody."""
+    from ..adapters.crm import CrmSettings
+    from ..adapters.ehr import EhrSettings
+    from ..adapters.landing import require_driver
+    from ..adapters.settings import Settings
+
+    settings = Settings.from_env()
+    require_driver(settings.landing_url)
+    if settings.ehr_url:
+        EhrSettings(settings.ehr_url, **settings.ehr_credentials())
+    if settings.crm_url:
+        CrmSettings(*settings.crm_access())
 
 
 def _unless_the_disk_is_full(start: Callable):

@@ -134,6 +134,12 @@ def show_or_json(as_json: bool, found: Any, show: Callable[[], Any]) -> None:
         show()
 
 
+def say_limit(found: list[Any], limit: int) -> None:
+    """Below a list that may go on: else what is shown would be taken for all."""
+    if len(found) == limit:
+        click.echo(f"no more than {limit} are shown: a larger --limit shows what may follow")
+
+
 def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 

@@ -10,10 +10,14 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import psycopg
 from dagster._core.scheduler.instigation import InstigatorStatus, SensorInstigatorData
+from dagster._core.storage.runs import RunStorage
+from dagster._core.storage.schedules import ScheduleStorage
 
 from ..adapters.health import look_at_health
 from ..adapters.health_page import page, page_of, write_page
+from ..adapters.retention import dagster_rows
 from ..adapters.settings import Settings
+from ..adapters.store import StoreGone
 from ..domain.contract import CRM, EHR
 from ..domain.health import COLOURS, Fault, Health, Part
 from .alerts import book_and_world
@@ -53,9 +57,24 @@ def look(road: Road, connection: psycopg.Connection, more: tuple[Part, ...] = ()
     return look_at_health(connection, book, around, gates, targets, queue, (*more, told))
 
 
-def runs_of(instance: dg.DagsterInstance, now: datetime) -> Part:
+def of_dagster(settings: Settings, automation: Collection[str]) -> tuple[Part, ...]:
+    """What Dagster's own records tell, read without its processes; nothing before its first start."""
+    from .storage import Storage
+
+    try:
+        with dagster_rows.connect(url := settings.dagster_url()) as connection:
+            if not dagster_rows.has_tables(connection):
+                return ()
+    except StoreGone as gone:
+        step = "What runs and sensors did cannot be told until it answers."
+        return (Part("program", "records of Dagster", faults=(Fault("amber", str(gone), step, "glp1 status"),)),)
+    kept = Storage(url)
+    return runs_of(kept.run_storage, datetime.now(UTC)), switched_off(kept.schedule_storage, automation)
+
+
+def runs_of(kept: RunStorage, now: datetime) -> Part:
     """Runs that failed within the last hour, those among them whose worker died."""
-    failed = instance.get_run_records(
+    failed = kept.get_run_records(
         dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=now - timedelta(hours=1)), limit=1000
     )
     if not failed:
@@ -79,12 +98,12 @@ def addresses(settings: Settings) -> dict[str, str]:
     return found
 
 
-def switched_off(instance: dg.DagsterInstance, names: Collection[str]) -> Part:
+def switched_off(kept: ScheduleStorage, names: Collection[str]) -> Part:
     """Sensors and schedules among `names` that somebody turned off: what they would do is not done, and only some of
     it is told by an alert, and late."""
     off = {
         state.instigator_name: state.instigator_data
-        for state in instance.all_instigator_state(instigator_statuses={InstigatorStatus.STOPPED})
+        for state in kept.all_instigator_state(instigator_statuses={InstigatorStatus.STOPPED})
         if state.instigator_name in names
     }
     if not off:
@@ -101,7 +120,9 @@ def health_page(automation: Collection[str]) -> dg.AssetsDefinition:
     @dg.multi_asset(specs=[HEALTH_PAGE], name="write_health_page")
     def write_health_page(context: dg.AssetExecutionContext, road: Road):
         """Look at everything, at Dagster's runs and sensors too, and write the page."""
-        dagsters = runs_of(context.instance, datetime.now(UTC)), switched_off(context.instance, automation)
+        runs, schedules = context.instance.run_storage, context.instance.schedule_storage
+        assert schedules  # an instance without one runs no schedule
+        dagsters = runs_of(runs, datetime.now(UTC)), switched_off(schedules, automation)
         with road.connect("glp1 health page") as connection:
             health = look(road, connection, dagsters)
         path = write_page(page_of(road.settings.home), page(health))

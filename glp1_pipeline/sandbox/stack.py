@@ -83,10 +83,10 @@ class Stack:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         try:
             self.supervisor.stop()
-            if self._postgres:
-                self._postgres.release()
             if self._claim:
                 self._claim.close()
+            if self._postgres:
+                self._postgres.release()
         finally:
             self._signals.__exit__(None, None, None)
 
@@ -106,8 +106,7 @@ class Stack:
         write_dagster_yaml(self.settings)
         self._prune_results()
         self._env |= dagster_env(self.settings)
-        if self._postgres is None:
-            self.claim_dagster()
+        self.claim_dagster()
         self.prepare_dagster(self._env)
         self._launch_code_server(CODE, "code_port", "GLP1_CODE_PORT", self._modules.definitions, "glp1_pipeline")
         self._launch_code_server(METRICS, "metrics_port", "GLP1_METRICS_PORT", self._modules.metrics, "glp1_metrics")
@@ -198,8 +197,9 @@ class Stack:
         self.supervisor.launch(program)
 
     def claim_dagster(self) -> None:
-        """Refuses a second stack on the database of Dagster: two daemons there would ask each sensor twice, with one
-        cursor between them. The lock goes with the session; a machine that vanishes holds it for a minute."""
+        """Refuses a second stack on the database of Dagster, one that is embedded in another's home among them: two
+        daemons there would ask each sensor twice, with one cursor between them. The lock goes with the session; a
+        machine that vanishes holds it for a minute."""
         self._claim = claim = dagster_rows.connect(self.settings.dagster_url())
         claim.execute("set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 3")
         if claim.execute("select pg_try_advisory_lock(hashtextextended('glp1 up', 7))").fetchone() != (True,):

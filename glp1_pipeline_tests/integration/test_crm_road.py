@@ -254,6 +254,14 @@ def test_the_command_line_says_which_system_a_patient_waits_for_and_what_a_decis
     road.connection.execute(
         "insert into ops.poll_cursors (system, kind, polled_at, changes) values ('crm', 'hint', now(), 7)"
     )
+    door.crm, door.append = crm.door(), lambda connection, documents: 0
+    assert re.search(r"^changes +0$", glp1("crm", "look"), re.MULTILINE)
+    monkeypatch.setattr(cli.crm, "PATIENCE", 0.0)
+    with connect(road.url, "another look") as another:
+        another.execute("select pg_advisory_lock(hashtextextended('crm changes', 0))")
+        looked = CliRunner().invoke(cli.main, ["crm", "look"])
+    assert (looked.exit_code, looked.stdout) == (1, "")
+    assert "another look is under way" in looked.stderr
     asked = glp1("crm", "status")
     assert re.search(r"changed contacts +\d+ so far, asked \d+ s ago", asked)
     assert re.search(r"webhooks +7 so far, the last \d+ s ago", asked)

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import orjson
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from glp1_pipeline.adapters import processes, store
 from glp1_pipeline.adapters.cipher import KeyMissing, KeyRing
@@ -128,6 +129,23 @@ def test_a_server_that_does_not_answer_is_one_sentence_at_the_start_too(tmp_path
         with pytest.raises(store.StoreGone, match="check GLP1_DATABASE_URL") as told:
             start()
         assert "OtterTide" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ({"password": "OtterTide"}, "does not let us in"),
+        ({"user": "nobody_here"}, "does not let us in"),
+        ({"dbname": "none_such"}, "does not let us in"),
+        ({"sslmode": "verify-full", "sslrootcert": "/none"}, "by TLS as its address asks"),
+        ({"port": "1"}, "does not answer"),
+    ],
+)
+def test_who_is_not_let_in_is_told_so_and_not_that_nobody_answers(url: str, what: dict[str, str], says: str) -> None:
+    address = make_conninfo(url, **what)
+    with pytest.raises(store.StoreGone, match=f"^the store .*{says}.*GLP1_DATABASE_URL") as told:
+        store.connect(address, "test")
+    assert "OtterTide" not in str(told.value)
 
 
 def test_a_database_that_was_filled_with_another_key_ring_is_not_started(url: str, tmp_path: Path) -> None:

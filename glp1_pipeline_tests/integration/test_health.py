@@ -25,6 +25,7 @@ from psycopg import sql
 
 from glp1_pipeline.adapters import alerts, health, hooks, ledger
 from glp1_pipeline.adapters.health_page import page_of, write_page
+from glp1_pipeline.adapters.settings import Settings
 from glp1_pipeline.cli.health import health as command
 from glp1_pipeline.contracts.alerts import load_alerts
 from glp1_pipeline.contracts.reading import ContractError, Fault
@@ -32,8 +33,17 @@ from glp1_pipeline.defs import alerts as looking
 from glp1_pipeline.defs import health as wiring
 from glp1_pipeline.defs.resources import Road
 from glp1_pipeline.domain.health import Health
+from glp1_pipeline.sandbox.dagster_home import write_dagster_yaml
 from glp1_pipeline_tests.alert_world import AlertWorld
-from glp1_pipeline_tests.small_road import SmallRoad, connect, contract, empty_tables, migrated_database, submission
+from glp1_pipeline_tests.small_road import (
+    SmallRoad,
+    connect,
+    contract,
+    empty_database,
+    empty_tables,
+    migrated_database,
+    submission,
+)
 
 
 @pytest.fixture
@@ -184,6 +194,18 @@ def test_the_command_says_it_to_people_and_programs_and_fails_while_anything_is_
     assert f"glp1 alerts ack {red['incident_id']} --by" in text
 
 
+def test_the_command_tells_also_when_the_definitions_do_not_load(
+    home: Path, world: AlertWorld, monkeypatch: pytest.MonkeyPatch
+):
+    all_is_looked_at(world)
+    monkeypatch.setitem(sys.modules, "glp1_pipeline.definitions", None)
+    result, found = run("--json")
+    assert result.exit_code == 1
+    assert {one["name"]: one["says"] for one in found["lights"] if one["colour"] != "green"} == {
+        "definitions": "they do not load: ModuleNotFoundError"
+    }
+
+
 def test_the_command_tells_also_when_the_store_is_gone(home: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("GLP1_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     result, found = run("--json")
@@ -312,6 +334,37 @@ def test_the_page_tells_of_a_sensor_that_somebody_turned_off_until_it_is_on_agai
     assert "turned off: alerts<" in told[0]
     assert "amber for 10 min" in told[0]
     assert "turned off" not in told[1]
+
+
+def test_the_command_tells_of_runs_and_sensors_what_the_page_does(
+    home: Path, road: SmallRoad, world: AlertWorld, monkeypatch: pytest.MonkeyPatch
+):
+    @dg.asset
+    def fails() -> None:
+        raise dg.Failure("it does not matter why")
+
+    all_is_looked_at(world)
+    records = empty_database()
+    monkeypatch.setenv("GLP1_DAGSTER_DATABASE_URL", records)
+    monkeypatch.setenv("GLP1_DAGSTER_URL", records.replace("postgresql://", "postgresql+psycopg2://"))
+    monkeypatch.setenv("GLP1_BROKER", "filesystem://")
+    monkeypatch.setenv("GLP1_BROKER_RESULTS", "file:///nowhere")
+    assert "0 red, 0 amber" in run()[1]  # before Dagster's first start there is nothing to tell
+    with dg.DagsterInstance.from_config(str(write_dagster_yaml(Settings.from_env()))) as instance:
+        dg.materialize([fails], instance=instance, raise_on_error=False)
+        place = InProcessCodeLocationOrigin(loadable_target_origin=LoadableTargetOrigin(module_name="glp1_pipeline"))
+        of = RemoteRepositoryOrigin(code_location_origin=place, repository_name="ours")
+        origin = of.get_instigator_origin("intake_drops")
+        instance.add_instigator_state(
+            InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.STOPPED, SensorInstigatorData())
+        )
+    _, found = run("--json", "--page")
+    told = {one["name"]: one["says"] for one in found["lights"] if one["colour"] == "amber"}
+    assert told == {"runs": "1 failed in the last hour", "sensors and schedules": "turned off: intake_drops"}
+    assert "turned off: intake_drops" in page_of(home).read_text()
+    monkeypatch.setenv("GLP1_DAGSTER_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    _, found = run("--json")
+    assert [one["name"] for one in found["lights"] if one["colour"] == "amber"] == ["records of Dagster"]
 
 
 def test_a_writer_that_is_killed_leaves_the_old_page_and_its_draft_is_gone_within_the_hour(tmp_path: Path):

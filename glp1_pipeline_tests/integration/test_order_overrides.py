@@ -327,6 +327,7 @@ def test_orders_that_were_let_through_are_counted_by_rule_reason_and_role(road: 
     told = {"rule": SKIP, "reason": "PRIOR_THERAPY_DOCUMENTED", "role": "provider", "orders": 1, "lately": 1}
     assert ask("medication", "drift")["overrides"] == [told]
     assert f"let through by provider against {SKIP}, reason PRIOR_THERAPY_DOCUMENTED: 1" in say("medication", "drift")
+    assert f"overridden {SKIP}:PRIOR_THERAPY_DOCUMENTED  " in say("medication", "drift")
     with dg.DagsterInstance.ephemeral() as instance:
         done = dg.materialize([count_treatments], instance=instance, resources={"road": Store(road)})
         told_of = [event.materialization.metadata for event in done.get_asset_materialization_events()]

@@ -110,7 +110,15 @@ def test_how_long_changes_took_of_late_is_read_from_the_attempts_of_late(old: Sm
         if hop.hop == hops.CHANGE_TO_DELIVERED and hop.window == "1h"
     }
     assert found == {("ehr", 2, 3.0), ("crm", 0, None)}
-    assert status.status(old.connection)["seconds_change_to_ehr"] == {"median": 3.0, "p95": 3.0}
+    old.connection.execute(
+        "with told as (insert into ops.writes (target, patient_id, n, kind, resources, status, events, created_at,"
+        " settled_at) select 'crm', gen_random_uuid(), 1, 'crm_contact', 1, 'delivered', '{}', now() - interval '90 s',"
+        " now() from generate_series(1, 5) returning write_id) insert into ops.deliveries (write_id, attempt, at, ms,"
+        " outcome, delivered_on) select write_id, 1, now(), 1, 'delivered', (now() at time zone 'utc')::date from told"
+    )
+    told = status.status(old.connection)
+    assert told["seconds_change_to_ehr"] == {"median": 3.0, "p95": 3.0}
+    assert told["seconds_change_to_crm"] == {"median": 90.0, "p95": 90.0}
 
 
 def test_pruning_asks_of_each_attempt_and_never_reads_the_whole_table_for_a_chunk(old: SmallRoad):

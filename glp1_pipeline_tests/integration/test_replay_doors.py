@@ -87,6 +87,17 @@ def test_the_work_of_a_queue_is_listed_by_what_is_due_first_with_whose_it_is_and
     assert "no open task is so" in CliRunner().invoke(main, ["tasks", "--queue", "no-such"]).output
 
 
+@pytest.mark.parametrize("listed", [("events", "--status", "charted"), ("mapping", "unmapped")])
+def test_a_list_that_its_limit_ends_says_that_more_may_follow(road: SmallRoad, listed: tuple[str, ...]):
+    road.send(
+        submission(1, **{"hx.gallbladder": "took it out"}), submission(2, **{"hx.gallbladder": "took them all out"})
+    )
+    say = lambda limit: CliRunner().invoke(main, [*listed, "--limit", limit]).output.splitlines()  # noqa: E731
+    assert len(say("3")) == 2
+    assert len(say("1")) == 2
+    assert say("1")[-1] == "no more than 1 are shown: a larger --limit shows what may follow"
+
+
 # Replay
 
 

@@ -287,6 +287,12 @@ def test_the_whole_sandbox_runs_a_job_survives_kills_and_leaves_no_process(tmp_p
         lines = read_until(first, "up")
         assert "migrate" in lines
         until(lambda: runs(settings) == [("SUCCESS",)], 40)
+        shared = {"GLP1_DATABASE_URL": settings.store_url(), "GLP1_DAGSTER_DATABASE_URL": settings.dagster_url()}
+        with (
+            Stack(Settings.from_env({"GLP1_HOME": str(tmp_path / "other"), **shared}), print) as other,
+            pytest.raises(StackError, match="Dagster knows one daemon alone"),
+        ):
+            other.claim_dagster()
         assert asks_it_from_another_site(f"http://127.0.0.1:{settings.state.get('ui_port')}/graphql") == [403, 403, 200]
         postmaster = next(p for p in postgres_of(settings) if p.parent == first.pid)
         os.kill(postmaster.pid, signal.SIGKILL)

@@ -101,3 +101,26 @@ def test_with_a_contract_that_does_not_hold_nothing_starts_and_what_is_wrong_is_
     said = CliRunner().invoke(main, [command])
     assert said.exit_code == 1
     assert f"{file}:" in said.output
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ({"GLP1_EHR_URL": "http://ehr.example.org/fhir"}, "plain http:// to another machine"),
+        ({"GLP1_CRM_URL": "http://crm.example.org", "GLP1_CRM_TOKEN": "x"}, "GLP1_CRM_URL must begin with https://"),
+        ({"GLP1_LANDING_URL": "canary-store://x"}, "GLP1_LANDING_URL needs a driver that is not installed"),
+        ({"GLP1_UI_URL": "pipeline.example.org"}, "GLP1_UI_URL must begin with https://"),
+    ],
+)
+@pytest.mark.parametrize("command", ["up", "demo"])
+def test_a_setting_that_can_never_work_ends_the_start_with_a_sentence_and_not_each_run(
+    command: str, what: dict[str, str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(demo, "up", lambda: pytest.fail("it was started"))
+    monkeypatch.setattr(demo, "run", lambda once: pytest.fail("it was started"))
+    for name, value in {"GLP1_HOME": str(tmp_path / "home"), **what}.items():
+        monkeypatch.setenv(name, value)
+    done = CliRunner().invoke(main, [command])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert says in done.stderr
+    assert not (tmp_path / "home").exists()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import psycopg
 from psycopg import sql
 
-from ..store import SESSION, StoreGone
+from ..store import SESSION, StoreGone, at_the_door
 from .chunks import Work
 
 RUNS_AT_A_TIME = 100
@@ -36,11 +36,8 @@ def connect(url: str) -> psycopg.Connection:
             connect_timeout=10,
         )
         connection.execute(SESSION)
-    except psycopg.OperationalError:
-        # The driver's text names the server and the account.
-        raise StoreGone(
-            "Dagster's database does not answer: start it with `glp1 up`, or check GLP1_DAGSTER_DATABASE_URL"
-        ) from None
+    except psycopg.OperationalError as error:
+        raise StoreGone(at_the_door(error, "Dagster's database", "GLP1_DAGSTER_DATABASE_URL")) from None
     return connection
 
 
