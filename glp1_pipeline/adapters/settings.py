@@ -8,6 +8,7 @@ import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -27,6 +28,7 @@ from glp1_pipeline.adapters.variables import (
     with_scheme,
 )
 
+PREFIX = "GLP1_"
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -42,6 +44,18 @@ class Broker:
 
 EHR_CLIENT_KEY = "ehr_client_key"
 """The secret's name."""
+
+
+class _Asked(dict[str, str]):
+    """An environment without a variable, which notes those that it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.names.add(name)
+        return default
 
 
 class EhrCredentials(TypedDict, total=False):
@@ -157,6 +171,21 @@ class Settings:
             keeps_drops=one_of(text("GLP1_KEEP_DROPS"), "GLP1_KEEP_DROPS", "yes", "no"),
             keep=keep,
         )
+
+    @classmethod
+    def refuse_misspelt(cls, env: Mapping[str, str] | None = None) -> None:
+        """A variable that is nearly one of ours would be passed over in silence, and a sandbox stand where the EHR was
+        meant. What only begins like ours may be another program's."""
+        env = os.environ if env is None else env
+        asked = _Asked()
+        cls.from_env(asked)
+        own = {name.removeprefix(PREFIX) for name in asked.names}
+        told = {name.removeprefix(PREFIX) for name in env if name.startswith(PREFIX)}
+        for name in sorted(told - own):
+            if near := get_close_matches(name, own, 1, cutoff=0.85):
+                raise SettingsError(
+                    f"{PREFIX}{name} is no setting of ours. Did you mean {PREFIX}{near[0]}? Correct it, or unset it."
+                )
 
     @property
     def secrets(self) -> Secrets:

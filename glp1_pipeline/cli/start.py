@@ -57,6 +57,7 @@ def _settings_can_work() -> None:
     from ..adapters.landing import require_driver
     from ..adapters.settings import Settings
 
+    Settings.refuse_misspelt()
     settings = Settings.from_env()
     require_driver(settings.landing_url)
     if settings.ehr_url:

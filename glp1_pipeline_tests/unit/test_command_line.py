@@ -110,6 +110,7 @@ def test_with_a_contract_that_does_not_hold_nothing_starts_and_what_is_wrong_is_
         ({"GLP1_CRM_URL": "http://crm.example.org", "GLP1_CRM_TOKEN": "x"}, "GLP1_CRM_URL must begin with https://"),
         ({"GLP1_LANDING_URL": "canary-store://x"}, "GLP1_LANDING_URL needs a driver that is not installed"),
         ({"GLP1_UI_URL": "pipeline.example.org"}, "GLP1_UI_URL must begin with https://"),
+        ({"GLP1_EHR_ULR": "https://canary"}, "GLP1_EHR_ULR is no setting of ours. Did you mean GLP1_EHR_URL?"),
     ],
 )
 @pytest.mark.parametrize("command", ["up", "demo"])
