@@ -26,6 +26,8 @@ KEY: Final = "glp1_patient_id"
 """Property that holds our id of the patient; the CRM must keep it unique."""
 CHANGE: Final = "glp1_change"
 """Property that holds the number of our last write, so that a version is known as the one that we made."""
+DELETED: Final = "deleted_in_crm"
+"""Why a contact is in conflict that somebody deleted there."""
 MERGED: Final = "merged"
 """Pipeline status of a contact whose person is told of by another one."""
 

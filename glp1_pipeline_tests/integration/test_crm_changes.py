@@ -284,6 +284,40 @@ def test_the_crm_is_looked_at_also_when_the_clock_was_set_back_since_the_last_lo
     assert not wait_for_due(world.connection, 0.0)
 
 
+def test_a_crm_whose_clock_was_ahead_and_is_set_right_is_heard_at_once_and_each_change_once(
+    world: CrmWorld, tmp_path: Path
+) -> None:
+    an_hour_ahead = round((time.time() + 3600) * 1000)
+    with CrmProcess(tmp_path, stopped_clock_ms=an_hour_ahead) as crm:
+        door = crm.door()
+        first = crm.add(email="lena@canary.example", firstname="Lena")
+        gone = crm.add(email="uma@canary.example", glp1_patient_id=new_key())
+        assert world.notice(door).changes == 2
+        crm.ask("DELETE", f"/{gone}")
+        age_sweep(world)
+        assert world.notice(door).deleted == 1
+        crm.process.terminate()
+        crm.process.wait(20)
+        crm.options = {}
+        crm.start()
+        second = crm.add(email="mila@canary.example", glp1_patient_id=new_key())
+        assert world.notice(door).changes == 1
+        crm.edit(first, firstname="Lenka")
+        assert world.notice(door).changes == 1
+        crm.ask("DELETE", f"/{second}")
+        age_sweep(world)
+        assert world.notice(door).deleted == 1
+        assert world.notice(door).changes == 0
+    assert len({event["id"] for event in world.events()}) == len(world.events())
+
+
+def age_sweep(world: CrmWorld) -> None:
+    """As if the deleted contacts had been listed an hour ago."""
+    world.connection.execute(
+        "update ops.poll_cursors set polled_at = polled_at - interval '1 hour' where kind = 'archived'"
+    )
+
+
 def given_road(world: CrmWorld, door: Crm) -> Any:
     """The test's own road, in the place of the one that settings give."""
 

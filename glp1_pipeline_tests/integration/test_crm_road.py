@@ -16,7 +16,9 @@ from click.testing import CliRunner
 
 from glp1_pipeline import cli
 from glp1_pipeline.adapters.balance import balance
+from glp1_pipeline.adapters.charts import attend_disputes
 from glp1_pipeline.adapters.crm_compare import compare_contacts
+from glp1_pipeline.adapters.outbox import conflicts
 from glp1_pipeline.adapters.refused import decide_anew
 from glp1_pipeline.adapters.settling import settle_field
 from glp1_pipeline.cli import telling
@@ -115,6 +117,39 @@ def test_what_the_crm_holds_is_compared_contact_by_contact_with_what_it_was_told
         (str(crm.door().get(second["id"], [KEY]).stamp), second["properties"][KEY]),  # type: ignore[union-attr]
     )
     assert compared() == {"contacts": 3, "equal": 1, "different": 1, "missing": 1, "unknown": 1}
+
+
+def test_who_deletes_a_contact_in_the_crm_is_asked_about_as_soon_as_it_is_heard(
+    world: CrmWorld, crm: CrmProcess
+) -> None:
+    """And not at our next change of the patient, which may never come: until then nobody could say that it is right."""
+    road, door = world.road, crm.door()
+    road.send(submission(1), submission(2))
+    world.drain(door)
+    world.notice(door)
+    gone, left = crm.contacts()
+    crm.ask("DELETE", f"/{gone['id']}")
+    world.connection.execute("update ops.poll_cursors set polled_at = polled_at - interval '1 hour'")
+    assert world.notice(door).deleted == 1
+    road.chart()
+    attend_disputes(road.connection, road.contract, road.cipher)
+    key = gone["properties"][KEY]
+    assert (world.conflict(key), world.conflict(left["properties"][KEY])) == ("deleted_in_crm", None)
+    asked = "select patient_id::text, cause from ops.tasks where code = 'resolve-edit-conflict' and status = 'open'"
+    assert [patient_id for patient_id, _ in road.rows(asked)] == [key]
+    compared = compare_contacts(world.connection, door, road.contract, road.cipher)
+    assert (compared.holds, compared.missing, compared.edited_there) == (True, 0, 1)
+    world.decide(key, "theirs")
+    attend_disputes(road.connection, road.contract, road.cipher)
+    assert road.rows(asked) == []
+    world.connection.execute("update ops.poll_cursors set polled_at = polled_at - interval '1 hour'")
+    assert world.notice(door).deleted == 0
+    assert [one.decision for one in conflicts(world.connection, "crm", key)] == ["theirs"]
+    world.decide(key, "ours")
+    road.replay()
+    world.drain(door)
+    assert len(crm.contacts()) == 2
+    assert world.conflict(key) is None
 
 
 def test_a_phone_changed_in_the_crm_reaches_the_chart_and_does_not_come_back(world: CrmWorld, crm: CrmProcess) -> None:

@@ -16,7 +16,17 @@ import orjson
 from psycopg import Connection
 
 from glp1_pipeline.domain.contract import Contract
-from glp1_pipeline.domain.crm import CHANGE, COPY, KEY, Contact, event_of, heard_properties, is_known, is_our_write
+from glp1_pipeline.domain.crm import (
+    CHANGE,
+    COPY,
+    DELETED,
+    KEY,
+    Contact,
+    event_of,
+    heard_properties,
+    is_known,
+    is_our_write,
+)
 from glp1_pipeline.domain.events import as_record
 
 from .contacts import Crm
@@ -49,7 +59,7 @@ def notice(connection: Connection[Any], crm: Crm, contract: Contract, append: Ap
     try:
         _notice_changed(connection, crm, contract, append, target, noticed)
         if is_sweep_due(connection):
-            _notice_archived(connection, crm, contract, append, noticed)
+            _notice_archived(connection, crm, contract, append, target, noticed)
     finally:
         connection.execute("select pg_advisory_unlock(hashtextextended('crm changes', 0))")
     return noticed
@@ -68,7 +78,7 @@ def has_news(connection: Connection[Any], crm: Crm, contract: Contract, target: 
     try:
         _notice_changed(connection, crm, contract, stop, target, found)
         if is_sweep_due(connection):
-            _notice_archived(connection, crm, contract, stop, found)
+            _notice_archived(connection, crm, contract, stop, target, found)
     except _News:
         return True
     finally:
@@ -109,9 +119,15 @@ def _notice_changed(
 
 
 def _notice_archived(
-    connection: Connection[Any], crm: Crm, contract: Contract, append: Append, noticed: Noticed
+    connection: Connection[Any], crm: Crm, contract: Contract, append: Append, target: str, noticed: Noticed
 ) -> None:
     """Contacts that were deleted. Those deleted before we ever looked are news only where they carry our key."""
+    gone: list[Contact] = []
+
+    def append_and_ask(news: list[bytes]) -> None:
+        append(news)
+        _ask_about(connection, target, gone)
+
     cursor = read_cursor(connection, ARCHIVED)
     is_first, start = cursor.since is None, cursor.start()
     for page in crm.archived({KEY}):
@@ -125,8 +141,26 @@ def _notice_archived(
         noticed.contacts += len(gone)
         noticed.changes += len(news)
         noticed.deleted += len(news)
-        move_cursor(connection, cursor, news, append)
+        move_cursor(connection, cursor, news, append_and_ask)
     move_cursor(connection, cursor, [], append, is_over=True)
+
+
+def _ask_about(connection: Connection[Any], target: str, gone: Iterable[Contact]) -> None:
+    """A contact that we told and somebody deleted is in conflict from now on, and not from our next change: until then
+    `glp1 reconcile` would miss it, and nobody be asked."""
+    places = [(key, there.contact_id) for there in gone if (key := as_record(there.properties.get(KEY)))]
+    keys, ids = [key for key, _ in places], [contact_id for _, contact_id in places]
+    connection.execute(  # whoever holds the lane's row may change its copy
+        "select 1 from ops.lanes where target = %s and patient_id = any(%s::uuid[]) order by patient_id for update",
+        (target, keys),
+    )
+    connection.execute(
+        "update ops.copies c set conflicts = c.conflicts"
+        "  || jsonb_build_object(%(copy)s::text, jsonb_build_object('reason', %(reason)s::text, 'since', now()))"
+        " from unnest(%(keys)s::uuid[], %(ids)s::text[]) as u(p, id) where c.target = %(target)s and c.patient_id = u.p"
+        " and c.remote -> %(copy)s ->> 0 = u.id and c.conflicts -> %(copy)s ->> 'reason' is distinct from %(reason)s",
+        {"copy": COPY, "reason": DELETED, "keys": keys, "ids": ids, "target": target},
+    )
 
 
 # ---- our own writes

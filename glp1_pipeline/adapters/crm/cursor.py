@@ -1,6 +1,8 @@
 """How far the CRM was read, and when it is time to look again: rows of ops.poll_cursors.
 
-The cursor is the instant of the last change read, by the CRM's own clock. Not here: reading the CRM (`changes`).
+The cursor is the instant of the last change read, by the CRM's own clock, and never past ours (the database's): a CRM
+whose clock was ahead and is set right stamps new changes earlier than old ones. Two clocks apart cost reading twice,
+never a change. Not here: reading the CRM (`changes`).
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ class Cursor:
         showed, which is in order: by anything later it would pass over what is still to come."""
         state = now or there
         self.seen[there.contact_id] = [state.stamp, round(state.changed_at.timestamp() * 1000)]
-        self.since = max(self.since or BEGINNING, there.changed_at)
+        self.since = max(self.since or BEGINNING, min(there.changed_at, self.began_at))
 
     def start(self) -> datetime:
         return BEGINNING if self.since is None else self.since - OVERLAP
@@ -80,7 +82,8 @@ def read_cursor(connection: Connection[Any], kind: str) -> Cursor:
         "select since, seen from ops.poll_cursors where system = %s and kind = %s", (SYSTEM, kind)
     ).fetchone()
     (now,) = row_of(connection, "select clock_timestamp()")
-    return Cursor(kind, row[0] if row else None, dict(row[1]) if row else {}, now)
+    since, seen = row or (None, {})
+    return Cursor(kind, since and min(since, now), dict(seen), now)
 
 
 def move_cursor(

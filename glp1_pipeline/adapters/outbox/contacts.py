@@ -20,6 +20,7 @@ from glp1_pipeline.domain.contract import Contract
 from glp1_pipeline.domain.crm import (
     CHANGE,
     COPY,
+    DELETED,
     KEY,
     Contact,
     difference,
@@ -114,7 +115,7 @@ class ContactCarrier(Carrier):
         there = self._find(way)
         if there is None:
             if way.known is not None and COPY not in way.one.decided("ours"):
-                way.tried.conflicts = {COPY: "deleted_in_crm"}
+                way.tried.conflicts = {COPY: DELETED}
                 way.tried.http_status = 404
                 return
             way.known = None
