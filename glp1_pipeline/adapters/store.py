@@ -15,6 +15,7 @@ from typing import Any, LiteralString, cast
 import psycopg
 from psycopg import sql
 from psycopg.abc import Buffer
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from psycopg.types.array import ListDumper
 
@@ -130,10 +131,15 @@ SESSION: LiteralString = (
 the driver reads no other spelling of times, and whoever got a lock sees what its last holder wrote."""
 
 
+LINE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+"""A silent line is given up within a minute, unless the address says otherwise: the system waits for hours."""
+
+
 def connect(url: str, name: str) -> Store:
     """In autocommit: every piece of work opens its own transaction. StoreGone where no server answers."""
     try:
-        store = Store.connect(url, autocommit=True, application_name=name, connect_timeout=10)
+        told = {**LINE, **conninfo_to_dict(url)}
+        store = Store.connect(**told, autocommit=True, application_name=name, connect_timeout=10)
         store.execute(SESSION)
     except psycopg.OperationalError as error:
         raise StoreGone(at_the_door(error)) from None

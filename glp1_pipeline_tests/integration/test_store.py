@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -56,6 +58,16 @@ def test_times_are_read_in_utc_whatever_the_shell_says(url: str, monkeypatch: py
         row = connection.execute("select %s::timestamptz, '2026-11-28'::date::timestamptz", (NOON,)).fetchone()
     assert row is not None
     assert [at.isoformat() for at in row] == [NOON.isoformat(), "2026-11-28T00:00:00+00:00"]
+
+
+@pytest.mark.parametrize(("more", "seconds"), [("", 30), ("&keepalives_idle=7", 7)])
+def test_a_line_that_falls_silent_is_given_up_within_a_minute_unless_its_address_says_otherwise(
+    url: str, more: str, seconds: int
+):
+    with connect(url + more, "test") as connection, socket.socket(fileno=os.dup(connection.fileno())) as line:
+        assert line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == seconds
+        assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
 
 
 def test_a_database_that_writes_days_and_lengths_its_own_way_charts_and_is_backed_up_as_any_other(
