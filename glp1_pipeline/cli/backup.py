@@ -145,6 +145,8 @@ def unknown(since: datetime | None, as_json: bool) -> None:
 
     Right after a restore that is what was told after the backup. What comes from the archive and from senders again is
     decided again and found there. What is left then: a person looks at it; it is read in as an edit made in the EHR.
+
+    Of types that carry no identifier of ours (QuestionnaireResponse, Provenance, AuditEvent) nothing is told.
     """
     from datetime import UTC
 
