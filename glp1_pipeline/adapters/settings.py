@@ -129,6 +129,11 @@ class Settings:
         if bool(crm_url) != bool(crm_token):
             raise SettingsError("GLP1_CRM_URL and GLP1_CRM_TOKEN go together: set both, or neither for the sandbox.")
         broker_url, result_url = text("GLP1_BROKER_URL"), text("GLP1_BROKER_RESULT_URL")
+        if broker_url and not broker_url.startswith(("redis://", "rediss://", "amqp://", "amqps://")):
+            raise SettingsError(
+                "GLP1_BROKER_URL must begin with redis:// or amqp:// (with TLS rediss:// or amqps://); leave it out for"
+                " a folder on this machine."
+            )
         if (result_url or "").startswith("rpc:"):
             raise SettingsError(
                 "GLP1_BROKER_RESULT_URL=rpc:// tells how a run stands to its sender alone: Dagster would end"

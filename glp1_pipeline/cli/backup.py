@@ -82,7 +82,7 @@ def check(file: Path, is_restored: bool, as_json: bool) -> None:
                 "this server is not the embedded one: make an empty database there, and `glp1 backup restore` into it"
                 " with GLP1_DATABASE_URL"
             )
-        with _database(), _scratch(road.settings) as url:
+        with _database(is_made=True), _scratch(road.settings) as url:
             backups.restore(url, road.cipher, file, programs, _progress())
         return found | {"restored": True}
 
@@ -107,7 +107,7 @@ def restore(file: Path, actor: str, reason: str, as_json: bool) -> None:
     def work() -> dict[str, Any]:
         road = open_road()
         note(road.settings.home / "secrets" / KEYS, "restored", "database", actor, reason)
-        with _database() as url:
+        with _database(is_made=True) as url:
             point = backups.restore(url, road.cipher, file, backups.Programs.of(road.settings), _progress())
             with connect(road.settings, "glp1 backup") as connection:
                 left = len(backups.unknown_drops(connection, road.settings.home / "archive"))
@@ -128,8 +128,8 @@ def take_again(as_json: bool) -> None:
 
     def work() -> int:
         road = open_road()
-        road.settings.make_home()  # after a restore on a new machine nothing was started here yet
         with _database(), road.connect("glp1 backup") as connection:
+            road.settings.make_home()  # after a restore on a new machine nothing was started here yet
             return drop(road.cipher, road.landing, unknown_drops(connection, road.settings.home / "archive"))
 
     n = told(_sentence(work))
@@ -145,6 +145,8 @@ def unknown(since: datetime | None, as_json: bool) -> None:
 
     Right after a restore that is what was told after the backup. What comes from the archive and from senders again is
     decided again and found there. What is left then: a person looks at it; it is read in as an edit made in the EHR.
+
+    Of types that carry no identifier of ours (QuestionnaireResponse, Provenance, AuditEvent) nothing is told.
     """
     from datetime import UTC
 
@@ -171,8 +173,9 @@ def unknown(since: datetime | None, as_json: bool) -> None:
 
 
 @contextmanager
-def _database() -> Iterator[str]:
-    """The address of our database; the embedded server is started for the time where it is not running."""
+def _database(is_made: bool = False) -> Iterator[str]:
+    """The address of our database; the embedded server is started for the time where it is not running. `is_made`: a
+    new one where there is none yet. Else that is a fault: mostly GLP1_HOME names another folder than was meant."""
     import psycopg
 
     from ..adapters.postgres import EmbeddedPostgres
@@ -181,6 +184,8 @@ def _database() -> Iterator[str]:
     if settings.database_url:
         yield settings.store_url()
         return
+    if not is_made:
+        settings.store_url()
     try:
         psycopg.connect(settings.store_url(), connect_timeout=5).close()
     except (psycopg.OperationalError, ConnectionError, RuntimeError):  # none yet, or not running

@@ -60,6 +60,9 @@ def plan(writes, runs, since, until, versions, patients, targets, as_json: bool)
     forbidden           by contracts/writes.yaml, which says why: left
     """
 
+    if not (writes or runs or since or until or versions or patients):
+        raise click.UsageError("say what to take back: --write N, --run ID, --since WHEN, --contract V or --patient ID")
+
     def work() -> dict[str, Any]:
         from ..adapters import rollback as plans
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from .telling import AS_JSON, question, show_or_json, told, when
+from .telling import AS_JSON, open_road, question, show_or_json, told, when
 
 
 @click.command(short_help="open tasks: of whom, since when, until when, whose")
@@ -24,6 +24,10 @@ def tasks(queue: str | None, overdue: bool, limit: int, as_json: bool) -> None:
     from ..adapters import open_tasks
 
     found, in_all = told(lambda: question(lambda connection: open_tasks.listed(connection, queue, overdue, limit)))
+    if queue and not in_all:
+        known = told(lambda: {kind.queue for kind in open_road().contract.tasks.values()})
+        if queue not in known:  # a misspelled one must not look like one without work: somebody waits to be called
+            raise click.UsageError(f"no queue has this name; there are {', '.join(sorted(known))}")
 
     def show() -> None:
         for one in found:

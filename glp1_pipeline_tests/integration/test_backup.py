@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -388,6 +389,18 @@ def test_by_the_command_line_a_lost_server_is_put_back_with_what_came_after_the_
     assert len(list(archive.iterdir())) == 2
     assert point["balance"]["received"] == 1
     server.remove()
+
+
+@pytest.mark.parametrize("asked", [("make", "b"), ("unknown",), ("take-again",)])
+def test_in_a_home_without_a_database_no_new_one_is_made_to_be_backed_up_or_asked(asked, tmp_path, monkeypatch):
+    monkeypatch.setenv("GLP1_HOME", str(tmp_path / "misspelled"))
+    for name in ("GLP1_DATABASE_URL", "GLP1_DAGSTER_DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(commands.backup, list(asked))
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert re.search("^Error: There is no database yet in .*misspelled", done.stderr)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_landing_and_archive_need_no_database_to_be_put_back(road, tmp_path):

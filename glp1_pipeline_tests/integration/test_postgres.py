@@ -373,6 +373,7 @@ def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:
         ({"GLP1_DATABASE_URL": "postgresql://h/d"}, "GLP1_DAGSTER_DATABASE_URL is not"),
         ({"GLP1_DAGSTER_DATABASE_URL": "postgresql://h/d"}, "GLP1_DATABASE_URL is not"),
         ({"GLP1_DATABASE_URL": "mysql://h/d", "GLP1_DAGSTER_DATABASE_URL": "mysql://h/d"}, "begin with postgresql"),
+        ({"GLP1_BROKER_URL": "rpc://"}, "GLP1_BROKER_URL must begin with redis:// or amqp://"),
         ({"GLP1_BROKER_URL": "amqp://h", "GLP1_BROKER_RESULT_URL": "rpc://"}, "GLP1_BROKER_RESULT_URL"),
         ({"GLP1_UI_PORT": "eighty"}, "whole number"),
     ],

@@ -84,7 +84,10 @@ def test_the_work_of_a_queue_is_listed_by_what_is_due_first_with_whose_it_is_and
     assert "OVERDUE, due 2 h ago" in told
     assert f"patient {urgent[0]['patient_id']}  {urgent[0]['owner']}" in told
     assert f"and {found['in_all'] - 1} more" in told
-    assert "no open task is so" in CliRunner().invoke(main, ["tasks", "--queue", "no-such"]).output
+    assert "no open task is so" in CliRunner().invoke(main, ["tasks", "--queue", "pharmacy"]).output
+    misspelled = CliRunner().invoke(main, ["tasks", "--queue", "oncall"])
+    assert misspelled.exit_code == 2, "a misspelled name must not look like a queue without work"
+    assert "on-call, " in misspelled.stderr
 
 
 @pytest.mark.parametrize("listed", [("events", "--status", "charted"), ("mapping", "unmapped")])

@@ -82,7 +82,8 @@ def test_the_command_plans_shows_is_approved_applies_and_releases(told: Told):
     assert ask("release", plan, *BY)["released"] == done["held"]
     assert "nothing to stop" in ask("stop", plan, code=1)
     assert "no plan has this id" in ask("show", str(uuid.uuid4()), code=1)
-    assert "say what to take back" in ask("plan", code=1)
+    assert "say what to take back: --write" in ask("plan", code=2)
+    assert "say what to take back: --write" in ask("plan", "--target", "ehr", code=2)
     assert "no patient" in ask("plan", "--patient", "nobody", code=1)
     for command in ("list", "show", "stop"):
         text = CliRunner().invoke(main, ["rollback", command, *([] if command == "list" else [plan])]).output
