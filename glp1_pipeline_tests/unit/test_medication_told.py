@@ -53,6 +53,39 @@ def handed_over(status: str, version: str = "1") -> dict[str, Any]:
     return resource(content, 3, version)
 
 
+def ingredient(name: str, mg_per_ml: float) -> dict[str, Any]:
+    strength = {"numerator": {"value": mg_per_ml, "code": "mg"}, "denominator": {"value": 1, "code": "mL"}}
+    return {"itemCodeableConcept": {"text": name} if name else {}, "strength": strength}
+
+
+def compounded(mg: float, ml: float, *ingredients: dict[str, Any]) -> list[str]:
+    """What a person is shown of a first order of a compounded product in the EHR."""
+    dose = [{"doseQuantity": {"value": value, "unit": unit}} for value, unit in ((mg, "mg"), (ml, "mL"))]
+    product = {"coding": [{"system": "urn:glp1-pipeline:code:product", "code": "comp_sema"}]}
+    inside = {"resourceType": "Medication", "id": "vial", "code": product, "ingredient": [*ingredients]}
+    own = {"contained": [inside], "medicationReference": {"reference": "#vial"}}
+    order = request(mg, dosageInstruction=[{"doseAndRate": dose}], **own)
+    order.pop("medicationCodeableConcept")
+    return shown(course(resource(order, 0), family="comp_sema"))
+
+
+SEMAGLUTIDE, ADDITIVE = ingredient("Semaglutide", 2.5), ingredient("cyanocobalamin", 0.5)
+
+
+@pytest.mark.parametrize("ingredients", [(SEMAGLUTIDE, ADDITIVE), (ADDITIVE, SEMAGLUTIDE), (ingredient("", 2.5),)])
+def test_a_compounded_dose_agrees_by_the_strength_of_its_glp1_wherever_an_additive_stands(ingredients: tuple[Any, ...]):
+    assert compounded(0.25, 0.1, *ingredients) == []
+    assert compounded(0.25, 0.5, *ingredients) == ["compounded_dose_disagrees"]  # it holds 1.25 mg
+    assert compounded(0.25, 1, *ingredients) == ["compounded_dose_tenfold"]
+
+
+@pytest.mark.parametrize(
+    "ingredients", [(ingredient("", 2.5), ADDITIVE), (SEMAGLUTIDE, ingredient("tirzepatide", 10)), ()]
+)
+def test_a_compounded_dose_whose_strength_nobody_can_tell_among_several_is_incomplete(ingredients: tuple[Any, ...]):
+    assert compounded(0.25, 0.1, *ingredients) == ["compounded_dose_incomplete"]
+
+
 def test_what_a_pharmacy_still_prepares_or_calls_off_is_no_supply():
     order = ordered(0, 0.25)
     assert course(order, handed_over("completed")).runs_out_at is not None

@@ -51,7 +51,8 @@ def told(contract: Contract, change: Change) -> Fact | None:
     if kind is None and not (change.system == "ehr" and change.kind in RESOURCES):
         return None
     if isinstance(resource, Mapping):
-        raw = of_resource(resource, f"{resource.get('resourceType')}/{text(resource, 'id') or change.remote_id}")
+        ref = f"{resource.get('resourceType')}/{text(resource, 'id') or change.remote_id}"
+        raw = of_resource(contract.medication, resource, ref)
         if raw is None:
             return None
         if kind is not None:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..fhir.elements import CODE_SYSTEM, RESOURCE_SYSTEM, RXNORM
+from ..flags.medicines import GLP1, medicine_names
+from ..medication_model import MedicationRules
 from .doses import Amount, Named
 from .facts import Kind
 from .raw import Raw, number, part, text
@@ -22,7 +24,7 @@ _PLANS, _ORDERS = ("plan", "proposal"), ("order", "original-order", "instance-or
 _DAYS = {"d": 1, "day": 1, "days": 1, "wk": 7, "week": 7, "weeks": 7}
 
 
-def of_resource(resource: Mapping[str, Any], ref: str) -> Raw | None:
+def of_resource(rules: MedicationRules, resource: Mapping[str, Any], ref: str) -> Raw | None:
     """None where it is no order, statement or hand-over of anybody's but ours."""
     kind = _kind(resource)
     if kind is None or is_ours(resource):
@@ -37,7 +39,7 @@ def of_resource(resource: Mapping[str, Any], ref: str) -> Raw | None:
         at=_first(resource, _TIMES[kind]),
         shipped_at=resource.get("whenPrepared") if kind == "dispensed" else None,
         named=_named(medicine),
-        amount=_amount(dosages, medicine),
+        amount=_amount(rules, dosages, medicine),
         status=str(resource.get("status", "")),
         days=_days(part(resource, "daysSupply")) or _days(part(supply, "expectedSupplyDuration")),
         refills=supply.get("numberOfRepeatsAllowed"),
@@ -99,8 +101,8 @@ def _named(medicine: Mapping[str, Any]) -> Named:
     )
 
 
-def _amount(dosages: list[Mapping[str, Any]], medicine: Mapping[str, Any]) -> Amount:
-    """Doses by their unit, and the concentration that the medicine's only ingredient names."""
+def _amount(rules: MedicationRules, dosages: list[Mapping[str, Any]], medicine: Mapping[str, Any]) -> Amount:
+    """Doses by their unit, and the concentration of what is dosed."""
     found: dict[str, float | None] = {}
     for dosage in dosages[:1]:
         for rate in _objects(dosage.get("doseAndRate")):
@@ -109,15 +111,31 @@ def _amount(dosages: list[Mapping[str, Any]], medicine: Mapping[str, Any]) -> Am
             name = {"mg": "mg", "ml": "ml", "[iu]": "units", "unit": "units", "units": "units"}.get(unit)
             if name:
                 found.setdefault(name, number(quantity.get("value")))
-    ingredients = _objects(medicine.get("ingredient"))
-    if ingredients:
-        strength = part(ingredients[0], "strength")
+    dosed = _dosed(rules, _objects(medicine.get("ingredient")))
+    if dosed is not None:
+        strength = part(dosed, "strength")
         above, below = part(strength, "numerator"), part(strength, "denominator")
         mass, volume = number(above.get("value")), number(below.get("value"))
         units = [(text(q, "code") or text(q, "unit")).lower() for q in (above, below)]
         if mass and volume and units == ["mg", "ml"]:
             found["mg_per_ml"] = mass / volume
     return Amount(**found)
+
+
+def _dosed(rules: MedicationRules, ingredients: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The ingredient that the dose is one of: the only one, else the only GLP-1. A compounded vial may hold vitamin B12
+    besides: read by its strength, a dose five times too high would agree with itself."""
+    if len(ingredients) == 1:
+        return ingredients[0]
+    own = [one for one in ingredients if _is_glp1(rules, one)]
+    return own[0] if len(own) == 1 else None
+
+
+def _is_glp1(rules: MedicationRules, ingredient: Mapping[str, Any]) -> bool:
+    named = _named({"code": ingredient.get("itemCodeableConcept")})
+    shown = text(part(ingredient, "itemReference"), "display")
+    rows = [{"name": f"{named.text} {shown}"}, *({"rxnorm": code} for code in named.rxcuis)]
+    return GLP1 in medicine_names(rules).groups_in(rows)
 
 
 def _days(quantity: Mapping[str, Any]) -> float | None:
