@@ -12,7 +12,7 @@ from glp1_pipeline.domain.medication import Course, Fact, fold, told
 from glp1_pipeline_tests.one_patient import Patient
 from glp1_pipeline_tests.refills import checkin, day, intake
 from glp1_pipeline_tests.sample_inputs import contract
-from glp1_pipeline_tests.treatments import at, dispensed, let_through, message, ordered, resource, said, taken
+from glp1_pipeline_tests.treatments import BEGAN, at, dispensed, let_through, message, ordered, resource, said, taken
 
 CONTRACT = contract()
 RULES = CONTRACT.medication
@@ -436,6 +436,23 @@ def test_of_the_doses_told_and_those_since_the_last_one_the_larger_number_counts
     assert (shown(found), found.gap and found.gap[1]) == (["restart_after_gap"], 6)
     assert shown(checked(*MORE, checkin(73, doses_missed=3, last_dose_on=day(70)))) == ["restart_after_gap"]
     assert shown(checked(*MORE, checkin(73, doses_missed=1, last_dose_on=day(64)))) == []
+
+
+@pytest.mark.parametrize(
+    ("zone", "hour", "missed"),
+    [
+        ("America/Chicago", 20, 2), ("America/Chicago", 26.5, 2), ("America/Chicago", 30, 3),
+        ("Pacific/Guam", 10, 2), ("Pacific/Guam", 15, 3),
+    ],
+)  # fmt: skip
+def test_doses_are_missed_by_the_days_of_where_the_patient_lives(zone: str, hour: float, missed: int):
+    """Twenty days after the last dose two of a week are missed, and on the next day three: then one begins again."""
+    midnight = 80 - BEGAN.hour / 24
+    told_of = checkin(midnight + hour / 24, doses_missed=0, last_dose_on=day(60))
+    told_of["data"]["time_zone"] = zone
+    found = checked(*MORE, told_of)
+    assert found.gap == (None if missed == 2 else (found.gap and found.gap[0], 3))
+    assert shown(found) == ([] if missed == 2 else ["restart_after_gap"])
 
 
 def test_who_never_took_a_dose_of_ours_is_shown_by_a_last_dose_before_the_first_order_or_by_none():

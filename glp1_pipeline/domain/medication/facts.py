@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Final, Literal
 
 Kind = Literal[
@@ -58,6 +58,8 @@ class Fact:
     """Product key that the order takes the place of."""
     missed: int | None = None
     """Doses missed, as told."""
+    told_on: date | None = None
+    """Of a check-in: the day where the patient lives, where that is another than the one of UTC."""
     held: str = ""
     """Name of a finding: why it cannot be used."""
     rules: tuple[str, ...] = ()
@@ -78,10 +80,14 @@ class Fact:
         told = {name: value for name, value in asdict(self).items() if value != usual[name]}
         told.pop("event_id", None)
         told.pop("source", None)
+        if self.told_on is not None:
+            told["told_on"] = self.told_on.isoformat()
         return told | {"at": self.at.isoformat(), "seen_at": self.seen_at.isoformat()}
 
     @classmethod
     def from_doc(cls, doc: Mapping[str, Any], event_id: str, source: str) -> Fact:
         times = {name: datetime.fromisoformat(doc[name]).astimezone(UTC) for name in ("at", "seen_at")}
-        named = {"rules": tuple(doc["rules"])} if "rules" in doc else {}
+        named: dict[str, Any] = {"rules": tuple(doc["rules"])} if "rules" in doc else {}
+        if "told_on" in doc:
+            named["told_on"] = date.fromisoformat(doc["told_on"])
         return cls(**{**doc, **times, **named, "event_id": event_id, "source": source})

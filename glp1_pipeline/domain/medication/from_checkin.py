@@ -25,7 +25,8 @@ def fact_of(report: Reported) -> Fact | None:
     if report.is_draft:
         return None
     zone = zone_named(report.time_zone)
-    today = said.date() if zone is None else max(said.date(), said.astimezone(zone).date())
-    if at is None or at.date() > today:
-        return None if told is None else Fact("counted", said, said, report.event_id, "portal", missed=told)
-    return Fact("taken", min(at, said), said, report.event_id, "portal", missed=told)
+    told_on = said.date() if zone is None else said.astimezone(zone).date()
+    on = None if told_on == said.date() else told_on
+    if at is None or at.date() > max(said.date(), told_on):
+        return None if told is None else Fact("counted", said, said, report.event_id, "portal", missed=told, told_on=on)
+    return Fact("taken", min(at, said), said, report.event_id, "portal", missed=told, told_on=on)

@@ -87,7 +87,7 @@ def missed_as_told(family: Family, course: Course, fact: Fact, is_checkin: bool)
         return told
     if course.answered_at is not None:
         due = max(due, course.answered_at)
-    gap = (fact.at.date() - due.date()).days
+    gap = ((fact.told_on or fact.at.date()) - due.date()).days
     if family.interval_days == 1 and last is not None and gap <= 0:
         return 0
     return max(told, gap // interval + 1 if gap > 0 else 0)
