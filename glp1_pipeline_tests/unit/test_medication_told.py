@@ -113,6 +113,17 @@ def test_a_hand_over_that_pharmacy_and_ehr_both_tell_is_one_supply_in_any_order(
     assert len(course(ordered(0, 0.25), ehr, dispensed(5, 0.25)).supplies) == 2
 
 
+@pytest.mark.parametrize(("sent_on", "supplies"), [(-1, 1), (0, 1), (2, 1), (3, 1), (-5, 2), (5, 2)])
+def test_a_parcel_is_one_supply_with_the_day_that_the_ehr_tells_it_was_handed_over(sent_on: int, supplies: int):
+    parcel = dispensed(sent_on, 0.25, shipped_at=at(sent_on))
+    del parcel["data"]["when_handed_over"]
+    heard = [ordered(-6, 0.25), parcel, handed_over("completed")]
+    for order in (heard, heard[::-1]):
+        found = course(*order)
+        assert len(found.supplies) == supplies
+        assert supplies == 2 or [days_until_out(found), found.supplies[0].fact.source] == [3 + 28, "pharmacy"]
+
+
 def test_packs_of_one_day_add_up_and_of_a_supply_before_two_weeks_at_most():
     assert round(days_until_out(course(*START, dispensed(3.01, 0.25, "second")))) == 3 + 56
     assert round(days_until_out(course(*START, dispensed(10, 0.25, "early")))) == 10 + 14 + 28

@@ -56,6 +56,8 @@ class Fact:
     """The provider says that this is the dose to keep."""
     replaces: str = ""
     """Product key that the order takes the place of."""
+    is_estimated: bool = False
+    """Of a hand-over: `at` is worked out from the shipment, since nobody told it."""
     missed: int | None = None
     """Doses missed, as told."""
     told_on: date | None = None

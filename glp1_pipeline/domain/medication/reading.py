@@ -105,12 +105,12 @@ def _fact(rules: MedicationRules, raw: Raw, change: Change) -> Fact | None:
         return None  # another medicine of the chart's; a message of ours that names none is shown to people
     held = "" if raw.kind == "lost" else dose.held
     seen = change.seen_at.astimezone(UTC)
-    at = seen
+    at, is_estimated = seen, False
     if raw.at is not None:
         at = instant(raw.at) or seen
         held = held or ("" if instant(raw.at) else "time_unreadable")
     elif raw.shipped_at is not None and (shipped := instant(raw.shipped_at)):
-        at = shipped + timedelta(days=rules.shipped_after_days)
+        at, is_estimated = shipped + timedelta(days=rules.shipped_after_days), True
     if raw.kind in PAST and at > seen + A_DAY and raw.at is not None:
         at, held = seen, held or "time_unreadable"
     return Fact(
@@ -130,6 +130,7 @@ def _fact(rules: MedicationRules, raw: Raw, change: Change) -> Fact | None:
         order_ref=raw.order_ref[:255],
         keeps_dose=raw.keeps_dose,
         replaces=raw.replaces if raw.replaces in rules.products else "",
+        is_estimated=is_estimated,
         missed=raw.missed if isinstance(raw.missed, int) and 0 <= raw.missed < 1000 else None,
         source=SPEAKERS.get(change.system, change.system),
         held=held,

@@ -38,7 +38,7 @@ def moments(rules: MedicationRules, facts: Iterable[Fact]) -> tuple[list[Fact], 
                 found.append(replace(fact, kind="counted", at=max(fact.at, fact.seen_at)))
     for group in groups.values():
         found += _of_one(sorted(group, key=lambda f: (f.seen_at, f.event_id)))
-    found, ends = _each_once(found), dict[str, datetime]()
+    found, ends = _each_once(rules, found), dict[str, datetime]()
     for fact in found:
         if fact.kind == fact.status == "stopped":
             ends[fact.ref] = min(fact.at, ends.get(fact.ref, fact.at))
@@ -46,26 +46,31 @@ def moments(rules: MedicationRules, facts: Iterable[Fact]) -> tuple[list[Fact], 
     return sorted(stands, key=lambda fact: fact.order), ends
 
 
-def _each_once(found: list[Fact]) -> list[Fact]:
+def _each_once(rules: MedicationRules, found: list[Fact]) -> list[Fact]:
     """One hand-over that the pharmacy and the EHR both tell is one, in the pharmacy's words; what it left out the other
-    may add. Two that one source tells are two."""
+    may add, and when it was, where the pharmacy only shipped it. Two that one source tells are two."""
     told = sorted((f for f in found if f.kind == "dispensed"), key=lambda f: (f.source != "pharmacy", f.order))
     kept: list[Fact] = []
     twins: set[int] = set()
     for fact in told:
-        near = [n for n, one in enumerate(kept) if n not in twins and _is_one_hand_over(one, fact)]
+        near = [n for n, one in enumerate(kept) if n not in twins and _is_one_hand_over(rules, one, fact)]
         if not near:
             kept.append(fact)
             continue
         first = min(near, key=lambda n: (abs(kept[n].at - fact.at), kept[n].order))
         twins.add(first)
         lacking = {name: getattr(fact, name) for name in ADDED if getattr(kept[first], name) in (None, "")}
+        if kept[first].is_estimated and not fact.is_estimated:
+            lacking |= {"at": fact.at, "is_estimated": False}
         kept[first] = replace(kept[first], **lacking)
     return [fact for fact in found if fact.kind != "dispensed"] + kept
 
 
-def _is_one_hand_over(one: Fact, other: Fact) -> bool:
-    if one.source == other.source or one.held or other.held or abs(one.at - other.at) > SAME_VISIT:
+def _is_one_hand_over(rules: MedicationRules, one: Fact, other: Fact) -> bool:
+    near = SAME_VISIT
+    if one.is_estimated or other.is_estimated:  # a parcel may be there at once, or take twice as long
+        near += timedelta(days=rules.shipped_after_days)
+    if one.source == other.source or one.held or other.held or abs(one.at - other.at) > near:
         return False
     if one.product != other.product or (one.unit == other.unit and _differ(one.quantity, other.quantity)):
         return False
