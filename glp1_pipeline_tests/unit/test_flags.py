@@ -11,6 +11,7 @@ import pytest
 from glp1_pipeline.domain import flags
 from glp1_pipeline.domain.chart import Chart, Reported, Value, resolve
 from glp1_pipeline.domain.flags.checkins import weights
+from glp1_pipeline.domain.flags.medicines import medicine_names
 from glp1_pipeline_tests.sample_inputs import contract
 
 CONTRACT = contract()
@@ -369,3 +370,15 @@ def test_a_weight_without_its_day_is_of_the_day_on_which_it_was_told_at_home() -
         assert weights(told) == [(date(2026, 11, 1), 100.0)]
         nowhere = resolve(CONTRACT, "p1", [report(values=weighed, authored_at=at, received_at=at, time_zone="")])
         assert weights(nowhere) == [(date(2026, 11, 2), 100.0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "groups"),
+    [
+        ("Semaglutida 0.5 mg", {"glp1", "semaglutide"}), ("Ozempik", {"glp1", "semaglutide"}),
+        ("Suliqua", {"glp1", "lixisenatide", "insulin"}), ("insulina NPH", {"insulin"}), ("Prograf", {"narrow_index"}),
+        ("Kaletra", {"cyp3a4"}), ("Daonil 5", {"sulfonylurea"}), ("levotiroxina", {"levothyroxine"}), ("Janumet", set()),
+    ],
+)  # fmt: skip
+def test_a_medicine_is_of_its_group_by_names_of_other_countries_and_by_its_brands(name: str, groups: set[str]):
+    assert medicine_names(CONTRACT.medication).groups_in([{"name": name}]) == groups
