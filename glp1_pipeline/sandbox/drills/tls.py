@@ -147,7 +147,19 @@ def _certificate(
         .not_valid_before(now - 3 * LATER)
         .not_valid_after(now + valid_for)
         .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
+        # Python 3.13 believes no chain that leaves these out (RFC 5280).
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+        .add_extension(_usage(is_authority), critical=True)
     )
     if not is_authority:
         made = made.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(name))]), critical=False)
     return made.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def _usage(is_authority: bool) -> x509.KeyUsage:
+    """An authority signs certificates, a server its handshake."""
+    return x509.KeyUsage(
+        digital_signature=not is_authority, key_cert_sign=is_authority, crl_sign=False, content_commitment=False,
+        key_encipherment=False, data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
