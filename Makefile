@@ -1,5 +1,5 @@
 # GNU make and a POSIX shell. Each target sets up what it needs; a second time that takes a moment.
-PYTHON ?= $(shell command -v python3 || command -v python3.11 || command -v python3.12 || command -v python3.13)
+PYTHON ?= $(shell command -v python3 || command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3.14)
 BIN := .venv/bin
 # Some environments forbid the compiled files that halve the start of each process.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME VIRTUAL_ENV

@@ -114,7 +114,8 @@ def make(wanted):
     lock = os.path.join(ROOT, "requirements", "%s.txt" % wanted)
     uv = [os.path.join(VENV, "bin", "uv"), "pip", "install", "--quiet", "--python", PYTHON, "--compile-bytecode"]
     dbt = os.path.join(ROOT, "requirements", "dbt.txt")
-    step(uv + pinned + [lock, "-r", dbt], {**clean_env, **uv_settings(clean_env)})
+    # The locks name everything: nothing is resolved here, and dbt may have what `dbt-override.in` gives it.
+    step(uv + ["--no-deps"] + pinned + [lock, "-r", dbt], {**clean_env, **uv_settings(clean_env)})
     add_ourselves(clean_env)
     with open(STAMP + ".new", "w") as file:
         json.dump({wanted: fingerprint(wanted)}, file)
