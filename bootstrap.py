@@ -115,7 +115,7 @@ def make(wanted):
     uv = [os.path.join(VENV, "bin", "uv"), "pip", "install", "--quiet", "--python", PYTHON, "--compile-bytecode"]
     dbt = os.path.join(ROOT, "requirements", "dbt.txt")
     # The locks name everything: nothing is resolved here, and dbt may have what `dbt-override.in` gives it.
-    step(uv + ["--no-deps"] + pinned + [lock, "-r", dbt], {**clean_env, **uv_settings(clean_env)})
+    step([*uv, "--no-deps", *pinned, lock, "-r", dbt], {**clean_env, **uv_settings(clean_env)})
     add_ourselves(clean_env)
     with open(STAMP + ".new", "w") as file:
         json.dump({wanted: fingerprint(wanted)}, file)

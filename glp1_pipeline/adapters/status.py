@@ -106,6 +106,16 @@ def events_of(connection: psycopg.Connection, patient_id: str) -> tuple[uuid.UUI
     return tuple(event_id for (event_id,) in rows)
 
 
+DEATH = (
+    # As `domain.chart.death` has it: the newest word of each Patient in the EHR counts.
+    "select min(said_at) from (select distinct on (submission_id) refill ->> 'kind' as kind,"
+    " least(authored_at, received_at) as said_at from phi.patient_values where record_id = any(%s::uuid[])"
+    " and source = 'ehr' and starts_with(submission_id, 'Patient/') and status <> 'deleted'"
+    " order by submission_id, said_at desc, received_at desc, event_id desc) newest where kind = 'died'"
+)
+"""Since when the EHR says that somebody died, by records. When they died stays there."""
+
+
 def why(connection: psycopg.Connection, patient_id: str) -> dict[str, Any]:
     """Every unmet thing of a patient: what, since when, whose, until when. Names and times, never a value."""
     rows = lambda sql: connection.execute(sql, (patient_id,)).fetchall()  # noqa: E731
@@ -119,6 +129,7 @@ def why(connection: psycopg.Connection, patient_id: str) -> dict[str, Any]:
         "stage": chart[0][0] if chart else None,
         "events": chart[0][2] if chart else 0,
         "last_heard_of": chart[0][1] if chart else None,
+        "deceased_since": of_all(DEATH)[0][0],
         "records": known_as(connection, records),
         "in_queue_since": queue[0][0] if queue and queue[0][1] is None else None,
         "gates": [

@@ -97,6 +97,11 @@ def why(patient: str, as_json: bool) -> None:
 
 def _show_why(found: dict[str, Any]) -> None:
     click.echo(f"patient {found['patient_id']}: stage {found['stage'] or 'unknown'}, {found['events']} event(s)")
+    if found["deceased_since"]:
+        click.echo(
+            f"deceased, as the EHR says for {age(found['deceased_since'])}: treatments and check-ins are over, nobody"
+            " is to be reached, no refill goes on. A mistake is mended there, and all is as before"
+        )
     if found["in_queue_since"]:
         click.echo(f"in the provider's queue for {age(found['in_queue_since'])}")
     for gate in found["gates"]:

@@ -13,11 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
-from .contract import Contract, Stage
-from .told import FOLLOWUP, INTAKE, Chart, Conflict, Reported, Value
+from .contract import EHR, Contract, Stage
+from .told import DIED, FOLLOWUP, INTAKE, Chart, Conflict, Reported, Value
 from .voices import Voices, is_given
 
-__all__ = ["Chart", "Conflict", "Passes", "Reported", "Treated", "Value", "in_order", "resolve", "spoken", "stages"]
+__all__ = [
+    "Chart", "Conflict", "Passes", "Reported", "Treated", "Value", "death", "in_order", "resolve", "spoken", "stages",
+]  # fmt: skip
 
 Passes = Callable[[Chart], bool]
 """Whether a chart passes the completeness gate: from then on a provider reviews it, and its fields have new owners."""
@@ -39,6 +41,14 @@ def spoken(ordered: list[Reported]) -> list[Reported]:
     heard = [report for report in ordered if not report.is_of_treatment]
     submitted = [report for report in heard if not report.is_draft]
     return submitted if any(report.source == INTAKE for report in submitted) else heard
+
+
+def death(reports: Iterable[Reported]) -> Reported | None:
+    """What tells that the patient died: the newest word of the EHR about a Patient of theirs. None where none tells it,
+    or it was taken back there."""
+    told = [report for report in reports if report.source == EHR and report.submission_id.startswith("Patient/")]
+    newest = {report.submission_id: report for report in in_order(told) if report.status != "deleted"}
+    return next((r for r in newest.values() if r.refill is not None and r.refill["kind"] == DIED), None)
 
 
 def resolve(

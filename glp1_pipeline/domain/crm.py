@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import orjson
 
-from .chart import Chart
+from .chart import Chart, death
 from .contract import Contract, CrmProperty, Stage
 from .declared import kept
 from .gates import GateResult
@@ -28,6 +28,8 @@ CHANGE: Final = "glp1_change"
 """Property that holds the number of our last write, so that a version is known as the one that we made."""
 DELETED: Final = "deleted_in_crm"
 """Why a contact is in conflict that somebody deleted there."""
+CLOSED: Final = "closed"
+"""Pipeline status of a contact whom nobody is to reach any more."""
 MERGED: Final = "merged"
 """Pipeline status of a contact whose person is told of by another one."""
 
@@ -121,7 +123,9 @@ def contact_hash(body: Mapping[str, Any]) -> str:
 
 
 def pipeline_status(chart: Chart, stage: Stage, gate: GateResult | None) -> str:
-    """The stage, and within intake how far the form is: never why it is held."""
+    """The stage, and within intake how far the form is: never why it is held, and never why all is over."""
+    if death(chart.submissions) is not None:
+        return CLOSED
     if stage != "intake":
         return stage
     if not chart.is_complete:

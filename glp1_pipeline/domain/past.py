@@ -31,7 +31,7 @@ def judge(contract: Contract, patient_id: str, reports: Sequence[Reported], pass
     if not _is_treated(reports):
         return Judged(flags.evaluate_history(contract, patient_id, reports, passes=passes), [])
     courses = medication.courses(contract, resolve(contract, patient_id, reports, passes), reports)
-    treated = medication.stages_of(contract, courses)
+    treated = medication.stages_of(contract, courses, reports)
     history = flags.evaluate_history(contract, patient_id, reports, passes=passes, treated=treated)
     return Judged(_standing(history, reports), courses)
 
@@ -110,7 +110,7 @@ class Past:
             return None
         plain = replace(self._plain[n - 1], submissions=tuple(ordered))
         courses = medication.courses(self.contract, plain, heard)
-        treated = medication.stages_of(self.contract, courses)
+        treated = medication.stages_of(self.contract, courses, heard)
         last = counted[-1].said_at
         if [one for one in treated if one[0] <= last] != [one for one in self._treated if one[0] <= last]:
             return None

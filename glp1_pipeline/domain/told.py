@@ -19,6 +19,8 @@ Outcome = Literal["applied", "refused", "task", "merged"]
 INTAKE: Final = "intake"
 FOLLOWUP: Final = "followup"
 """Who speaks in a check-in: the patient, under treatment."""
+DIED: Final = "died"
+"""Kind of the document (`Reported.refill`) of a Patient in the EHR that says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Reported:
     medication: Mapping[str, Any] | None = None
     """What it says of a treatment (`domain.medication`), beside the values of fields."""
     refill: Mapping[str, Any] | None = None
-    """What it says of a refill, a flag, or the patient's own clock (`domain.refill`)."""
+    """What it says of a refill, a flag, the patient's own clock, or their death (`domain.refill`)."""
     identifiers: tuple[tuple[str, str], ...] = ()
     """System and value of what it calls the person, beside the name that it goes by (`domain.crosswalk`)."""
 

@@ -17,6 +17,7 @@ import pytest
 
 from glp1_pipeline.adapters.ehr_compare import compare
 from glp1_pipeline.adapters.matches import decide
+from glp1_pipeline.adapters.status import why
 from glp1_pipeline.defs import ehr_changes
 from glp1_pipeline.domain.contract import EHR
 from glp1_pipeline_tests.circle import Circle
@@ -244,3 +245,35 @@ def test_the_sensor_asks_for_a_run_when_there_is_news_and_now_and_then(
         circle.poll()
         assert evaluate(cursor)[0] == 0
         assert evaluate((datetime.now(UTC) - timedelta(minutes=6)).isoformat())[0] == 1
+
+
+def test_who_died_as_the_ehr_says_leaves_the_queue_and_our_next_write_leaves_that_word_there(circle: Circle) -> None:
+    first = submission(next(PEOPLE))
+    road, place = circle.road, lambda: circle.place("Patient")
+    road.send(first)
+    circle.deliver()
+    assert circle.poll().changes == 0
+    waiting = "select count(*) from ops.provider_queue where left_at is null"
+    work = "select count(*) from ops.tasks where status = 'open'"
+    assert (road.one(waiting), road.one(work)) == (1, 1)
+    (patient_id,) = road.rows("select patient_id::text from phi.charts")[0]
+
+    circle.provider.edit(place(), deceasedDateTime="2026-11-21")
+    assert circle.round() == 1
+    assert (road.one(waiting), road.one(work)) == (0, 0)
+    assert why(road.connection, patient_id)["deceased_since"] is not None
+    assert circle.provider.read(place())["deceasedDateTime"] == "2026-11-21"
+    road.send(amendment(first, 1, {"demo.preferred_name": "Canary-Called"}))
+    circle.deliver()
+    assert circle.provider.read(place())["deceasedDateTime"] == "2026-11-21"
+    assert (circle.round(), circle.round()) == (0, 0)
+    assert road.one(waiting) == 0
+    before = road.fingerprint()
+    road.replay()
+    assert road.fingerprint() == before
+    assert road.balance().faults == []
+
+    circle.provider.edit(place(), deceasedDateTime=None)
+    assert circle.round() == 1
+    assert (road.one(waiting), road.one(work)) == (1, 1)
+    assert why(road.connection, patient_id)["deceased_since"] is None

@@ -13,10 +13,11 @@ from ..events.refill import AUTHORIZATION
 from .crm import read_contact
 from .ehr import read_resource
 from .ehr.labs import lab_told
+from .ehr.patient import death_told
 from .ehr.work import flag_told, task_told
 from .shapes import Said
 
-__all__ = ["Said", "flag_told", "lab_told", "read_change", "task_told"]
+__all__ = ["Said", "death_told", "flag_told", "lab_told", "read_change", "task_told"]
 
 
 def read_change(contract: Contract, change: Change) -> Said:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .. import crm, fhir, flags, followup, gates, medication, outward, refill, tasks
-from ..chart import Chart
+from ..chart import Chart, death
 from ..contract import Contract
 from ..events import Decision
 from ..failures import where
@@ -108,6 +108,8 @@ def _outcome(
     needed = tasks.derive(contract, chart, raised, gate)
     if followed.courses or followed.follow_ups or followed.refills:
         needed += tasks.still_needed(contract, chart, raised, _needs_of_treatment(contract, chart, raised, followed))
+    if (died := death(chart.submissions)) is not None:  # nobody is called any more
+        needed = tasks.still_needed(contract, chart, raised, medication.after_death(contract, died, followed.courses))
     needed += tasks.who_is_who(contract, known.reviews.get(patient_id, set()))
     needed += tasks.edited_elsewhere(contract, (d for record in records for d in known.disputes.get(record, ())))
     open_now = {(task.code, task.cause) for task in needed}

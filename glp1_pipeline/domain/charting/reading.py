@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from .. import crosswalk, followup, medication, refill
-from ..changes import flag_told, lab_told, read_change, task_told
+from ..changes import death_told, flag_told, lab_told, read_change, task_told
 from ..chart import Reported
 from ..contract import Contract
 from ..events import Change, Decision, Submission
@@ -40,7 +40,8 @@ def read(contract: Contract, claimed: Iterable[Claimed]) -> Read:
                     report,
                     refill=refill.told(contract, item.content)
                     or flag_told(contract, item.content)
-                    or lab_told(contract, item.content),
+                    or lab_told(contract, item.content)
+                    or death_told(item.content),
                     submission_id=task_told(item.content) or report.submission_id,
                 )
             else:

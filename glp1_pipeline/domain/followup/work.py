@@ -41,6 +41,6 @@ def needs(contract: Contract, follow_ups: Sequence[FollowUp]) -> list[TaskNeed]:
 
 
 def crm_status(follow_ups: Sequence[FollowUp]) -> str | None:
-    """Where the check-ins stand, and never what was said in them; None where there are none."""
+    """Where the check-ins stand, and never what was said in them; None where there never were any."""
     live = {one.status for one in follow_ups if one.is_live}
-    return next((status for status in WORST_FIRST if status in live), None)
+    return next((status for status in WORST_FIRST if status in live), "ended" if follow_ups else None)

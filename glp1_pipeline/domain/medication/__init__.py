@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..chart import Chart, Reported
+from ..chart import Chart, Reported, death
 from ..contract import Contract
 from ..told import FOLLOWUP
 from .facts import Fact
@@ -21,11 +21,12 @@ from .reading import told
 from .shapes import Course
 from .stages import stages_of
 from .supply import missed_doses, missed_from
-from .work import against, needs
+from .work import after_death, against, needs
 
 __all__ = [
     "Course",
     "Fact",
+    "after_death",
     "against",
     "courses",
     "fold",
@@ -41,7 +42,7 @@ __all__ = [
 
 def courses(contract: Contract, chart: Chart, reports: Iterable[Reported]) -> list[Course]:
     """The courses of a patient from all that was ever said of them; none where nobody spoke of a treatment."""
-    facts, told_of = [], False
+    reports, facts, told_of = [*reports], [], False
     for report in reports:
         if report.medication is not None:
             facts.append(Fact.from_doc(report.medication, report.event_id, report.source))
@@ -50,4 +51,4 @@ def courses(contract: Contract, chart: Chart, reports: Iterable[Reported]) -> li
             facts.append(fact)
     if not told_of:  # a check-in alone begins no treatment
         return []
-    return fold(contract.medication, [*facts, *facts_of(contract.medication, chart)])
+    return fold(contract.medication, [*facts, *facts_of(contract.medication, chart)], death(reports))

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
+from ..chart import Reported
 from ..medication_model import PREVIOUS, Family, MedicationRules, State
 from .drift import Seen, findings
 from .facts import Fact
@@ -24,10 +25,10 @@ OF_A_CHECKIN = ("taken", "counted")
 """Kinds that may name no product: a check-in speaks of what is under way."""
 
 
-def fold(rules: MedicationRules, facts: Iterable[Fact]) -> list[Course]:
-    """Courses by family, each with its history and findings."""
+def fold(rules: MedicationRules, facts: Iterable[Fact], death: Reported | None = None) -> list[Course]:
+    """Courses by family, each with its history and findings. With a `death` all are over, whatever else is told."""
     ordered, ends = moments(rules, facts)
-    return _Fold(rules, ends).run(ordered) if ordered else []
+    return _Fold(rules, ends).run(ordered, death) if ordered else []
 
 
 class _Fold:
@@ -39,7 +40,7 @@ class _Fold:
         self.lost: set[str] = set()
         self.let_through: Mapping[str, Mapping[str, Fact]] = {}
 
-    def run(self, facts: list[Fact]) -> list[Course]:
+    def run(self, facts: list[Fact], death: Reported | None) -> list[Course]:
         self.lost = {fact.ref for fact in facts if fact.kind == "lost"}
         self.let_through = let_through(self.rules, facts)
         does = {
@@ -55,6 +56,9 @@ class _Fold:
             )
             if course is not None:
                 does[fact.kind](course, fact)
+        for course in self.courses.values():
+            if death is not None and course.state in self.rules.moves["stop"].leaves:
+                self._move(course, max(death.said_at, facts[-1].at), death.event_id, "stop")
         for course in self.courses.values():
             course.findings = findings(self.rules, course, self.courses, self.seen, facts[-1].at)
         return [self.courses[family] for family in sorted(self.courses)]

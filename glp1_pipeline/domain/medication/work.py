@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from ..chart import Chart
+from ..chart import Chart, Reported
 from ..contract import Contract
 from ..events.refill import is_closed
 from ..flags import RaisedFlag
@@ -19,6 +19,7 @@ STEP_UPS = ("step_up_order", "step_up_order_later")
 OF_FLAGS = {"discontinue": "proposed to end", "step_up": "stepped up under a red flag"}
 """How the causes begin that name a flag and a family, in words."""
 TO_PROVIDER = "provider-review-refill"
+DECEASED = "deceased"
 PASSES = "none same day"
 """Of a flag that nobody may override on its day, and that is no reason to end a treatment."""
 
@@ -54,6 +55,15 @@ def against(
                 continue
             found.append(TaskNeed(kind.code, cause, kind.queue, kind.owner, kind.due_minutes, flag.event_id, raised_at))
     return found
+
+
+def after_death(contract: Contract, died: Reported, courses: Iterable[Course]) -> list[TaskNeed]:
+    """All the work that is left with a patient: of a treatment that the death ended, orders and parcels that are on
+    their way are stopped, and whoever is to be told is told."""
+    if not any(course.history and course.history[-1].event_id == died.event_id for course in courses):
+        return []
+    kind = contract.tasks[TO_PROVIDER]
+    return [TaskNeed(kind.code, DECEASED, kind.queue, kind.owner, kind.due_minutes, died.event_id, died.said_at)]
 
 
 def is_contraindication(contract: Contract, flag_id: str) -> bool:

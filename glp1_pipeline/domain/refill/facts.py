@@ -19,8 +19,8 @@ from ..events.refill import SPEAKERS, is_refill
 from ..flags import RaisedFlag
 from ..followup import OF_REQUESTS, request_id
 
-Kind = Literal["requested", "approved", "denied", "overridden", "resolved", "authorized", "tested", "reached"]
-"""tested: a laboratory value was measured, as the EHR shows (`changes.lab_told`)."""
+Kind = Literal["requested", "approved", "denied", "overridden", "resolved", "authorized", "tested", "died", "reached"]
+"""tested: a laboratory value was measured; died: the patient did; both as the EHR shows (`changes`)."""
 KINDS: Final[Mapping[str, Kind]] = {
     "refill.requested": "requested",
     "refill.approved": "approved",

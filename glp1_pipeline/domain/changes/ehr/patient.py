@@ -1,13 +1,15 @@
-"""A Patient as the EHR holds it: names, birth, sex and gender, contact points, address, language.
+"""A Patient as the EHR holds it: names, birth, sex and gender, contact points, address, language; that they died.
 
 Not here: merges (`adapters.ehr.changes` tells them as events), the family doctor, and whatever a Patient does not say:
-leaving an element out retracts nothing.
+leaving an element out retracts nothing, but for a death.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from ...events import Change
+from ...told import DIED
 from .reading import NULLS, Reading, absent_reason, codings, first_of, objects, part, text
 
 _US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/"
@@ -91,3 +93,12 @@ def _read_language(reading: Reading, spoken: list[dict[str, Any]]) -> None:
         tongue = preferred[0].get("language")
         code = next((text(c.get("code")) for c in codings(tongue)), "") or text(part(tongue, "text"))
         _say(reading, "demo.language", code)
+
+
+def death_told(change: Change) -> dict[str, Any] | None:
+    """That the patient died, as a document of `domain.refill`; None where this version of the Patient does not say it.
+    On which day stays in the EHR."""
+    if change.kind != "Patient" or change.is_deleted:
+        return None
+    is_dead = change.content.get("deceasedBoolean") is True or bool(text(change.content.get("deceasedDateTime")))
+    return {"kind": DIED} if is_dead else None
