@@ -86,6 +86,29 @@ def test_a_compounded_dose_whose_strength_nobody_can_tell_among_several_is_incom
     assert compounded(0.25, 0.1, *ingredients) == ["compounded_dose_incomplete"]
 
 
+def dosage(value: float, unit: str, **more: Any) -> dict[str, Any]:
+    quantity = {"value": value, "system": "http://unitsofmeasure.org", "code": unit}
+    return {"doseAndRate": [{"doseQuantity": quantity}], **more}
+
+
+@pytest.mark.parametrize(("value", "unit"), [(0.25, "mg"), (250, "ug"), (250, "mcg")])
+def test_a_dose_in_micrograms_is_the_same_dose(value: float, unit: str):
+    assert course(resource(request(0.25, dosageInstruction=[dosage(value, unit)]), 0)).mg == 0.25
+
+
+def test_of_an_order_with_several_steps_the_first_is_the_dose_wherever_it_stands():
+    steps = [dosage(0.5, "mg", sequence=2), dosage(0.25, "mg", sequence=1)]
+    assert made(course(resource(request(0.25, dosageInstruction=steps), 0))) == ["none > new_start"]
+    assert made(course(resource(request(0.25, dosageInstruction=steps[::-1]), 0))) == ["none > new_start"]
+
+
+def test_what_was_handed_over_for_an_order_before_it_was_signed_is_no_earlier_treatment():
+    for order in ([0, 1], [1, 0]):
+        told = [dispensed(0, 0.25, order_ref="first"), ordered(1, 0.25, "first")]
+        assert made(course(*(told[n] for n in order))) == ["none > new_start"]
+    assert made(course(dispensed(0, 0.25, order_ref="another"), ordered(1, 0.25, "first"))) == ["none > titration"]
+
+
 def test_what_a_pharmacy_still_prepares_or_calls_off_is_no_supply():
     order = ordered(0, 0.25)
     assert course(order, handed_over("completed")).runs_out_at is not None

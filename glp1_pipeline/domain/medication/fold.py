@@ -133,7 +133,9 @@ class _Fold:
         if days:
             course.runs_out_at = run_out(self.rules, course, fact.at, days)
         course.supplies.append(Supply(fact, days, course.runs_out_at or fact.at))
-        self.exposures.append(Exposure(fact.at, course.family, fact.mg, course.runs_out_at if days else None))
+        self.exposures.append(
+            Exposure(fact.at, course.family, fact.mg, course.runs_out_at if days else None, fact.order_ref)
+        )
         if course.is_under_way and fact.mg is not None and fact.mg == course.mg:
             if not course.is_anchored:
                 course.dose_since, course.is_anchored = max(course.dose_since or fact.at, fact.at), True

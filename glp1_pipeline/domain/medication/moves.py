@@ -24,6 +24,8 @@ class Exposure:
     mg: float | None
     until: datetime | None = None
     """When what was handed over runs out: it may be taken until then, unless the treatment is over before."""
+    order_ref: str = ""
+    """The order that it was handed over for."""
 
     @property
     def ended_at(self) -> datetime:
@@ -61,7 +63,9 @@ def judge(
         return _go_on(rules, family, course, order, let)
     is_known = course.state == "discontinued"
     look_back = timedelta(days=rules.look_back_days)
-    recent = [e for e in exposures if e.at <= order.at and order.at - e.ended_at <= look_back]
+    # What was handed over for this very order, a day before it was signed, is no earlier treatment.
+    before = [e for e in exposures if e.at <= order.at and not (order.ref and e.order_ref == order.ref)]
+    recent = [e for e in before if order.at - e.ended_at <= look_back]
     own = [e for e in recent if e.family == family.family]
     if takes_over or any(e.family != family.family for e in recent):
         return _kept(order, "order_of_another_product")

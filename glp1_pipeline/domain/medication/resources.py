@@ -21,6 +21,11 @@ NDC = "http://hl7.org/fhir/sid/ndc"
 PRODUCT = CODE_SYSTEM + ":product"
 OUR_INTENT = "proposal"
 _PLANS, _ORDERS = ("plan", "proposal"), ("order", "original-order", "instance-order")
+_UNITS: Mapping[str, tuple[str, int]] = {
+    "mg": ("mg", 1), "ug": ("mg", 1000), "mcg": ("mg", 1000), "ml": ("ml", 1), "[iu]": ("units", 1),
+    "unit": ("units", 1), "units": ("units", 1),
+}  # fmt: skip
+"""A unit of doses -> what it is counted in here, and how many of it make one."""
 _DAYS = {"d": 1, "day": 1, "days": 1, "wk": 7, "week": 7, "weeks": 7}
 
 
@@ -102,24 +107,33 @@ def _named(medicine: Mapping[str, Any]) -> Named:
 
 
 def _amount(rules: MedicationRules, dosages: list[Mapping[str, Any]], medicine: Mapping[str, Any]) -> Amount:
-    """Doses by their unit, and the concentration of what is dosed."""
+    """Doses by their unit, and the concentration of what is dosed. Of a plan of several steps the first."""
     found: dict[str, float | None] = {}
-    for dosage in dosages[:1]:
+    for dosage in sorted(dosages, key=_place)[:1]:
         for rate in _objects(dosage.get("doseAndRate")):
             quantity = part(rate, "doseQuantity")
-            unit = (text(quantity, "code") or text(quantity, "unit")).lower()
-            name = {"mg": "mg", "ml": "ml", "[iu]": "units", "unit": "units", "units": "units"}.get(unit)
+            name, per = _UNITS.get(_unit(quantity), ("", 1))
+            value = number(quantity.get("value"))
             if name:
-                found.setdefault(name, number(quantity.get("value")))
+                found.setdefault(name, None if value is None else value / per)
     dosed = _dosed(rules, _objects(medicine.get("ingredient")))
     if dosed is not None:
         strength = part(dosed, "strength")
         above, below = part(strength, "numerator"), part(strength, "denominator")
         mass, volume = number(above.get("value")), number(below.get("value"))
-        units = [(text(q, "code") or text(q, "unit")).lower() for q in (above, below)]
-        if mass and volume and units == ["mg", "ml"]:
-            found["mg_per_ml"] = mass / volume
+        (name, per), of = _UNITS.get(_unit(above), ("", 1)), _unit(below)
+        if mass and volume and (name, of) == ("mg", "ml"):
+            found["mg_per_ml"] = mass / per / volume
     return Amount(**found)
+
+
+def _unit(quantity: Mapping[str, Any]) -> str:
+    return (text(quantity, "code") or text(quantity, "unit")).lower()
+
+
+def _place(dosage: Mapping[str, Any]) -> float:
+    """Where a dosage stands among several; one without a place keeps its own."""
+    return number(dosage.get("sequence")) or 0
 
 
 def _dosed(rules: MedicationRules, ingredients: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
