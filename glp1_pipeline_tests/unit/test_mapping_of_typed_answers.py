@@ -496,3 +496,53 @@ def test_a_consent_that_was_picked_from_a_code_system_means_both_its_words() -> 
     assert read("consent.sms", {"status": {"code": "373066001", "display": "Yes"}})["value"]["status"] == "given"
     assert read("consent.sms", {"code": "yes", "display": "I do not agree"})["held"] == "conflicting_answers"
     assert read("consent.sms", {"status": {"null": "declined"}}) == {"null": "declined"}
+
+
+@pytest.mark.parametrize(
+    ("row", "hidden"),
+    [
+        ({"name": "metformin", "notes": "also take Lantus"}, "lantus"),
+        ({"name": "metformin", "dose": "500 mg with glipizide", "frequency": "daily"}, "glipizide"),
+        ({"name": "metformin", "brand": "Glucovance"}, "glucovance"),
+        ({"name": "Other", "other_text": "warfarin"}, "warfarin"),
+        ({"name": "", "generic": "warfarin"}, "warfarin"),
+        ({"name": "none", "notes": "only Lantus"}, "lantus"),
+    ],
+)
+def test_a_medicine_that_a_risk_rule_looks_for_does_not_hide_in_another_part_of_a_row(row: Any, hidden: str) -> None:
+    beside = {"name": "lisinopril", "dose": "10 mg", "frequency": "once a day"}
+    rows = read("med.current_list", [beside, row])["value"]
+    assert hidden in {told.get("name") for told in rows}
+    assert rows[0] == {**beside, "class": "ace_arb"}
+
+
+@pytest.mark.parametrize("notes", ["used to take Ozempic", "no insulin", "stopped glipizide"])
+def test_a_remark_that_denies_a_medicine_beside_another_is_left_to_a_person(notes: str) -> None:
+    assert read("med.current_list", [{"name": "metformin", "notes": notes}])["held"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "metformin for insulin resistance", "Metformin (insulin-resistant)", "metformina, resistencia a la insulina",
+        {"name": "metformin", "notes": "insulin resistance"}, {"name": "metformin", "reason": "with insulin"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_illness_that_is_called_after_a_medicine_is_none(told: Any) -> None:
+    rows = read("med.current_list", [told])["value"]
+    assert "insulin" not in {row.get("class") for row in rows}
+    assert read("med.current_list", ["Lantus for insulin resistance"])["value"][0]["class"] == "insulin"
+
+
+@pytest.mark.parametrize("part", [{"reaction": "rash; Ozempic closed my throat"}, {"notes": "and Ozempic: hives"}])
+def test_an_allergy_to_a_glp1_does_not_hide_in_the_row_of_another(part: dict[str, str]) -> None:
+    first, second = read("allergy.list", [{"substance": "penicillin", **part}])["value"]
+    assert (first["code"], second["code"]) == ("penicillin", "glp1")
+    assert len(read("allergy.list", [{"substance": "penicillin", "notes": "not Ozempic"}])["value"]) == 1
+
+
+@pytest.mark.parametrize("part", [{"reaction": ["nausea", "hives"]}, {"reaction": "nausea", "notes": "hives"}])
+def test_all_that_an_allergen_did_is_one_reaction(part: dict[str, Any]) -> None:
+    (row,) = read("allergy.list", [{"substance": "Wegovy", "severity": "mild", **part}])["value"]
+    assert row["reaction"] == "nausea; hives"

@@ -56,7 +56,10 @@ def shape_of_parts(contract: Contract, field: Field, nulls: codes.Nulls) -> Shap
         return papers.attachment_shape(parts, nulls)
     if field.type == "list":
         numbers = contract.medication.codes.keys()
-        named = rows.medicines(sets["medicines"], numbers) if field.format == "medicines" else None
+        groups = contract.medication.medicine_groups
+        classes = {row.group: row.medicine_class for row in groups if row.medicine_class}
+        risky = {word: classes[row.group] for row in groups if row.group in classes for word in row.words}
+        named = rows.medicines(sets["medicines"], numbers, risky) if field.format == "medicines" else None
         if field.name == "allergy.list":
             named = rows.allergens(sets["allergens"])
         listed = rows.list_shape(parts, nulls, sets["no_entries"], sets["unticked_boxes"], named)
