@@ -250,6 +250,27 @@ def test_a_mild_or_other_glp1_allergy_is_amber_and_an_unknown_reaction_red():
     assert raised(chart_of(**allergic("Zepbound", severity="mild", reaction="angioedema")))["HYPERSENS_GLP1"] == "red"
 
 
+def test_an_allergy_to_a_glp1_that_is_not_named_may_be_to_the_one_asked_for():
+    assert raised(chart_of(**allergic("GLP-1", code="glp1")))["HYPERSENS_GLP1"] == "red"
+    assert "HYPERSENS_GLP1" not in raised(chart_of(**allergic("Humalog", code="insulin")))
+
+
+@pytest.mark.parametrize(
+    "name", ["\uff2d\uff4f\uff55\uff4e\uff4a\uff41\uff52\uff4f", "\U0001d40c\U0001d428unjaro", "Mounjaro\u2122"]
+)
+def test_a_medicine_is_known_in_any_letters_that_a_phone_can_type(name):
+    assert raised(chart_of(**allergic(name)))["HYPERSENS_GLP1"] == "red"
+    assert raised(chart_of(**takes(name)))["DUP_GLP1"] == "red"
+
+
+def test_a_compounded_product_in_use_is_flagged_though_no_question_on_its_source_was_asked():
+    uses: dict[str, Any] = {"med__glp1_product": {"product": "comp_sema"}}
+    assert raised(chart_of(**uses, med__glp1_history="current"))["COMPOUNDED_SOURCE"] == "amber"
+    assert "COMPOUNDED_SOURCE" not in raised(chart_of(**uses, med__glp1_history="past>1mo"))
+    assert raised(chart_of(**takes("Compounded semaglutide 10 units")))["COMPOUNDED_SOURCE"] == "amber"
+    assert "COMPOUNDED_SOURCE" not in raised(chart_of(**takes("compounded progesterone", "Ozempic")))
+
+
 @pytest.mark.parametrize(
     ("severity", "reaction", "wanted"),
     [

@@ -93,7 +93,7 @@ def gastroparesis(chart: Chart, facts: Facts) -> Hit:
 
 @rule("HYPERSENS_GLP1", {"allergy.list": NOTHING})
 def hypersensitivity(chart: Chart, facts: Facts) -> Hit:
-    """Red for the ingredient asked for (or any, where none is named) unless the reaction is known to be mild."""
+    """Red for the ingredient asked for (or any, where either names none) unless the reaction is known to be mild."""
     rows = chart.get("allergy.list")
     if not rows or not isinstance(rows, list):
         return None
@@ -102,7 +102,7 @@ def hypersensitivity(chart: Chart, facts: Facts) -> Hit:
         groups = facts.names.groups_in([row])
         if med.GLP1 not in groups:
             continue
-        same = facts.wanted_ingredient is None or facts.wanted_ingredient in groups
+        same = facts.wanted_ingredient is None or facts.wanted_ingredient in groups or groups == {med.GLP1}
         mild = isinstance(row, dict) and _is_mild(row)
         worst = "red" if same and not mild else worst or "amber"
     return (worst, ("allergy.list",)) if worst else None
@@ -125,10 +125,19 @@ def duplicate_glp1(chart: Chart, facts: Facts) -> Hit:
     return (None, fields) if fields else None
 
 
-@rule("COMPOUNDED_SOURCE", {"med.glp1_source": NO, "rx.preference": ("no_preference", None)})
+@rule(
+    "COMPOUNDED_SOURCE",
+    {
+        "med.glp1_source": NO, "med.glp1_product": (None,), "med.current_list": NOTHING,
+        "rx.preference": ("no_preference", None),
+    },
+)  # fmt: skip
 def compounded(chart: Chart, facts: Facts) -> Hit:
-    """`research` is named with it: no pharmacy stands behind that product at all."""
+    """`research` is named with it: no pharmacy stands behind that product at all. Older forms do not ask for the
+    source: there the product in use tells it."""
     fields = ("med.glp1_source",) if chart.get("med.glp1_source") in ("compounded", "research") else ()
+    fields += ("med.glp1_product",) if facts.uses_glp1 and (facts.product or "").startswith("comp_") else ()
+    fields += ("med.current_list",) if facts.lists_compounded_glp1 else ()
     fields += ("rx.preference",) if (facts.wanted or "").startswith("comp_") else ()
     return (None, fields) if fields else None
 

@@ -14,7 +14,7 @@ from ..chart import Chart
 from ..contract import Contract, Requirement
 from ..declared import kept
 from ..zones import zone_named, zone_of
-from .medicines import MedicineNames, medicine_names
+from .medicines import GLP1, MedicineNames, medicine_names
 
 Condition = Callable[["Facts"], bool]
 V = TypeVar("V")
@@ -102,6 +102,14 @@ class Facts:
     @property
     def uses_glp1(self) -> bool:
         return self.chart.get("med.glp1_history") == "current"
+
+    @property
+    def lists_compounded_glp1(self) -> bool:
+        """Whether a row of the medicines that are taken says so itself: `compounded semaglutide`."""
+        rows = self.chart.get("med.current_list") if GLP1 in self.groups else ()
+        return any(
+            "compound" in str(row.get("name", "")).lower() and GLP1 in self.names.groups_in([row]) for row in rows
+        )
 
     @property
     def has_comorbidity(self) -> bool | None:
