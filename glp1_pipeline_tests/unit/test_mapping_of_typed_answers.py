@@ -87,6 +87,18 @@ def test_a_consent_beside_an_unticked_box_of_the_same_name_is_held() -> None:
     assert read("consent.telehealth", torn)["held"] == "conflicting_answers"
 
 
+@pytest.mark.parametrize(
+    "part",
+    [{"revoked": True}, {"revoked_at": "2026-11-21T09:00:00Z"}, {"withdrawnOn": "2026-11-21"}, {"refused": "yes"}],
+)
+def test_a_consent_that_says_of_itself_that_it_was_taken_back_is_not_given(part: dict[str, Any]) -> None:
+    given = {"status": "given", "version": "2026-09"}
+    assert read("consent.treatment", given | part)["held"] == "conflicting_answers"
+    assert read("consent.treatment", given | dict.fromkeys(part))["value"]["status"] == "given"
+    back = {"status": "revoked", "version": "2026-09", "given_at": "2026-11-20T09:00:00Z"}
+    assert read("consent.treatment", back | part)["value"]["status"] == "revoked"
+
+
 def test_a_part_is_found_however_its_name_is_parted() -> None:
     told = {"Line 1": "7 Teapot Lane", "city": "Austin", "state": "TX", "ZIP Code": "78701"}
     assert read("demo.address", told)["value"] == {
