@@ -339,6 +339,9 @@ def test_not_knowing_is_understood_as_phones_write_it(text: str) -> None:
         ("\u200f180 cm\u200f", 180.0),
         ({"value": "180cm", "unit": "cm"}, 180.0),
         ({"value": "5'11\"", "unit": "ft"}, 180.34),
+        ("5'11 (180 cm)", 180.34),
+        ("5'11 / 180 cm", 180.34),
+        ({"value": 71, "unit": {"code": "[in_i]", "display": "in"}}, 180.34),
     ],
 )
 def test_a_height_is_read_with_its_halves_and_the_unit_typed_twice(raw: Any, value: float) -> None:

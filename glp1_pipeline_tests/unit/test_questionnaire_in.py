@@ -432,6 +432,10 @@ def test_parts_that_stand_outside_of_their_question_are_its_parts():
     assert value_of("demo.address", page) == {"line1": "9 Larch", "line2": "Apt 2", "state": "TX"}
     version = answered("consent.sms.version", {"valueString": "7"})
     assert value_of("consent.sms", answered("consent.sms", {"valueBoolean": True}), version)["version"] == "7"
+    feet, inches = (answered(f"anthro.height.{unit}", {"valueInteger": n}) for unit, n in (("ft", 5), ("in", 11)))
+    assert value_of("anthro.height", feet, section("page-2", inches)) == 180.34
+    unit = answered("anthro.weight.unit", coding("[lb_av]", "lb", UCUM))
+    assert value_of("anthro.weight", answered("anthro.weight", {"valueDecimal": 200.0}), unit) == 90.72
 
 
 @pytest.mark.parametrize(
@@ -558,6 +562,12 @@ def test_feet_and_inches_may_each_be_a_quantity_of_the_unit_they_stand_under():
     for other in (quantity(11, "in", "cm"), quantity(11, "cm", "cm")):
         told = mapped(section("anthro.height", feet, answered("anthro.height.in", other)))
         assert told.values["anthro.height"]["held"] == "unreadable_quantity"
+
+
+def test_a_pressure_is_read_where_its_unit_is_written_out():
+    parts = (("systolic", 190), ("diastolic", 125))
+    items = [answered(f"vitals.bp.{part}", quantity(n, "millimeters of mercury", "mm[Hg]")) for part, n in parts]
+    assert value_of("vitals.bp", section("vitals.bp", *items)) == {"systolic": 190, "diastolic": 125}
 
 
 def test_a_pressure_in_another_unit_is_no_pressure_in_ours():

@@ -39,7 +39,7 @@ PO_BOX = re.compile(r"\bp\.?\s*o\.?\s*box\b|\bpost office box\b|\bapartado\b")
 PRESSURE = re.compile(r"(\d{2,3})\s*(?:/|over|sobre)\s*(\d{2,3})(?:\s*mm\s*hg)?", re.IGNORECASE)
 DOSE = re.compile(r"([.,]?\d[\d.,]*)\s*([^\d\s.,].*)")
 SYSTOLIC, DIASTOLIC = (50, 300), (20, 200)
-MMHG = frozenset(("mmhg", "mm hg", "mm[hg]"))
+MMHG = frozenset(("mmhg", "mm hg", "mm[hg]", "millimeter of mercury", "millimeters of mercury"))
 QUANTITY = frozenset(("value", "unit", "code"))
 
 
