@@ -200,6 +200,15 @@ def test_a_red_question_whose_answer_is_held_or_was_never_asked_is_named_too():
     assert flags.evaluate(CONTRACT, never)["UNKNOWN_HIGH_RISK_INPUT"].fields == ("hx.eating_disorder",)
 
 
+@pytest.mark.parametrize(
+    "told",
+    [{"null": "unknown"}, {"null": "declined"}, {"null": "absent"}, {"held": "unmapped_code", "raw": "a nodule?"}],
+)
+def test_another_thyroid_cancer_that_is_not_ruled_out_is_named_to_the_provider(told):
+    flag = flags.evaluate(CONTRACT, chart_of({**CLEAN, "hx.thyroid_other": told}))["UNKNOWN_HIGH_RISK_INPUT"]
+    assert (flag.severity, flag.fields) == ("amber", ("hx.thyroid_other",))
+
+
 def test_an_unanswered_optional_question_is_no_unknown_high_risk_input():
     assert raised(without("preg.lmp", "goal.primary", "hx.substance")) == {}
 

@@ -28,6 +28,7 @@ _FILLERS = frozenset({
 })  # fmt: skip
 _WORDS = re.compile(r"\w+")
 SURGERY_DAYS = 30
+THYROID, LEFT_OPEN = "hx.thyroid_other", ("unknown", "declined", "held")
 REPRODUCTIVE = ("preg.status", "preg.planning", "preg.breastfeeding")
 
 for _flag, _rule in {
@@ -190,8 +191,15 @@ def consent_missing(chart: Chart, facts: Facts) -> Hit:
 
 @rule("UNKNOWN_HIGH_RISK_INPUT")
 def unknown_high_risk(chart: Chart, facts: Facts) -> Hit:
-    names = (*unanswered(facts), *_waved_away(chart))
+    names = (*unanswered(facts), *_left_open(chart, facts), *_waved_away(chart))
     return (None, names) if names else None
+
+
+def _left_open(chart: Chart, facts: Facts) -> list[str]:
+    """The red question that holds nobody at the gate: a provider reads that there is no yes or no to it. A cancer of a
+    type that is not known counts as medullary until it is."""
+    left_open = chart.state(THYROID) in LEFT_OPEN or (facts.complete and chart.state(THYROID) == "absent")
+    return [THYROID] if left_open else []
 
 
 def _waved_away(chart: Chart) -> list[str]:
