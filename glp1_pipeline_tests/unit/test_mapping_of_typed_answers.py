@@ -248,6 +248,11 @@ def test_a_typed_dose_is_its_number_and_its_unit(dose: str, value: dict[str, Any
     assert read("med.glp1_product", {"product": "ozempic", "dose": dose})["value"] == {"product": "ozempic"} | value
 
 
+@pytest.mark.parametrize("dose", [-1, "-0.5", "-2 mg"])
+def test_a_dose_below_nothing_is_held(dose: Any) -> None:
+    assert "held" in read("med.glp1_product", {"product": "ozempic", "dose": dose, "dose_unit": "mg"})
+
+
 @pytest.mark.parametrize("denial", ["no insulin", "Not on insulin", "metformin, no insulin", "nothing worth telling"])
 def test_a_medicine_that_is_denied_is_not_listed_as_taken(denial: str) -> None:
     doc = read("med.current_list", denial)

@@ -83,7 +83,7 @@ def text_shape(contract: Contract, form: str, nulls: codes.Nulls) -> Shape:
         case "zip" | "bin" | "ncpdp":
             return people.padded_shape(form, nulls)
         case "integer" | "number":
-            return records.number_shape(nulls, None, None, whole=form == "integer")
+            return records.number_shape(nulls, 0 if form == "number" else None, None, whole=form == "integer")
         case "date":
             return dates.date_shape("", nulls)
         case _:
