@@ -6,35 +6,85 @@ intake (`answers`, `measures`).
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, timedelta
+from typing import Any
 
 from ..chart import Chart, Reported
+from ..contract import Contract, fold
 from ..zones import zone_named
 from .facts import Facts, day, number
-from .registry import NO, NOTHING, Hit, Rule, newest_first, register, rule
+from .registry import Hit, Rule, newest_first, register, rule
 
 BMI_LEAST = 22
 FAST_SHARE_A_WEEK, SUSTAINED = 0.01, timedelta(days=28)
 
 LISTED = "checkin.side_effects"
+_DENIAL = re.compile(r"(?:no|not|nope|none|never|nothing|without|sin|nunca)(?![\w-])")
+_ENTRIES = re.compile(r"[,;\n]")
 
 
 def _told(question: str, *symptoms: str) -> Rule:
     """The question is answered yes, or one of these symptoms is listed as severe: whoever writes it there instead of
-    answering yes is in the same danger."""
+    answering yes is in the same danger. So is whoever answers in words that we cannot read, unless they begin with a
+    no: somebody has to look at once, not when the answer is clarified."""
     asked = f"checkin.{question}"
 
     def fires(chart: Chart, facts: Facts) -> Hit:
-        fields = (asked,) if chart.get(asked) == "yes" else ()
-        rows = chart.get(LISTED)
+        told, listed = chart.values.get(asked, {}), chart.values.get(LISTED, {})
+        is_unread = "held" in told and _is_submitted(chart, asked) and not _denied(told.get("raw"))
+        fields = (asked,) if is_unread or told.get("value") == "yes" else ()
+        rows = listed.get("value")
         if any(
             isinstance(row, dict) and row.get("symptom") in symptoms and row.get("severity") == "severe"
             for row in (rows if isinstance(rows, list) else ())
+        ) or (
+            "held" in listed
+            and _is_submitted(chart, LISTED)
+            and _held_severe(facts.contract, listed.get("raw"), symptoms)
         ):
             fields += (LISTED,)
         return (None, newest_first(chart, *fields)) if fields else None
 
-    return Rule(fires, {asked: NO, LISTED: NOTHING})
+    return Rule(fires, {asked: ("no", "none", "never"), LISTED: ([],)})
+
+
+def _is_submitted(chart: Chart, name: str) -> bool:
+    """Whether an answer was sent: of a draft, half a word that was saved on the way is nothing to call somebody for."""
+    event_id = chart.event_of(name)
+    return any(report.event_id == event_id and not report.is_draft for report in chart.submissions)
+
+
+def _denied(raw: Any) -> bool:
+    told = [*raw.values()] if isinstance(raw, Mapping) else raw
+    return all(_DENIAL.match(fold(text)) for text in _texts(told))
+
+
+def _held_severe(contract: Contract, raw: Any, symptoms: Collection[str]) -> bool:
+    """Whether an entry of a list that was held names one of the symptoms, and a severity that cannot wait until
+    somebody has clarified the others."""
+    entries = raw if isinstance(raw, list) else _ENTRIES.split(raw) if isinstance(raw, str) else [raw]
+    for entry in entries:
+        text = fold(" ".join(_texts(entry)))
+        is_severe = "severe" in _named(contract, "side_effect_severities", text) and not _DENIAL.match(text)
+        if is_severe and _named(contract, "side_effects", text).intersection(symptoms):
+            return True
+    return False
+
+
+def _named(contract: Contract, codes: str, text: str) -> set[str]:
+    words = re.sub(r"[^\w/']+", " ", text)
+    return {code.code for spelling, code in contract.codes[codes].items() if f" {spelling} " in f" {words} "}
+
+
+def _texts(raw: Any) -> list[str]:
+    """All that is written in a raw answer, the names of its parts included."""
+    if isinstance(raw, Mapping):
+        return [text for key, part in raw.items() for text in (str(key), *_texts(part))]
+    if isinstance(raw, list):
+        return [text for part in raw for text in _texts(part)]
+    return [raw] if isinstance(raw, str) else []
 
 
 for _flag, _rule in {
