@@ -259,6 +259,15 @@ def test_a_mild_or_other_glp1_allergy_is_amber_and_an_unknown_reaction_red():
     assert raised(chart_of(**allergic("Zepbound", severity="mild", reaction="angioedema")))["HYPERSENS_GLP1"] == "red"
 
 
+def test_an_allergy_in_a_list_that_was_held_for_another_row_is_flagged():
+    raw = [{"substance": "Zepbound", "reaction": "hives"}, {"substance": "penicillin", "severity": "7 of 10"}]
+    held: Value = {"held": "unmapped_code", "raw": raw}
+    assert raised(chart_of({**CLEAN, "allergy.list": held}))["HYPERSENS_GLP1"] == "red"
+    wegovy = known(rx__preference="wegovy_inj")
+    assert raised(chart_of({**CLEAN, **wegovy, "allergy.list": held}))["HYPERSENS_GLP1"] == "amber"
+    assert "HYPERSENS_GLP1" not in raised(chart_of({**CLEAN, "allergy.list": held | {"raw": raw[1:]}}))
+
+
 def test_an_allergy_to_a_glp1_that_is_not_named_may_be_to_the_one_asked_for():
     assert raised(chart_of(**allergic("GLP-1", code="glp1")))["HYPERSENS_GLP1"] == "red"
     assert "HYPERSENS_GLP1" not in raised(chart_of(**allergic("Humalog", code="insulin")))

@@ -248,6 +248,13 @@ def test_a_typed_dose_is_its_number_and_its_unit(dose: str, value: dict[str, Any
     assert read("med.glp1_product", {"product": "ozempic", "dose": dose})["value"] == {"product": "ozempic"} | value
 
 
+def test_a_name_that_does_not_apply_is_none_and_people_called_na_keep_theirs() -> None:
+    for text in ("N/A", "n/a.", "\uff2e\uff0f\uff21"):
+        assert read("demo.legal_first", text)["null"] == "not_applicable"
+    for name in ("Na", "NA", "None", "Null"):
+        assert read("demo.legal_first", name)["value"] == name
+
+
 @pytest.mark.parametrize("dose", [-1, "-0.5", "-2 mg"])
 def test_a_dose_below_nothing_is_held(dose: Any) -> None:
     assert "held" in read("med.glp1_product", {"product": "ozempic", "dose": dose, "dose_unit": "mg"})

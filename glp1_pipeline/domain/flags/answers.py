@@ -12,7 +12,7 @@ from typing import Any
 from ..chart import Chart
 from ..contract import Severity
 from . import medicines as med
-from .facts import Facts, day, unanswered
+from .facts import Facts, day, texts_of, unanswered
 from .registry import NO, NOTHING, Hit, newest_first, register, rule, says, takes
 
 CONSENTS = ("consent.telehealth", "consent.treatment", "consent.privacy_npp")
@@ -92,10 +92,13 @@ def gastroparesis(chart: Chart, facts: Facts) -> Hit:
     return ("amber", ("med.current_list",)) if med.PROKINETIC in facts.groups else None
 
 
-@rule("HYPERSENS_GLP1", {"allergy.list": NOTHING})
+@rule("HYPERSENS_GLP1", {"allergy.list": ([],)})
 def hypersensitivity(chart: Chart, facts: Facts) -> Hit:
-    """Red for the ingredient asked for (or any, where either names none) unless the reaction is known to be mild."""
+    """Red for the ingredient asked for (or any, where either names none) unless the reaction is known to be mild. A
+    list that was held for one row still names what another is about."""
     rows = chart.get("allergy.list")
+    if rows is None and chart.state("allergy.list") == "held":
+        rows = [{"substance": text} for text in texts_of(chart.values["allergy.list"].get("raw"))]
     if not rows or not isinstance(rows, list):
         return None
     worst: Severity | None = None

@@ -14,7 +14,7 @@ from typing import Any
 from ..chart import Chart, Reported
 from ..contract import Contract, fold
 from ..zones import zone_named
-from .facts import Facts, day, number
+from .facts import Facts, day, number, texts_of
 from .registry import Hit, Rule, newest_first, register, rule
 
 BMI_LEAST = 22
@@ -58,7 +58,7 @@ def _is_submitted(chart: Chart, name: str) -> bool:
 
 def _denied(raw: Any) -> bool:
     told = [*raw.values()] if isinstance(raw, Mapping) else raw
-    return all(_DENIAL.match(fold(text)) for text in _texts(told))
+    return all(_DENIAL.match(fold(text)) for text in texts_of(told))
 
 
 def _held_severe(contract: Contract, raw: Any, symptoms: Collection[str]) -> bool:
@@ -66,7 +66,7 @@ def _held_severe(contract: Contract, raw: Any, symptoms: Collection[str]) -> boo
     somebody has clarified the others."""
     entries = raw if isinstance(raw, list) else _ENTRIES.split(raw) if isinstance(raw, str) else [raw]
     for entry in entries:
-        text = fold(" ".join(_texts(entry)))
+        text = fold(" ".join(texts_of(entry)))
         is_severe = "severe" in _named(contract, "side_effect_severities", text) and not _DENIAL.match(text)
         if is_severe and _named(contract, "side_effects", text).intersection(symptoms):
             return True
@@ -76,15 +76,6 @@ def _held_severe(contract: Contract, raw: Any, symptoms: Collection[str]) -> boo
 def _named(contract: Contract, codes: str, text: str) -> set[str]:
     words = re.sub(r"[^\w/']+", " ", text)
     return {code.code for spelling, code in contract.codes[codes].items() if f" {spelling} " in f" {words} "}
-
-
-def _texts(raw: Any) -> list[str]:
-    """All that is written in a raw answer, the names of its parts included."""
-    if isinstance(raw, Mapping):
-        return [text for key, part in raw.items() for text in (str(key), *_texts(part))]
-    if isinstance(raw, list):
-        return [text for part in raw for text in _texts(part)]
-    return [raw] if isinstance(raw, str) else []
 
 
 for _flag, _rule in {

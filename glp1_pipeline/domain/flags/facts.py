@@ -6,7 +6,7 @@ a requirement applies. Not here: what any of it means (`answers`, `measures`, `g
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any, Generic, TypeVar
 
@@ -129,6 +129,15 @@ def text_of(value: Any) -> str | None:
     if isinstance(value, dict):
         value = value.get("product")
     return value if isinstance(value, str) else None
+
+
+def texts_of(raw: Any) -> list[str]:
+    """All that is written in an answer that was held, the names of its parts included."""
+    if isinstance(raw, Mapping):
+        return [text for key, part in raw.items() for text in (str(key), *texts_of(part))]
+    if isinstance(raw, list):
+        return [text for part in raw for text in texts_of(part)]
+    return [raw] if isinstance(raw, str) else []
 
 
 def day(value: Any) -> date | None:

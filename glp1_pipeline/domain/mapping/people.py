@@ -55,8 +55,8 @@ def read_words(text: str, raw: Any) -> Doc:
 
 
 def name_shape() -> Shape:
-    """A name. Only a blank is none: there are people called Null, Na and None."""
-    return typed(read_name, {"": "absent"})
+    """A name. Only a blank is none, and `N/A` with its stroke: there are people called Null, Na and None."""
+    return typed(read_name, {"": "absent", "n/a": "not_applicable"})
 
 
 def read_name(text: str, raw: Any) -> Doc:
