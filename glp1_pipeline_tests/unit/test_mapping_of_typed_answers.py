@@ -248,9 +248,9 @@ def test_a_typed_dose_is_its_number_and_its_unit(dose: str, value: dict[str, Any
     assert read("med.glp1_product", {"product": "ozempic", "dose": dose})["value"] == {"product": "ozempic"} | value
 
 
-def test_a_name_that_does_not_apply_is_none_and_people_called_na_keep_theirs() -> None:
+def test_a_name_that_does_not_apply_is_held_and_people_called_na_keep_theirs() -> None:
     for text in ("N/A", "n/a.", "\uff2e\uff0f\uff21"):
-        assert read("demo.legal_first", text)["null"] == "not_applicable"
+        assert read("demo.legal_first", text)["held"] == "unreadable_name"
     for name in ("Na", "NA", "None", "Null"):
         assert read("demo.legal_first", name)["value"] == name
 

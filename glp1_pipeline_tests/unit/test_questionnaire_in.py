@@ -373,6 +373,7 @@ def value_of(field: str, *items: dict[str, Any]) -> Any:
 
 BORN = answered("demo.dob", {"valueDate": "1985-03-14"})
 RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
+SNOMED, LOINC = "http://snomed.info/sct", "http://loinc.org"
 
 
 @pytest.mark.parametrize(
@@ -475,6 +476,38 @@ def test_a_medicine_and_an_allergen_are_what_their_number_says_also_without_a_la
     assert value_of("med.current_list", answered("med.current_list", coding("none", None, RXNORM))) == []
 
 
+@pytest.mark.parametrize(
+    ("field", "answer"),
+    [
+        ("med.current_list", coding("none", "I take no medicines")),
+        ("med.current_list", coding("787481004", "No known medications", SNOMED)),
+        ("allergy.list", coding("716186003", "No known allergy", SNOMED)),
+        ("allergy.list", coding("409137002", None, SNOMED)),
+        ("allergy.list", coding("160244002", "No known allergies (situation)", SNOMED)),
+    ],
+)
+def test_a_code_that_says_that_there_is_none_is_no_entry(field, answer):
+    assert value_of(field, answered(field, answer)) == []
+    assert value_of(field, section(field, answered(f"{field}.{CONTRACT.fields[field].lone_part}", answer))) == []
+
+
+def test_a_label_that_names_an_entry_outweighs_the_code_for_none():
+    (row,) = value_of("allergy.list", answered("allergy.list", coding("none", "None except Wegovy")))
+    assert row["substance"] == "None except Wegovy"
+    assert value_of("med.current_list", answered("med.current_list", coding("no", "Normodyne"))) == [
+        {"name": "Normodyne"}
+    ]
+
+
+def test_several_reactions_that_were_picked_are_one_text():
+    picked = [
+        answered("allergy.list.substance", coding("Wegovy")),
+        answered("allergy.list.reaction", coding("39579001", "Anaphylaxis", SNOMED), coding("247472004", "Hives")),
+    ]
+    (row,) = value_of("allergy.list", section("allergy.list", *picked))
+    assert row["reaction"] == "Anaphylaxis; Hives"
+
+
 def test_every_rxnorm_number_of_a_glp1_product_makes_a_medicine_one_whatever_it_is_called():
     for number in CONTRACT.medication.codes:
         for label in ("inyecci\u00f3n semanal", "metformin", None):
@@ -483,7 +516,6 @@ def test_every_rxnorm_number_of_a_glp1_product_makes_a_medicine_one_whatever_it_
             assert flags.GLP1 in NAMES.groups_in(told)
 
 
-SNOMED, LOINC = "http://snomed.info/sct", "http://loinc.org"
 CODED_QUESTIONS = [
     (name, field.codes, field.type)
     for name, field in CONTRACT.fields.items()

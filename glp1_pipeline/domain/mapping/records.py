@@ -105,6 +105,11 @@ class Parts:
         told = raw[self.lone] if self.lone in raw else self.named(raw)[0].get(self.lone or "")
         return told.get("display", told.get("code", told)) if isinstance(told, dict) else told
 
+    def code_of(self, raw: dict[Any, Any]) -> str | None:
+        """The code of the part that stands for the whole, where it was picked from a code system."""
+        told = raw[self.lone] if self.lone in raw else self.named(raw)[0].get(self.lone or "")
+        return code if isinstance(told, dict) and isinstance(code := told.get("code"), str) else None
+
     def read(self, raw: Any, context: Context) -> Doc:
         raw = self.opened(raw)
         if not isinstance(raw, dict):

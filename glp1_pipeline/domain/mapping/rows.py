@@ -60,6 +60,8 @@ class Grouping(NamedTuple):
     beside: Callable[[str, dict[Any, Any]], list[tuple[dict[str, Any], str]]] = lambda name, row: []
     """Rows that a risk rule must see and that stand in another part of a raw row than its name, each with the text:
     `{"name": "metformin", "notes": "and Lantus"}`."""
+    names_one: Callable[[str], bool] = lambda text: False
+    """Whether a text names an entry that we know."""
     whole: Callable[[dict[Any, Any]], dict[Any, Any]] = lambda row: row
     """A raw row with what stands in parts of other names, where that belongs to one of its own."""
 
@@ -83,6 +85,14 @@ def list_shape(
     def says_more(piece: str, before: str) -> bool:
         is_none = spelled(nones, piece) is not None or spelled(nones, before) is not None
         return bool(not is_none and group and group.is_remark and group.is_remark(piece, before))
+
+    def is_none(row: Any, words: str) -> bool:
+        """Whether an entry says that there is none. What was picked says so by its code, whatever it shows, unless that
+        names an entry: a label may be as long as `I take no medicines`."""
+        code = parts.code_of(row) if isinstance(row, dict) else None
+        if code not in nones or not (code == "none" or code.isdigit()):  # letters may be a code of anybody's
+            return spelled(nones, words) is not None
+        return not (group and group.names_one(words))
 
     def sorted_rows(rows: list[dict[str, Any]], edges: list[str], raw: Any = None) -> Doc:
         strange = group.sort(rows, edges) if group else ()
@@ -110,7 +120,7 @@ def list_shape(
                     beside.append(hidden)
                     said.append(fold(text))
                     not_now += [text] if group.not_now and group.not_now(None, text, (), "") else []
-            if isinstance(words, str) and spelled(nones, words) is not None:
+            if isinstance(words, str) and is_none(row, words):
                 said_none = True
                 continue
             if (kind := null_in(row, nulls)) is not None:
@@ -250,7 +260,7 @@ def medicines(classes: Mapping[str, Code], glp1: Collection[str], risky: Mapping
         return [({"name": one}, text) for one, text in first.values()]
 
     is_remark = medicine_names.names_nothing
-    return Grouping(set_of(classes), table, sort, apart, denial, not_taken.told, is_remark, beside)
+    return Grouping(set_of(classes), table, sort, apart, denial, not_taken.told, is_remark, beside, one_of(anywhere))
 
 
 def allergens(codes: Mapping[str, Code]) -> Grouping:
@@ -288,12 +298,22 @@ def allergens(codes: Mapping[str, Code]) -> Grouping:
     def whole(row: dict[Any, Any]) -> dict[Any, Any]:
         told = row.get("reaction")
         reactions = [*(told if isinstance(told, list) else [told]), *(row.get(name) for name in REMARKS)]
-        texts = [text for text in reactions if text not in (None, "", [])]
+        texts = [text_of(part) for part in reactions if part not in (None, "", [])]
         if len(texts) < 1 + (texts[:1] == [told]) or not all(isinstance(text, str) for text in texts):
             return row
         return {name: part for name, part in row.items() if name not in REMARKS} | {"reaction": "; ".join(texts)}
 
-    return Grouping(set_of(codes), table, sort, joined(table, anywhere), denial, beside=beside, whole=whole)
+    apart, names_one = joined(table, anywhere), one_of(anywhere)
+    return Grouping(set_of(codes), table, sort, apart, denial, beside=beside, names_one=names_one, whole=whole)
+
+
+def one_of(anywhere: re.Pattern[str]) -> Callable[[str], bool]:
+    return lambda text: anywhere.search(fold(text)) is not None
+
+
+def text_of(part: Any) -> Any:
+    """What an answer that was picked from a code system shows."""
+    return part.get("display", part.get("text", part)) if isinstance(part, dict) else part
 
 
 def texts_beside(name: str, row: dict[Any, Any]) -> list[str]:
