@@ -209,6 +209,13 @@ def test_another_thyroid_cancer_that_is_not_ruled_out_is_named_to_the_provider(t
     assert (flag.severity, flag.fields) == ("amber", ("hx.thyroid_other",))
 
 
+def test_surgery_that_a_check_in_tells_of_is_flagged_as_that_of_the_intake_is():
+    told: dict[str, Any] = {"checkin__surgery_on": "2026-04-09"}
+    assert raised(chart_of(**told, checkin__surgery_planned="yes"))["SURGERY_ANESTHESIA"] == "amber"
+    assert "SURGERY_ANESTHESIA" not in raised(chart_of(**told, checkin__surgery_planned="no"))
+    assert "SURGERY_ANESTHESIA" not in raised(chart_of(checkin__surgery_on="2026-04-10"))
+
+
 def test_an_unanswered_optional_question_is_no_unknown_high_risk_input():
     assert raised(without("preg.lmp", "goal.primary", "hx.substance")) == {}
 

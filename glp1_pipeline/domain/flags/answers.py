@@ -164,10 +164,15 @@ def levothyroxine(chart: Chart, facts: Facts) -> Hit:
     return (None, ("med.current_list",)) if held else None
 
 
-@rule("SURGERY_ANESTHESIA", {"hx.surgery_planned": NO})
+@rule("SURGERY_ANESTHESIA", {"hx.surgery_planned": NO, "checkin.surgery_on": NO})
 def surgery(chart: Chart, facts: Facts) -> Hit:
-    on = day(chart.get("hx.surgery_planned"))
-    return (None, ("hx.surgery_planned",)) if on and 0 <= (on - facts.on).days <= SURGERY_DAYS else None
+    """Of the intake, and of a check-in that does not say no to it: who is under treatment is whom the label means."""
+    asked = ["hx.surgery_planned"]
+    if chart.get("checkin.surgery_planned") != "no":
+        asked.append("checkin.surgery_on")
+    days = {name: on for name in asked if (on := day(chart.get(name)))}
+    fields = tuple(name for name, on in days.items() if 0 <= (on - facts.on).days <= SURGERY_DAYS)
+    return (None, newest_first(chart, *fields)) if fields else None
 
 
 @rule("STATE_NOT_SERVED")
