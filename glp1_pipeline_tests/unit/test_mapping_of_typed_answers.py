@@ -248,6 +248,24 @@ def test_a_typed_dose_is_its_number_and_its_unit(dose: str, value: dict[str, Any
     assert read("med.glp1_product", {"product": "ozempic", "dose": dose})["value"] == {"product": "ozempic"} | value
 
 
+@pytest.mark.parametrize(
+    ("field", "raw", "value"),
+    [
+        ("demo.legal_last", "O&#39;Brien", "O'Brien"),
+        ("demo.legal_first", "Jos&eacute;", "Jos\u00e9"),
+        ("care.pcp", {"name": "Smith &amp; Sons"}, {"name": "Smith & Sons"}),
+        ("care.pcp", {"name": "AT&T &co; R&D"}, {"name": "AT&T &co; R&D"}),
+        ("hx.bariatric", "&lt;12mo", "<12mo"),
+        ("anthro.height", "5&#39;11&quot;", 180.34),
+        ("hx.comorbidities", "asthma; osa&nbsp;", ["asthma", "osa"]),
+        ("med.current_list", "St. John&#39;s wort", [{"name": "St. John's wort", "class": "cyp3a4_strong"}]),
+    ],
+)
+def test_what_a_page_escaped_is_read_as_it_was_typed(field: str, raw: Any, value: Any) -> None:
+    assert read(field, raw)["value"] == value
+    assert read("hx.men2", "&nbsp;")["null"] == "absent"
+
+
 def test_a_name_that_does_not_apply_is_held_and_people_called_na_keep_theirs() -> None:
     for text in ("N/A", "n/a.", "\uff2e\uff0f\uff21"):
         assert read("demo.legal_first", text)["held"] == "unreadable_name"

@@ -16,7 +16,7 @@ from . import medicine_names, not_taken
 from .codes import SEPARATORS, UNSURE, Nulls, null_in, set_of
 from .medicine_names import without_illness
 from .records import Parts
-from .text import Context, Doc, Shape, as_text, held, held_whole, known, null, tidy, unmapped
+from .text import Context, Doc, Shape, as_text, held, held_whole, known, null, tidy, unescaped, unmapped
 from .told import is_untouched, spelled
 
 GLP1 = "glp1"
@@ -75,7 +75,7 @@ def list_shape(
 
     def pieces_of(text: str) -> list[str]:
         pieces: list[str] = []
-        for piece in filter(str.strip, SEPARATORS.split(text)):
+        for piece in filter(str.strip, SEPARATORS.split(unescaped(text))):
             if pieces and len(pieces[-1]) < LONGEST_ENTRY and says_more(piece, pieces[-1]):
                 pieces[-1] += f", {piece.strip()}"
             else:
@@ -335,7 +335,7 @@ def names_in(codes: Mapping[str, str]) -> Callable[[str], dict[str, str]]:
 
     def look(text: str) -> dict[str, str]:
         found: dict[str, str] = {}
-        for name in anywhere.finditer(without_illness(fold(text))):
+        for name in anywhere.finditer(without_illness(fold(unescaped(text)))):
             found.setdefault(codes[name[0]], name[0])
         return found
 
