@@ -106,7 +106,9 @@ class Facts:
     @property
     def lists_compounded_glp1(self) -> bool:
         """Whether a row of the medicines that are taken says so itself: `compounded semaglutide`."""
-        rows = self.chart.get("med.current_list") if GLP1 in self.groups else ()
+        if GLP1 not in self.groups:
+            return False
+        rows = self.chart.get("med.current_list")
         return any(
             "compound" in str(row.get("name", "")).lower() and GLP1 in self.names.groups_in([row]) for row in rows
         )

@@ -81,8 +81,10 @@ class MedicineNames:
                     found |= self.groups_of(name)
                     found.update(self._by_rxcui.get(name, ()))  # an allergen that was told by its number alone
             found.update(self._by_rxcui.get(str(row.get("rxnorm", row.get("rxcui"))), ()))
-            classes = (str(row.get(part)) for part in ("class", "code") if part in row)
-            found.update(self._by_class[name] for name in classes if name in self._by_class)
+            if group := self._by_class.get(str(row.get("class"))):
+                found.add(group)
+            if "code" in row and (group := self._by_class.get(str(row["code"]))):
+                found.add(group)
         return frozenset(found)
 
     def ingredient_of(self, text: str) -> str | None:
