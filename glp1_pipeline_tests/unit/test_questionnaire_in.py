@@ -447,6 +447,7 @@ def test_parts_that_stand_outside_of_their_question_are_its_parts():
         ("med.current_list", coding("none", "None"), []),
         ("allergy.list", coding("7980", "Penicillin", RXNORM), [{"substance": "Penicillin", "code": "penicillin"}]),
         ("med.glp1_product", coding("ozempic", "Ozempic"), {"product": "ozempic"}),
+        ("med.glp1_product", coding("2553506", "Wegovy 0.25 MG", RXNORM), {"product": "wegovy_inj"}),
         ("vitals.bp", coding("normal", "Normal"), {"category": "normal"}),
         ("demo.legal_first", coding("x1", "Ana"), "Ana"),
         ("consent.marketing", coding("373067005", "No"), {"status": "refused", "version": "", "at": AUTHORED}),
