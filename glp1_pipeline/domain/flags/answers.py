@@ -96,9 +96,10 @@ def gastroparesis(chart: Chart, facts: Facts) -> Hit:
 def hypersensitivity(chart: Chart, facts: Facts) -> Hit:
     """Red for the ingredient asked for (or any, where either names none) unless the reaction is known to be mild. A
     list that was held for one row still names what another is about."""
-    rows = chart.get("allergy.list")
-    if rows is None and chart.state("allergy.list") == "held":
-        rows = [{"substance": text} for text in texts_of(chart.values["allergy.list"].get("raw"))]
+    told = chart.known.get("allergy.list", {})
+    rows = told.get("value")
+    if "held" in told:
+        rows = [{"substance": text} for text in texts_of(told.get("raw"))]
     if not rows or not isinstance(rows, list):
         return None
     worst: Severity | None = None

@@ -32,7 +32,8 @@ def _told(question: str, *symptoms: str) -> Rule:
     asked = f"checkin.{question}"
 
     def fires(chart: Chart, facts: Facts) -> Hit:
-        told, listed = chart.values.get(asked, {}), chart.values.get(LISTED, {})
+        known = chart.known
+        told, listed = known.get(asked, {}), known.get(LISTED, {})
         is_unread = "held" in told and _is_submitted(chart, asked) and not _denied(told.get("raw"))
         fields = (asked,) if is_unread or told.get("value") == "yes" else ()
         rows = listed.get("value")
