@@ -72,8 +72,8 @@ def test_words_about_a_symptom_that_cannot_be_read_call_somebody_as_a_yes_does(w
     assert called(heard(draft(checkin(24, allergic_reaction=words)))) == set()
 
 
-@pytest.mark.parametrize("words", ["no, only gas", "Not really", ["no", "none today"], "unsure", None])
-def test_words_that_begin_with_a_no_call_nobody(words: Any):
+@pytest.mark.parametrize("words", ["no, only gas", "Not really", ["no", "none today"], "2", "?", "unsure", None])
+def test_words_that_begin_with_a_no_and_what_is_no_word_call_nobody(words: Any):
     assert called(heard(checkin(24, severe_abdominal_pain=words))) == set()
 
 

@@ -59,7 +59,10 @@ def _is_submitted(chart: Chart, name: str) -> bool:
 
 def _denied(raw: Any) -> bool:
     told = [*raw.values()] if isinstance(raw, Mapping) else raw
-    return all(_DENIAL.match(fold(text)) for text in texts_of(told))
+    words = (
+        fold(text) for text in texts_of(told) if any(map(str.isalpha, text))
+    )  # a number is a form's, not a person's
+    return all(map(_DENIAL.match, words))
 
 
 def _held_severe(contract: Contract, raw: Any, symptoms: Collection[str]) -> bool:
