@@ -58,6 +58,7 @@ def _is_submitted(chart: Chart, name: str) -> bool:
 
 
 def _denied(raw: Any) -> bool:
+    """Whether no word of it says otherwise than no; a number alone is a form's way to answer, and no word."""
     told = [*raw.values()] if isinstance(raw, Mapping) else raw
     words = (
         fold(text) for text in texts_of(told) if any(map(str.isalpha, text))
