@@ -89,6 +89,7 @@ def test_a_severe_symptom_calls_somebody_though_the_list_around_it_cannot_be_rea
     assert called(heard(checkin(24, side_effects=listed))) == {"urgent-safety-review/GI_SEVERE"}
     assert called(heard(checkin(24, side_effects="severe boredom, some vomiting"))) == set()
     assert called(heard(checkin(24, side_effects="no severe vomiting"))) == set()
+    assert called(heard(checkin(24, side_effects={"vomiting": "mild", "nausea": "severe"}))) == set()
 
 
 @pytest.mark.parametrize(

@@ -60,9 +60,7 @@ def _is_submitted(chart: Chart, name: str) -> bool:
 def _denied(raw: Any) -> bool:
     """Whether no word of it says otherwise than no; a number alone is a form's way to answer, and no word."""
     told = [*raw.values()] if isinstance(raw, Mapping) else raw
-    words = (
-        fold(text) for text in texts_of(told) if any(map(str.isalpha, text))
-    )  # a number is a form's, not a person's
+    words = (fold(text) for text in texts_of(told) if any(map(str.isalpha, text)))
     return all(map(_DENIAL.match, words))
 
 
@@ -70,6 +68,8 @@ def _held_severe(contract: Contract, raw: Any, symptoms: Collection[str]) -> boo
     """Whether an entry of a list that was held names one of the symptoms, and a severity that cannot wait until
     somebody has clarified the others."""
     entries = raw if isinstance(raw, list) else _ENTRIES.split(raw) if isinstance(raw, str) else [raw]
+    if isinstance(raw, Mapping) and _named(contract, "side_effects", fold(" ".join(map(str, raw)))):
+        entries = [{key: part} for key, part in raw.items()]  # each symptom by its name
     for entry in entries:
         text = fold(" ".join(texts_of(entry)))
         is_severe = "severe" in _named(contract, "side_effect_severities", text) and not _DENIAL.match(text)
