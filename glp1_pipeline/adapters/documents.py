@@ -110,7 +110,10 @@ def _decoded(event: dict[str, Any]) -> dict[str, Any]:
         content = base64.b64decode(event["data_base64"], validate=True)
     except (TypeError, ValueError):
         raise Refused("wrong_shape", hint) from None
-    return read_document(content)
+    try:
+        return read_document(content.removeprefix(b"\xef\xbb\xbf"))
+    except Refused as refusal:
+        raise Refused(refusal.reason, f"in `data_base64`: {refusal.hint}") from None
 
 
 def _is_utf8(content: bytes) -> bool:

@@ -72,6 +72,8 @@ def _base64(text: str) -> str:
 def test_data_that_came_as_base64_is_read_as_the_object_that_it_is():
     event = {"id": "1", "data": None, "data_base64": _base64('{"form_id": "é"}')}
     assert read_document(json.dumps(event).encode())["data"] == {"form_id": "é"}
+    event["data_base64"] = _base64('\ufeff{"form_id": "é"}')
+    assert read_document(json.dumps(event).encode())["data"] == {"form_id": "é"}
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,7 @@ def test_data_as_base64_is_refused_for_the_reasons_that_any_line_is(more: dict[s
     with pytest.raises(Refused) as refusal:
         read_document(json.dumps(more).encode())
     assert refusal.value.reason == reason
+    assert "`data_base64`" in refusal.value.hint
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1"])

@@ -200,6 +200,22 @@ def test_a_red_question_whose_answer_is_held_or_was_never_asked_is_named_too():
     assert flags.evaluate(CONTRACT, never)["UNKNOWN_HIGH_RISK_INPUT"].fields == ("hx.eating_disorder",)
 
 
+@pytest.mark.parametrize(
+    "told",
+    [{"null": "unknown"}, {"null": "declined"}, {"null": "absent"}, {"held": "unmapped_code", "raw": "a nodule?"}],
+)
+def test_another_thyroid_cancer_that_is_not_ruled_out_is_named_to_the_provider(told):
+    flag = flags.evaluate(CONTRACT, chart_of({**CLEAN, "hx.thyroid_other": told}))["UNKNOWN_HIGH_RISK_INPUT"]
+    assert (flag.severity, flag.fields) == ("amber", ("hx.thyroid_other",))
+
+
+def test_surgery_that_a_check_in_tells_of_is_flagged_as_that_of_the_intake_is():
+    told: dict[str, Any] = {"checkin__surgery_on": "2026-04-09"}
+    assert raised(chart_of(**told, checkin__surgery_planned="yes"))["SURGERY_ANESTHESIA"] == "amber"
+    assert "SURGERY_ANESTHESIA" not in raised(chart_of(**told, checkin__surgery_planned="no"))
+    assert "SURGERY_ANESTHESIA" not in raised(chart_of(checkin__surgery_on="2026-04-10"))
+
+
 def test_an_unanswered_optional_question_is_no_unknown_high_risk_input():
     assert raised(without("preg.lmp", "goal.primary", "hx.substance")) == {}
 
@@ -248,6 +264,36 @@ def test_a_mild_or_other_glp1_allergy_is_amber_and_an_unknown_reaction_red():
     assert raised(chart_of(**allergic("tirzepatide")))["HYPERSENS_GLP1"] == "red"
     assert raised(chart_of(**allergic("Ozempic"), rx__preference="no_preference"))["HYPERSENS_GLP1"] == "red"
     assert raised(chart_of(**allergic("Zepbound", severity="mild", reaction="angioedema")))["HYPERSENS_GLP1"] == "red"
+
+
+def test_an_allergy_in_a_list_that_was_held_for_another_row_is_flagged():
+    raw = [{"substance": "Zepbound", "reaction": "hives"}, {"substance": "penicillin", "severity": "7 of 10"}]
+    held: Value = {"held": "unmapped_code", "raw": raw}
+    assert raised(chart_of({**CLEAN, "allergy.list": held}))["HYPERSENS_GLP1"] == "red"
+    wegovy = known(rx__preference="wegovy_inj")
+    assert raised(chart_of({**CLEAN, **wegovy, "allergy.list": held}))["HYPERSENS_GLP1"] == "amber"
+    assert "HYPERSENS_GLP1" not in raised(chart_of({**CLEAN, "allergy.list": held | {"raw": raw[1:]}}))
+
+
+def test_an_allergy_to_a_glp1_that_is_not_named_may_be_to_the_one_asked_for():
+    assert raised(chart_of(**allergic("GLP-1", code="glp1")))["HYPERSENS_GLP1"] == "red"
+    assert "HYPERSENS_GLP1" not in raised(chart_of(**allergic("Humalog", code="insulin")))
+
+
+@pytest.mark.parametrize(
+    "name", ["\uff2d\uff4f\uff55\uff4e\uff4a\uff41\uff52\uff4f", "\U0001d40c\U0001d428unjaro", "Mounjaro\u2122"]
+)
+def test_a_medicine_is_known_in_any_letters_that_a_phone_can_type(name):
+    assert raised(chart_of(**allergic(name)))["HYPERSENS_GLP1"] == "red"
+    assert raised(chart_of(**takes(name)))["DUP_GLP1"] == "red"
+
+
+def test_a_compounded_product_in_use_is_flagged_though_no_question_on_its_source_was_asked():
+    uses: dict[str, Any] = {"med__glp1_product": {"product": "comp_sema"}}
+    assert raised(chart_of(**uses, med__glp1_history="current"))["COMPOUNDED_SOURCE"] == "amber"
+    assert "COMPOUNDED_SOURCE" not in raised(chart_of(**uses, med__glp1_history="past>1mo"))
+    assert raised(chart_of(**takes("Compounded semaglutide 10 units")))["COMPOUNDED_SOURCE"] == "amber"
+    assert "COMPOUNDED_SOURCE" not in raised(chart_of(**takes("compounded progesterone", "Ozempic")))
 
 
 @pytest.mark.parametrize(

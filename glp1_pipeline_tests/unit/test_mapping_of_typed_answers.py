@@ -87,6 +87,18 @@ def test_a_consent_beside_an_unticked_box_of_the_same_name_is_held() -> None:
     assert read("consent.telehealth", torn)["held"] == "conflicting_answers"
 
 
+@pytest.mark.parametrize(
+    "part",
+    [{"revoked": True}, {"revoked_at": "2026-11-21T09:00:00Z"}, {"withdrawnOn": "2026-11-21"}, {"refused": "yes"}],
+)
+def test_a_consent_that_says_of_itself_that_it_was_taken_back_is_not_given(part: dict[str, Any]) -> None:
+    given = {"status": "given", "version": "2026-09"}
+    assert read("consent.treatment", given | part)["held"] == "conflicting_answers"
+    assert read("consent.treatment", given | dict.fromkeys(part))["value"]["status"] == "given"
+    back = {"status": "revoked", "version": "2026-09", "given_at": "2026-11-20T09:00:00Z"}
+    assert read("consent.treatment", back | part)["value"]["status"] == "revoked"
+
+
 def test_a_part_is_found_however_its_name_is_parted() -> None:
     told = {"Line 1": "7 Teapot Lane", "city": "Austin", "state": "TX", "ZIP Code": "78701"}
     assert read("demo.address", told)["value"] == {
@@ -236,6 +248,36 @@ def test_a_typed_dose_is_its_number_and_its_unit(dose: str, value: dict[str, Any
     assert read("med.glp1_product", {"product": "ozempic", "dose": dose})["value"] == {"product": "ozempic"} | value
 
 
+@pytest.mark.parametrize(
+    ("field", "raw", "value"),
+    [
+        ("demo.legal_last", "O&#39;Brien", "O'Brien"),
+        ("demo.legal_first", "Jos&eacute;", "Jos\u00e9"),
+        ("care.pcp", {"name": "Smith &amp; Sons"}, {"name": "Smith & Sons"}),
+        ("care.pcp", {"name": "AT&T &co; R&D"}, {"name": "AT&T &co; R&D"}),
+        ("hx.bariatric", "&lt;12mo", "<12mo"),
+        ("anthro.height", "5&#39;11&quot;", 180.34),
+        ("hx.comorbidities", "asthma; osa&nbsp;", ["asthma", "osa"]),
+        ("med.current_list", "St. John&#39;s wort", [{"name": "St. John's wort", "class": "cyp3a4_strong"}]),
+    ],
+)
+def test_what_a_page_escaped_is_read_as_it_was_typed(field: str, raw: Any, value: Any) -> None:
+    assert read(field, raw)["value"] == value
+    assert read("hx.men2", "&nbsp;")["null"] == "absent"
+
+
+def test_a_name_that_does_not_apply_is_held_and_people_called_na_keep_theirs() -> None:
+    for text in ("N/A", "n/a.", "\uff2e\uff0f\uff21"):
+        assert read("demo.legal_first", text)["held"] == "unreadable_name"
+    for name in ("Na", "NA", "None", "Null"):
+        assert read("demo.legal_first", name)["value"] == name
+
+
+@pytest.mark.parametrize("dose", [-1, "-0.5", "-2 mg"])
+def test_a_dose_below_nothing_is_held(dose: Any) -> None:
+    assert "held" in read("med.glp1_product", {"product": "ozempic", "dose": dose, "dose_unit": "mg"})
+
+
 @pytest.mark.parametrize("denial", ["no insulin", "Not on insulin", "metformin, no insulin", "nothing worth telling"])
 def test_a_medicine_that_is_denied_is_not_listed_as_taken(denial: str) -> None:
     doc = read("med.current_list", denial)
@@ -327,6 +369,9 @@ def test_not_knowing_is_understood_as_phones_write_it(text: str) -> None:
         ("\u200f180 cm\u200f", 180.0),
         ({"value": "180cm", "unit": "cm"}, 180.0),
         ({"value": "5'11\"", "unit": "ft"}, 180.34),
+        ("5'11 (180 cm)", 180.34),
+        ("5'11 / 180 cm", 180.34),
+        ({"value": 71, "unit": {"code": "[in_i]", "display": "in"}}, 180.34),
     ],
 )
 def test_a_height_is_read_with_its_halves_and_the_unit_typed_twice(raw: Any, value: float) -> None:
@@ -496,3 +541,53 @@ def test_a_consent_that_was_picked_from_a_code_system_means_both_its_words() -> 
     assert read("consent.sms", {"status": {"code": "373066001", "display": "Yes"}})["value"]["status"] == "given"
     assert read("consent.sms", {"code": "yes", "display": "I do not agree"})["held"] == "conflicting_answers"
     assert read("consent.sms", {"status": {"null": "declined"}}) == {"null": "declined"}
+
+
+@pytest.mark.parametrize(
+    ("row", "hidden"),
+    [
+        ({"name": "metformin", "notes": "also take Lantus"}, "lantus"),
+        ({"name": "metformin", "dose": "500 mg with glipizide", "frequency": "daily"}, "glipizide"),
+        ({"name": "metformin", "brand": "Glucovance"}, "glucovance"),
+        ({"name": "Other", "other_text": "warfarin"}, "warfarin"),
+        ({"name": "", "generic": "warfarin"}, "warfarin"),
+        ({"name": "none", "notes": "only Lantus"}, "lantus"),
+    ],
+)
+def test_a_medicine_that_a_risk_rule_looks_for_does_not_hide_in_another_part_of_a_row(row: Any, hidden: str) -> None:
+    beside = {"name": "lisinopril", "dose": "10 mg", "frequency": "once a day"}
+    rows = read("med.current_list", [beside, row])["value"]
+    assert hidden in {told.get("name") for told in rows}
+    assert rows[0] == {**beside, "class": "ace_arb"}
+
+
+@pytest.mark.parametrize("notes", ["used to take Ozempic", "no insulin", "stopped glipizide"])
+def test_a_remark_that_denies_a_medicine_beside_another_is_left_to_a_person(notes: str) -> None:
+    assert read("med.current_list", [{"name": "metformin", "notes": notes}])["held"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "metformin for insulin resistance", "Metformin (insulin-resistant)", "metformina, resistencia a la insulina",
+        {"name": "metformin", "notes": "insulin resistance"}, {"name": "metformin", "reason": "with insulin"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_illness_that_is_called_after_a_medicine_is_none(told: Any) -> None:
+    rows = read("med.current_list", [told])["value"]
+    assert "insulin" not in {row.get("class") for row in rows}
+    assert read("med.current_list", ["Lantus for insulin resistance"])["value"][0]["class"] == "insulin"
+
+
+@pytest.mark.parametrize("part", [{"reaction": "rash; Ozempic closed my throat"}, {"notes": "and Ozempic: hives"}])
+def test_an_allergy_to_a_glp1_does_not_hide_in_the_row_of_another(part: dict[str, str]) -> None:
+    first, second = read("allergy.list", [{"substance": "penicillin", **part}])["value"]
+    assert (first["code"], second["code"]) == ("penicillin", "glp1")
+    assert len(read("allergy.list", [{"substance": "penicillin", "notes": "not Ozempic"}])["value"]) == 1
+
+
+@pytest.mark.parametrize("part", [{"reaction": ["nausea", "hives"]}, {"reaction": "nausea", "notes": "hives"}])
+def test_all_that_an_allergen_did_is_one_reaction(part: dict[str, Any]) -> None:
+    (row,) = read("allergy.list", [{"substance": "Wegovy", "severity": "mild", **part}])["value"]
+    assert row["reaction"] == "nausea; hives"

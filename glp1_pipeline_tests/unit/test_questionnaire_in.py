@@ -373,6 +373,7 @@ def value_of(field: str, *items: dict[str, Any]) -> Any:
 
 BORN = answered("demo.dob", {"valueDate": "1985-03-14"})
 RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
+SNOMED, LOINC = "http://snomed.info/sct", "http://loinc.org"
 
 
 @pytest.mark.parametrize(
@@ -432,6 +433,10 @@ def test_parts_that_stand_outside_of_their_question_are_its_parts():
     assert value_of("demo.address", page) == {"line1": "9 Larch", "line2": "Apt 2", "state": "TX"}
     version = answered("consent.sms.version", {"valueString": "7"})
     assert value_of("consent.sms", answered("consent.sms", {"valueBoolean": True}), version)["version"] == "7"
+    feet, inches = (answered(f"anthro.height.{unit}", {"valueInteger": n}) for unit, n in (("ft", 5), ("in", 11)))
+    assert value_of("anthro.height", feet, section("page-2", inches)) == 180.34
+    unit = answered("anthro.weight.unit", coding("[lb_av]", "lb", UCUM))
+    assert value_of("anthro.weight", answered("anthro.weight", {"valueDecimal": 200.0}), unit) == 90.72
 
 
 @pytest.mark.parametrize(
@@ -442,6 +447,7 @@ def test_parts_that_stand_outside_of_their_question_are_its_parts():
         ("med.current_list", coding("none", "None"), []),
         ("allergy.list", coding("7980", "Penicillin", RXNORM), [{"substance": "Penicillin", "code": "penicillin"}]),
         ("med.glp1_product", coding("ozempic", "Ozempic"), {"product": "ozempic"}),
+        ("med.glp1_product", coding("2553506", "Wegovy 0.25 MG", RXNORM), {"product": "wegovy_inj"}),
         ("vitals.bp", coding("normal", "Normal"), {"category": "normal"}),
         ("demo.legal_first", coding("x1", "Ana"), "Ana"),
         ("consent.marketing", coding("373067005", "No"), {"status": "refused", "version": "", "at": AUTHORED}),
@@ -471,6 +477,38 @@ def test_a_medicine_and_an_allergen_are_what_their_number_says_also_without_a_la
     assert value_of("med.current_list", answered("med.current_list", coding("none", None, RXNORM))) == []
 
 
+@pytest.mark.parametrize(
+    ("field", "answer"),
+    [
+        ("med.current_list", coding("none", "I take no medicines")),
+        ("med.current_list", coding("787481004", "No known medications", SNOMED)),
+        ("allergy.list", coding("716186003", "No known allergy", SNOMED)),
+        ("allergy.list", coding("409137002", None, SNOMED)),
+        ("allergy.list", coding("160244002", "No known allergies (situation)", SNOMED)),
+    ],
+)
+def test_a_code_that_says_that_there_is_none_is_no_entry(field, answer):
+    assert value_of(field, answered(field, answer)) == []
+    assert value_of(field, section(field, answered(f"{field}.{CONTRACT.fields[field].lone_part}", answer))) == []
+
+
+def test_a_label_that_names_an_entry_outweighs_the_code_for_none():
+    (row,) = value_of("allergy.list", answered("allergy.list", coding("none", "None except Wegovy")))
+    assert row["substance"] == "None except Wegovy"
+    assert value_of("med.current_list", answered("med.current_list", coding("no", "Normodyne"))) == [
+        {"name": "Normodyne"}
+    ]
+
+
+def test_several_reactions_that_were_picked_are_one_text():
+    picked = [
+        answered("allergy.list.substance", coding("Wegovy")),
+        answered("allergy.list.reaction", coding("39579001", "Anaphylaxis", SNOMED), coding("247472004", "Hives")),
+    ]
+    (row,) = value_of("allergy.list", section("allergy.list", *picked))
+    assert row["reaction"] == "Anaphylaxis; Hives"
+
+
 def test_every_rxnorm_number_of_a_glp1_product_makes_a_medicine_one_whatever_it_is_called():
     for number in CONTRACT.medication.codes:
         for label in ("inyecci\u00f3n semanal", "metformin", None):
@@ -479,7 +517,6 @@ def test_every_rxnorm_number_of_a_glp1_product_makes_a_medicine_one_whatever_it_
             assert flags.GLP1 in NAMES.groups_in(told)
 
 
-SNOMED, LOINC = "http://snomed.info/sct", "http://loinc.org"
 CODED_QUESTIONS = [
     (name, field.codes, field.type)
     for name, field in CONTRACT.fields.items()
@@ -558,6 +595,12 @@ def test_feet_and_inches_may_each_be_a_quantity_of_the_unit_they_stand_under():
     for other in (quantity(11, "in", "cm"), quantity(11, "cm", "cm")):
         told = mapped(section("anthro.height", feet, answered("anthro.height.in", other)))
         assert told.values["anthro.height"]["held"] == "unreadable_quantity"
+
+
+def test_a_pressure_is_read_where_its_unit_is_written_out():
+    parts = (("systolic", 190), ("diastolic", 125))
+    items = [answered(f"vitals.bp.{part}", quantity(n, "millimeters of mercury", "mm[Hg]")) for part, n in parts]
+    assert value_of("vitals.bp", section("vitals.bp", *items)) == {"systolic": 190, "diastolic": 125}
 
 
 def test_a_pressure_in_another_unit_is_no_pressure_in_ours():

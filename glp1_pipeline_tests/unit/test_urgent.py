@@ -65,6 +65,34 @@ def do_by_hand(patient: Patient, on: float, task: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "words", ["yes, for two days", "throat swelling", ["yes", "no"], {"code": "no", "display": "Yes"}]
+)
+def test_words_about_a_symptom_that_cannot_be_read_call_somebody_as_a_yes_does(words: Any):
+    assert called(heard(checkin(24, allergic_reaction=words))) == {"urgent-safety-review/ALLERGIC_REACTION"}
+    assert called(heard(draft(checkin(24, allergic_reaction=words)))) == set()
+
+
+@pytest.mark.parametrize("words", ["no, only gas", "Not really", ["no", "none today"], "2", "?", "unsure", None])
+def test_words_that_begin_with_a_no_and_what_is_no_word_call_nobody(words: Any):
+    assert called(heard(checkin(24, severe_abdominal_pain=words))) == set()
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        [{"symptom": "vomiting", "severity": "severe"}, {"symptom": "tired of it all", "severity": "mild"}],
+        "severe vomiting", "nausea - mild; vomiting - severe", {"vomiting": "severe", "nausea": "mild"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_severe_symptom_calls_somebody_though_the_list_around_it_cannot_be_read(listed: Any):
+    assert called(heard(checkin(24, side_effects=listed))) == {"urgent-safety-review/GI_SEVERE"}
+    assert called(heard(checkin(24, side_effects="severe boredom, some vomiting"))) == set()
+    assert called(heard(checkin(24, side_effects="no severe vomiting"))) == set()
+    assert called(heard(checkin(24, side_effects={"vomiting": "mild", "nausea": "severe"}))) == set()
+
+
+@pytest.mark.parametrize(
     "before",
     [
         START,

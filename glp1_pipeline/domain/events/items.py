@@ -60,7 +60,7 @@ def questions_of(contract: Contract) -> Questions:
         ids |= asked
         if part := field.lone_part or ("value" if field.type in CODED else ""):
             main |= dict.fromkeys(asked, part)
-        if field.type in ("group", "consent"):
+        if field.type in ("group", "consent", "quantity"):
             wholes |= asked
     return Questions(frozenset(ids), main, frozenset(wholes))
 

@@ -12,7 +12,7 @@ from typing import Any
 from ..chart import Chart
 from ..contract import Severity
 from . import medicines as med
-from .facts import Facts, day, unanswered
+from .facts import Facts, day, texts_of, unanswered
 from .registry import NO, NOTHING, Hit, newest_first, register, rule, says, takes
 
 CONSENTS = ("consent.telehealth", "consent.treatment", "consent.privacy_npp")
@@ -28,6 +28,7 @@ _FILLERS = frozenset({
 })  # fmt: skip
 _WORDS = re.compile(r"\w+")
 SURGERY_DAYS = 30
+THYROID, LEFT_OPEN = "hx.thyroid_other", ("unknown", "declined", "held")
 REPRODUCTIVE = ("preg.status", "preg.planning", "preg.breastfeeding")
 
 for _flag, _rule in {
@@ -91,10 +92,14 @@ def gastroparesis(chart: Chart, facts: Facts) -> Hit:
     return ("amber", ("med.current_list",)) if med.PROKINETIC in facts.groups else None
 
 
-@rule("HYPERSENS_GLP1", {"allergy.list": NOTHING})
+@rule("HYPERSENS_GLP1", {"allergy.list": ([],)})
 def hypersensitivity(chart: Chart, facts: Facts) -> Hit:
-    """Red for the ingredient asked for (or any, where none is named) unless the reaction is known to be mild."""
-    rows = chart.get("allergy.list")
+    """Red for the ingredient asked for (or any, where either names none) unless the reaction is known to be mild. A
+    list that was held for one row still names what another is about."""
+    told = chart.known.get("allergy.list", {})
+    rows = told.get("value")
+    if "held" in told:
+        rows = [{"substance": text} for text in texts_of(told.get("raw"))]
     if not rows or not isinstance(rows, list):
         return None
     worst: Severity | None = None
@@ -102,7 +107,7 @@ def hypersensitivity(chart: Chart, facts: Facts) -> Hit:
         groups = facts.names.groups_in([row])
         if med.GLP1 not in groups:
             continue
-        same = facts.wanted_ingredient is None or facts.wanted_ingredient in groups
+        same = facts.wanted_ingredient is None or facts.wanted_ingredient in groups or groups == {med.GLP1}
         mild = isinstance(row, dict) and _is_mild(row)
         worst = "red" if same and not mild else worst or "amber"
     return (worst, ("allergy.list",)) if worst else None
@@ -125,10 +130,19 @@ def duplicate_glp1(chart: Chart, facts: Facts) -> Hit:
     return (None, fields) if fields else None
 
 
-@rule("COMPOUNDED_SOURCE", {"med.glp1_source": NO, "rx.preference": ("no_preference", None)})
+@rule(
+    "COMPOUNDED_SOURCE",
+    {
+        "med.glp1_source": NO, "med.glp1_product": (None,), "med.current_list": NOTHING,
+        "rx.preference": ("no_preference", None),
+    },
+)  # fmt: skip
 def compounded(chart: Chart, facts: Facts) -> Hit:
-    """`research` is named with it: no pharmacy stands behind that product at all."""
+    """`research` is named with it: no pharmacy stands behind that product at all. Older forms do not ask for the
+    source: there the product in use tells it."""
     fields = ("med.glp1_source",) if chart.get("med.glp1_source") in ("compounded", "research") else ()
+    fields += ("med.glp1_product",) if facts.uses_glp1 and (facts.product or "").startswith("comp_") else ()
+    fields += ("med.current_list",) if facts.lists_compounded_glp1 else ()
     fields += ("rx.preference",) if (facts.wanted or "").startswith("comp_") else ()
     return (None, fields) if fields else None
 
@@ -151,10 +165,15 @@ def levothyroxine(chart: Chart, facts: Facts) -> Hit:
     return (None, ("med.current_list",)) if held else None
 
 
-@rule("SURGERY_ANESTHESIA", {"hx.surgery_planned": NO})
+@rule("SURGERY_ANESTHESIA", {"hx.surgery_planned": NO, "checkin.surgery_on": NO})
 def surgery(chart: Chart, facts: Facts) -> Hit:
-    on = day(chart.get("hx.surgery_planned"))
-    return (None, ("hx.surgery_planned",)) if on and 0 <= (on - facts.on).days <= SURGERY_DAYS else None
+    """Of the intake, and of a check-in that does not say no to it: who is under treatment is whom the label means."""
+    asked = ["hx.surgery_planned"]
+    if chart.get("checkin.surgery_planned") != "no":
+        asked.append("checkin.surgery_on")
+    days = {name: on for name in asked if (on := day(chart.get(name)))}
+    fields = tuple(name for name, on in days.items() if 0 <= (on - facts.on).days <= SURGERY_DAYS)
+    return (None, newest_first(chart, *fields)) if fields else None
 
 
 @rule("STATE_NOT_SERVED")
@@ -181,8 +200,15 @@ def consent_missing(chart: Chart, facts: Facts) -> Hit:
 
 @rule("UNKNOWN_HIGH_RISK_INPUT")
 def unknown_high_risk(chart: Chart, facts: Facts) -> Hit:
-    names = (*unanswered(facts), *_waved_away(chart))
+    names = (*unanswered(facts), *_left_open(chart, facts), *_waved_away(chart))
     return (None, names) if names else None
+
+
+def _left_open(chart: Chart, facts: Facts) -> list[str]:
+    """The red question that holds nobody at the gate: a provider reads that there is no yes or no to it. A cancer of a
+    type that is not known counts as medullary until it is."""
+    left_open = chart.state(THYROID) in LEFT_OPEN or (facts.complete and chart.state(THYROID) == "absent")
+    return [THYROID] if left_open else []
 
 
 def _waved_away(chart: Chart) -> list[str]:

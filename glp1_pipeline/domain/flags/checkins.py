@@ -6,35 +6,81 @@ intake (`answers`, `measures`).
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, timedelta
+from typing import Any
 
 from ..chart import Chart, Reported
+from ..contract import Contract, fold
 from ..zones import zone_named
-from .facts import Facts, day, number
-from .registry import NO, NOTHING, Hit, Rule, newest_first, register, rule
+from .facts import Facts, day, number, texts_of
+from .registry import Hit, Rule, newest_first, register, rule
 
 BMI_LEAST = 22
 FAST_SHARE_A_WEEK, SUSTAINED = 0.01, timedelta(days=28)
 
 LISTED = "checkin.side_effects"
+_DENIAL = re.compile(r"(?:no|not|nope|none|never|nothing|without|sin|nunca)(?![\w-])")
+_ENTRIES = re.compile(r"[,;\n]")
 
 
 def _told(question: str, *symptoms: str) -> Rule:
     """The question is answered yes, or one of these symptoms is listed as severe: whoever writes it there instead of
-    answering yes is in the same danger."""
+    answering yes is in the same danger. So is whoever answers in words that we cannot read, unless they begin with a
+    no: somebody has to look at once, not when the answer is clarified."""
     asked = f"checkin.{question}"
 
     def fires(chart: Chart, facts: Facts) -> Hit:
-        fields = (asked,) if chart.get(asked) == "yes" else ()
-        rows = chart.get(LISTED)
+        known = chart.known
+        told, listed = known.get(asked, {}), known.get(LISTED, {})
+        is_unread = "held" in told and _is_submitted(chart, asked) and not _denied(told.get("raw"))
+        fields = (asked,) if is_unread or told.get("value") == "yes" else ()
+        rows = listed.get("value")
         if any(
             isinstance(row, dict) and row.get("symptom") in symptoms and row.get("severity") == "severe"
             for row in (rows if isinstance(rows, list) else ())
+        ) or (
+            "held" in listed
+            and _is_submitted(chart, LISTED)
+            and _held_severe(facts.contract, listed.get("raw"), symptoms)
         ):
             fields += (LISTED,)
         return (None, newest_first(chart, *fields)) if fields else None
 
-    return Rule(fires, {asked: NO, LISTED: NOTHING})
+    return Rule(fires, {asked: ("no", "none", "never"), LISTED: ([],)})
+
+
+def _is_submitted(chart: Chart, name: str) -> bool:
+    """Whether an answer was sent: of a draft, half a word that was saved on the way is nothing to call somebody for."""
+    event_id = chart.event_of(name)
+    return any(report.event_id == event_id and not report.is_draft for report in chart.submissions)
+
+
+def _denied(raw: Any) -> bool:
+    """Whether no word of it says otherwise than no; a number alone is a form's way to answer, and no word."""
+    told = [*raw.values()] if isinstance(raw, Mapping) else raw
+    words = (fold(text) for text in texts_of(told) if any(map(str.isalpha, text)))
+    return all(map(_DENIAL.match, words))
+
+
+def _held_severe(contract: Contract, raw: Any, symptoms: Collection[str]) -> bool:
+    """Whether an entry of a list that was held names one of the symptoms, and a severity that cannot wait until
+    somebody has clarified the others."""
+    entries = raw if isinstance(raw, list) else _ENTRIES.split(raw) if isinstance(raw, str) else [raw]
+    if isinstance(raw, Mapping) and _named(contract, "side_effects", fold(" ".join(map(str, raw)))):
+        entries = [{key: part} for key, part in raw.items()]  # each symptom by its name
+    for entry in entries:
+        text = fold(" ".join(texts_of(entry)))
+        is_severe = "severe" in _named(contract, "side_effect_severities", text) and not _DENIAL.match(text)
+        if is_severe and _named(contract, "side_effects", text).intersection(symptoms):
+            return True
+    return False
+
+
+def _named(contract: Contract, codes: str, text: str) -> set[str]:
+    words = re.sub(r"[^\w/']+", " ", text)
+    return {code.code for spelling, code in contract.codes[codes].items() if f" {spelling} " in f" {words} "}
 
 
 for _flag, _rule in {

@@ -6,7 +6,7 @@ a requirement applies. Not here: what any of it means (`answers`, `measures`, `g
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any, Generic, TypeVar
 
@@ -14,7 +14,7 @@ from ..chart import Chart
 from ..contract import Contract, Requirement
 from ..declared import kept
 from ..zones import zone_named, zone_of
-from .medicines import MedicineNames, medicine_names
+from .medicines import GLP1, MedicineNames, medicine_names
 
 Condition = Callable[["Facts"], bool]
 V = TypeVar("V")
@@ -104,6 +104,16 @@ class Facts:
         return self.chart.get("med.glp1_history") == "current"
 
     @property
+    def lists_compounded_glp1(self) -> bool:
+        """Whether a row of the medicines that are taken says so itself: `compounded semaglutide`."""
+        if GLP1 not in self.groups:
+            return False
+        rows = self.chart.get("med.current_list")
+        return any(
+            "compound" in str(row.get("name", "")).lower() and GLP1 in self.names.groups_in([row]) for row in rows
+        )
+
+    @property
     def has_comorbidity(self) -> bool | None:
         """Yes, no, or None where the patient has not said."""
         listed = self.chart.get("hx.comorbidities")
@@ -121,6 +131,15 @@ def text_of(value: Any) -> str | None:
     if isinstance(value, dict):
         value = value.get("product")
     return value if isinstance(value, str) else None
+
+
+def texts_of(raw: Any) -> list[str]:
+    """All that is written in an answer that was held, the names of its parts included."""
+    if isinstance(raw, Mapping):
+        return [text for key, part in raw.items() for text in (str(key), *texts_of(part))]
+    if isinstance(raw, list):
+        return [text for part in raw for text in texts_of(part)]
+    return [raw] if isinstance(raw, str) else []
 
 
 def day(value: Any) -> date | None:

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from ..contract import fold
 from ..declared import kept
+from ..mapping.medicine_names import without_illness
 from ..medication_model import MedicationRules
 
 GLP1 = "glp1"
@@ -57,7 +59,9 @@ class MedicineNames:
         return self._usual(text) if len(text) <= _REMEMBERED else self._look_up(text)
 
     def _look_up(self, text: str) -> frozenset[str]:
-        tokens = _TOKEN.findall(text.casefold())
+        tokens = _TOKEN.findall(without_illness(text.casefold()))
+        if not text.isascii():  # wide letters, say; and not folded alone, for that makes two letters of a trade mark
+            tokens += _TOKEN.findall(without_illness(fold(text)))
         found: set[str] = set()
         for token in tokens:
             found |= self._words.get(token, set())
@@ -66,7 +70,8 @@ class MedicineNames:
         return frozenset(found - {group for group, words in self._unless.items() if not words.isdisjoint(tokens)})
 
     def groups_in(self, rows: Any) -> frozenset[str]:
-        """Groups of a list of medicines or allergens, by name, RxNorm code and class: any of them is enough."""
+        """Groups of a list of medicines or allergens, by name, RxNorm code and class, of allergens the code that our
+        table gave: any of them is enough."""
         found: set[str] = set()
         for row in rows if isinstance(rows, list | tuple) else ():
             if not isinstance(row, Mapping):
@@ -77,6 +82,8 @@ class MedicineNames:
                     found.update(self._by_rxcui.get(name, ()))  # an allergen that was told by its number alone
             found.update(self._by_rxcui.get(str(row.get("rxnorm", row.get("rxcui"))), ()))
             if group := self._by_class.get(str(row.get("class"))):
+                found.add(group)
+            if "code" in row and (group := self._by_class.get(str(row["code"]))):
                 found.add(group)
         return frozenset(found)
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ..contract import Code
-from .text import Context, Doc, Shape, held, known, noted, null, unmapped
+from .text import Context, Doc, Shape, held, known, noted, null, unescaped, unmapped
 from .told import Spellings, Told, spelled, ticks_of
 
 SEPARATORS = re.compile(r"[;|\n]|(?<!\d),|,(?!\d)")
@@ -162,7 +162,7 @@ def codes_shape(codes: Mapping[str, Code], nulls: Nulls, boxes: Collection[str])
             if (kind := null_in(told[0], own_nulls)) is not None:
                 return null(kind)
             if isinstance(told[0], str) and spellings.read(told[0]).code is None and SEPARATORS.search(told[0]):
-                told = [part for part in SEPARATORS.split(told[0]) if part.strip()]
+                told = [part for part in SEPARATORS.split(unescaped(told[0])) if part.strip()]
                 edges.append("list_from_text")
         read = [spellings.read(one) for one in told if null_in(one, {"": "absent"}) is None]
         kinds = {one.null for one in read if one.null is not None} - {"absent"}

@@ -101,6 +101,7 @@ NOTES: Mapping[str, str] = MappingProxyType(
         "date_with_time": "An instant at midnight, or without a zone, given for a date: its date was taken.",
         "nul_replaced": "A NUL byte was replaced: the database cannot hold one.",
         "surrogate_replaced": "Half of a character was replaced: it cannot be encoded.",
+        "html_entities": "HTML's entities, `&#39;` say, are read as the letters that they stand for.",
         "control_removed": "Control characters were removed; in a name a line break or a tab is a space.",
         "ncpdp_leading_zero": "Padded to seven digits.",
         "text_kept": "Words beside the code are kept as typed.",

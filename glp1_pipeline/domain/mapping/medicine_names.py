@@ -45,6 +45,10 @@ _FORMS, _TIMES = frozenset(FORMS.split()), frozenset(TIMES.split())
 _AROUND = _FORMS | _TIMES | frozenset(SMALL.split())
 _REASONS = frozenset(REASONS.split())
 _FOR = re.compile(r"(?<!\w)(?:for|para)(?!\w)")
+_CONDITION = re.compile(
+    r"(?<!\w)(?:insulin[- ]?(?:resist\w*|sensitiv\w*|intoleran\w*)|resisten\w* (?:a |de )?(?:la )?insulina)(?!\w)"
+)
+"""What carries the name of a medicine, and is an illness: `metformin for insulin resistance` is no insulin."""
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 
 
@@ -57,6 +61,11 @@ def names_nothing(piece: str, before: str = "") -> bool:
         return False
     is_counted = any(mark.isdigit() for mark in piece) or not _TIMES.isdisjoint(words)
     return _FORMS.isdisjoint(words) or (is_counted and "water" not in words)
+
+
+def without_illness(folded: str) -> str:
+    """A folded text without illnesses that are called after a medicine."""
+    return _CONDITION.sub(" ", folded) if "insulin" in folded else folded
 
 
 def parted(text: str, known: re.Pattern[str]) -> list[str]:

@@ -18,12 +18,14 @@ from .codes import Nulls, null_in, once, set_of
 from .dates import Unreadable, plausible, read_instant
 from .records import Parts
 from .text import Context, Doc, Shape, as_text, held, held_whole, is_plain, known, null, tidy, unmapped
-from .told import spelled
+from .told import TICKS, spelled
 
 CLEAN = ("given", "refused", "revoked")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 STATUS_KEYS = ("status", "code", "value", "display")
 TIME_KEYS = ("at", "timestamp", "ts", "date", "datetime", "dateTime", "signed_at", "signedAt")
+DATED = re.compile(r"[_ ]?(?:at|on|date|time)$|(?<=[a-z])(?:At|On|Date|Time)$")
+"""What stands behind a status in the name of a part that tells when: `revoked_at`, `withdrawnOn`."""
 AHEAD = timedelta(days=1)
 """How far a clock that is fast, or is read in the wrong zone, may carry a signature past its submission."""
 
@@ -39,8 +41,11 @@ def consent_shape(codes: Mapping[str, Code], nulls: Nulls, needs_version: bool) 
         told = raw if isinstance(raw, dict) else {"status": raw}
         said = status_of(told)
         meant = [spelled(table, text) if (text := as_text(one)) is not None else None for _, one in said]
-        unticked = {spelled(table, str(key)) for key, part in told.items() if part is False and key not in STATUS_KEYS}
-        if len({one for one in meant if one}) > 1 or unticked.intersection(filter(None, meant)):
+        boxes = {key: spelled(table, DATED.sub("", str(key))) for key in told if key not in STATUS_KEYS}
+        unticked = {code for key, code in boxes.items() if told[key] is False}
+        is_taken_back = any(code in ("refused", "revoked") and not is_unsaid(told[key]) for key, code in boxes.items())
+        torn = len({one for one in meant if one}) > 1 or ("given" in meant and is_taken_back)
+        if torn or unticked.intersection(filter(None, meant)):
             return held("conflicting_answers", raw)
         # A code of some other system leaves the word to its display.
         found = next((one for (key, _), one in zip(said, meant, strict=True) if one or key != "code"), None)
@@ -84,6 +89,10 @@ def consent_shape(codes: Mapping[str, Code], nulls: Nulls, needs_version: bool) 
         return unwrap(raw, context)
 
     return shape
+
+
+def is_unsaid(part: Any) -> bool:
+    return part in (None, False, "", 0) or (isinstance(part, str) and TICKS.get(part.strip().lower()) is False)
 
 
 def status_of(told: Mapping[str, Any]) -> list[tuple[str, Any]]:

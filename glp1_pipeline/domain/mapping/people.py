@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..contract import fold
 from ..zones import zone_named
 from .codes import Nulls, null_in, once
 from .digits import ascii_digits
@@ -55,7 +56,7 @@ def read_words(text: str, raw: Any) -> Doc:
 
 
 def name_shape() -> Shape:
-    """A name. Only a blank is none: there are people called Null, Na and None."""
+    """A name. Only a blank is none: there are people called Null, Na and None. With its stroke, `N/A` is no name."""
     return typed(read_name, {"": "absent"})
 
 
@@ -63,7 +64,7 @@ def read_name(text: str, raw: Any) -> Doc:
     text, breaks = BREAKS.subn(" ", text.strip())
     doc = read_words(text, raw)
     name = doc.get("value", "")
-    if not any(letter.isalpha() for letter in name):
+    if not any(letter.isalpha() for letter in name) or fold(name).rstrip(CLOSING) == "n/a":
         return held("unreadable_name", raw) if name else doc
     edges = ["control_removed"] if breaks else []
     return noted(doc, [*edges, "very_long_text"] if len(name) > LONGEST_NAME else edges)

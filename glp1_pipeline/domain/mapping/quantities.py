@@ -38,7 +38,7 @@ SAME = 0.01
 THING = {"kg": "weight", "cm": "height", "/min": "heart_rate"}
 TOKEN = re.compile(r"(\d[\d.,]*(?:[ \u00a0\u202f]\d{3}(?!\d))*(?:[.,]\d+)?)\s*([^\d\s.,&+-][^\d&+,-]*)?")
 BRACKETED = re.compile(r"\s*\(([^()]*\d[^()]*)\)")
-AGAIN = re.compile(r"(?<=[^\s/=])\s*(?:[/=]|\sor)$")
+AGAIN = re.compile(r"(?:(?<=[^\s/=])|^)\s*(?:[/=]|(?:^|\s)or)$")
 """Behind a measure that is told once more in another unit: `180 lb / 81.6 kg`, `180 lb (81.6 kg)`."""
 JOINERS = re.compile(r"^[\s,&+.-]*(?:and|y)?[\s,&+.-]*$")
 NOT_A_NUMBER = re.compile(r"[^\W\d_]|[\"'\u2018-\u201d\u2032\u2033#]")
@@ -113,7 +113,10 @@ class Measure:
             return held("comparator", raw)
         if "value" in told:
             number = as_text(told["value"])
-            units = [fold(unit) for key in ("unit", "code") if isinstance(unit := told.get(key), str)]
+            spelled = [told.get("unit"), told.get("code")]
+            if is_picked := isinstance(spelled[0], dict):  # from a code system, as FHIR's Coding
+                spelled += (spelled[0].get("code"), spelled[0].get("display"))
+            units = [fold(unit) for unit in spelled if isinstance(unit, str)]
             if number is None or isinstance(told["value"], bool):
                 return held("unreadable_quantity", raw)
             known_units = [self.units[unit] for unit in units if unit in self.units]
@@ -126,7 +129,7 @@ class Measure:
             if isinstance(told["value"], str) and (NOT_A_NUMBER.search(number) or FRACTION.search(number)):
                 return self.read_text(number, raw, known_units[0])
             number, edges = ascii_digits(number.strip())
-            shown = f"{told['value']} {told.get('unit') or told.get('code')}"
+            shown = raw if is_picked else f"{told['value']} {told.get('unit') or told.get('code')}"
             return self.one(number, known_units[0], shown, edges)
         pairs: list[tuple[str, str]] = []
         edges: list[str] = []

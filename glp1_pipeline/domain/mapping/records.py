@@ -39,7 +39,7 @@ PO_BOX = re.compile(r"\bp\.?\s*o\.?\s*box\b|\bpost office box\b|\bapartado\b")
 PRESSURE = re.compile(r"(\d{2,3})\s*(?:/|over|sobre)\s*(\d{2,3})(?:\s*mm\s*hg)?", re.IGNORECASE)
 DOSE = re.compile(r"([.,]?\d[\d.,]*)\s*([^\d\s.,].*)")
 SYSTOLIC, DIASTOLIC = (50, 300), (20, 200)
-MMHG = frozenset(("mmhg", "mm hg", "mm[hg]"))
+MMHG = frozenset(("mmhg", "mm hg", "mm[hg]", "millimeter of mercury", "millimeters of mercury"))
 QUANTITY = frozenset(("value", "unit", "code"))
 
 
@@ -104,6 +104,11 @@ class Parts:
         """The part that stands for the whole where it is told alone, under whatever name it came."""
         told = raw[self.lone] if self.lone in raw else self.named(raw)[0].get(self.lone or "")
         return told.get("display", told.get("code", told)) if isinstance(told, dict) else told
+
+    def code_of(self, raw: dict[Any, Any]) -> str | None:
+        """The code of the part that stands for the whole, where it was picked from a code system."""
+        told = raw[self.lone] if self.lone in raw else self.named(raw)[0].get(self.lone or "")
+        return code if isinstance(told, dict) and isinstance(code := told.get("code"), str) else None
 
     def read(self, raw: Any, context: Context) -> Doc:
         raw = self.opened(raw)

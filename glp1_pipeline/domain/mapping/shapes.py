@@ -5,7 +5,9 @@ Here: the choice alone. Not here: the readers (the modules beside), and what nee
 
 from __future__ import annotations
 
-from ..contract import Contract, Field
+from collections.abc import Mapping
+
+from ..contract import Code, Contract, Field
 from . import codes, dates, papers, people, quantities, records, rows
 from .text import Shape
 
@@ -43,10 +45,20 @@ def shape_of(contract: Contract, field: Field, version: str) -> Shape:
             return text_shape(contract, field.format, nulls)
 
 
+def codes_of(contract: Contract, name: str) -> Mapping[str, Code]:
+    """A code set; that of products with the RxNorm numbers that name one of them alone."""
+    own = contract.codes[name]
+    if name != "glp1_products":
+        return own
+    products = {code.code: code for code in own.values()}
+    branded = (drug for drug in contract.medication.codes.values() if drug.kind == "SBD" and len(drug.products) == 1)
+    return {drug.rxcui: products[key] for drug in branded for key in drug.products if key in products} | {**own}
+
+
 def shape_of_parts(contract: Contract, field: Field, nulls: codes.Nulls) -> Shape:
     sets = contract.codes
     shapes = {
-        part: codes.code_shape(sets[field.part_codes[part]], nulls, sets["unticked_boxes"])
+        part: codes.code_shape(codes_of(contract, field.part_codes[part]), nulls, sets["unticked_boxes"])
         if part in field.part_codes
         else text_shape(contract, field.part_formats.get(part, ""), nulls)
         for part in field.parts
@@ -56,7 +68,10 @@ def shape_of_parts(contract: Contract, field: Field, nulls: codes.Nulls) -> Shap
         return papers.attachment_shape(parts, nulls)
     if field.type == "list":
         numbers = contract.medication.codes.keys()
-        named = rows.medicines(sets["medicines"], numbers) if field.format == "medicines" else None
+        groups = contract.medication.medicine_groups
+        classes = {row.group: row.medicine_class for row in groups if row.medicine_class}
+        risky = {word: classes[row.group] for row in groups if row.group in classes for word in row.words}
+        named = rows.medicines(sets["medicines"], numbers, risky) if field.format == "medicines" else None
         if field.name == "allergy.list":
             named = rows.allergens(sets["allergens"])
         listed = rows.list_shape(parts, nulls, sets["no_entries"], sets["unticked_boxes"], named)
@@ -80,7 +95,7 @@ def text_shape(contract: Contract, form: str, nulls: codes.Nulls) -> Shape:
         case "zip" | "bin" | "ncpdp":
             return people.padded_shape(form, nulls)
         case "integer" | "number":
-            return records.number_shape(nulls, None, None, whole=form == "integer")
+            return records.number_shape(nulls, 0 if form == "number" else None, None, whole=form == "integer")
         case "date":
             return dates.date_shape("", nulls)
         case _:

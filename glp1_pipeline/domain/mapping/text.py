@@ -6,6 +6,7 @@ value documents. Not here: what a text means.
 
 from __future__ import annotations
 
+import html
 import math
 import re
 import unicodedata
@@ -26,6 +27,8 @@ DIRECTIONS = re.compile("[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
 OUTER = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200e\u200f\u061c"
 """What is nothing at the ends of a text."""
 CONTROLS = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});")
+"""What a web page writes in place of a letter: `O&#39;Brien`. The mark at its end must stand: `AT&T` has none."""
 SURROGATES = re.compile("[\ud800-\udfff]")
 LONG = 4000
 LONGEST_SPELLING = 100
@@ -54,14 +57,21 @@ Shape = Callable[[Any, Context], Doc]
 
 def is_plain(text: str) -> bool:
     """Whether nothing can be wrong with it: most answers, at the price of three looks."""
-    return text.isascii() and text.isprintable() and text[:1] not in ("", " ") and text[-1] != " "
+    return text.isascii() and text.isprintable() and text[:1] not in ("", " ") and text[-1] != " " and "&" not in text
+
+
+def unescaped(text: str) -> str:
+    """The text with the letters that HTML's entities stand for: a form escaped what it should have sent as typed."""
+    return ENTITY.sub(lambda found: html.unescape(found[0]), text) if "&" in text else text
 
 
 def tidy(text: str) -> tuple[str, list[str]]:
     """The text as it is kept, and the edges met."""
-    if text.isascii() and text.isprintable():
-        return text.strip(), []
     edges: list[str] = []
+    if (plain := unescaped(text)) != text:
+        text, edges = plain, ["html_entities"]
+    if text.isascii() and text.isprintable():
+        return text.strip(), edges
     if "\x00" in text:
         text = text.replace("\x00", "\ufffd")
         edges.append("nul_replaced")
