@@ -19,6 +19,7 @@ from . import (
     drill,
     followup,
     health,
+    history,
     keys,
     look,
     mapping,
@@ -50,6 +51,7 @@ def main() -> None:
                   glp1 status          how the whole stands, in counts
                   glp1 events          what was quarantined, where and why
                   glp1 why PATIENT     what one patient waits for, since when, and whose it is
+                  glp1 history         who said what of a patient, when, on whose word; of a field its values
                   glp1 tasks           the work of a queue: of whom, since when, until when
                   glp1 medication      treatments: where they stand, what was refused, where sources disagree
                   glp1 followup        check-ins before a refill: open, due, missed
@@ -79,7 +81,7 @@ def main() -> None:
 
 
 for command in (
-    start.up, start.demo_command, start.drop, health.health, look.status, look.events, look.why,
+    start.up, start.demo_command, start.drop, health.health, look.status, look.events, look.why, history.history,
     tasks.tasks, trace.trace, trace.metrics, prove.reconcile, prove.fingerprint,
     replay.replay, rollback.rollback, mend.conflicts, match.match, settle.settle,
     mapping.mapping, mapping.dictionary, drift.drift, medication.medication, followup.followup, refill.refill,
