@@ -16,7 +16,7 @@ from .telling import AS_JSON, open_road, patient_of, show_or_json, told
 MOST_NAMES = 6
 
 
-@click.command(short_help="who said what of a patient, when, on whose word; of a field from what to what")
+@click.command(short_help="who said what of a patient; of a field from what to what")
 @click.argument("patient")
 @click.argument("field", required=False)
 @AS_JSON
@@ -28,7 +28,7 @@ def history(patient: str, field: str | None, as_json: bool) -> None:
     and after, and by which rule where systems disagreed. These are values of a patient: use it at your own terminal,
     for whom you may see. Nothing of it is logged.
 
-    The proof of each event are its sealed bytes, which it opens, and its way to the other systems: `glp1 trace EVENT`;
+    The proofs of each event are its sealed bytes, which it opens, and its way to the other systems: `glp1 trace EVENT`;
     of a plan `glp1 replay show PLAN` and `glp1 rollback show PLAN`. What the chart held is as it was known at each
     moment, by what is charted now: the contract of the last replay, and all records that are one patient now. What
     differed before a replay is in its plan, in counts.
