@@ -14,7 +14,7 @@ from ..adapters.crm.changes import Noticed, has_news, notice
 from ..adapters.crm.cursor import LOOK_EVERY_SECONDS, lag_seconds, wait_for_due
 from .owners import INTEGRATION
 from .resources import Road
-from .ticks import WAIT_SECONDS, has_just_failed, running, wait_until
+from .ticks import WAIT_SECONDS, has_just_failed, rest, running, wait_until
 
 BUSY_SECONDS = 0.5
 RUN_EVERY = timedelta(minutes=5)
@@ -115,6 +115,7 @@ def crm_changes_sensor(job) -> dg.SensorDefinition:
                 if not wait_until(WAIT_SECONDS, is_due, is_busy):
                     return dg.SkipReason("nobody changed a contact in the CRM")
             except CallFailure as failure:
+                rest(failure.retry_after)
                 return dg.SkipReason(f"the CRM cannot be asked now ({failure.trouble}); it is asked again")
         context.update_cursor(datetime.now(UTC).isoformat())
         return dg.RunRequest()

@@ -16,7 +16,7 @@ from ..adapters.ehr.polling import has_news, lag_seconds, poll_changes, sweep_ag
 from ..domain.contract import EHR
 from .owners import INTEGRATION
 from .resources import Road
-from .ticks import WAIT_SECONDS, has_just_failed, running, wait_until
+from .ticks import WAIT_SECONDS, has_just_failed, rest, running, wait_until
 
 LOOK_EVERY_SECONDS = 25
 """A tick looks once and then listens for a hint until it is over; the next begins within a second."""
@@ -134,6 +134,7 @@ def ehr_changes_sensor(job) -> dg.SensorDefinition:
                 if not wait_until(WAIT_SECONDS, is_due, is_busy):
                     return dg.SkipReason("nobody changed anything in the EHR")
             except EhrFailure as failure:
+                rest(failure.retry_after)
                 return dg.SkipReason(f"the EHR cannot be asked now ({failure.trouble}); it is asked again")
         context.update_cursor(datetime.now(UTC).isoformat())
         return dg.RunRequest()

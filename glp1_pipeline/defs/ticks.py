@@ -12,6 +12,8 @@ WAIT_SECONDS = 24.0
 """How long a tick waits for a drop. Our daemon starts the next within a second; Dagster's own at a multiple of 5 s, so
 one that ends a second before leaves nobody listening for a second; one that ends just after, for five. A tick may last
 60 s."""
+REST_SECONDS, LONGEST_REST = 5.0, 12.0
+"""After a system could not be asked. The longest fits into a tick beside a look that timed out."""
 IN_PROGRESS = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING,
                dg.DagsterRunStatus.STARTED]  # fmt: skip
 
@@ -39,3 +41,9 @@ def wait_until(timeout: float, is_due, is_busy) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+def rest(asked_for: float | None) -> None:
+    """Leave a system alone that could not be asked: for as long as it asked for (Retry-After), as far as a tick goes.
+    The daemon begins the next tick within a second, and a server that has too much to do would be asked each second."""
+    time.sleep(min(asked_for or REST_SECONDS, LONGEST_REST))

@@ -20,12 +20,14 @@ import requests
 import uvicorn
 
 from glp1_pipeline.adapters import ledger
-from glp1_pipeline.adapters.crm import Crm, changes
+from glp1_pipeline.adapters.crm import Crm, CrmSettings, changes
 from glp1_pipeline.adapters.crm.cursor import wait_for_due
 from glp1_pipeline.adapters.hooks import LONGEST_BODY, make_app
 from glp1_pipeline.adapters.state import free_port
 from glp1_pipeline.defs import crm as wiring
-from glp1_pipeline_tests.crm_process import CrmProcess
+from glp1_pipeline.defs import ticks
+from glp1_pipeline.sandbox.drills.proxy import FaultProxy, status
+from glp1_pipeline_tests.crm_process import TOKEN, CrmProcess
 from glp1_pipeline_tests.crm_world import CrmWorld, new_key
 from glp1_pipeline_tests.small_road import small_road
 
@@ -372,13 +374,15 @@ def test_the_sensor_asks_for_a_run_when_there_is_news_and_now_and_then_also_whil
 ) -> None:
     monkeypatch.setattr(wiring, "WAIT_SECONDS", 0.3)
     monkeypatch.setattr(wiring, "wait_for_due", lambda *_: True)
+    rested: list[float | None] = []
+    monkeypatch.setattr(wiring, "rest", rested.append)
     job = dg.define_asset_job("crm_changes_job", selection=dg.AssetSelection.assets("crm_changes"))
     sensor = wiring.crm_changes_sensor(job)
     long_ago = (datetime.now(UTC) - timedelta(minutes=6)).isoformat()
     with dg.DagsterInstance.ephemeral() as instance:
 
-        def asks(cursor: str | None) -> tuple[int, str | None]:
-            road = given_road(world, crm.door())
+        def asks(cursor: str | None, door: Crm | None = None) -> tuple[int, str | None]:
+            road = given_road(world, door or crm.door())
             answer = sensor.evaluate_tick(dg.build_sensor_context(instance, cursor=cursor, resources={"road": road}))
             return len(answer.run_requests or ()), answer.cursor
 
@@ -390,7 +394,21 @@ def test_the_sensor_asks_for_a_run_when_there_is_news_and_now_and_then_also_whil
         assert asks(cursor)[0] == 1
         world.notice(crm.door())
         assert asks(cursor)[0] == 0
+        assert rested == []
+        with FaultProxy(crm.url) as proxy:
+            proxy.always(status(429, Retry_After="7"))
+            assert asks(cursor, Crm(CrmSettings(proxy.url, TOKEN)))[0] == 0
+        assert rested == [7.0], "it is left alone for as long as it asks"
         crm.process.kill()
         crm.process.wait(20)
         assert asks(cursor)[0] == 0
+        assert rested == [7.0, None]
         assert asks(long_ago)[0] == 1
+
+
+def test_a_tick_rests_as_long_as_was_asked_for_and_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(ticks.time, "sleep", slept.append)
+    for asked_for in (7.0, 3600.0, None):
+        ticks.rest(asked_for)
+    assert slept == [7.0, ticks.LONGEST_REST, ticks.REST_SECONDS]
