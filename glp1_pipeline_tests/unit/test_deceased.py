@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glp1_pipeline_tests.one_patient import NOW, Patient, charted
@@ -105,6 +105,7 @@ def test_a_patient_there_that_is_deleted_takes_no_death_back() -> None:
     assert patient.tasks == {"provider-review-refill/deceased"}
 
 
+@settings(deadline=None)
 @given(st.randoms(use_true_random=False), st.booleans())
 def test_the_same_words_in_any_order_leave_one_state(chance: random.Random, is_mended: bool) -> None:
     events = [*START, person(20, "2", deceasedBoolean=True), dispensed(31, 0.25)]
