@@ -121,7 +121,9 @@ def _account() -> tuple[int, int]:
     try:
         entry = pwd.getpwnam(ACCOUNT)
     except KeyError:
-        argv = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
+        # `su` and `env` may leave root with the path of an ordinary user, where it is not found.
+        useradd = shutil.which("useradd", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin") or "useradd"
+        argv = [useradd, "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
         try:
             subprocess.run([*argv, "--shell", "/usr/sbin/nologin", ACCOUNT], check=True, capture_output=True)
             entry = pwd.getpwnam(ACCOUNT)

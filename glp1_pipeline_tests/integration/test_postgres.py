@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import psycopg
 import pytest
 
-from glp1_pipeline.adapters import processes
+from glp1_pipeline.adapters import postgres_place, processes
 from glp1_pipeline.adapters.postgres import ROLES, EmbeddedPostgres, _first_demand
 from glp1_pipeline.adapters.postgres_cluster import SETUP_ROLE
 from glp1_pipeline.adapters.postgres_place import ACCOUNT, SHARED, PostgresError
@@ -174,6 +174,25 @@ def test_under_root_it_runs_as_its_own_account_and_opens_no_folder_of_others(fre
         with contextlib.suppress(FileNotFoundError):  # a short-lived worker of Postgres that ended since
             owners.add(Path(f"/proc/{process.pid}").owner())
     assert owners == {ACCOUNT}
+
+
+@pytest.mark.skipif(shutil.which("useradd", path="/usr/sbin") is None, reason="no useradd here")
+def test_its_account_is_made_also_where_the_path_of_root_is_that_of_an_ordinary_user(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[str] = []
+    made_as = SimpleNamespace(pw_uid=990, pw_gid=990)
+
+    def look_up(_: str) -> SimpleNamespace:
+        if not made:
+            raise KeyError
+        return made_as
+
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setattr(postgres_place.pwd, "getpwnam", look_up)
+    monkeypatch.setattr(postgres_place.subprocess, "run", lambda argv, **_: made.extend(argv))
+    assert postgres_place._account() == (990, 990)
+    assert (made[0], made[-1]) == ("/usr/sbin/useradd", ACCOUNT)
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root hands Postgres to another account")
