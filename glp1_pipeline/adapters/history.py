@@ -18,7 +18,8 @@ import psycopg
 from ..domain import gates
 from ..domain.chart import Reported
 from ..domain.charting import GATE
-from ..domain.contract import Contract
+from ..domain.contract import STEWARD, Contract
+from ..domain.events import Decision, Refused, Submission, parse_event
 from ..domain.past import Past
 from .audit import FILE
 from .charts.reports import reports_of
@@ -26,9 +27,6 @@ from .cipher import Cipher
 from .documents import read_document
 from .replay import tree
 from .status import records_of
-
-WHO = "actor", "role", "reason", "reason_code"
-"""What an event tells of whose word it is: opaque names, and a reason in words without a value."""
 
 
 def history(
@@ -50,7 +48,7 @@ def history(
     held = _held(contract, patient_id, [*reports.values()], field) if field else {}
     found = [
         entry
-        for entry in _events(connection, cipher, records, reports, held, field)
+        for entry in _events(connection, contract, cipher, records, reports, held, field)
         if field is None or field in entry["fields"] or entry["about"] or entry.get("before") != entry.get("after")
     ]
     found += [*_replays(connection, records, field), *_rollbacks(connection, records), *_settled(home, records)]
@@ -76,6 +74,7 @@ def _held(
 
 def _events(
     connection: psycopg.Connection,
+    contract: Contract,
     cipher: Cipher,
     records: list[str],
     reports: dict[str, Reported],
@@ -99,7 +98,6 @@ def _events(
         {"records": records},
     ):
         document = read_document(cipher.open(kid, bytes(body), f"events|{event_id}"), was_accepted=True)
-        data = document.get("data", {})
         report = reports.get(event_id)
         entry = {
             "at": report.received_at if report else occurred,
@@ -108,15 +106,13 @@ def _events(
             "record": record,
             "source": source,
             "status": status,
-            **{name: data[name] for name in WHO if data.get(name)},
+            **_word(contract, document),
             "said_at": report.said_at if report else occurred,
             "in_ledger_since": received,
             "voice": report.voice if report else None,
             "contract_version": version,
             "fields": sorted(report.values) if report else [],
-            "tells": next((fact["kind"] for fact in (report.medication, report.refill) if fact), None)
-            if report
-            else None,
+            "tells": _kind(report),
             "about": [one for one in pair if one],
             "disputes": disputes[event_id],
         }
@@ -124,6 +120,21 @@ def _events(
             entry |= {"said": report.values.get(field)}
             entry["before"], entry["after"] = held[report.received_at]
         yield entry
+
+
+def _word(contract: Contract, document: dict[str, Any]) -> dict[str, str]:
+    """Whose word it is, as what, and why: what reading an event holds to names, and of a steward the reason that they
+    gave. Whatever else another system sends under these names may be a value."""
+    try:
+        event, told = parse_event(document, contract)
+    except Refused:  # by the contract of then it was an event
+        return {}
+    if isinstance(told, Submission):
+        return {}
+    of_steward = ("reason",) if isinstance(told, Decision) or told.system == STEWARD else ()
+    names = [name for name in ("role", "reason_code") if name in contract.event_types[event.type].data]
+    said = {"actor": told.actor} | {name: document["data"].get(name) for name in (*names, *of_steward)}
+    return {name: word for name, word in said.items() if word}
 
 
 def _kind(report: Reported | None) -> str | None:

@@ -10,7 +10,9 @@ from typing import Any
 
 import psycopg
 
+from ..domain.chart import death
 from .charts.conflicts import conflicts_of
+from .charts.reports import reports_of
 from .crosswalk import known_as
 from .hops import LATELY_DELIVERED
 
@@ -106,16 +108,6 @@ def events_of(connection: psycopg.Connection, patient_id: str) -> tuple[uuid.UUI
     return tuple(event_id for (event_id,) in rows)
 
 
-DEATH = (
-    # As `domain.chart.death` has it: the newest word of each Patient in the EHR counts.
-    "select min(said_at) from (select distinct on (submission_id) refill ->> 'kind' as kind,"
-    " least(authored_at, received_at) as said_at from phi.patient_values where record_id = any(%s::uuid[])"
-    " and source = 'ehr' and starts_with(submission_id, 'Patient/') and status <> 'deleted'"
-    " order by submission_id, said_at desc, received_at desc, event_id desc) newest where kind = 'died'"
-)
-"""Since when the EHR says that somebody died, by records. When they died stays there."""
-
-
 def why(connection: psycopg.Connection, patient_id: str) -> dict[str, Any]:
     """Every unmet thing of a patient: what, since when, whose, until when. Names and times, never a value."""
     rows = lambda sql: connection.execute(sql, (patient_id,)).fetchall()  # noqa: E731
@@ -123,13 +115,14 @@ def why(connection: psycopg.Connection, patient_id: str) -> dict[str, Any]:
     # What was begun under a record before it became part of the patient goes on under it.
     of_all = lambda sql: connection.execute(sql, (records,)).fetchall()  # noqa: E731
     chart = rows("select stage, received_at, cardinality(events) from phi.charts where patient_id = %s")
+    died = death(reports_of(connection, records))
     queue = rows("select entered_at, left_at from ops.provider_queue where patient_id = %s")
     return {
         "patient_id": patient_id,
         "stage": chart[0][0] if chart else None,
         "events": chart[0][2] if chart else 0,
         "last_heard_of": chart[0][1] if chart else None,
-        "deceased_since": of_all(DEATH)[0][0],
+        "deceased_since": None if died is None else died.said_at,
         "records": known_as(connection, records),
         "in_queue_since": queue[0][0] if queue and queue[0][1] is None else None,
         "gates": [

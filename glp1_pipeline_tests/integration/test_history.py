@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from glp1_pipeline.sandbox.samples import samples
 from glp1_pipeline_tests.sample_inputs import contract
 from glp1_pipeline_tests.small_road import SmallRoad, amendment, submission, weight
 
-(TWO_SYSTEMS,) = [story for story in samples() if story.name == "two_systems_change_the_same_fields"]
+STORIES = {story.name: story for story in samples()}
+TWO_SYSTEMS, DIED = STORIES["two_systems_change_the_same_fields"], STORIES["who_died_is_called_by_nobody"]
 
 
 def patients(road: SmallRoad) -> list[str]:
@@ -63,6 +65,17 @@ def test_without_a_field_it_names_and_shows_no_value(road: SmallRoad) -> None:
     assert shown.count('"what"') == 5
     for value in ("Canary", "5550188", "1971-03-02", "penicillin"):
         assert value not in shown
+
+
+def test_a_reason_that_another_system_sends_along_is_no_word_of_ours_and_may_be_a_value(road: SmallRoad) -> None:
+    road.send(submission(1, subject="who-died"))
+    edit = json.loads((DIED.folder / "input" / "04-ehr-patient.json").read_bytes())
+    edit["data"] |= {"reason": "Canary had a stroke", "role": "Canary", "reason_code": "Canary"}
+    road.send(edit)
+    (patient_id,) = patients(road)
+    (told,) = [entry for entry in ask(road, patient_id) if entry["what"] == "chart.updated"]
+    assert (told["actor"], told["tells"]) == ("Practitioner/9", "died")
+    assert "Canary" not in str(ask(road, patient_id))
 
 
 def test_a_merge_and_a_replay_stand_in_it_with_who_wanted_them_and_why(road: SmallRoad) -> None:

@@ -178,7 +178,7 @@ def test_under_root_it_runs_as_its_own_account_and_opens_no_folder_of_others(fre
 
 @pytest.mark.skipif(shutil.which("useradd", path="/usr/sbin") is None, reason="no useradd here")
 def test_its_account_is_made_also_where_the_path_of_root_is_that_of_an_ordinary_user(
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
     made_as = SimpleNamespace(pw_uid=990, pw_gid=990)
@@ -188,7 +188,7 @@ def test_its_account_is_made_also_where_the_path_of_root_is_that_of_an_ordinary_
             raise KeyError
         return made_as
 
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setenv("PATH", str(tmp_path))  # of some systems /usr/sbin is /usr/bin
     monkeypatch.setattr(postgres_place.pwd, "getpwnam", look_up)
     monkeypatch.setattr(postgres_place.subprocess, "run", lambda argv, **_: made.extend(argv))
     assert postgres_place._account() == (990, 990)
